@@ -1,0 +1,231 @@
+"""The CustomResourceDefinition of StaticRoute, generated: what `kubectl apply` accepts, refuses and shows.
+
+The CEL rules refuse what can never work on any node, each with a message a person can act on. What depends on the node
+(is the gateway on one of its subnets?) is decided there. The API server's cost estimator bounds how the rules may be
+written: a rule on each destination must be cheap in its length, and no message may format a parsed CIDR.
+"""
+
+from typing import Any
+
+from static_route_operator.api import GROUP, VERSION
+from static_route_operator.api.destinations import LONGEST_DEFAULT
+from static_route_operator.api.nodeselector import OPERATORS
+from static_route_operator.api.staticroute import DEFAULT_PRIORITY, KIND, PLURAL
+
+MAX_DESTINATIONS = 20_000
+MAX_PRIORITY = 1_000
+
+# The longest texts of an address and of a CIDR that are worth reading: IPv6 in full with an embedded IPv4, and "/128".
+MAX_ADDRESS_LENGTH = 45
+MAX_DESTINATION_LENGTH = 49
+
+Schema = dict[str, Any]
+
+_ROUTABLE = "({address}).isGlobalUnicast() && !self.startsWith('0.')"
+
+
+def _rule(rule: str, message: str = "", *, expression: str = "") -> Schema:
+    """A CEL rule with the text shown when it fails: fixed, or a CEL expression over ``self``."""
+    return {"rule": rule, "messageExpression": expression} if expression else {"rule": rule, "message": message}
+
+
+def _destination() -> Schema:
+    never = "is loopback, link-local, multicast, broadcast or unspecified, never routed through a gateway"
+    return {
+        "type": "string",
+        "maxLength": MAX_DESTINATION_LENGTH,
+        "x-kubernetes-validations": [
+            _rule("isIP(self) || isCIDR(self)", expression="\"'\" + self + \"' is not an IP address or CIDR\""),
+            _rule(
+                "!isCIDR(self) || cidr(self) == cidr(self).masked()",
+                expression="\"'\" + self + \"' has host bits set; write the network's own address\"",
+            ),
+            _rule(
+                f"!isCIDR(self) || cidr(self).prefixLength() > {LONGEST_DEFAULT}",
+                expression="\"'\" + self + \"' is the default route or half of it,"
+                " which would take the node's own traffic along\"",
+            ),
+            _rule(
+                f"!isIP(self) || {_ROUTABLE.format(address='ip(self)')}", expression=f"\"'\" + self + \"' {never}\""
+            ),
+            _rule(
+                f"!isCIDR(self) || cidr(self).prefixLength() <= {LONGEST_DEFAULT} || "
+                + _ROUTABLE.format(address="cidr(self).ip()"),
+                expression=f"\"'\" + self + \"' {never}\"",
+            ),
+        ],
+    }
+
+
+def _gateway() -> Schema:
+    return {
+        "type": "string",
+        "description": "IP address of the gateway, on a subnet of the node. May be changed in place: the routes move"
+        " without a gap.",
+        "maxLength": MAX_ADDRESS_LENGTH,
+        "x-kubernetes-validations": [
+            _rule("isIP(self)", expression="\"gateway '\" + self + \"' is not an IP address\""),
+            _rule(
+                f"!isIP(self) || {_ROUTABLE.format(address='ip(self)')}",
+                expression="\"gateway '\" + self + \"' is not a unicast address on a subnet of the node\"",
+            ),
+        ],
+    }
+
+
+def _requirements(description: str, *, fields: bool) -> Schema:
+    key: Schema = {"type": "string", "minLength": 1, "maxLength": 317}
+    operator: Schema = {"type": "string", "enum": list(OPERATORS)}
+    if fields:
+        key["enum"] = ["metadata.name"]
+        operator["enum"] = ["In", "NotIn"]
+    return {
+        "type": "array",
+        "description": description,
+        "maxItems": 32,
+        "x-kubernetes-list-type": "atomic",
+        "items": {
+            "type": "object",
+            "required": ["key", "operator"],
+            "properties": {
+                "key": key,
+                "operator": operator,
+                "values": {
+                    "type": "array",
+                    "maxItems": 1 if fields else 256,
+                    "x-kubernetes-list-type": "atomic",
+                    "items": {"type": "string", "maxLength": 253 if fields else 63},
+                },
+            },
+            "x-kubernetes-validations": [
+                _rule(
+                    "!(self.operator in ['In', 'NotIn']) || (has(self.values) && size(self.values) > 0)",
+                    "operators In and NotIn need at least one value",
+                ),
+                _rule(
+                    "!(self.operator in ['Exists', 'DoesNotExist']) || !has(self.values) || size(self.values) == 0",
+                    "operators Exists and DoesNotExist take no values",
+                ),
+                _rule(
+                    "!(self.operator in ['Gt', 'Lt']) || (has(self.values) && size(self.values) == 1"
+                    " && self.values[0].matches('^-?[0-9]+$'))",
+                    "operators Gt and Lt take one whole number, as text",
+                ),
+            ],
+        },
+    }
+
+
+def _node_selector() -> Schema:
+    return {
+        "type": "object",
+        "description": "The nodes this is for, as in the node affinity of a Pod: one of the terms must match. Absent:"
+        " every node.",
+        "required": ["nodeSelectorTerms"],
+        "x-kubernetes-map-type": "atomic",
+        "properties": {
+            "nodeSelectorTerms": {
+                "type": "array",
+                "minItems": 1,
+                "maxItems": 16,
+                "x-kubernetes-list-type": "atomic",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "matchExpressions": _requirements("Conditions on the node's labels.", fields=False),
+                        "matchFields": _requirements("Conditions on the node's name.", fields=True),
+                    },
+                },
+            },
+        },
+    }
+
+
+def _spec() -> Schema:
+    return {
+        "type": "object",
+        "required": ["destinations", "gateway"],
+        "properties": {
+            "destinations": {
+                "type": "array",
+                "description": "IPv4 or IPv6 hosts and CIDRs to route through the gateway.",
+                "minItems": 1,
+                "maxItems": MAX_DESTINATIONS,
+                "x-kubernetes-list-type": "atomic",
+                "items": _destination(),
+            },
+            "gateway": _gateway(),
+            "nodeSelector": _node_selector(),
+            "priority": {
+                "type": "integer",
+                "format": "int32",
+                "description": "Between StaticRoutes that want the same prefix the lower priority wins, then the older"
+                " object, then the name. The others stand by and take over without a gap.",
+                "minimum": 0,
+                "maximum": MAX_PRIORITY,
+                "default": DEFAULT_PRIORITY,
+            },
+        },
+        "x-kubernetes-validations": [
+            _rule(
+                "self.destinations.all(d, d.contains(':') == self.gateway.contains(':'))",
+                "destinations and gateway must be of one address family: all IPv4 or all IPv6",
+            ),
+        ],
+    }
+
+
+def custom_resource_definition() -> Schema:
+    """The CRD as a JSON object, ready to be written as YAML."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{PLURAL}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Cluster",
+            "names": {
+                "kind": KIND,
+                "listKind": f"{KIND}List",
+                "plural": PLURAL,
+                "singular": KIND.lower(),
+                "shortNames": ["sr"],
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}},
+                    "additionalPrinterColumns": [
+                        {
+                            "name": "Destinations",
+                            "type": "string",
+                            "jsonPath": ".spec.destinations",
+                            "description": "Hosts and CIDRs routed through the gateway",
+                            "priority": 1,
+                        },
+                        {
+                            "name": "Gateway",
+                            "type": "string",
+                            "jsonPath": ".spec.gateway",
+                            "description": "Gateway to route through",
+                        },
+                        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+                    ],
+                    "schema": {
+                        "openAPIV3Schema": {
+                            "type": "object",
+                            "description": "Destinations that every selected node routes through a gateway.",
+                            "required": ["spec"],
+                            "properties": {
+                                "spec": _spec(),
+                                # Objects of the retired operator carry a status of its own making: kept as it is.
+                                "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                            },
+                        }
+                    },
+                }
+            ],
+        },
+    }

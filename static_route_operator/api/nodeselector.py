@@ -1,0 +1,71 @@
+"""A core/v1 NodeSelector, as in ``spec.nodeSelector``: which nodes a StaticRoute is for."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """One condition on a label, or on the field ``metadata.name``."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """Conditions that must all hold. A term without any matches no node, as in Kubernetes."""
+
+    expressions: tuple[Requirement, ...]
+    fields: tuple[Requirement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeSelector:
+    """Terms of which one must match."""
+
+    terms: tuple[Term, ...]
+
+
+def parse_node_selector(value: object) -> NodeSelector:
+    """Read a NodeSelector from its JSON form.
+
+    Raises:
+        ValueError: the shape is wrong; the text says where and what would be right.
+    """
+    if not isinstance(value, Mapping) or not isinstance(terms := value.get("nodeSelectorTerms"), list) or not terms:
+        raise ValueError("must have nodeSelectorTerms, a list of at least one term")
+    return NodeSelector(tuple(_term(term, f"nodeSelectorTerms[{index}]") for index, term in enumerate(terms)))
+
+
+def _term(value: object, where: str) -> Term:
+    if not isinstance(value, Mapping) or set(value) - {"matchExpressions", "matchFields"}:
+        raise ValueError(f"{where} may have matchExpressions and matchFields only")
+    expressions = tuple(_requirement(item, f"{where}.matchExpressions") for item in value.get("matchExpressions") or ())
+    fields = tuple(_requirement(item, f"{where}.matchFields") for item in value.get("matchFields") or ())
+    for field in fields:
+        if field.key != "metadata.name" or field.operator not in {"In", "NotIn"} or len(field.values) != 1:
+            raise ValueError(f"{where}.matchFields knows metadata.name with In or NotIn and one value")
+    return Term(expressions, fields)
+
+
+def _requirement(value: Any, where: str) -> Requirement:
+    if not isinstance(value, Mapping) or not isinstance(key := value.get("key"), str) or not key:
+        raise ValueError(f"{where}: each entry needs a key")
+    operator = value.get("operator")
+    if operator not in OPERATORS:
+        raise ValueError(f"{where}: operator of '{key}' must be one of {', '.join(OPERATORS)}")
+    values = value.get("values") or []
+    if not isinstance(values, list) or not all(isinstance(item, str) for item in values):
+        raise ValueError(f"{where}: values of '{key}' must be a list of texts")
+    if operator in {"Exists", "DoesNotExist"} and values:
+        raise ValueError(f"{where}: operator {operator} of '{key}' takes no values")
+    if operator in {"In", "NotIn"} and not values:
+        raise ValueError(f"{where}: operator {operator} of '{key}' needs at least one value")
+    if operator in {"Gt", "Lt"} and (len(values) != 1 or not values[0].lstrip("-").isdigit()):
+        raise ValueError(f"{where}: operator {operator} of '{key}' takes one whole number, as text")
+    return Requirement(key, operator, tuple(values))

@@ -1,0 +1,87 @@
+"""Notifications of the kernel: what others do to links, addresses and routes, on a socket of its own.
+
+A route notification alone is not enough: when an interface goes down, IPv4 routes vanish without one. So links and
+addresses are watched too, and any of them means: look again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from static_route_operator.kernel.messages import RTM_DELROUTE, RTM_NEWROUTE, DecodedRoute, RouteDecoder
+from static_route_operator.kernel.netlink import NetlinkSocket, lost_messages, messages
+
+logger = logging.getLogger(__name__)
+
+# linux/rtnetlink.h: links, IPv4 addresses, IPv4 routes, IPv6 addresses, IPv6 routes.
+GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
+
+# A burst of 100,000 changes by somebody else fits.
+BUFFER = 64 << 20
+
+# Datagrams read before other tasks get a turn.
+BATCH = 512
+
+
+class Monitor:
+    """Watches this network namespace.
+
+    Args:
+        own_port: port id of the socket whose changes are our own, asked anew for each notification.
+        on_route: called for each route that somebody else added, changed or deleted: the route, and whether it is gone.
+        on_node: called when a link or an address came, changed or went.
+        on_overflow: called when notifications were lost and watching has started anew: everything must be read again.
+    """
+
+    def __init__(
+        self,
+        own_port: Callable[[], int],
+        on_route: Callable[[DecodedRoute, bool], None],
+        on_node: Callable[[], None],
+        on_overflow: Callable[[], None],
+    ) -> None:
+        self._own_port = own_port
+        self._on_route = on_route
+        self._on_node = on_node
+        self._on_overflow = on_overflow
+        self._socket: NetlinkSocket | None = None
+        self._decoder = RouteDecoder()
+
+    def start(self) -> None:
+        """Start to watch, in the running event loop."""
+        self._socket = NetlinkSocket(groups=GROUPS, buffer=BUFFER)
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
+
+    def stop(self) -> None:
+        """Stop watching."""
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+
+    def _read(self) -> None:
+        if self._socket is None:
+            return
+        try:
+            for _ in range(BATCH):
+                datagram = self._socket.receive()
+                if datagram is None:
+                    return
+                self._take(datagram)
+        except OSError as error:
+            if not lost_messages(error):
+                logger.exception("The socket that watches the kernel failed; opening a new one")
+            # Watch again first, read everything after: so nothing falls between the two.
+            self.stop()
+            self.start()
+            self._on_overflow()
+
+    def _take(self, datagram: bytes) -> None:
+        node_changed = False
+        for message in messages(datagram):
+            if message.kind not in {RTM_NEWROUTE, RTM_DELROUTE}:
+                node_changed = True
+            elif message.port != self._own_port() and (route := self._decoder.decode(message.body)):
+                self._on_route(route, message.kind == RTM_DELROUTE)
+        if node_changed:
+            self._on_node()

@@ -1,0 +1,152 @@
+"""Netlink sockets, and the frame around every message on them."""
+
+import contextlib
+import errno
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from pyroute2.netlink.nlsocket import AsyncNetlinkSocket
+
+# From linux/netlink.h and asm-generic/socket.h; Python's socket module has none of these.
+NETLINK_ROUTE = 0
+SOL_NETLINK = 270
+NETLINK_CAP_ACK = 10
+SO_SNDBUFFORCE = 32
+SO_RCVBUFFORCE = 33
+
+NLMSG_ERROR = 2
+NLMSG_DONE = 3
+NLM_F_REQUEST = 0x1
+NLM_F_DUMP = 0x300
+NLM_F_DUMP_INTR = 0x10
+NLM_F_CAPPED = 0x100
+NLM_F_ACK_TLVS = 0x200
+NLM_F_REPLACE = 0x100
+NLM_F_EXCL = 0x200
+NLM_F_CREATE = 0x400
+
+NLMSGERR_ATTR_MSG = 1
+
+HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence number, port
+ATTRIBUTE = struct.Struct("=HH")  # length, type
+
+# Larger than any datagram the kernel makes (a dump's are up to 32 KiB).
+RECEIVE_SIZE = 1 << 17
+ATTRIBUTE_TYPE_MASK = 0x3FFF
+
+
+class Message(NamedTuple):
+    """One netlink message.
+
+    Attributes:
+        kind: its type, such as RTM_NEWROUTE.
+        flags: NLM_F_ bits.
+        sequence: the number of the request it answers; 0 in notifications.
+        port: the socket whose request caused it.
+        body: what follows the header.
+    """
+
+    kind: int
+    flags: int
+    sequence: int
+    port: int
+    body: memoryview
+
+
+class NetlinkSocket:
+    """A NETLINK_ROUTE socket of pyroute2, used for whole buffers of messages.
+
+    Args:
+        groups: multicast groups (bits) to hear notifications of.
+        buffer: size of the send and receive buffers in bytes, whatever the system's limit when this process has
+            CAP_NET_ADMIN, else up to that limit.
+    """
+
+    def __init__(self, *, groups: int = 0, buffer: int = 8 << 20) -> None:
+        self._owner = AsyncNetlinkSocket(family=NETLINK_ROUTE, ext_ack=True, strict_check=True)
+        self._socket: socket.socket = self._owner.socket
+        for force, plain in ((SO_SNDBUFFORCE, socket.SO_SNDBUF), (SO_RCVBUFFORCE, socket.SO_RCVBUF)):
+            try:
+                self._socket.setsockopt(socket.SOL_SOCKET, force, buffer)
+            except PermissionError:
+                self._socket.setsockopt(socket.SOL_SOCKET, plain, buffer)
+        # An error then carries the header of the message it is about, not the whole of it.
+        self._socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
+        self._socket.bind((0, groups))
+        self._socket.setblocking(False)
+        self.port: int = self._socket.getsockname()[0]
+
+    def fileno(self) -> int:
+        """The descriptor, for the event loop."""
+        return self._socket.fileno()
+
+    def send(self, buffer: bytes | bytearray | memoryview) -> None:
+        """Hand whole messages to the kernel, which has acted on all of them when this returns."""
+        self._socket.send(buffer)
+
+    def receive(self) -> bytes | None:
+        """The next datagram that is waiting; None when none is.
+
+        Raises:
+            OSError: ENOBUFS when datagrams were lost because the buffer was full.
+        """
+        with contextlib.suppress(BlockingIOError):
+            return self._socket.recv(RECEIVE_SIZE)
+        return None
+
+    def close(self) -> None:
+        """Close it; it can't be used afterwards."""
+        self._owner.close()
+
+
+def messages(datagram: bytes) -> Iterator[Message]:
+    """The messages of one datagram."""
+    view = memoryview(datagram)
+    offset = 0
+    while offset + HEADER.size <= len(view):
+        length, kind, flags, sequence, port = HEADER.unpack_from(view, offset)
+        if length < HEADER.size:
+            return
+        yield Message(kind, flags, sequence, port, view[offset + HEADER.size : offset + length])
+        offset += (length + 3) & ~3
+
+
+def attributes(view: memoryview) -> Iterator[tuple[int, memoryview]]:
+    """The attributes in a message after its fixed part: type and value."""
+    offset = 0
+    while offset + ATTRIBUTE.size <= len(view):
+        length, kind = ATTRIBUTE.unpack_from(view, offset)
+        if length < ATTRIBUTE.size:
+            return
+        yield kind & ATTRIBUTE_TYPE_MASK, view[offset + ATTRIBUTE.size : offset + length]
+        offset += (length + 3) & ~3
+
+
+class Refusal(NamedTuple):
+    """The content of an NLMSG_ERROR message: error number (0 is a plain acknowledgement) and the kernel's words."""
+
+    errno: int
+    text: str
+
+
+def parse_refusal(message: Message) -> Refusal:
+    """Read an NLMSG_ERROR, or the end of a dump that failed; the text falls back to that of the error number."""
+    (number,) = struct.unpack_from("=i", message.body)
+    text = ""
+    if message.flags & NLM_F_ACK_TLVS:
+        start = 4
+        if message.kind == NLMSG_ERROR:
+            (original,) = struct.unpack_from("=I", message.body, 4)
+            start += HEADER.size if message.flags & NLM_F_CAPPED else (original + 3) & ~3
+        for kind, value in attributes(message.body[start:]):
+            if kind == NLMSGERR_ATTR_MSG:
+                text = bytes(value).rstrip(b"\0").decode(errors="replace")
+    return Refusal(-number, text or os.strerror(-number))
+
+
+def lost_messages(error: OSError) -> bool:
+    """Whether a receive failed because the kernel had to drop messages for this socket."""
+    return error.errno == errno.ENOBUFS

@@ -1,0 +1,64 @@
+"""What a node knows of itself: the input of the guards and of the choice of output interfaces."""
+
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Subnet(NamedTuple):
+    """A subnet that is directly connected to this node.
+
+    Attributes:
+        prefix: packed prefix.
+        interface: name of the interface it is on.
+    """
+
+    prefix: bytes
+    interface: str
+
+
+class Lookup(NamedTuple):
+    """How the kernel would send a packet to an address now.
+
+    Attributes:
+        prefix_length: length of the prefix of the route that matches, in bits.
+        interface: index of the output interface; 0 when there is none.
+        on_link: it is reached directly, without a gateway.
+        local: it is an address of this node.
+        ours: the route that matches is one that this program wrote.
+    """
+
+    prefix_length: int
+    interface: int
+    on_link: bool
+    local: bool
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One look at a node.
+
+    Attributes:
+        addresses: packed addresses of the node's own interfaces, with the interface's name.
+        subnets: the subnets that these addresses make directly reachable.
+        lookups: by packed address, for gateways and protected addresses; an address without a route is absent.
+        protected: packed addresses that must stay reachable as they are now, with what each is.
+        interfaces: names of the interfaces by index.
+        interfaces_down: indexes of interfaces that are administratively down.
+    """
+
+    addresses: Mapping[bytes, str] = field(default_factory=dict)
+    subnets: tuple[Subnet, ...] = ()
+    lookups: Mapping[bytes, Lookup] = field(default_factory=dict)
+    protected: Mapping[bytes, str] = field(default_factory=dict)
+    interfaces: Mapping[int, str] = field(default_factory=dict)
+    interfaces_down: Set[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """This node, as the API server (or a flag) describes it."""
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,108 @@
+"""IP prefixes and addresses in the packed form the whole program works with.
+
+A packed *address* is the 4 or 16 bytes of network order, a packed *prefix* is a packed address and one byte of prefix
+length: 5 bytes for IPv4, 17 for IPv6. Packed prefixes are small, sort by address and then by length, and are what the
+kernel's messages are made of, so 100,000 of them are compared, sorted and encoded without an object for each.
+"""
+
+import functools
+import socket
+
+from static_route_operator.errors import InvalidPrefixError
+
+IPV4_PREFIX_SIZE = 5
+IPV6_PREFIX_SIZE = 17
+
+_LENGTH = [bytes([length]) for length in range(129)]
+
+
+def family_of(address_or_prefix: bytes) -> socket.AddressFamily:
+    """The address family of a packed address or prefix."""
+    return socket.AF_INET if len(address_or_prefix) <= IPV4_PREFIX_SIZE else socket.AF_INET6
+
+
+def pack_address(text: str) -> bytes:
+    """The packed form of an address such as ``10.116.0.5`` or ``fd00::5``.
+
+    Raises:
+        InvalidPrefixError: it is not an address, has a zone (``fe80::1%eth0``), or is an IPv4-mapped IPv6 address.
+    """
+    try:
+        if ":" not in text:
+            return socket.inet_pton(socket.AF_INET, text)
+        address = socket.inet_pton(socket.AF_INET6, text)
+    except (OSError, ValueError):
+        raise InvalidPrefixError(f"'{text}' is not an IP address") from None
+    if address.startswith(_MAPPED):
+        raise InvalidPrefixError(f"'{text}' is an IPv4-mapped IPv6 address; write it as IPv4")
+    return address
+
+
+_MAPPED = bytes(10) + b"\xff\xff"
+
+
+def pack_prefix(text: str) -> bytes:
+    """The packed form of a host or CIDR such as ``34.160.111.145``, ``10.0.0.0/8`` or ``fd00::/64``.
+
+    Raises:
+        InvalidPrefixError: it is neither, or has host bits set (then the text says which prefix was probably meant).
+    """
+    host, slash, length_text = text.partition("/")
+    try:
+        address = pack_address(host)
+    except InvalidPrefixError as error:
+        if slash or "mapped" in str(error):
+            raise InvalidPrefixError(str(error).replace(host, text).replace("IP address", "IP address or CIDR")) from None
+        raise InvalidPrefixError(f"'{text}' is not an IP address or CIDR") from None
+    bits = len(address) * 8
+    if not slash:
+        return address + _LENGTH[bits]
+    if not (length_text.isascii() and length_text.isdigit()) or (length := int(length_text)) > bits or (
+        len(length_text) > 1 and length_text[0] == "0"
+    ):
+        raise InvalidPrefixError(f"'{text}' is not an IP address or CIDR: the length must be 0 to {bits}")
+    if length != bits and (network := mask(address, length)) != address:
+        raise InvalidPrefixError(f"'{text}' has host bits set; did you mean '{unpack_address(network)}/{length}'?")
+    return address + _LENGTH[length]
+
+
+def unpack_address(address: bytes) -> str:
+    """The text of a packed address."""
+    return socket.inet_ntop(family_of(address), address)
+
+
+def unpack_prefix(prefix: bytes) -> str:
+    """The text of a packed prefix, always with its length: ``10.0.0.1/32``."""
+    return f"{unpack_address(prefix[:-1])}/{prefix[-1]}"
+
+
+def host_prefix(address: bytes) -> bytes:
+    """The prefix that holds just this packed address."""
+    return address + _LENGTH[len(address) * 8]
+
+
+@functools.lru_cache(maxsize=512)
+def _netmask(bits: int, length: int) -> int:
+    return ((1 << length) - 1) << (bits - length)
+
+
+def mask(address: bytes, length: int) -> bytes:
+    """The network address of ``address`` in a prefix of ``length`` bits."""
+    size = len(address)
+    return (int.from_bytes(address) & _netmask(size * 8, length)).to_bytes(size)
+
+
+def supernet(address: bytes, length: int) -> bytes:
+    """The packed prefix of ``length`` bits that holds ``address``."""
+    return mask(address, length) + _LENGTH[length]
+
+
+def contains(prefix: bytes, other: bytes) -> bool:
+    """Whether a packed prefix holds all of another packed prefix of any family."""
+    return len(prefix) == len(other) and other[-1] >= prefix[-1] and mask(other[:-1], prefix[-1]) == prefix[:-1]
+
+
+def last_address(prefix: bytes) -> bytes:
+    """The highest packed address of a prefix."""
+    size = len(prefix) - 1
+    return (int.from_bytes(prefix[:-1]) | (_netmask(size * 8, size * 8) >> prefix[-1])).to_bytes(size)

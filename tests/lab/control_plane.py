@@ -1,0 +1,155 @@
+"""etcd and the Kubernetes control plane, in the namespace ``cp``."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.lab import processes
+from tests.lab.authority import Authority
+from tests.lab.commands import Argument, run, spawn, wait_until
+from tests.lab.network import KUBERNETES_SERVICE, MAX_NODES, SERVICE_NETWORK, Network
+
+ADDRESS = "10.116.0.1"
+_API_SERVER = "kube-apiserver"
+_ISSUER = "https://kubernetes.default.svc"
+
+
+class ControlPlane:
+    """The control plane of one cluster.
+
+    Args:
+        network: the network it is in.
+        binaries: the directory with the programs.
+    """
+
+    def __init__(self, network: Network, binaries: Path) -> None:
+        self._namespace = network.namespace("cp")
+        self._logs = network.logs
+        self._binaries = binaries
+        self._directory = network.state / "cp"
+        self._authority = Authority(self._directory)
+        self.authority_certificate = self._authority.certificate
+        self.kubeconfig = self._directory / "admin.kubeconfig"
+
+    def start(self, apiserver_args: Sequence[str]) -> None:
+        """Start it and wait until pods can be created.
+
+        Args:
+            apiserver_args: more flags for the API server.
+        """
+        self._directory.mkdir()
+        self._write_identities()
+        unsynced = "--unsafe-no-fsync"  # nobody misses a lab's data after a power cut of the machine
+        self._spawn("etcd", "--data-dir", self._directory / "etcd", unsynced, "--quota-backend-bytes", str(8 * 2**30))
+        self.start_api(apiserver_args)
+        self._spawn("kube-controller-manager", *self._client_flags("kcm"), *self._controller_manager_flags())
+        self._spawn("kube-scheduler", *self._client_flags("scheduler"))
+        service_account = ["get", "serviceaccount", "default"]
+        self._wait_for(service_account, "there is a default ServiceAccount", "kube-controller-manager")
+
+    def start_api(self, apiserver_args: Sequence[str]) -> None:
+        """Start the API server and wait until it is ready."""
+        files = self._directory
+        self._spawn(
+            _API_SERVER,
+            "--etcd-servers=http://127.0.0.1:2379",
+            "--bind-address=0.0.0.0",
+            "--secure-port=443",
+            f"--advertise-address={ADDRESS}",
+            "--endpoint-reconciler-type=none",
+            f"--tls-cert-file={files / 'apiserver.crt'}",
+            f"--tls-private-key-file={files / 'apiserver.key'}",
+            f"--client-ca-file={self.authority_certificate}",
+            # For `kubectl logs` and `kubectl exec`, which the API server passes on to the kubelet.
+            f"--kubelet-client-certificate={files / 'kubelet-client.crt'}",
+            f"--kubelet-client-key={files / 'kubelet-client.key'}",
+            "--kubelet-preferred-address-types=InternalIP",
+            f"--token-auth-file={files / 'tokens.csv'}",
+            "--authorization-mode=Node,RBAC",
+            "--enable-admission-plugins=NodeRestriction",
+            f"--service-account-key-file={files / 'apiserver.key'}",
+            f"--service-account-signing-key-file={files / 'apiserver.key'}",
+            f"--service-account-issuer={_ISSUER}",
+            f"--service-cluster-ip-range={SERVICE_NETWORK}",
+            "--allow-privileged=true",
+            *apiserver_args,
+        )
+        self._wait_for(["get", "--raw", "/readyz"], "the API server is ready", _API_SERVER)
+
+    def stop_api(self) -> None:
+        """Kill the API server (SIGKILL): its clients see their connections reset, then refused."""
+        processes.kill(
+            lambda: {pid for pid in self._namespace.pids() if processes.program(pid) == _API_SERVER}, "API servers"
+        )
+
+    def kubectl(self, args: Sequence[Argument]) -> list[Argument]:
+        """The command that runs kubectl as the cluster's administrator."""
+        # The cache goes by the API server's address, which all labs share: one lab's resources would fool another.
+        environment = [f"KUBECONFIG={self.kubeconfig}", f"KUBECACHEDIR={self._directory / 'kubectl-cache'}"]
+        return self._namespace.enter(["env", *environment, self._binaries / "kubectl", *args])
+
+    def write_kubeconfig(self, user: str) -> Path:
+        """Write a user's kubeconfig and return its path."""
+        server = {"server": f"https://{ADDRESS}:443", "certificate-authority": str(self.authority_certificate)}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "lab", "cluster": server}],
+            "users": [{"name": user, "user": {"token": _token(user)}}],
+            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": user}}],
+            "current-context": "lab",
+        }
+        path = self._directory / f"{user}.kubeconfig"
+        path.write_text(json.dumps(config))
+        return path
+
+    def _write_identities(self) -> None:
+        """Write what the API server knows its clients by, and what they know it by."""
+        self._authority.create()
+        names = "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc"
+        addresses = f"IP:{ADDRESS},IP:{KUBERNETES_SERVICE},IP:127.0.0.1"
+        self._authority.issue("apiserver", "/CN=kube-apiserver", f"subjectAltName={names},{addresses}")
+        client = "/O=system:masters/CN=kubelet-client"
+        self._authority.issue("kubelet-client", client, "extendedKeyUsage=clientAuth")
+        users = {
+            "admin": "admin,admin,system:masters",
+            "kcm": "system:kube-controller-manager,kcm",
+            "scheduler": "system:kube-scheduler,scheduler",
+            # Read once, at the start of the API server: so there is a line for every node that may ever join.
+            **{f"node{n}": f"system:node:node{n},node{n},system:nodes" for n in range(1, MAX_NODES + 1)},
+        }
+        tokens = "".join(f"{_token(user)},{identity}\n" for user, identity in users.items())
+        (self._directory / "tokens.csv").write_text(tokens)
+        self.write_kubeconfig("admin")
+
+    def _client_flags(self, user: str) -> list[str]:
+        """The flags that the API server's clients in the control plane share."""
+        return [
+            f"--kubeconfig={self.write_kubeconfig(user)}",
+            "--leader-elect=false",
+            "--bind-address=127.0.0.1",
+            f"--cert-dir={self._directory / user}",
+            # The look-up may come before RBAC has its first roles, and would then end the program.
+            "--authentication-skip-lookup=true",
+        ]
+
+    def _controller_manager_flags(self) -> list[str]:
+        return [
+            "--use-service-account-credentials",
+            f"--service-account-private-key-file={self._directory / 'apiserver.key'}",
+            f"--root-ca-file={self.authority_certificate}",
+            "--node-monitor-grace-period=20s",  # half the default: a dead node is seen while a test waits
+        ]
+
+    def _spawn(self, program: str, *args: Argument) -> None:
+        spawn(self._namespace.enter([self._binaries / program, *args]), self._logs / f"{program}.log")
+
+    def _wait_for(self, args: Sequence[str], what: str, program: str) -> None:
+        """Wait until a kubectl command succeeds."""
+        command = self.kubectl(args)
+        log = self._logs / f"{program}.log"
+        wait_until(lambda: run(command, check=False).returncode == 0, what, timeout=60, log=log)
+
+
+def _token(user: str) -> str:
+    return f"{user}-token"

@@ -1,0 +1,56 @@
+"""One network namespace: a machine of the lab as the network sees it."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from tests.lab import processes, programs
+from tests.lab.commands import Argument, run
+
+DIRECTORY = Path("/var/run/netns")
+
+
+class Namespace:
+    """A network namespace with a name that `ip netns` knows.
+
+    Args:
+        name: the name, as in ``sr-node1``.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.path = DIRECTORY / name
+
+    def exists(self) -> bool:
+        """Whether the namespace is there."""
+        return self.path.exists()
+
+    def create(self) -> None:
+        """Make the namespace, with loopback up."""
+        run([programs.find("ip"), "netns", "add", self.name])
+        self.configure(["link set lo up"])
+
+    def delete(self) -> None:
+        """Kill all that runs in the namespace and delete it with its interfaces. No error if it is not there."""
+        if not self.exists():
+            return
+        processes.kill(self.pids, f"the processes in {self.name}")
+        run([programs.find("ip"), "netns", "delete", self.name])
+
+    def configure(self, commands: Iterable[str]) -> None:
+        """Run `ip` commands in the namespace, such as ``link set eth0 up``; the first to fail ends it.
+
+        Raises:
+            LabError: the kernel refused one.
+        """
+        run([programs.find("ip"), "-n", self.name, "-batch", "-"], stdin="\n".join(commands))
+
+    def enter(self, argv: Sequence[Argument]) -> list[Argument]:
+        """The command that runs a program in the namespace.
+
+        Not `ip netns exec`, which hides /sys/fs/cgroup.
+        """
+        return [programs.find("nsenter"), f"--net={self.path}", "--", *argv]
+
+    def pids(self) -> set[int]:
+        """The process ids of all that runs in the namespace."""
+        return processes.in_namespaces([self.path])

@@ -1,0 +1,177 @@
+"""One node of the cluster: containerd and a kubelet in a namespace, a cgroup and a mount namespace of their own.
+
+The mount namespace makes a node's death complete and safe: every mount of its pods ends with its last process, so
+nothing is left to unmount, and removing the node's directory can't reach into what a pod had mounted.
+"""
+
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.lab import images, programs
+from tests.lab.cgroup import Cgroup
+from tests.lab.commands import Argument, run, spawn, wait_until
+from tests.lab.control_plane import ControlPlane
+from tests.lab.network import Network, node_address
+
+# Directories of the machine that containerd, CNI and the kubelet write to wherever they are told to work. A node has
+# its own, which a power cut empties, as it does /run on a real machine.
+_VOLATILE = tuple(map(Path, ("/run/containerd", "/var/lib/cni", "/var/log/containers")))
+_BOOT = """\
+mount --make-rshared /  # for pods that ask for mount propagation
+config=$1; shift
+for directory; do mount -t tmpfs tmpfs "$directory"; done
+exec containerd --config "$config"
+"""
+
+# native: the other snapshotters need a file system that can be a lower layer of overlayfs, which containers often lack.
+# restrict_oom_score_adj: without CAP_SYS_RESOURCE every sandbox would fail with "can't get final child's PID from pipe".
+# netns_mounts_under_state_dir: else the names of pods' namespaces pile up in the machine's /run/netns.
+_CONTAINERD = """\
+version = 2
+root = "{directory}/containerd"
+state = "/run/containerd"
+
+[grpc]
+address = "{socket}"
+
+[plugins."io.containerd.internal.v1.opt"]
+path = "{directory}/opt"
+
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "{pause}"
+disable_apparmor = true
+restrict_oom_score_adj = true
+netns_mounts_under_state_dir = true
+
+[plugins."io.containerd.grpc.v1.cri".containerd]
+snapshotter = "native"
+
+[plugins."io.containerd.grpc.v1.cri".cni]
+bin_dir = "{cni}"
+conf_dir = "{directory}/cni"
+"""
+
+
+class Node:
+    """One node, named ``node`` and its number.
+
+    Args:
+        number: its number, from 1.
+        network: the network that its namespace is in.
+        control_plane: the cluster it joins.
+        binaries: the directory with the kubelet.
+        archives: the docker-archives it starts with; that of the pause image must be there.
+    """
+
+    def __init__(
+        self, number: int, network: Network, control_plane: ControlPlane, binaries: Path, archives: Sequence[Path]
+    ) -> None:
+        self.name = f"node{number}"
+        self._number = number
+        self._namespace = network.namespace(self.name)
+        self._cgroup = Cgroup(self._namespace.name)
+        self._logs = network.logs
+        self._directory = network.state / self.name
+        self._socket = self._directory / "containerd.sock"
+        self._control_plane = control_plane
+        self._binaries = binaries
+        self._archives = archives
+
+    def start(self) -> None:
+        """Start it, for the first time or again. It registers itself when the API server answers."""
+        self._cgroup.create()
+        self._write_configuration()
+        containerd = self._start_containerd()
+        for archive in self._archives:
+            self.load_image(archive)
+        self._start_kubelet(containerd)
+
+    def kill(self) -> None:
+        """Cut its power: all its processes die at once. Its network, and so the kernel's routes, stays."""
+        self._cgroup.kill()
+
+    def load_image(self, archive: Path) -> None:
+        """Load a docker-archive, as a pull by the kubelet would."""
+        self._ctr("--namespace=k8s.io", "images", "import", "--snapshotter=native", archive)
+
+    def _start_containerd(self) -> int:
+        """Start containerd, wait until it answers, and return its process id."""
+        for directory in _VOLATILE:
+            directory.mkdir(parents=True, exist_ok=True)
+        boot = ["sh", "-euc", _BOOT, "boot", self._directory / "containerd.toml", *_VOLATILE]
+        unshare = [programs.find("unshare"), "--mount", "--propagation=private", "--"]
+        log = self._logs / f"{self.name}-containerd.log"
+        pid = spawn(self._namespace.enter([*unshare, *boot]), log)
+        self._cgroup.add(pid)
+        wait_until(self._containerd_answers, f"containerd of {self.name} answers", timeout=30, log=log)
+        return pid
+
+    def _containerd_answers(self) -> bool:
+        return self._socket.exists() and self._ctr("version", check=False).returncode == 0
+
+    def _ctr(self, *args: Argument, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return run([programs.find("ctr"), f"--address={self._socket}", *args], check=check)
+
+    def _start_kubelet(self, containerd: int) -> None:
+        kubelet = [
+            self._binaries / "kubelet",
+            f"--config={self._directory / 'kubelet.json'}",
+            f"--kubeconfig={self._control_plane.write_kubeconfig(self.name)}",
+            f"--hostname-override={self.name}",
+            f"--node-ip={node_address(self._number)}",
+            f"--root-dir={self._directory / 'kubelet'}",
+            f"--cert-dir={self._directory / 'pki'}",
+        ]
+        # Its volumes must be where containerd sees them.
+        enter = [programs.find("nsenter"), f"--target={containerd}", "--mount", "--net", "--"]
+        self._cgroup.add(spawn([*enter, *kubelet], self._logs / f"{self.name}-kubelet.log"))
+
+    def _write_configuration(self) -> None:
+        (self._directory / "cni").mkdir(parents=True, exist_ok=True)
+        containerd = _CONTAINERD.format(
+            directory=self._directory, socket=self._socket, pause=images.PAUSE, cni=programs.find_cni()
+        )
+        (self._directory / "containerd.toml").write_text(containerd)
+        (self._directory / "cni" / "10-pods.conflist").write_text(json.dumps(self._pod_network()))
+        (self._directory / "kubelet.json").write_text(json.dumps(self._kubelet_configuration()))
+
+    def _pod_network(self) -> dict[str, object]:
+        """The CNI configuration: a bridge, and the node's own address on packets that leave it."""
+        ranges = [[{"subnet": f"10.244.{self._number}.0/24"}]]
+        bridge = {
+            "type": "bridge",
+            "bridge": "cni0",
+            "isGateway": True,
+            "ipMasq": True,
+            "ipam": {"type": "host-local", "ranges": ranges, "routes": [{"dst": "0.0.0.0/0"}]},
+        }
+        return {"cniVersion": "1.0.0", "name": "pods", "plugins": [bridge]}
+
+    def _kubelet_configuration(self) -> dict[str, object]:
+        return {
+            "apiVersion": "kubelet.config.k8s.io/v1beta1",
+            "kind": "KubeletConfiguration",
+            "authentication": {
+                "anonymous": {"enabled": False},
+                "webhook": {"enabled": True},
+                "x509": {"clientCAFile": str(self._control_plane.authority_certificate)},
+            },
+            "authorization": {"mode": "Webhook"},
+            "cgroupDriver": "cgroupfs",
+            "cgroupRoot": f"/{self._namespace.name}",
+            "enforceNodeAllocatable": [],
+            "failCgroupV1": False,
+            "failSwapOn": False,
+            "containerRuntimeEndpoint": f"unix://{self._socket}",
+            "podLogsDir": str(self._directory / "podlogs"),
+            "volumePluginDir": str(self._directory / "plugins"),
+            "healthzPort": 0,
+            "resolvConf": "",  # the lab has no DNS
+            "nodeStatusUpdateFrequency": "5s",
+            "syncFrequency": "10s",
+            # A disk that is nearly full is no reason to evict a test.
+            "imageGCHighThresholdPercent": 100,
+            "evictionHard": {"nodefs.available": "1%", "imagefs.available": "1%", "memory.available": "100Mi"},
+        }
