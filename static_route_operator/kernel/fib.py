@@ -6,6 +6,14 @@ import struct
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 
 from static_route_operator.errors import KernelError
+from static_route_operator.kernel.interfaces import (
+    ALL_ADDRESSES,
+    ALL_LINKS,
+    RTM_GETADDR,
+    RTM_GETLINK,
+    parse_addresses,
+    parse_links,
+)
 from static_route_operator.kernel.messages import (
     AF_INET,
     AF_INET6,
@@ -38,9 +46,9 @@ from static_route_operator.kernel.netlink import (
     messages,
     parse_refusal,
 )
-from static_route_operator.planning.facts import Facts, Lookup, Subnet
+from static_route_operator.planning.facts import Facts, Lookup
 from static_route_operator.planning.routes import Action, Failure, Operation, Path, prefix_of
-from static_route_operator.prefixes import supernet, unpack_address
+from static_route_operator.prefixes import unpack_address
 
 # The kernel acts on a buffer inside send(): this much takes it about 5 ms, then other tasks get a turn.
 SEND_SIZE = 64 << 10
@@ -50,16 +58,6 @@ DUMP_TRIES = 5
 
 RTN_LOCAL_KINDS = frozenset({2, 3, 4, 5})  # local, broadcast, anycast, multicast
 
-RTM_NEWLINK = 16
-RTM_GETLINK = 18
-RTM_NEWADDR = 20
-RTM_GETADDR = 22
-IFLA_IFNAME = 3
-IFA_ADDRESS = 1
-IFA_LOCAL = 2
-IFF_UP = 1
-_IFINFOMSG = struct.Struct("=BxHiII")
-_IFADDRMSG = struct.Struct("=BBBBI")
 _WORD = struct.Struct("=I")
 
 # Names of rtm_protocol that a person knows from `ip route`; other numbers are shown as they are.
@@ -114,25 +112,10 @@ class Fib:
             gateways: packed addresses to look up.
             protected: packed addresses that must stay reachable, with what each is; they are looked up too.
         """
-        names: dict[int, str] = {}
-        down = set()
-        for message in await self._dump(RTM_GETLINK, _IFINFOMSG.pack(0, 0, 0, 0, 0)):
-            _, _, index, flags, _ = _IFINFOMSG.unpack_from(message.body)
-            name = next((value for kind, value in attributes(message.body[_IFINFOMSG.size :]) if kind == IFLA_IFNAME), b"")
-            names[index] = bytes(name).rstrip(b"\0").decode()
-            if not flags & IFF_UP:
-                down.add(index)
-        addresses: dict[bytes, str] = {}
-        subnets = []
-        for message in await self._dump(RTM_GETADDR, _IFADDRMSG.pack(0, 0, 0, 0, 0)):
-            _, length, _, _, index = _IFADDRMSG.unpack_from(message.body)
-            found = {kind: bytes(value) for kind, value in attributes(message.body[_IFADDRMSG.size :])}
-            name = names.get(index, f"interface {index}")
-            own = found.get(IFA_LOCAL) or found[IFA_ADDRESS]
-            addresses[own] = name
-            subnets.append(Subnet(supernet(found[IFA_ADDRESS], length), name))
+        names = parse_links(await self._dump(RTM_GETLINK, ALL_LINKS))
+        addresses, subnets = parse_addresses(await self._dump(RTM_GETADDR, ALL_ADDRESSES), names)
         lookups = self._look_up({*gateways, *protected})
-        return Facts(addresses, tuple(subnets), lookups, protected, names, down)
+        return Facts(addresses, subnets, lookups, protected, names)
 
     async def apply(self, operations: Sequence[Operation]) -> dict[bytes, Failure]:
         """Carry out operations in order; what the kernel refused, by key. All others are done.

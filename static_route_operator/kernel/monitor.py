@@ -9,7 +9,8 @@ import logging
 from collections.abc import Callable
 
 from static_route_operator.kernel.messages import RTM_DELROUTE, RTM_NEWROUTE, DecodedRoute, RouteDecoder
-from static_route_operator.kernel.netlink import NetlinkSocket, lost_messages, messages
+from static_route_operator.kernel.interfaces import RTM_DELADDR, RTM_DELLINK, RTM_NEWLINK, link_is_up
+from static_route_operator.kernel.netlink import Message, NetlinkSocket, lost_messages, messages
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ class Monitor:
     Args:
         own_port: port id of the socket whose changes are our own, asked anew for each notification.
         on_route: called for each route that somebody else added, changed or deleted: the route, and whether it is gone.
-        on_node: called when a link or an address came, changed or went.
+        on_node: called when a link or an address came, changed or went; True when routes may have gone with it unsaid.
         on_overflow: called when notifications were lost and watching has started anew: everything must be read again.
     """
 
@@ -37,7 +38,7 @@ class Monitor:
         self,
         own_port: Callable[[], int],
         on_route: Callable[[DecodedRoute, bool], None],
-        on_node: Callable[[], None],
+        on_node: Callable[[bool], None],
         on_overflow: Callable[[], None],
     ) -> None:
         self._own_port = own_port
@@ -77,11 +78,19 @@ class Monitor:
             self._on_overflow()
 
     def _take(self, datagram: bytes) -> None:
-        node_changed = False
+        node_changed = lossy = False
         for message in messages(datagram):
             if message.kind not in {RTM_NEWROUTE, RTM_DELROUTE}:
                 node_changed = True
+                lossy = lossy or _takes_routes_along(message)
             elif message.port != self._own_port() and (route := self._decoder.decode(message.body)):
                 self._on_route(route, message.kind == RTM_DELROUTE)
         if node_changed:
-            self._on_node()
+            self._on_node(lossy)
+
+
+def _takes_routes_along(message: Message) -> bool:
+    """Whether the kernel drops IPv4 routes, without a notification of each, when it sends this."""
+    if message.kind == RTM_NEWLINK:
+        return not link_is_up(message.body)
+    return message.kind in {RTM_DELLINK, RTM_DELADDR}

@@ -6,7 +6,9 @@ from collections.abc import Collection, Mapping, Set
 from static_route_operator.planning.routes import Action, Operation, Path, Routes
 
 
-def diff(wanted: Routes, present: Routes, *, held: Set[bytes] = frozenset(), skip: Collection[bytes] = ()) -> list[Operation]:
+def diff(
+    wanted: Routes, present: Routes, *, held: Set[bytes] = frozenset(), skip: Collection[bytes] = ()
+) -> list[Operation]:
     """The operations that make the routes in the kernel those that are wanted.
 
     First replace, then add, then delete: a destination that stays wanted, be it by another or a shorter prefix, is
@@ -16,7 +18,7 @@ def diff(wanted: Routes, present: Routes, *, held: Set[bytes] = frozenset(), ski
         wanted: path by key.
         present: path by key, of the routes in the kernel that are ours.
         held: keys that are left alone when they are present and not wanted.
-        skip: keys that are not added or replaced now (the kernel refused them lately).
+        skip: keys that are left as they are (the kernel refused them lately).
     """
     added: defaultdict[Path, list[bytes]] = defaultdict(list)
     replaced: defaultdict[Path, list[bytes]] = defaultdict(list)
@@ -32,7 +34,7 @@ def diff(wanted: Routes, present: Routes, *, held: Set[bytes] = frozenset(), ski
         _drop(replaced, skip)
     deleted: defaultdict[tuple[Path, int], list[bytes]] = defaultdict(list)
     for key in present.keys() - wanted.keys():
-        if key not in held:
+        if key not in held and key not in skip:
             # An unknown path tells no family, so the size of the key goes with it.
             deleted[present[key], len(key)].append(key)
     return [

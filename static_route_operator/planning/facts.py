@@ -1,6 +1,6 @@
 """What a node knows of itself: the input of the guards and of the choice of output interfaces."""
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -45,7 +45,6 @@ class Facts:
         lookups: by packed address, for gateways and protected addresses; an address without a route is absent.
         protected: packed addresses that must stay reachable as they are now, with what each is.
         interfaces: names of the interfaces by index.
-        interfaces_down: indexes of interfaces that are administratively down.
     """
 
     addresses: Mapping[bytes, str] = field(default_factory=dict)
@@ -53,7 +52,6 @@ class Facts:
     lookups: Mapping[bytes, Lookup] = field(default_factory=dict)
     protected: Mapping[bytes, str] = field(default_factory=dict)
     interfaces: Mapping[int, str] = field(default_factory=dict)
-    interfaces_down: Set[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

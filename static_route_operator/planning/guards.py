@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.planning.facts import Facts
-from static_route_operator.prefixes import host_prefix, last_address, supernet, unpack_address, unpack_prefix
+from static_route_operator.prefixes import contains, host_prefix, last_address, supernet, unpack_address, unpack_prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def gateway_problem(gateway: bytes, facts: Facts) -> Problem | None:
         what = f"this node's own address on {whose}" if whose else "a local or broadcast address of this node"
         return Problem(RowState.REFUSED, Reason.GATEWAY_IS_THIS_NODE, f"gateway {text} is {what}")
     for subnet, interface in facts.subnets:
-        if supernet(gateway, subnet[-1]) == subnet:
+        if contains(subnet, host_prefix(gateway)):
             where = f"is on {unpack_prefix(subnet)} of {interface}, which has no route to it now: is {interface} up?"
             break
     else:

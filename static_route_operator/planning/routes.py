@@ -8,9 +8,9 @@ A *path* is shared by all routes that use it.
 import enum
 import struct
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from static_route_operator.prefixes import IPV4_PREFIX_SIZE, IPV6_PREFIX_SIZE
+from static_route_operator.prefixes import IPV4_PREFIX_SIZE, IPV6_PREFIX_SIZE, unpack_address, unpack_prefix
 
 TABLE_MAIN = 254
 
@@ -63,10 +63,22 @@ def prefix_of(key: bytes) -> bytes:
     return key[: -_TAIL.size]
 
 
-def table_and_metric_of(key: bytes) -> tuple[int, int]:
-    """The routing table and the metric in a key."""
+def describe_route(key: bytes, path: Path, interfaces: Mapping[int, str]) -> dict[str, Any]:
+    """A route as a JSON object, for people and programs.
+
+    Args:
+        key: of the route.
+        path: of the route.
+        interfaces: names of interfaces by index; one that is not there is shown by its number.
+    """
     table, metric = _TAIL.unpack(key[-_TAIL.size :])
-    return table, metric
+    return {
+        "destination": unpack_prefix(prefix_of(key)),
+        "gateway": unpack_address(path.gateway) if path.gateway else None,
+        "interface": interfaces.get(path.interface, str(path.interface)),
+        "table": table,
+        "metric": metric,
+    }
 
 
 class Action(enum.Enum):

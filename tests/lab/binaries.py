@@ -36,20 +36,23 @@ func main() {{ etcdmain.Main(os.Args) }}
 
 
 def directory(version: str = KUBERNETES_VERSION) -> Path:
-    """The directory with etcd and the programs of a Kubernetes version, built first if need be.
+    """Where etcd and the programs of a Kubernetes version are, once built."""
+    return directories.cache() / f"kubernetes-{version}"
+
+
+def build(version: str = KUBERNETES_VERSION) -> None:
+    """Build them, unless they are there.
 
     Raises:
         LabError: there is no Go, or the build failed; with the compiler's words.
     """
-    cache = directories.cache()
-    built = cache / f"kubernetes-{version}"
-    cache.mkdir(parents=True, exist_ok=True)
-    with _locked(cache / f"{built.name}.lock"):
+    built = directory(version)
+    built.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(built.parent / f"{built.name}.lock"):
         if not built.exists():
             # Renamed when complete: an interrupted build is never taken for a finished one.
-            with tempfile.TemporaryDirectory(prefix=f"{built.name}-", dir=cache) as workspace:
+            with tempfile.TemporaryDirectory(prefix=f"{built.name}-", dir=built.parent) as workspace:
                 _build(version, Path(workspace)).rename(built)
-    return built
 
 
 def _build(version: str, workspace: Path) -> Path:

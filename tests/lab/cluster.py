@@ -1,12 +1,11 @@
-"""A whole cluster: the network, the control plane and the nodes."""
+"""A whole cluster: the network with a Kubernetes control plane, and containerd and a kubelet on every node."""
 
+import functools
 import json
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Self
+from typing import Self
 
 from tests.lab import binaries, images, programs
 from tests.lab.cgroup import Cgroup
@@ -17,15 +16,15 @@ from tests.lab.network import Network
 from tests.lab.node import Node
 
 
-class Cluster:
-    """A cluster of one lab. A context manager: up on entry, down on exit.
+class Cluster(Network):
+    """A network with a cluster in it. A context manager: up on entry, down on exit.
 
     Args:
         prefix: starts the names of all namespaces and cgroups; labs with different ones run side by side.
         nodes: how many nodes it has at first, named ``node1`` and so on.
-        bare: only the namespaces of nodes, without containerd and kubelets, for agents that run as processes.
+        bare: only the namespaces of nodes, without containerd and kubelet, for agents that run as processes.
         apiserver_args: more flags for the API server, such as those of an audit log.
-        kubernetes_version: as in ``v1.37.2``.
+        version: that of Kubernetes, as in ``v1.37.2``.
     """
 
     def __init__(
@@ -35,6 +34,130 @@ class Cluster:
         *,
         bare: bool = False,
         apiserver_args: Sequence[str] = (),
-        kubernetes_version: str = binaries.KUBERNETES_VERSION,
+        version: str = binaries.KUBERNETES_VERSION,
     ) -> None:
-        self.network = Network(prefix, nodes)
+        super().__init__(prefix, nodes)
+        self._bare = bare
+        self._apiserver_args = list(apiserver_args)
+        self._version = version
+        self._binaries = binaries.directory(version)
+        self._control_plane = ControlPlane(self, self._binaries)
+        self._images = self.state / "images"
+        self.kubeconfig = self._control_plane.kubeconfig
+
+    @classmethod
+    def running(cls, prefix: str) -> Self:
+        """The cluster that another process has taken up.
+
+        Raises:
+            LabError: there is none.
+        """
+        try:
+            arguments = json.loads(_memory(Network(prefix)).read_text())
+        except FileNotFoundError:
+            raise LabError(f"lab {prefix} has no cluster: take it up with `python3 -m tests.lab up`") from None
+        return cls(prefix, **arguments)
+
+    def up(self) -> Self:
+        """Start everything and wait until all nodes are Ready.
+
+        Raises:
+            LabError: a lab with this prefix is there already, or a part did not start; with the end of its log.
+        """
+        programs.require(programs.NETWORK, programs.CONTROL_PLANE, {} if self._bare else programs.NODE)
+        binaries.build(self._version)
+        super().up()
+        arguments = {
+            "nodes": self.nodes,
+            "bare": self._bare,
+            "apiserver_args": self._apiserver_args,
+            "version": self._version,
+        }
+        _memory(self).write_text(json.dumps(arguments))
+        self._control_plane.start(self._apiserver_args)
+        if not self._bare:
+            self._start_nodes()
+        return self
+
+    def down(self) -> None:
+        """Kill and remove all that was ever part of the lab. Right after any failure, and twice."""
+        for cgroup in Cgroup.all(self.prefix):
+            cgroup.remove()
+        super().down()
+
+    def kubectl(
+        self,
+        *args: Argument,
+        input: str = "",  # noqa: A002 - as subprocess.run calls it
+        check: bool = True,
+        timeout: float = 120,
+    ) -> str:
+        """Run kubectl as the cluster's administrator and return what it printed.
+
+        Args:
+            args: its arguments.
+            input: what it reads, for ``apply -f -``.
+            check: whether a failure is an error.
+            timeout: seconds until it is killed.
+
+        Raises:
+            LabError: it failed; with its own words.
+        """
+        return run(self.kubectl_command(*args), stdin=input, check=check, timeout=timeout).stdout
+
+    def kubectl_command(self, *args: Argument) -> list[Argument]:
+        """The command that runs kubectl, to be started from anywhere."""
+        return self._control_plane.kubectl(args)
+
+    def load_image(self, archive: Path) -> None:
+        """Load a docker-archive into all nodes that run, as a pull by their kubelets would."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda node: node.load_image(archive), filter(Node.runs, self._started())))
+
+    def kill_node(self, number: int) -> None:
+        """Cut a node's power. Its namespace, and so the kernel's routes, stays: delete those to model a reboot."""
+        self._node(number).kill()
+
+    def start_node(self, number: int) -> None:
+        """Start a node, killed or new. Does not wait until it is Ready."""
+        node = self._node(number)
+        if not self.namespace(node.name).exists():
+            self.add_node(number)
+        if not self._bare:
+            node.start()
+
+    def stop_api(self) -> None:
+        """Kill the API server (SIGKILL): its clients see their connections reset, then refused."""
+        self._control_plane.stop_api()
+
+    def start_api(self) -> None:
+        """Start the API server again and wait until it is ready."""
+        self._control_plane.start_api(self._apiserver_args)
+
+    def _start_nodes(self) -> None:
+        self._images.mkdir()
+        images.pause().write(self._images / "pause.tar")
+        images.curl().write(self._images / "curl.tar")
+        nodes = [self._node(number) for number in range(1, self.nodes + 1)]
+        with ThreadPoolExecutor() as pool:
+            kubelets = list(pool.map(Node.start, nodes))
+        for node, kubelet in zip(nodes, kubelets, strict=True):
+            ready = functools.partial(self._is_ready, node)
+            wait_until(ready, f"{node.name} is Ready", timeout=90, daemon=kubelet)
+
+    def _is_ready(self, node: Node) -> bool:
+        jsonpath = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
+        return self.kubectl("get", "node", node.name, "-o", jsonpath, check=False) == "True"
+
+    def _node(self, number: int) -> Node:
+        return Node(number, self, self._control_plane, self._binaries, sorted(self._images.glob("*.tar")))
+
+    def _started(self) -> list[Node]:
+        """All nodes that were ever started."""
+        names = (path.name for path in self.state.glob("node[0-9]*"))
+        return [self._node(int(name.removeprefix("node"))) for name in names]
+
+
+def _memory(network: Network) -> Path:
+    """The file in which `up` notes the cluster's arguments for other processes."""
+    return network.state / "cluster.json"

@@ -4,6 +4,7 @@ import shlex
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.lab.errors import LabError
@@ -52,33 +53,50 @@ def run(
     return done
 
 
-def spawn(argv: Sequence[Argument], log: Path) -> int:
-    """Start a daemon and return its process id.
+@dataclass(frozen=True)
+class Daemon:
+    """A program that was started to live on."""
 
-    It is nobody's child: it lives on when this process ends, and needs no one to wait for it.
+    pid: int
+    log: Path
+    """The file with all its output."""
+
+    def log_tail(self) -> str:
+        """The end of its log, to tell what went wrong."""
+        return f"the end of {self.log}:\n{self.log.read_text(errors='replace')[-_LOG_TAIL:]}"
+
+    def lives(self) -> bool:
+        """Whether it has not ended."""
+        return Path(f"/proc/{self.pid}").exists()
+
+
+def spawn(argv: Sequence[Argument], log: Path) -> Daemon:
+    """Start a daemon: it is nobody's child, lives on when this process ends, and needs no one to wait for it.
 
     Args:
         argv: the program and its arguments.
         log: the file for all its output.
     """
-    return int(run(["setsid", "--fork", "sh", "-c", _DAEMON, log, *argv]).stdout)
+    return Daemon(int(run(["setsid", "--fork", "sh", "-c", _DAEMON, log, *argv]).stdout), log)
 
 
-def wait_until(condition: Callable[[], bool], what: str, *, timeout: float, log: Path | None = None) -> None:
+def wait_until(condition: Callable[[], bool], what: str, *, timeout: float, daemon: Daemon | None = None) -> None:
     """Wait for a condition to hold.
 
     Args:
         condition: asked several times a second.
         what: the condition in words, as in "the API server is ready".
         timeout: seconds.
-        log: a file whose end tells why it does not hold.
+        daemon: the one that is to make it hold.
 
     Raises:
-        LabError: it does not hold in time; with the end of the log.
+        LabError: it does not hold in time, or the daemon has ended; with the end of its log.
     """
     deadline = time.monotonic() + timeout
     while not condition():
+        tail = f"; {daemon.log_tail()}" if daemon else ""
+        if daemon and not daemon.lives():
+            raise LabError(f"a daemon ended before {what}{tail}")
         if time.monotonic() > deadline:
-            tail = f"; the end of {log}:\n{log.read_text(errors='replace')[-_LOG_TAIL:]}" if log else ""
             raise LabError(f"waited {timeout:g} s in vain until {what}{tail}")
         time.sleep(0.1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.lab import processes
 from tests.lab.authority import Authority
-from tests.lab.commands import Argument, run, spawn, wait_until
+from tests.lab.commands import Argument, Daemon, run, spawn, wait_until
 from tests.lab.network import KUBERNETES_SERVICE, MAX_NODES, SERVICE_NETWORK, Network
 
 ADDRESS = "10.116.0.1"
@@ -42,15 +42,14 @@ class ControlPlane:
         unsynced = "--unsafe-no-fsync"  # nobody misses a lab's data after a power cut of the machine
         self._spawn("etcd", "--data-dir", self._directory / "etcd", unsynced, "--quota-backend-bytes", str(8 * 2**30))
         self.start_api(apiserver_args)
-        self._spawn("kube-controller-manager", *self._client_flags("kcm"), *self._controller_manager_flags())
+        manager = self._spawn("kube-controller-manager", *self._client_flags("kcm"), *self._controller_manager_flags())
         self._spawn("kube-scheduler", *self._client_flags("scheduler"))
-        service_account = ["get", "serviceaccount", "default"]
-        self._wait_for(service_account, "there is a default ServiceAccount", "kube-controller-manager")
+        self._wait_for(["get", "serviceaccount", "default"], "there is a default ServiceAccount", manager)
 
     def start_api(self, apiserver_args: Sequence[str]) -> None:
         """Start the API server and wait until it is ready."""
         files = self._directory
-        self._spawn(
+        server = self._spawn(
             _API_SERVER,
             "--etcd-servers=http://127.0.0.1:2379",
             "--bind-address=0.0.0.0",
@@ -67,14 +66,14 @@ class ControlPlane:
             f"--token-auth-file={files / 'tokens.csv'}",
             "--authorization-mode=Node,RBAC",
             "--enable-admission-plugins=NodeRestriction",
-            f"--service-account-key-file={files / 'apiserver.key'}",
+            f"--service-account-key-file={files / 'apiserver.crt'}",
             f"--service-account-signing-key-file={files / 'apiserver.key'}",
             f"--service-account-issuer={_ISSUER}",
             f"--service-cluster-ip-range={SERVICE_NETWORK}",
             "--allow-privileged=true",
             *apiserver_args,
         )
-        self._wait_for(["get", "--raw", "/readyz"], "the API server is ready", _API_SERVER)
+        self._wait_for(["get", "--raw", "/readyz"], "the API server is ready", server)
 
     def stop_api(self) -> None:
         """Kill the API server (SIGKILL): its clients see their connections reset, then refused."""
@@ -141,14 +140,13 @@ class ControlPlane:
             "--node-monitor-grace-period=20s",  # half the default: a dead node is seen while a test waits
         ]
 
-    def _spawn(self, program: str, *args: Argument) -> None:
-        spawn(self._namespace.enter([self._binaries / program, *args]), self._logs / f"{program}.log")
+    def _spawn(self, program: str, *args: Argument) -> Daemon:
+        return spawn(self._namespace.enter([self._binaries / program, *args]), self._logs / f"{program}.log")
 
-    def _wait_for(self, args: Sequence[str], what: str, program: str) -> None:
+    def _wait_for(self, args: Sequence[str], what: str, daemon: Daemon) -> None:
         """Wait until a kubectl command succeeds."""
         command = self.kubectl(args)
-        log = self._logs / f"{program}.log"
-        wait_until(lambda: run(command, check=False).returncode == 0, what, timeout=60, log=log)
+        wait_until(lambda: run(command, check=False).returncode == 0, what, timeout=60, daemon=daemon)
 
 
 def _token(user: str) -> str:

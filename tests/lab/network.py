@@ -161,10 +161,9 @@ class Network:
         site.create()
         self._connect("web", "eth0", "pub", [form.format(1) for form in _PUB_HOST])
         site.configure(f"addr add {address} dev lo" for address in SITES)
-        log = self.logs / "web.log"
-        spawn(site.enter([sys.executable, "-I", web.__file__]), log)
+        server = spawn(site.enter([sys.executable, "-I", web.__file__]), self.logs / "web.log")
         listening = site.enter([programs.find("ss"), "-Hltn", f"sport = :{web.PORT}"])
-        wait_until(lambda: bool(run(listening).stdout), "the web site listens", timeout=20, log=log)
+        wait_until(lambda: bool(run(listening).stdout), "the web site listens", timeout=20, daemon=server)
 
     def _add_control_plane(self) -> None:
         machine = self.namespace("cp")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.lab import images, programs
 from tests.lab.cgroup import Cgroup
-from tests.lab.commands import Argument, run, spawn, wait_until
+from tests.lab.commands import Argument, Daemon, run, spawn, wait_until
 from tests.lab.control_plane import ControlPlane
 from tests.lab.network import Network, node_address
 
@@ -79,34 +79,35 @@ class Node:
         self._binaries = binaries
         self._archives = archives
 
-    def start(self) -> None:
-        """Start it, for the first time or again. It registers itself when the API server answers."""
+    def start(self) -> Daemon:
+        """Start it, for the first time or again, and return the kubelet, which registers the node in its own time."""
         self._cgroup.create()
         self._write_configuration()
         containerd = self._start_containerd()
         for archive in self._archives:
             self.load_image(archive)
-        self._start_kubelet(containerd)
+        return self._start_kubelet(containerd)
 
     def kill(self) -> None:
         """Cut its power: all its processes die at once. Its network, and so the kernel's routes, stays."""
         self._cgroup.kill()
 
+    def runs(self) -> bool:
+        """Whether its power is on."""
+        return bool(self._cgroup.pids())
+
     def load_image(self, archive: Path) -> None:
         """Load a docker-archive, as a pull by the kubelet would."""
         self._ctr("--namespace=k8s.io", "images", "import", "--snapshotter=native", archive)
 
-    def _start_containerd(self) -> int:
-        """Start containerd, wait until it answers, and return its process id."""
+    def _start_containerd(self) -> Daemon:
         for directory in _VOLATILE:
             directory.mkdir(parents=True, exist_ok=True)
         boot = ["sh", "-euc", _BOOT, "boot", self._directory / "containerd.toml", *_VOLATILE]
         unshare = [programs.find("unshare"), "--mount", "--propagation=private", "--"]
-        log = self._logs / f"{self.name}-containerd.log"
-        pid = spawn(self._namespace.enter([*unshare, *boot]), log)
-        self._cgroup.add(pid)
-        wait_until(self._containerd_answers, f"containerd of {self.name} answers", timeout=30, log=log)
-        return pid
+        containerd = self._spawn("containerd", self._namespace.enter([*unshare, *boot]))
+        wait_until(self._containerd_answers, f"containerd of {self.name} answers", timeout=30, daemon=containerd)
+        return containerd
 
     def _containerd_answers(self) -> bool:
         return self._socket.exists() and self._ctr("version", check=False).returncode == 0
@@ -114,7 +115,7 @@ class Node:
     def _ctr(self, *args: Argument, check: bool = True) -> subprocess.CompletedProcess[str]:
         return run([programs.find("ctr"), f"--address={self._socket}", *args], check=check)
 
-    def _start_kubelet(self, containerd: int) -> None:
+    def _start_kubelet(self, containerd: Daemon) -> Daemon:
         kubelet = [
             self._binaries / "kubelet",
             f"--config={self._directory / 'kubelet.json'}",
@@ -125,8 +126,13 @@ class Node:
             f"--cert-dir={self._directory / 'pki'}",
         ]
         # Its volumes must be where containerd sees them.
-        enter = [programs.find("nsenter"), f"--target={containerd}", "--mount", "--net", "--"]
-        self._cgroup.add(spawn([*enter, *kubelet], self._logs / f"{self.name}-kubelet.log"))
+        enter = [programs.find("nsenter"), f"--target={containerd.pid}", "--mount", "--net", "--"]
+        return self._spawn("kubelet", [*enter, *kubelet])
+
+    def _spawn(self, program: str, argv: Sequence[Argument]) -> Daemon:
+        daemon = spawn(argv, self._logs / f"{self.name}-{program}.log")
+        self._cgroup.add(daemon.pid)
+        return daemon
 
     def _write_configuration(self) -> None:
         (self._directory / "cni").mkdir(parents=True, exist_ok=True)

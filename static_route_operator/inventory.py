@@ -1,0 +1,132 @@
+"""What this agent knows of the cluster: the StaticRoutes and its own Node, fed by a watch, a list or a directory.
+
+The watch may miss a deletion (Kopf never makes one up after it had to list anew), and a list may come from an API
+server that lags behind the watch. Both are settled here, so that no source alone can remove a route wrongly.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.errors import InvalidSpecError
+from static_route_operator.planning.facts import Node
+
+logger = logging.getLogger(__name__)
+
+# Objects that a list has shown to be gone are remembered, since a delayed watch event must not bring them back.
+MOST_TOMBSTONES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """An object that can't be used as it stands.
+
+    Attributes:
+        uid: of the object.
+        generation: of the spec that is invalid.
+        error: what is wrong with it.
+    """
+
+    uid: str
+    generation: int
+    error: InvalidSpecError
+
+    @property
+    def name(self) -> str:
+        """The object's name."""
+        return self.error.name
+
+
+class Inventory:
+    """All StaticRoutes, and this node.
+
+    Args:
+        on_change: called after each change that matters.
+
+    Attributes:
+        routes: by uid, the last good version of each object.
+        invalid: by uid, the objects whose newest version can't be used.
+        node: this node; None until it is known.
+        complete: every object was seen once and the node is known: only then may anything be removed.
+        version: moves with every change.
+    """
+
+    def __init__(self, on_change: Callable[[], None]) -> None:
+        self._on_change = on_change
+        self._seen: dict[str, int] = {}
+        self._gone: dict[str, None] = {}
+        self._awaited: set[str] | None = None
+        self.routes: dict[str, StaticRoute] = {}
+        self.invalid: dict[str, Invalid] = {}
+        self.node: Node | None = None
+        self.version = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether a first complete list was taken in, and the node is known."""
+        return self._awaited is not None and not self._awaited and self.node is not None
+
+    @property
+    def missing(self) -> frozenset[str]:
+        """The uids of listed objects that the watch has not delivered yet."""
+        return frozenset(self._awaited or ())
+
+    def put(self, item: StaticRoute | Invalid, resource_version: int = 0) -> None:
+        """Take in an object as it is now; an invalid one leaves its last good version in force."""
+        uid = item.uid
+        if uid in self._gone:
+            return
+        self._seen[uid] = max(resource_version, self._seen.get(uid, 0))
+        for other in [each for each in (*self.routes.values(), *self.invalid.values()) if each.name == item.name]:
+            if other.uid != uid:
+                # A name is given again only after its first owner is gone.
+                self._drop(other.uid)
+        if isinstance(item, Invalid):
+            logger.error("%s; %s", item.error, "its last good version stays" if uid in self.routes else "ignored")
+            self.invalid[uid] = item
+        else:
+            self.routes[uid] = item
+            self.invalid.pop(uid, None)
+        if self._awaited:
+            self._awaited.discard(uid)
+        self._changed()
+
+    def remove(self, uid: str) -> None:
+        """Take in that an object is gone, or going."""
+        self._drop(uid)
+        self._changed()
+
+    def set_node(self, node: Node) -> None:
+        """Take in this node's name and labels."""
+        if node != self.node:
+            self.node = node
+            self._changed()
+
+    def take_list(self, listed: Mapping[str, int], list_version: int) -> None:
+        """Take in a complete list, which alone can tell that an object is gone without an event.
+
+        Args:
+            listed: the resource version by uid of all objects there are.
+            list_version: the resource version of the list itself. An object seen at a later one may be too new for
+                it, and is kept.
+        """
+        for uid in [uid for uid, seen in self._seen.items() if uid not in listed and seen <= list_version]:
+            logger.warning("StaticRoute with uid %s is gone without an event", uid)
+            self._drop(uid)
+        self._awaited = {uid for uid in listed if uid not in self._seen and uid not in self._gone}
+        self._changed()
+
+    def _drop(self, uid: str) -> None:
+        self.routes.pop(uid, None)
+        self.invalid.pop(uid, None)
+        self._seen.pop(uid, None)
+        if self._awaited:
+            self._awaited.discard(uid)
+        self._gone[uid] = None
+        if len(self._gone) > MOST_TOMBSTONES:
+            del self._gone[next(iter(self._gone))]
+
+    def _changed(self) -> None:
+        self.version += 1
+        self._on_change()

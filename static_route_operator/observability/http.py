@@ -1,0 +1,61 @@
+"""Probes, metrics and the node's routes over HTTP, on loopback: under host networking any other address is the node's."""
+
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from static_route_operator.observability.metrics import Metrics
+
+
+class HttpServer:
+    """Serves ``/healthz``, ``/readyz``, ``/metrics`` and ``/routes``.
+
+    Args:
+        metrics: what /metrics shows.
+        ready: whether this process has done its first work; /readyz answers 503 until then.
+        report: what /routes shows, as a JSON object.
+    """
+
+    def __init__(self, metrics: Metrics, ready: Callable[[], bool], report: Callable[[], dict[str, Any]]) -> None:
+        self._metrics = metrics
+        self._ready = ready
+        self._report = report
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, address: str, port: int) -> None:
+        """Listen.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        app = web.Application()
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        app.router.add_get("/metrics", self._serve_metrics)
+        app.router.add_get("/routes", self._routes)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, address, port).start()
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        # That this is answered at all shows that the event loop turns.
+        return web.Response(text="ok\n")
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        if self._ready():
+            return web.Response(text="ok\n")
+        return web.Response(text="not ready: no complete list of StaticRoutes has been applied yet\n", status=503)
+
+    async def _serve_metrics(self, _: web.Request) -> web.Response:
+        return web.Response(
+            body=self._metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        )
+
+    async def _routes(self, _: web.Request) -> web.Response:
+        return web.json_response(self._report())

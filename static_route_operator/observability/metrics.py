@@ -1,0 +1,51 @@
+"""The metrics, each with its unit in its name and no label per destination."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.exposition import generate_latest
+
+from static_route_operator import __version__
+
+PREFIX = "static_route_operator"
+
+# Seconds: from a run without changes to one with 100,000 of them.
+_DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+
+
+class Metrics:
+    """All metrics of one agent, in a registry of their own."""
+
+    def __init__(self) -> None:
+        registry = self._registry = CollectorRegistry()
+        Info(f"{PREFIX}_build", "Version of the program.", registry=registry).info({"version": __version__})
+
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"{PREFIX}_{name}", text, registry=registry)
+
+        def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+            return Counter(f"{PREFIX}_{name}", text, labels, registry=registry)
+
+        self.wanted_routes = gauge("wanted_routes", "Routes that should be in this node's kernel.")
+        self.present_routes = gauge("present_routes", "Routes of this program known to be in this node's kernel.")
+        self.failed_routes = gauge("failed_routes", "Routes that the kernel refused, conflicts with foreign ones included.")
+        self.objects = gauge("objects", "StaticRoutes known to this agent, for this node or not.")
+        self.synced = gauge("synced", "1 once a complete list was taken in and applied.")
+        self.last_success = gauge(
+            "last_success_timestamp_seconds", "When the kernel was last found or made as wanted, in Unix time."
+        )
+        self.operations = counter("operations", "Changes of routes asked of the kernel.", ("action",))
+        self.operation_failures = counter("operation_failures", "Changes of routes that the kernel refused.")
+        self.reconcile_duration = Histogram(
+            f"{PREFIX}_reconcile_duration_seconds",
+            "Time from the start of a run to its last answer of the kernel.",
+            registry=registry,
+            buckets=_DURATIONS,
+        )
+        self.reconcile_errors = counter("reconcile_errors", "Runs that failed as a whole and were tried again.")
+        self.drift = counter("drift", "Routes of this program that somebody else changed or removed.")
+        self.monitor_overflows = counter("monitor_overflows", "Times that notifications of the kernel were lost.")
+        self.watch_restarts = counter("watch_restarts", "Times that the watch of the API server ended and was started anew.")
+        self.lists = counter("lists", "Complete lists of StaticRoutes asked of the API server.", ("result",))
+
+    def exposition(self) -> bytes:
+        """All of them in the Prometheus text format."""
+        return generate_latest(self._registry)

@@ -1,0 +1,87 @@
+"""The report of a node for people: asked of the running process, or of the kernel when none runs."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import aiohttp
+import click
+import yaml
+
+from static_route_operator.api.noderoutestate import RowState
+from static_route_operator.kernel.fib import Fib
+from static_route_operator.planning.routes import describe_route
+
+# Seconds to wait for the process on this host.
+TIMEOUT = 5
+
+_GOOD = frozenset({RowState.PROGRAMMED, RowState.STANDBY})
+
+
+async def fetch_report(address: str, port: int) -> dict[str, Any]:
+    """What the process on this host reports; without one, the kernel's routes alone, with a note that says so."""
+    try:
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT)
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"http://{address}:{port}/routes") as answer:
+            answer.raise_for_status()
+            report: dict[str, Any] = await answer.json()
+            return report
+    except (aiohttp.ClientError, TimeoutError) as error:
+        note = f"no agent answers on {address}:{port} ({error or 'timed out'}); these are the kernel's own words, without objects"
+        return {"note": note, "objects": [], "routes": await _kernel_routes()}
+
+
+async def _kernel_routes() -> list[dict[str, Any]]:
+    fib = Fib()
+    try:
+        present = await fib.read()
+        names = (await fib.look((), {})).interfaces
+    finally:
+        fib.close()
+    return [describe_route(key, path, names) | {"object": None} for key, path in sorted(present.items())]
+
+
+def is_good(report: dict[str, Any]) -> bool:
+    """Whether every object of a report is programmed, or stands by for another one."""
+    return all(row["state"] in _GOOD for row in report["objects"])
+
+
+def format_report(report: dict[str, Any], output: str = "table") -> str:
+    """A report as a table, JSON or YAML."""
+    if output == "json":
+        return json.dumps(report, indent=2) + "\n"
+    if output == "yaml":
+        return str(yaml.safe_dump(report, sort_keys=False))
+    lines = []
+    if note := report.get("note"):
+        lines.append(f"# {note}")
+    elif not report["complete"]:
+        lines.append("# no complete list of StaticRoutes yet: nothing is removed until there is one")
+    routes = [
+        (each["destination"], each["gateway"] or "?", each["interface"], each["object"] or "-") for each in report["routes"]
+    ]
+    if routes:
+        lines += _columns(("DESTINATION", "GATEWAY", "INTERFACE", "STATICROUTE"), routes)
+    else:
+        lines.append("No routes.")
+    objects = [
+        (
+            row["name"],
+            row["gateway"],
+            f"{row['programmed']}/{row['destinations']}",
+            row["state"],
+            row["message"] or "-",
+        )
+        for row in report["objects"]
+    ]
+    if objects:
+        lines += ["", *_columns(("STATICROUTE", "GATEWAY", "ROUTES", "STATE", "MESSAGE"), objects)]
+    return "\n".join(lines) + "\n"
+
+
+def _columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header) - 1)]
+    return [
+        "   ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
+        for row in (header, *rows)
+    ]

@@ -1,0 +1,90 @@
+"""The same engine without Kubernetes: fed from a directory of manifests."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from watchfiles import awatch
+
+from static_route_operator.inventory import Inventory
+from static_route_operator.kernel.messages import PROTOCOL
+from static_route_operator.manifests import ManifestDirectory
+from static_route_operator.observability.http import HttpServer
+from static_route_operator.observability.metrics import Metrics
+from static_route_operator.planning.facts import Node
+from static_route_operator.reconciler import Reconciler
+from static_route_operator.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# Files that are written together are read together. Milliseconds.
+DEBOUNCE = 100
+
+
+def _no_protected_addresses() -> Mapping[bytes, str]:
+    return {}
+
+
+def _start(directory: Path, settings: Settings, labels: Mapping[str, str]) -> tuple[ManifestDirectory, Reconciler, Metrics]:
+    metrics = Metrics()
+    inventory = Inventory(lambda: reconciler.wake())
+    reconciler = Reconciler(inventory, metrics, protected=_no_protected_addresses, resync=settings.resync_seconds)
+    inventory.set_node(Node(settings.node_name or socket.gethostname(), labels))
+    return ManifestDirectory(directory, inventory), reconciler, metrics
+
+
+async def apply_once(directory: Path, settings: Settings, labels: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """Make the kernel what the manifests want, once.
+
+    Returns:
+        The report of the reconciler, and what was wrong with the manifests.
+    """
+    manifests, reconciler, _ = _start(directory, settings, labels)
+    manifests.load()
+    await reconciler.run_to_end()
+    return reconciler.report(), manifests.problems
+
+
+async def run(directory: Path, settings: Settings, labels: Mapping[str, str]) -> None:
+    """Keep the kernel what the manifests want, until SIGTERM or SIGINT. The routes stay."""
+    manifests, reconciler, metrics = _start(directory, settings, labels)
+    stop = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+    server = HttpServer(metrics, lambda: reconciler.synced, reconciler.report)
+    if settings.http_port:
+        await server.start(settings.http_address, settings.http_port)
+    manifests.load()
+    tasks = [asyncio.create_task(reconciler.run()), asyncio.create_task(_watch(directory, manifests, stop))]
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
+        for task in done & set(tasks):
+            if not stop.is_set():
+                task.result()
+    finally:
+        routes = len(reconciler.report()["routes"])
+        for task in (*tasks, stopped):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await server.stop()
+    if routes:
+        logger.info(
+            "Stopped; %d routes stay in the kernel. To remove them: empty %s and run with --once, or `ip route flush proto"
+            " %d` and `ip -6 route flush proto %d`",
+            routes,
+            directory,
+            PROTOCOL,
+            PROTOCOL,
+        )
+
+
+async def _watch(directory: Path, manifests: ManifestDirectory, stop: asyncio.Event) -> None:
+    async for _ in awatch(directory, stop_event=stop, debounce=DEBOUNCE, step=DEBOUNCE // 2, recursive=False):
+        manifests.load()
