@@ -117,6 +117,18 @@ class Inventory:
         self._awaited = {uid for uid in listed if uid not in self._seen and uid not in self._gone}
         self._changed()
 
+    def forget_all(self) -> None:
+        """Take in that there are no objects at all, since the API server knows no such resource.
+
+        None of them is remembered as gone: they come back as they were if it was mistaken.
+        """
+        if self._seen or self._awaited is None:
+            logger.warning("The API server knows no StaticRoutes any more: all are taken for gone")
+            for known in (self.routes, self.invalid, self._seen):
+                known.clear()
+            self._awaited = set()
+            self._changed()
+
     def _drop(self, uid: str) -> None:
         self.routes.pop(uid, None)
         self.invalid.pop(uid, None)

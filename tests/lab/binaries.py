@@ -64,7 +64,9 @@ def _build(version: str, workspace: Path) -> Path:
         each.mkdir()
     (kubernetes / "go.mod").write_text(_kubernetes_module(go, version, workspace))
     commands = [f"{_KUBERNETES}/cmd/{program}" for program in _PROGRAMS]
-    go.run("build", "-trimpath", "-ldflags", _linker_flags(version), "-o", f"{target}/", *commands, directory=kubernetes)
+    go.run(
+        "build", "-trimpath", "-ldflags", _linker_flags(version), "-o", f"{target}/", *commands, directory=kubernetes
+    )
     etcd_version = _ETCD_VERSIONS.get(version.rpartition(".")[0], _ETCD_VERSION)
     (etcd / "go.mod").write_text(f"module etcd\n\nrequire {_ETCD} {etcd_version}\n")
     (etcd / "main.go").write_text(_ETCD_MAIN)

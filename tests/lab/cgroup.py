@@ -13,7 +13,7 @@ _UNIFIED = (_ROOT / "cgroup.controllers").exists()  # cgroup v2
 
 def _hierarchies() -> list[Path]:
     """The root of the one hierarchy of cgroup v2, or of all those of cgroup v1."""
-    return [_ROOT] if _UNIFIED else [path.parent for path in sorted(_ROOT.glob("*/tasks"))]
+    return [_ROOT] if _UNIFIED else [path.parent for path in sorted(_ROOT.glob("*/cgroup.procs"))]
 
 
 class Cgroup:
@@ -32,7 +32,9 @@ class Cgroup:
     @classmethod
     def all(cls, prefix: str) -> list["Cgroup"]:
         """All cgroups of a lab that are there."""
-        return [cls(name) for name in sorted({path.name for root in _hierarchies() for path in root.glob(f"{prefix}-*")})]
+        return [
+            cls(name) for name in sorted({path.name for root in _hierarchies() for path in root.glob(f"{prefix}-*")})
+        ]
 
     def create(self) -> None:
         """Make the cgroup, ready for a kubelet to make those of pods in it. No error if it is there."""

@@ -74,9 +74,9 @@ class Cluster(Network):
             "version": self._version,
         }
         _memory(self).write_text(json.dumps(arguments))
-        self._control_plane.start(self._apiserver_args)
         if not self._bare:
-            self._start_nodes()
+            self._write_images()
+        self._start()
         return self
 
     def down(self) -> None:
@@ -124,7 +124,7 @@ class Cluster(Network):
         if not self.namespace(node.name).exists():
             self.add_node(number)
         if not self._bare:
-            node.start()
+            node.join(node.boot())
 
     def stop_api(self) -> None:
         """Kill the API server (SIGKILL): its clients see their connections reset, then refused."""
@@ -134,16 +134,22 @@ class Cluster(Network):
         """Start the API server again and wait until it is ready."""
         self._control_plane.start_api(self._apiserver_args)
 
-    def _start_nodes(self) -> None:
-        self._images.mkdir()
-        images.pause().write(self._images / "pause.tar")
-        images.curl().write(self._images / "curl.tar")
-        nodes = [self._node(number) for number in range(1, self.nodes + 1)]
+    def _start(self) -> None:
+        """Start the control plane and, unless bare, the nodes: each as soon as what it needs is there."""
+        nodes = [] if self._bare else [self._node(number) for number in range(1, self.nodes + 1)]
         with ThreadPoolExecutor() as pool:
-            kubelets = list(pool.map(Node.start, nodes))
+            booting = pool.map(Node.boot, nodes)
+            self._control_plane.start(self._apiserver_args)
+            kubelets = [node.join(containerd) for node, containerd in zip(nodes, booting, strict=True)]
         for node, kubelet in zip(nodes, kubelets, strict=True):
             ready = functools.partial(self._is_ready, node)
             wait_until(ready, f"{node.name} is Ready", timeout=90, daemon=kubelet)
+        self._control_plane.wait_for_controllers()
+
+    def _write_images(self) -> None:
+        self._images.mkdir()
+        images.pause().write(self._images / "pause.tar")
+        images.curl().write(self._images / "curl.tar")
 
     def _is_ready(self, node: Node) -> bool:
         jsonpath = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'

@@ -67,7 +67,7 @@ class Daemon:
 
     def lives(self) -> bool:
         """Whether it has not ended."""
-        return Path(f"/proc/{self.pid}").exists()
+        return Path(f"/proc/{self.pid}/exe").exists()  # a zombie has none: who waits for orphans here may be slow
 
 
 def spawn(argv: Sequence[Argument], log: Path) -> Daemon:

@@ -1,5 +1,6 @@
 """etcd and the Kubernetes control plane, in the namespace ``cp``."""
 
+import functools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +33,7 @@ class ControlPlane:
         self.kubeconfig = self._directory / "admin.kubeconfig"
 
     def start(self, apiserver_args: Sequence[str]) -> None:
-        """Start it and wait until pods can be created.
+        """Start it and wait until the API server is ready.
 
         Args:
             apiserver_args: more flags for the API server.
@@ -42,9 +43,8 @@ class ControlPlane:
         unsynced = "--unsafe-no-fsync"  # nobody misses a lab's data after a power cut of the machine
         self._spawn("etcd", "--data-dir", self._directory / "etcd", unsynced, "--quota-backend-bytes", str(8 * 2**30))
         self.start_api(apiserver_args)
-        manager = self._spawn("kube-controller-manager", *self._client_flags("kcm"), *self._controller_manager_flags())
+        self._spawn("kube-controller-manager", *self._client_flags("kcm"), *self._controller_manager_flags())
         self._spawn("kube-scheduler", *self._client_flags("scheduler"))
-        self._wait_for(["get", "serviceaccount", "default"], "there is a default ServiceAccount", manager)
 
     def start_api(self, apiserver_args: Sequence[str]) -> None:
         """Start the API server and wait until it is ready."""
@@ -73,7 +73,13 @@ class ControlPlane:
             "--allow-privileged=true",
             *apiserver_args,
         )
-        self._wait_for(["get", "--raw", "/readyz"], "the API server is ready", server)
+        ready = functools.partial(_succeeds, self.kubectl(["get", "--raw", "/readyz"]))
+        wait_until(ready, "the API server is ready", timeout=60, daemon=server)
+
+    def wait_for_controllers(self) -> None:
+        """Wait until pods can be created: until their namespace has its ServiceAccount."""
+        there = functools.partial(_succeeds, self.kubectl(["get", "serviceaccount", "default"]))
+        wait_until(there, "there is a default ServiceAccount", timeout=60)
 
     def stop_api(self) -> None:
         """Kill the API server (SIGKILL): its clients see their connections reset, then refused."""
@@ -137,16 +143,17 @@ class ControlPlane:
             "--use-service-account-credentials",
             f"--service-account-private-key-file={self._directory / 'apiserver.key'}",
             f"--root-ca-file={self.authority_certificate}",
+            "--kube-api-qps=500",  # at the default 20, giving each controller its credentials takes 5 s
+            "--kube-api-burst=1000",
             "--node-monitor-grace-period=20s",  # half the default: a dead node is seen while a test waits
         ]
 
     def _spawn(self, program: str, *args: Argument) -> Daemon:
         return spawn(self._namespace.enter([self._binaries / program, *args]), self._logs / f"{program}.log")
 
-    def _wait_for(self, args: Sequence[str], what: str, daemon: Daemon) -> None:
-        """Wait until a kubectl command succeeds."""
-        command = self.kubectl(args)
-        wait_until(lambda: run(command, check=False).returncode == 0, what, timeout=60, daemon=daemon)
+
+def _succeeds(command: Sequence[Argument]) -> bool:
+    return run(command, check=False).returncode == 0
 
 
 def _token(user: str) -> str:

@@ -64,7 +64,7 @@ class Network:
         self.logs = self.state / "logs"
 
     def namespace(self, name: str) -> Namespace:
-        """The namespace of a machine: ``cp``, ``gw1``, ``gw2``, ``web``, ``node1``, … or ``fab``, which has the bridges."""
+        """The namespace of a machine: ``cp``, ``gw1``, ``gw2``, ``web``, ``node1``, … or ``fab`` with the bridges."""
         return Namespace(f"{self.prefix}-{name}")
 
     def up(self) -> Self:
@@ -80,7 +80,9 @@ class Network:
         fabric = self.namespace("fab")
         fabric.create()
         fabric.configure(
-            command for bridge in ("vpc", "pub") for command in (f"link add {bridge} type bridge", f"link set {bridge} up")
+            command
+            for bridge in ("vpc", "pub")
+            for command in (f"link add {bridge} type bridge", f"link set {bridge} up")
         )
         self._add_web()
         self._add_control_plane()
@@ -91,7 +93,7 @@ class Network:
         return self
 
     def down(self) -> None:
-        """Kill all that runs in the network and remove it with all the lab's files. Right after any failure, and twice."""
+        """Kill all that runs in the network and remove it with the lab's files. Right after any failure, and twice."""
         namespaces = [Namespace(path.name) for path in DIRECTORY.glob(f"{self.prefix}-*")]
         paths = [namespace.path for namespace in namespaces]
         processes.kill(lambda: processes.in_namespaces(paths), f"the processes of lab {self.prefix}")
@@ -121,7 +123,7 @@ class Network:
         services = f"route add {SERVICE_NETWORK} via 10.116.0.1 proto static"
         self.namespace(name).configure([*_DEFAULT_ROUTES, services])
 
-    def run_in(
+    def run_in(  # noqa: PLR0913 - those of subprocess.run
         self,
         namespace: str,
         argv: Sequence[Argument],
@@ -134,7 +136,7 @@ class Network:
         """Run a program in a namespace, such as ``node1``, to its end. The rest is as in ``commands.run``."""
         return run(self.namespace(namespace).enter(argv), stdin=stdin, check=check, timeout=timeout, env=env)
 
-    def popen_in(
+    def popen_in(  # noqa: PLR0913 - those of subprocess.Popen
         self,
         namespace: str,
         argv: Sequence[Argument],
@@ -145,8 +147,8 @@ class Network:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> subprocess.Popen[str]:
-        """Start a program in a namespace and return at once. The process id is the program's own, so signals reach it."""
-        return subprocess.Popen(
+        """Start a program in a namespace and return at once. The process id is the program's own: signals reach it."""
+        return subprocess.Popen(  # noqa: S603 - tests run what they say
             self.namespace(namespace).enter(argv),
             stdin=stdin,
             stdout=stdout,

@@ -17,7 +17,7 @@ from tests.lab.network import Network, node_address
 
 # Directories of the machine that containerd, CNI and the kubelet write to wherever they are told to work. A node has
 # its own, which a power cut empties, as it does /run on a real machine.
-_VOLATILE = tuple(map(Path, ("/run/containerd", "/var/lib/cni", "/var/log/containers")))
+_VOLATILE = tuple(map(Path, ("/run/containerd", "/var/lib/cni", "/var/lib/kubelet", "/var/log/containers")))
 _BOOT = """\
 mount --make-rshared /  # for pods that ask for mount propagation
 config=$1; shift
@@ -79,14 +79,34 @@ class Node:
         self._binaries = binaries
         self._archives = archives
 
-    def start(self) -> Daemon:
-        """Start it, for the first time or again, and return the kubelet, which registers the node in its own time."""
+    def boot(self) -> Daemon:
+        """Start containerd, for the first time or again, and return it. The control plane is not needed yet."""
         self._cgroup.create()
         self._write_configuration()
-        containerd = self._start_containerd()
+        for directory in _VOLATILE:
+            directory.mkdir(parents=True, exist_ok=True)
+        script: list[Argument] = ["sh", "-euc", _BOOT, "boot", self._directory / "containerd.toml", *_VOLATILE]
+        unshare = [programs.find("unshare"), "--mount", "--propagation=private", "--"]
+        containerd = self._spawn("containerd", self._namespace.enter([*unshare, *script]))
+        wait_until(self._containerd_answers, f"containerd of {self.name} answers", timeout=30, daemon=containerd)
         for archive in self._archives:
             self.load_image(archive)
-        return self._start_kubelet(containerd)
+        return containerd
+
+    def join(self, containerd: Daemon) -> Daemon:
+        """Start the kubelet and return it. It registers the node when the API server answers."""
+        kubelet: list[Argument] = [
+            self._binaries / "kubelet",
+            f"--config={self._directory / 'kubelet.json'}",
+            f"--kubeconfig={self._control_plane.write_kubeconfig(self.name)}",
+            f"--hostname-override={self.name}",
+            f"--node-ip={node_address(self._number)}",
+            f"--root-dir={self._directory / 'kubelet'}",
+            f"--cert-dir={self._directory / 'pki'}",
+        ]
+        # Its volumes must be where containerd sees them.
+        enter = [programs.find("nsenter"), f"--target={containerd.pid}", "--mount", "--net", "--"]
+        return self._spawn("kubelet", [*enter, *kubelet])
 
     def kill(self) -> None:
         """Cut its power: all its processes die at once. Its network, and so the kernel's routes, stays."""
@@ -100,34 +120,11 @@ class Node:
         """Load a docker-archive, as a pull by the kubelet would."""
         self._ctr("--namespace=k8s.io", "images", "import", "--snapshotter=native", archive)
 
-    def _start_containerd(self) -> Daemon:
-        for directory in _VOLATILE:
-            directory.mkdir(parents=True, exist_ok=True)
-        boot = ["sh", "-euc", _BOOT, "boot", self._directory / "containerd.toml", *_VOLATILE]
-        unshare = [programs.find("unshare"), "--mount", "--propagation=private", "--"]
-        containerd = self._spawn("containerd", self._namespace.enter([*unshare, *boot]))
-        wait_until(self._containerd_answers, f"containerd of {self.name} answers", timeout=30, daemon=containerd)
-        return containerd
-
     def _containerd_answers(self) -> bool:
         return self._socket.exists() and self._ctr("version", check=False).returncode == 0
 
     def _ctr(self, *args: Argument, check: bool = True) -> subprocess.CompletedProcess[str]:
         return run([programs.find("ctr"), f"--address={self._socket}", *args], check=check)
-
-    def _start_kubelet(self, containerd: Daemon) -> Daemon:
-        kubelet = [
-            self._binaries / "kubelet",
-            f"--config={self._directory / 'kubelet.json'}",
-            f"--kubeconfig={self._control_plane.write_kubeconfig(self.name)}",
-            f"--hostname-override={self.name}",
-            f"--node-ip={node_address(self._number)}",
-            f"--root-dir={self._directory / 'kubelet'}",
-            f"--cert-dir={self._directory / 'pki'}",
-        ]
-        # Its volumes must be where containerd sees them.
-        enter = [programs.find("nsenter"), f"--target={containerd.pid}", "--mount", "--net", "--"]
-        return self._spawn("kubelet", [*enter, *kubelet])
 
     def _spawn(self, program: str, argv: Sequence[Argument]) -> Daemon:
         daemon = spawn(argv, self._logs / f"{self.name}-{program}.log")

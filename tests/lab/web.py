@@ -1,4 +1,4 @@
-"""A web site that answers every GET with the caller's address, as ifconfig.me does: it shows which way a packet went."""
+"""A web site that answers with the caller's address, as ifconfig.me does: it shows which way a packet went."""
 
 import http.server
 import socket
@@ -9,7 +9,7 @@ PORT = 80
 class Handler(http.server.BaseHTTPRequestHandler):
     """Answers one connection."""
 
-    def do_GET(self) -> None:  # noqa: N802 - the name http.server looks for
+    def do_GET(self) -> None:
         """Answer with the caller's address and a newline."""
         body = f"{self.client_address[0].removeprefix('::ffff:')}\n".encode()
         self.send_response(200)

@@ -1,0 +1,102 @@
+"""The agent's few own requests to the API server, each on a new connection.
+
+A new one each time, since the answers must be about now: the watch may live on through an old connection long after a
+token, a role or a route has gone.
+"""
+
+import asyncio
+import dataclasses
+import ipaddress
+import os
+from typing import Any
+
+import aiohttp
+import kopf
+
+from static_route_operator.errors import ApiError
+
+SERVICE_HOST = "KUBERNETES_SERVICE_HOST"
+SERVICE_PORT = "KUBERNETES_SERVICE_PORT"
+
+
+def log_in(settings: kopf.OperatorSettings) -> kopf.ConnectionInfo:
+    """Address and credentials of the API server: of the pod's service account, else of the user's kubeconfig.
+
+    In a pod the address is the one the kubelet gives, not the name that Kopf would use: under host networking the
+    cluster's DNS is not asked, and must not be needed to route.
+
+    Raises:
+        kopf.LoginError: there are none.
+    """
+    info = kopf.login_with_service_account(settings=settings)
+    if info is not None and (host := os.environ.get(SERVICE_HOST)):
+        name = f"[{host}]" if ":" in host else host
+        info = dataclasses.replace(info, server=f"https://{name}:{os.environ.get(SERVICE_PORT, '443')}")
+    if info is None:
+        info = kopf.login_with_kubeconfig(settings=settings)
+    if info is None:
+        raise kopf.LoginError("neither a service account nor a kubeconfig was found")
+    return info
+
+
+class Api:
+    """Reads from the API server.
+
+    Args:
+        timeout: seconds for one request, connecting included.
+    """
+
+    def __init__(self, timeout: float = 10.0) -> None:
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._settings = kopf.OperatorSettings()
+
+    async def get(self, path: str, *, accept: str = "application/json") -> dict[str, Any]:
+        """One object or list.
+
+        Raises:
+            ApiError: the API server said no, or nothing.
+        """
+        what = f"GET {path}"
+        try:
+            info = log_in(self._settings)
+            connector = aiohttp.TCPConnector(ssl=info.as_ssl_context(), force_close=True)
+            async with aiohttp.ClientSession(
+                connector=connector, timeout=self._timeout, headers=info.as_http_headers()
+            ) as session, session.get(info.server.rstrip("/") + path, headers={"Accept": accept}) as answer:
+                if answer.status != 200:
+                    raise ApiError(what, answer.status, _reason(await answer.text()))
+                body: dict[str, Any] = await answer.json()
+                return body
+        except (aiohttp.ClientError, TimeoutError, OSError, kopf.LoginError) as error:
+            raise ApiError(what, None, str(error) or type(error).__name__) from error
+
+    async def addresses(self) -> set[str]:
+        """The addresses that the API server is known by: as configured, resolved, and those behind its Service."""
+        found = {host} if (host := os.environ.get(SERVICE_HOST)) else set()
+        try:
+            host = aiohttp.client.URL(log_in(self._settings).server).host
+        except kopf.LoginError:
+            host = None
+        if host:
+            found |= await _resolve(host)
+        path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"
+        try:
+            slices = await self.get(path)
+        except ApiError as error:
+            if error.status not in {403, 404}:
+                raise
+        else:
+            found |= {address for endpoint in slices.get("endpoints") or () for address in endpoint.get("addresses") or ()}
+        return found
+
+
+def _reason(text: str) -> str:
+    return " ".join(text.split())[:300]
+
+
+async def _resolve(host: str) -> set[str]:
+    try:
+        return {str(ipaddress.ip_address(host))}
+    except ValueError:
+        answers = await asyncio.get_running_loop().getaddrinfo(host, None)
+        return {str(sockaddr[0]) for *_, sockaddr in answers}

@@ -1,0 +1,103 @@
+"""Complete lists of StaticRoutes, metadata only: at the start, and then now and then.
+
+They tell when everything has been seen once, so that pruning may begin, and find the deletions that the watch missed.
+"""
+
+import asyncio
+import logging
+import random
+
+from static_route_operator.api import GROUP, VERSION
+from static_route_operator.api.staticroute import PLURAL
+from static_route_operator.cluster.api import Api
+from static_route_operator.cluster.watch import FIRST_BACKOFF, LAST_BACKOFF, Watch
+from static_route_operator.errors import ApiError
+from static_route_operator.inventory import Inventory
+from static_route_operator.observability.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+# From the API server's cache: 5000 nodes must not make it ask etcd each time.
+PATH = f"/apis/{GROUP}/{VERSION}/{PLURAL}?resourceVersion=0"
+
+# "No such resource" counts as "no objects" only after this: an API server that starts may say so too. Seconds.
+ABSENT_AFTER = 30.0
+# The watch delivers what a list shows within moments; after this it is taken for deaf and begun anew. Seconds.
+DEAF_AFTER = 60.0
+
+
+class Listing:
+    """Lists for ever, and feeds an inventory.
+
+    Args:
+        api: the API server.
+        inventory: what to feed.
+        watch: what should have delivered all that is listed.
+        metrics: where to count.
+        interval: seconds between lists that go well, ± 20 %.
+    """
+
+    def __init__(self, api: Api, inventory: Inventory, watch: Watch, metrics: Metrics, interval: float) -> None:
+        self._api = api
+        self._inventory = inventory
+        self._watch = watch
+        self._metrics = metrics
+        self._interval = interval
+        self._absent_since: float | None = None
+        self._failing = False
+
+    async def run(self) -> None:
+        """List until cancelled."""
+        backoff = FIRST_BACKOFF
+        while True:
+            if await self._list():
+                backoff = FIRST_BACKOFF
+                await self._await_watch()
+                await asyncio.sleep(self._interval * random.uniform(0.8, 1.2))  # noqa: S311  jitter, no secret
+            else:
+                await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311
+                backoff = min(backoff * 2, LAST_BACKOFF)
+
+    async def _list(self) -> bool:
+        """Whether a list was taken in."""
+        try:
+            body = await self._api.get(PATH, accept=METADATA_ONLY)
+        except ApiError as error:
+            self._metrics.lists.labels(str(error.status or "no answer")).inc()
+            if error.status == 404:
+                return self._resource_absent()
+            self._absent_since = None
+            if not self._failing:
+                logger.warning("StaticRoutes can't be listed; routes stay as they are: %s", error)
+            self._failing = True
+            return False
+        self._absent_since = None
+        if self._failing:
+            logger.info("StaticRoutes can be listed again")
+        self._failing = False
+        self._metrics.lists.labels("ok").inc()
+        items = (item["metadata"] for item in body.get("items") or ())
+        listed = {each["uid"]: int(each["resourceVersion"]) for each in items if not each.get("deletionTimestamp")}
+        self._inventory.take_list(listed, int(body["metadata"]["resourceVersion"]))
+        return True
+
+    def _resource_absent(self) -> bool:
+        now = asyncio.get_running_loop().time()
+        if self._absent_since is None:
+            self._absent_since = now
+            logger.warning("The API server knows no StaticRoutes: is the CustomResourceDefinition installed?")
+        if now - self._absent_since < ABSENT_AFTER:
+            return False
+        self._inventory.forget_all()
+        # And asked again soon, not after the interval: the resource may come back.
+        return False
+
+    async def _await_watch(self) -> None:
+        deadline = asyncio.get_running_loop().time() + DEAF_AFTER
+        while self._inventory.missing or self._inventory.node is None:
+            if asyncio.get_running_loop().time() > deadline:
+                logger.warning("The watch has not delivered what a list shows; it is begun anew")
+                self._watch.restart()
+                return
+            await asyncio.sleep(0.1)
