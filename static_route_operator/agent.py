@@ -79,11 +79,10 @@ async def run(settings: ClusterSettings) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
     metrics = Metrics()
-    inventory = Inventory(lambda: reconciler.wake())
+    inventory = Inventory()
     protected = Protected(settings.protected)
-    reconciler = Reconciler(
-        inventory, metrics, protected=lambda: protected.addresses, resync=settings.resync_seconds
-    )
+    reconciler = Reconciler(inventory, metrics, protected=lambda: protected.addresses, resync=settings.resync_seconds)
+    inventory.on_change = reconciler.wake
     server = HttpServer(metrics, lambda: reconciler.synced, reconciler.report)
     if settings.http_port:
         await server.start(settings.http_address, settings.http_port)
@@ -93,8 +92,7 @@ async def run(settings: ClusterSettings) -> None:
     watch.start()
     stopped = loop.create_task(stop.wait())
     tasks = [
-        loop.create_task(job)
-        for job in (reconciler.run(), listing.run(), protected.keep_current(api, reconciler))
+        loop.create_task(job) for job in (reconciler.run(), listing.run(), protected.keep_current(api, reconciler))
     ]
     logger.info("Agent of node %s started", settings.node_name)
     try:

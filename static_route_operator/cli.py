@@ -66,7 +66,9 @@ def agent(**options: Any) -> None:
     required=True,
     help="Directory of StaticRoute YAML files.",
 )
-@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Label of this node, for nodeSelector; repeatable.")
+@click.option(
+    "--label", "labels", multiple=True, metavar="KEY=VALUE", help="Label of this node, for nodeSelector; repeatable."
+)
 @click.option("--once", is_flag=True, help="Apply, say what was done, and end: 0 when all is programmed, else 1.")
 @_settings_options(Settings)
 def run(manifests: Path, labels: tuple[str, ...], once: bool, **options: Any) -> None:
@@ -85,7 +87,9 @@ def run(manifests: Path, labels: tuple[str, ...], once: bool, **options: Any) ->
 
 
 @_program.command()
-@click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True, help="Form.")
+@click.option(
+    "-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table", show_default=True, help="Form."
+)
 @_settings_options(Settings, only=("http_address", "http_port"))
 def routes(output: str, http_address: str, http_port: int) -> None:
     """Show what this host holds and why: every route of ours, with its StaticRoute, gateway and state."""

@@ -41,10 +41,8 @@ class Invalid:
 class Inventory:
     """All StaticRoutes, and this node.
 
-    Args:
-        on_change: called after each change that matters.
-
     Attributes:
+        on_change: called after each change that matters.
         routes: by uid, the last good version of each object.
         invalid: by uid, the objects whose newest version can't be used.
         node: this node; None until it is known.
@@ -52,8 +50,8 @@ class Inventory:
         version: moves with every change.
     """
 
-    def __init__(self, on_change: Callable[[], None]) -> None:
-        self._on_change = on_change
+    def __init__(self) -> None:
+        self.on_change: Callable[[], None] = _nothing
         self._seen: dict[str, int] = {}
         self._gone: dict[str, None] = {}
         self._awaited: set[str] | None = None
@@ -78,8 +76,9 @@ class Inventory:
         if uid in self._gone:
             return
         self._seen[uid] = max(resource_version, self._seen.get(uid, 0))
-        for other in [each for each in (*self.routes.values(), *self.invalid.values()) if each.name == item.name]:
-            if other.uid != uid:
+        known: list[StaticRoute | Invalid] = [*self.routes.values(), *self.invalid.values()]
+        for other in known:
+            if other.name == item.name and other.uid != uid:
                 # A name is given again only after its first owner is gone.
                 self._drop(other.uid)
         if isinstance(item, Invalid):
@@ -141,4 +140,8 @@ class Inventory:
 
     def _changed(self) -> None:
         self.version += 1
-        self._on_change()
+        self.on_change()
+
+
+def _nothing() -> None:
+    """Nobody listens yet."""

@@ -26,7 +26,7 @@ def read_manifest(file: Path) -> list[StaticRoute]:
         ManifestError: it can't be read, is no YAML, or holds anything but valid StaticRoutes.
     """
     try:
-        documents = list(yaml.load_all(file.read_text(encoding="utf-8"), _Loader))  # noqa: S506  a safe loader
+        documents = list(yaml.load_all(file.read_text(encoding="utf-8"), _Loader))
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"{file}: can't be read: {error}") from error
     except yaml.YAMLError as error:

@@ -52,13 +52,17 @@ def pack_prefix(text: str) -> bytes:
         address = pack_address(host)
     except InvalidPrefixError as error:
         if slash or "mapped" in str(error):
-            raise InvalidPrefixError(str(error).replace(host, text).replace("IP address", "IP address or CIDR")) from None
+            raise InvalidPrefixError(
+                str(error).replace(host, text).replace("IP address", "IP address or CIDR")
+            ) from None
         raise InvalidPrefixError(f"'{text}' is not an IP address or CIDR") from None
     bits = len(address) * 8
     if not slash:
         return address + _LENGTH[bits]
-    if not (length_text.isascii() and length_text.isdigit()) or (length := int(length_text)) > bits or (
-        len(length_text) > 1 and length_text[0] == "0"
+    if (
+        not (length_text.isascii() and length_text.isdigit())
+        or (length := int(length_text)) > bits
+        or (len(length_text) > 1 and length_text[0] == "0")
     ):
         raise InvalidPrefixError(f"'{text}' is not an IP address or CIDR: the length must be 0 to {bits}")
     if length != bits and (network := mask(address, length)) != address:

@@ -77,7 +77,9 @@ class Reconciler:
         self._on_rows = on_rows
         self._resync = resync
         self._fib = Fib()
-        self._monitor = Monitor(lambda: self._fib.port, self._route_changed, self._node_changed, self._lost_notifications)
+        self._monitor = Monitor(
+            lambda: self._fib.port, self._route_changed, self._node_changed, self._lost_notifications
+        )
         self._wake = asyncio.Event()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._present: dict[bytes, Path] = {}
@@ -341,7 +343,9 @@ class Reconciler:
             kept = sum(key in self._present for key in self._plan.held if _is_of(plan.route, key))
             if kept:
                 problems[0] = Problem(
-                    problems[0].state, problems[0].reason, f"{problems[0].message}; {kept} of its routes left as they were"
+                    problems[0].state,
+                    problems[0].reason,
+                    f"{problems[0].message}; {kept} of its routes left as they were",
                 )
         return _row(plan.route, max(problems, key=_severity) if problems else None, programmed, problems)
 
@@ -356,7 +360,7 @@ class Reconciler:
             yield Problem(
                 RowState.CONFLICT,
                 Reason.FOREIGN_ROUTE,
-                f"another program's route holds {', '.join(texts)}{more}; it is left alone: remove it, or this destination",
+                f"another program's route holds {', '.join(texts)}{more}; it is left alone: remove one of the two",
             )
         others: dict[str, list[bytes]] = {}
         for key in failed:
@@ -395,7 +399,9 @@ def _row(route: StaticRoute, worst: Problem | None, programmed: int, problems: S
         gateway=unpack_address(route.gateway),
         state=worst.state if worst else RowState.PROGRAMMED,
         reason=worst.reason if worst else Reason.PROGRAMMED,
-        message="; ".join(each.message for each in sorted(problems or (worst,) if worst else (), key=_severity, reverse=True)),
+        message="; ".join(
+            each.message for each in sorted(problems or (worst,) if worst else (), key=_severity, reverse=True)
+        ),
         destinations=len(route.destinations) + len(route.refused),
         programmed=programmed,
     )

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
-import click
 import yaml
 
 from static_route_operator.api.noderoutestate import RowState
@@ -22,12 +21,16 @@ async def fetch_report(address: str, port: int) -> dict[str, Any]:
     """What the process on this host reports; without one, the kernel's routes alone, with a note that says so."""
     try:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT)
-        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(f"http://{address}:{port}/routes") as answer:
+        async with (
+            aiohttp.ClientSession(timeout=timeout) as session,
+            session.get(f"http://{address}:{port}/routes") as answer,
+        ):
             answer.raise_for_status()
             report: dict[str, Any] = await answer.json()
             return report
     except (aiohttp.ClientError, TimeoutError) as error:
-        note = f"no agent answers on {address}:{port} ({error or 'timed out'}); these are the kernel's own words, without objects"
+        why = str(error) or "timed out"
+        note = f"no agent answers on {address}:{port} ({why}); these are the kernel's own words, without objects"
         return {"note": note, "objects": [], "routes": await _kernel_routes()}
 
 
@@ -58,7 +61,8 @@ def format_report(report: dict[str, Any], output: str = "table") -> str:
     elif not report["complete"]:
         lines.append("# no complete list of StaticRoutes yet: nothing is removed until there is one")
     routes = [
-        (each["destination"], each["gateway"] or "?", each["interface"], each["object"] or "-") for each in report["routes"]
+        (each["destination"], each["gateway"] or "?", each["interface"], each["object"] or "-")
+        for each in report["routes"]
     ]
     if routes:
         lines += _columns(("DESTINATION", "GATEWAY", "INTERFACE", "STATICROUTE"), routes)

@@ -18,7 +18,9 @@ class Settings:
     node_name: str = _setting("", "Name of this node; in a pod from spec.nodeName.", env="NODE_HOSTNAME")
     http_address: str = _setting("127.0.0.1", "Address that probes, metrics and `routes` are served on.")
     http_port: int = _setting(9245, "Port of the same; 0 serves nothing.")
-    resync_seconds: float = _setting(300.0, "Seconds between full reads of the kernel's routes that nothing asked for (± 20 %).")
+    resync_seconds: float = _setting(
+        300.0, "Seconds between full reads of the kernel's routes that nothing asked for (± 20 %)."
+    )
     log_level: str = _setting("info", "Lowest level that is logged.", choices=("debug", "info", "warning", "error"))
     log_format: str = _setting("text", "Form of the log.", choices=("text", "json"))
 

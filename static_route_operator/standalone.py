@@ -30,15 +30,20 @@ def _no_protected_addresses() -> Mapping[bytes, str]:
     return {}
 
 
-def _start(directory: Path, settings: Settings, labels: Mapping[str, str]) -> tuple[ManifestDirectory, Reconciler, Metrics]:
+def _start(
+    directory: Path, settings: Settings, labels: Mapping[str, str]
+) -> tuple[ManifestDirectory, Reconciler, Metrics]:
     metrics = Metrics()
-    inventory = Inventory(lambda: reconciler.wake())
+    inventory = Inventory()
     reconciler = Reconciler(inventory, metrics, protected=_no_protected_addresses, resync=settings.resync_seconds)
+    inventory.on_change = reconciler.wake
     inventory.set_node(Node(settings.node_name or socket.gethostname(), labels))
     return ManifestDirectory(directory, inventory), reconciler, metrics
 
 
-async def apply_once(directory: Path, settings: Settings, labels: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+async def apply_once(
+    directory: Path, settings: Settings, labels: Mapping[str, str]
+) -> tuple[dict[str, Any], list[str]]:
     """Make the kernel what the manifests want, once.
 
     Returns:
@@ -76,8 +81,8 @@ async def run(directory: Path, settings: Settings, labels: Mapping[str, str]) ->
         await server.stop()
     if routes:
         logger.info(
-            "Stopped; %d routes stay in the kernel. To remove them: empty %s and run with --once, or `ip route flush proto"
-            " %d` and `ip -6 route flush proto %d`",
+            "Stopped; %d routes stay in the kernel. To remove them: empty %s and run with --once,"
+            " or `ip route flush proto %d` and `ip -6 route flush proto %d`",
             routes,
             directory,
             PROTOCOL,

@@ -35,23 +35,21 @@ def _destination() -> Schema:
         "type": "string",
         "maxLength": MAX_DESTINATION_LENGTH,
         "x-kubernetes-validations": [
-            _rule("isIP(self) || isCIDR(self)", expression="\"'\" + self + \"' is not an IP address or CIDR\""),
+            _rule("isIP(self) || isCIDR(self)", expression='"\'" + self + "\' is not an IP address or CIDR"'),
             _rule(
                 "!isCIDR(self) || cidr(self) == cidr(self).masked()",
-                expression="\"'\" + self + \"' has host bits set; write the network's own address\"",
+                expression='"\'" + self + "\' has host bits set; write the network\'s own address"',
             ),
             _rule(
                 f"!isCIDR(self) || cidr(self).prefixLength() > {LONGEST_DEFAULT}",
-                expression="\"'\" + self + \"' is the default route or half of it,"
+                expression='"\'" + self + "\' is the default route or half of it,'
                 " which would take the node's own traffic along\"",
             ),
-            _rule(
-                f"!isIP(self) || {_ROUTABLE.format(address='ip(self)')}", expression=f"\"'\" + self + \"' {never}\""
-            ),
+            _rule(f"!isIP(self) || {_ROUTABLE.format(address='ip(self)')}", expression=f'"\'" + self + "\' {never}"'),
             _rule(
                 f"!isCIDR(self) || cidr(self).prefixLength() <= {LONGEST_DEFAULT} || "
                 + _ROUTABLE.format(address="cidr(self).ip()"),
-                expression=f"\"'\" + self + \"' {never}\"",
+                expression=f'"\'" + self + "\' {never}"',
             ),
         ],
     }
@@ -64,10 +62,10 @@ def _gateway() -> Schema:
         " without a gap.",
         "maxLength": MAX_ADDRESS_LENGTH,
         "x-kubernetes-validations": [
-            _rule("isIP(self)", expression="\"gateway '\" + self + \"' is not an IP address\""),
+            _rule("isIP(self)", expression='"gateway \'" + self + "\' is not an IP address"'),
             _rule(
                 f"!isIP(self) || {_ROUTABLE.format(address='ip(self)')}",
-                expression="\"gateway '\" + self + \"' is not a unicast address on a subnet of the node\"",
+                expression='"gateway \'" + self + "\' is not a unicast address on a subnet of the node"',
             ),
         ],
     }

@@ -68,9 +68,8 @@ def parse_gateway(text: object) -> bytes:
     except InvalidPrefixError as error:
         raise InvalidPrefixError(f"gateway {error}") from None
     if special := _special_range_of(address):
-        raise InvalidPrefixError(
-            f"gateway '{text}' is in {special.cidr} ({special.what}); it must be a unicast address on a subnet of the node"
-        )
+        where = f"is in {special.cidr} ({special.what})"
+        raise InvalidPrefixError(f"gateway '{text}' {where}; it must be a unicast address on a subnet of the node")
     return address
 
 

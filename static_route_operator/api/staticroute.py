@@ -106,9 +106,7 @@ class StaticRoute:
         )
 
 
-def _parse_destinations(
-    entries: list[Any], gateway: bytes
-) -> tuple[tuple[bytes, ...], tuple[RefusedDestination, ...]]:
+def _parse_destinations(entries: list[Any], gateway: bytes) -> tuple[tuple[bytes, ...], tuple[RefusedDestination, ...]]:
     prefixes = set()
     refused = []
     size = len(gateway) + 1

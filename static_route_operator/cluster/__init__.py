@@ -1,6 +1,6 @@
 """The Kubernetes API server as the agent sees it. The only package that imports kopf.
 
-The `kubernetes` client is kept out of this process: Kopf would import it wherever it finds it, for 18 MiB on every node.
+The `kubernetes` client is kept out of this process: Kopf would import it wherever it finds it, for 18 MiB a node.
 """
 
 import sys

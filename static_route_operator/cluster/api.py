@@ -12,6 +12,7 @@ from typing import Any
 
 import aiohttp
 import kopf
+from yarl import URL
 
 from static_route_operator.errors import ApiError
 
@@ -60,9 +61,12 @@ class Api:
         try:
             info = log_in(self._settings)
             connector = aiohttp.TCPConnector(ssl=info.as_ssl_context(), force_close=True)
-            async with aiohttp.ClientSession(
-                connector=connector, timeout=self._timeout, headers=info.as_http_headers()
-            ) as session, session.get(info.server.rstrip("/") + path, headers={"Accept": accept}) as answer:
+            async with (
+                aiohttp.ClientSession(
+                    connector=connector, timeout=self._timeout, headers=info.as_http_headers()
+                ) as session,
+                session.get(info.server.rstrip("/") + path, headers={"Accept": accept}) as answer,
+            ):
                 if answer.status != 200:
                     raise ApiError(what, answer.status, _reason(await answer.text()))
                 body: dict[str, Any] = await answer.json()
@@ -74,7 +78,7 @@ class Api:
         """The addresses that the API server is known by: as configured, resolved, and those behind its Service."""
         found = {host} if (host := os.environ.get(SERVICE_HOST)) else set()
         try:
-            host = aiohttp.client.URL(log_in(self._settings).server).host
+            host = URL(log_in(self._settings).server).host
         except kopf.LoginError:
             host = None
         if host:
@@ -86,7 +90,9 @@ class Api:
             if error.status not in {403, 404}:
                 raise
         else:
-            found |= {address for endpoint in slices.get("endpoints") or () for address in endpoint.get("addresses") or ()}
+            found |= {
+                address for endpoint in slices.get("endpoints") or () for address in endpoint.get("addresses") or ()
+            }
         return found
 
 

@@ -9,8 +9,8 @@ import asyncio
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
 
 import kopf
 
@@ -114,7 +114,7 @@ class Watch:
                     clusterwide=True,
                     standalone=True,
                     # Without one Kopf asks for the user's name, which a container need not have.
-                    identity=self._node_name,
+                    identity=cast("Any", self._node_name),  # a type that Kopf keeps to itself
                     stop_flag=self._operator_stop,
                 )
             except Exception as error:  # noqa: BLE001  whatever ended it, it is said and begun anew
@@ -128,42 +128,37 @@ class Watch:
             backoff = min(backoff * 2, LAST_BACKOFF)
 
     def _registry(self) -> kopf.OperatorRegistry:
-        """Handlers named after what they are told; each only hands it on."""
         registry = kopf.OperatorRegistry()
-
-        def on(kind: str | None) -> Any:
-            return kopf.on.event(GROUP, VERSION, PLURAL, when=lambda type, **_: type == kind, registry=registry)
-
-        @kopf.on.login(registry=registry)
-        async def log_in_again(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo:
-            return log_in(settings)
-
-        @on("ADDED")
-        async def create(event: kopf.RawEvent, **_: Any) -> None:
-            self._take(event["object"])
-
-        @on("MODIFIED")
-        async def update(event: kopf.RawEvent, **_: Any) -> None:
-            metadata = event["object"]["metadata"]
-            # Labels, annotations and status don't move the generation, and don't concern a node.
-            if metadata.get("deletionTimestamp") or self._generations.get(metadata["uid"]) != metadata["generation"]:
-                self._take(event["object"])
-
-        @on("DELETED")
-        async def delete(event: kopf.RawEvent, **_: Any) -> None:
-            self._take_away(event["object"]["metadata"]["uid"])
-
-        @on(None)
-        async def resume(event: kopf.RawEvent, **_: Any) -> None:
-            self._take(event["object"])
-
-        @kopf.on.event("v1", "nodes", registry=registry)
-        async def node(event: kopf.RawEvent, **_: Any) -> None:
-            metadata = event["object"]["metadata"]
-            if metadata["name"] == self._node_name and event["type"] != "DELETED":
-                self._tell(self._inventory.set_node, Node(metadata["name"], dict(metadata.get("labels") or {})))
-
+        kopf.on.login(registry=registry)(_log_in)
+        for kind, handler in {
+            "ADDED": self._create,
+            "MODIFIED": self._update,
+            "DELETED": self._delete,
+            None: self._resume,
+        }.items():
+            kopf.on.event(GROUP, VERSION, PLURAL, when=_is_of_kind(kind), registry=registry)(handler)
+        kopf.on.event("v1", "nodes", registry=registry)(self._see_node)
         return registry
+
+    async def _create(self, event: kopf.RawEvent, **_: Any) -> None:
+        self._take(event["object"])
+
+    async def _update(self, event: kopf.RawEvent, **_: Any) -> None:
+        metadata: Mapping[str, Any] = event["object"]["metadata"]
+        # Labels, annotations and status don't move the generation, and don't concern a node.
+        if metadata.get("deletionTimestamp") or self._generations.get(metadata["uid"]) != metadata["generation"]:
+            self._take(event["object"])
+
+    async def _delete(self, event: kopf.RawEvent, **_: Any) -> None:
+        self._take_away(event["object"]["metadata"]["uid"])
+
+    async def _resume(self, event: kopf.RawEvent, **_: Any) -> None:
+        self._take(event["object"])
+
+    async def _see_node(self, event: kopf.RawEvent, **_: Any) -> None:
+        metadata = event["object"]["metadata"]
+        if metadata["name"] == self._node_name and event["type"] != "DELETED":
+            self._tell(self._inventory.set_node, Node(metadata["name"], dict(metadata.get("labels") or {})))
 
     def _take(self, body: Any) -> None:
         metadata = body["metadata"]
@@ -187,3 +182,16 @@ class Watch:
     def _tell(self, call: Callable[..., None], *arguments: Any) -> None:
         # Parsed here, taken in there: the inventory belongs to the main loop.
         self._main.call_soon_threadsafe(call, *arguments)
+
+
+async def _log_in(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo:
+    return log_in(settings)
+
+
+def _is_of_kind(kind: str | None) -> Callable[..., bool]:
+    """A filter for events of one type; None is what Kopf calls an object that was listed."""
+
+    def is_of_kind(event: kopf.RawEvent, **_: Any) -> bool:
+        return event["type"] == kind
+
+    return is_of_kind

@@ -61,7 +61,17 @@ RTN_LOCAL_KINDS = frozenset({2, 3, 4, 5})  # local, broadcast, anycast, multicas
 _WORD = struct.Struct("=I")
 
 # Names of rtm_protocol that a person knows from `ip route`; other numbers are shown as they are.
-PROTOCOL_NAMES = {1: "redirect", 2: "kernel", 3: "boot", 4: "static", 9: "ra", 12: "bird", 16: "dhcp", 17: "kube-router", 80: "calico"}
+PROTOCOL_NAMES = {
+    1: "redirect",
+    2: "kernel",
+    3: "boot",
+    4: "static",
+    9: "ra",
+    12: "bird",
+    16: "dhcp",
+    17: "kube-router",
+    80: "calico",
+}
 
 
 class _TablesChangedError(Exception):
@@ -184,7 +194,9 @@ class Fib:
 
     async def _dump_once(self, kind: int, request: bytes) -> AsyncIterator[Message]:
         sequence = self._next_sequences(1)
-        self._socket.send(HEADER.pack(HEADER.size + len(request), kind, NLM_F_REQUEST | NLM_F_DUMP, sequence, 0) + request)
+        self._socket.send(
+            HEADER.pack(HEADER.size + len(request), kind, NLM_F_REQUEST | NLM_F_DUMP, sequence, 0) + request
+        )
         interrupted = False
         while True:
             datagram = self._socket.receive()
@@ -226,7 +238,7 @@ class Fib:
 
 def _lookup(answer: Message) -> Lookup:
     _, length, _, _, _, protocol, _, kind, _ = RTMSG.unpack_from(answer.body)
-    found = {attribute: value for attribute, value in attributes(answer.body[RTMSG.size :])}
+    found = dict(attributes(answer.body[RTMSG.size :]))
     interface = _WORD.unpack(found[RTA_OIF])[0] if RTA_OIF in found else 0
     direct = not found.keys() & {RTA_GATEWAY, RTA_VIA, RTA_MULTIPATH}
     return Lookup(

@@ -44,7 +44,7 @@ def parse_links(answers: Iterable[Message]) -> dict[int, str]:
 def parse_addresses(answers: Iterable[Message], names: dict[int, str]) -> tuple[dict[bytes, str], tuple[Subnet, ...]]:
     """This node's own addresses with the name of their interface, and the subnets that they make reachable."""
     addresses = {}
-    subnets = {}
+    subnets: dict[Subnet, None] = {}
     for message in answers:
         _, length, _, _, index = _IFADDRMSG.unpack_from(message.body)
         found = dict(attributes(message.body[_IFADDRMSG.size :]))

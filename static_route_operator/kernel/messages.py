@@ -109,7 +109,9 @@ def encode(action: Action, path: Path, keys: Sequence[bytes], first_sequence: in
         RTN_UNSPEC if deleting else RTN_UNICAST,
         0,
     )
-    varying = _attribute(RTA_DST, bytes(address_size)) + _attribute(RTA_TABLE, bytes(4)) + _attribute(RTA_PRIORITY, bytes(4))
+    varying = (
+        _attribute(RTA_DST, bytes(address_size)) + _attribute(RTA_TABLE, bytes(4)) + _attribute(RTA_PRIORITY, bytes(4))
+    )
     fixed = b""
     if path != UNKNOWN_PATH:
         fixed = _attribute(RTA_GATEWAY, path.gateway) + _attribute(RTA_OIF, _WORD.pack(path.interface))

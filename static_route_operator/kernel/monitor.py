@@ -8,8 +8,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from static_route_operator.kernel.messages import RTM_DELROUTE, RTM_NEWROUTE, DecodedRoute, RouteDecoder
 from static_route_operator.kernel.interfaces import RTM_DELADDR, RTM_DELLINK, RTM_NEWLINK, link_is_up
+from static_route_operator.kernel.messages import RTM_DELROUTE, RTM_NEWROUTE, DecodedRoute, RouteDecoder
 from static_route_operator.kernel.netlink import Message, NetlinkSocket, lost_messages, messages
 
 logger = logging.getLogger(__name__)

@@ -76,7 +76,7 @@ class NetlinkSocket:
         # An error then carries the header of the message it is about, not the whole of it.
         self._socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
         self._socket.bind((0, groups))
-        self._socket.setblocking(False)
+        self._socket.setblocking(False)  # noqa: FBT003  the name of the method says it
         self.port: int = self._socket.getsockname()[0]
 
     def fileno(self) -> int:

@@ -1,4 +1,4 @@
-"""Probes, metrics and the node's routes over HTTP, on loopback: under host networking any other address is the node's."""
+"""Probes, metrics and the node's routes over HTTP, on loopback: under host networking the rest is the node's."""
 
 from collections.abc import Callable
 from typing import Any

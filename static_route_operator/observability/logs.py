@@ -1,14 +1,40 @@
 """Logging set-up: one line per transition, as text for people or as JSON for collectors, on standard error."""
 
 import logging
+import time
 
 from pythonjsonlogger.json import JsonFormatter
 
 TEXT = "%(asctime)s %(levelname)-7s %(message)s"
 JSON_FIELDS = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
-# Kopf and aiohttp tell of every request and handler; only what goes wrong in them is worth a line.
-_QUIET = ("kopf", "aiohttp", "asyncio", "pyroute2", "watchfiles")
+# They tell of every request and handler; only what goes wrong in them is worth a line.
+_LIBRARIES = ("kopf", "aiohttp", "asyncio", "pyroute2", "watchfiles")
+
+# Kopf says each failed try of each request: in an outage one in so many seconds is enough.
+_REPEAT = 60.0
+
+
+class _KopfFilter(logging.Filter):
+    """Thins out what Kopf repeats, and drops what is so on purpose here."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith("kopf"):
+            return True
+        message = record.getMessage()
+        if message.startswith("OS signals are ignored"):
+            # Kopf runs in a thread so that signals stay ours.
+            return False
+        if message.startswith("Request attempt"):
+            now = time.monotonic()
+            if now < self._next:
+                return False
+            self._next = now + _REPEAT
+        return True
 
 
 def set_up_logging(level: str, form: str) -> None:
@@ -24,6 +50,8 @@ def set_up_logging(level: str, form: str) -> None:
         handler.setFormatter(JsonFormatter(JSON_FIELDS, rename_fields=names))
     else:
         handler.setFormatter(logging.Formatter(TEXT))
+    if level != "debug":
+        handler.addFilter(_KopfFilter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for name in _QUIET:
+    for name in _LIBRARIES:
         logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)

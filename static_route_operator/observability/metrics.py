@@ -26,7 +26,9 @@ class Metrics:
 
         self.wanted_routes = gauge("wanted_routes", "Routes that should be in this node's kernel.")
         self.present_routes = gauge("present_routes", "Routes of this program known to be in this node's kernel.")
-        self.failed_routes = gauge("failed_routes", "Routes that the kernel refused, conflicts with foreign ones included.")
+        self.failed_routes = gauge(
+            "failed_routes", "Routes that the kernel refused, conflicts with foreign ones included."
+        )
         self.objects = gauge("objects", "StaticRoutes known to this agent, for this node or not.")
         self.synced = gauge("synced", "1 once a complete list was taken in and applied.")
         self.last_success = gauge(
@@ -43,7 +45,9 @@ class Metrics:
         self.reconcile_errors = counter("reconcile_errors", "Runs that failed as a whole and were tried again.")
         self.drift = counter("drift", "Routes of this program that somebody else changed or removed.")
         self.monitor_overflows = counter("monitor_overflows", "Times that notifications of the kernel were lost.")
-        self.watch_restarts = counter("watch_restarts", "Times that the watch of the API server ended and was started anew.")
+        self.watch_restarts = counter(
+            "watch_restarts", "Times that the watch of the API server ended and was started anew."
+        )
         self.lists = counter("lists", "Complete lists of StaticRoutes asked of the API server.", ("result",))
 
     def exposition(self) -> bytes:

@@ -1,4 +1,4 @@
-"""What should be in this node's kernel, and what has to be done for it. Pure: no I/O, no clock, no other package's types.
+"""What should be in this node's kernel, and what has to be done for it. Pure: no I/O, no clock.
 
 ::
 

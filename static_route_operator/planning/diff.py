@@ -1,13 +1,13 @@
 """From what is in the kernel to what should be there, as a list of operations."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Set
+from collections.abc import Collection, Mapping
 
 from static_route_operator.planning.routes import Action, Operation, Path, Routes
 
 
 def diff(
-    wanted: Routes, present: Routes, *, held: Set[bytes] = frozenset(), skip: Collection[bytes] = ()
+    wanted: Routes, present: Routes, *, held: Collection[bytes] = frozenset(), skip: Collection[bytes] = ()
 ) -> list[Operation]:
     """The operations that make the routes in the kernel those that are wanted.
 

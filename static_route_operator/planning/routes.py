@@ -36,8 +36,8 @@ class Path(NamedTuple):
     interface: int
 
 
-# A route of ours in the kernel whose path is none that this program writes (another type, several next hops). It differs
-# from every wanted path, so it is replaced or deleted.
+# A route of ours in the kernel whose path is none that this program writes (another type, several next hops). It
+# differs from every wanted path, so it is replaced or deleted.
 UNKNOWN_PATH = Path(b"", 0)
 
 Routes = Mapping[bytes, Path]

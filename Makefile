@@ -1,0 +1,83 @@
+# Everything here works on a fresh Debian or Ubuntu machine: each target installs what it needs.
+# Slow set-up (Python environment, Kubernetes binaries, base image) is kept in $(CACHE), outside the tree.
+
+CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/static-route-operator
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' static_route_operator/__init__.py)
+IMG ?= docker.io/digitalocean/k8s-staticroute-operator:v$(VERSION)
+OUT ?= dist/k8s-staticroute-operator-v$(VERSION).tar
+RELEASE := releases/v$(firstword $(subst ., ,$(VERSION)))/k8s-staticroute-operator-v$(VERSION).yaml
+
+# One environment per set of locked dependencies and per checkout, since the project itself is installed editable.
+LOCK := $(shell sha256sum < requirements/dev.lock | cut -c1-12)-$(shell pwd | sha256sum | cut -c1-6)
+VENV := $(CACHE)/venv-$(LOCK)
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format unit kernel cluster-tests e2e generate lock image image-tar release cluster cluster-down bench clean
+
+help: ## Show this
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/ready:
+	tools/python-environment $(VENV)
+
+demo: $(VENV)/ready ## Three nodes, two NAT gateways and a web site on this machine: see routes come, move and go (root)
+	tools/apt-install $(shell tools/apt-packages demo)
+	$(BIN)/python examples/demo/demo.py
+
+test: check kernel cluster-tests e2e ## All tests (root; the first time it builds Kubernetes, about 10 minutes)
+
+check: $(VENV)/ready ## Lint, types, import contracts, generated files and unit tests, in seconds
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/yamllint -s deploy releases examples .github 2>/dev/null || $(BIN)/yamllint -s deploy releases examples
+	git ls-files tools .ci | xargs -r grep -lE '^#!.*(bash|/sh)' | xargs -r $(BIN)/shellcheck
+	$(BIN)/pytest tests/unit
+
+format: $(VENV)/ready ## Format the code and mend what the linter can
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+unit: $(VENV)/ready ## Unit tests
+	$(BIN)/pytest tests/unit
+
+kernel: $(VENV)/ready ## Tests on the real kernel, in throw-away network namespaces (root)
+	tools/apt-install $(shell tools/apt-packages kernel)
+	$(BIN)/pytest tests/kernel
+
+cluster-tests: $(VENV)/ready ## Tests on a real API server, agents as processes (root)
+	tools/apt-install $(shell tools/apt-packages lab)
+	$(BIN)/pytest tests/cluster
+
+e2e: $(VENV)/ready ## Tests on three real kubelets, the image and the release manifest as users get them (root)
+	tools/apt-install $(shell tools/apt-packages lab image)
+	$(BIN)/pytest tests/e2e
+
+generate: $(VENV)/ready ## Write the generated files: CRD, release manifest, reference pages
+	$(BIN)/python tools/generate.py
+
+lock: $(VENV)/ready ## Resolve the dependencies anew into requirements/
+	tools/lock $(BIN)
+
+image: ## Build the image: make image IMG=name:tag (docker, podman or buildah)
+	tools/apt-install $(shell tools/apt-packages image)
+	tools/image $(IMG)
+
+image-tar: image ## Build the image and save it as a docker-archive: make image-tar OUT=FILE
+	mkdir -p $(dir $(OUT))
+	tools/image-tar $(IMG) $(OUT)
+
+release: $(VENV)/ready ## Write the release manifest for an image: make release IMG=name:tag
+	$(BIN)/python tools/generate.py --image $(IMG)
+
+cluster: $(VENV)/ready ## A three-node cluster on this machine with the operator installed (root); says how to use it
+	tools/apt-install $(shell tools/apt-packages lab image)
+	$(BIN)/python -m tests.lab up 3 --operator
+
+cluster-down: $(VENV)/ready ## Take that cluster away
+	$(BIN)/python -m tests.lab down
+
+clean: ## Remove what is cached for this project
+	rm -rf $(CACHE)
