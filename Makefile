@@ -3,7 +3,7 @@
 
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/static-route-operator
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' static_route_operator/__init__.py)
-IMG ?= docker.io/digitalocean/k8s-staticroute-operator:v$(VERSION)
+IMG ?= docker.io/staticrouteoperator/k8s-staticroute-operator:v$(VERSION)
 OUT ?= dist/k8s-staticroute-operator-v$(VERSION).tar
 RELEASE := releases/v$(firstword $(subst ., ,$(VERSION)))/k8s-staticroute-operator-v$(VERSION).yaml
 
@@ -32,7 +32,8 @@ check: $(VENV)/ready ## Lint, types, import contracts, generated files and unit 
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/yamllint -s deploy releases examples .github 2>/dev/null || $(BIN)/yamllint -s deploy releases examples
+	$(BIN)/yamllint -s deploy releases examples
+	$(BIN)/python tools/generate.py --check
 	git ls-files tools .ci | xargs -r grep -lE '^#!.*(bash|/sh)' | xargs -r $(BIN)/shellcheck
 	$(BIN)/pytest tests/unit
 

@@ -50,6 +50,12 @@ class Metrics:
         )
         self.lists = counter("lists", "Complete lists of StaticRoutes asked of the API server.", ("result",))
 
+    def describe(self) -> list[tuple[str, str, str]]:
+        """Name, type and description of every metric."""
+        families = sorted(self._registry.collect(), key=lambda family: family.name)
+        suffixes = {"counter": "_total", "info": "_info"}
+        return [(each.name + suffixes.get(each.type, ""), each.type, each.documentation) for each in families]
+
     def exposition(self) -> bytes:
         """All of them in the Prometheus text format."""
         return generate_latest(self._registry)
