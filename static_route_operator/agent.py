@@ -89,6 +89,7 @@ async def run(settings: ClusterSettings) -> None:
     api = Api()
     watch = Watch(settings.node_name, inventory, metrics)
     listing = Listing(api, inventory, watch, metrics, settings.list_seconds)
+    watch.on_relist = listing.request
     watch.start()
     stopped = loop.create_task(stop.wait())
     tasks = [

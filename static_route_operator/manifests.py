@@ -5,6 +5,7 @@ import logging
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -16,7 +17,18 @@ logger = logging.getLogger(__name__)
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# As in Kubernetes a time is a text.
+_Loader: Any = type(
+    "_Loader",
+    (_SafeLoader,),
+    {
+        "yaml_implicit_resolvers": {
+            first: [each for each in resolvers if each[0] != "tag:yaml.org,2002:timestamp"]
+            for first, resolvers in _SafeLoader.yaml_implicit_resolvers.items()
+        }
+    },
+)
 
 
 def read_manifest(file: Path) -> list[StaticRoute]:
@@ -34,7 +46,9 @@ def read_manifest(file: Path) -> list[StaticRoute]:
     return [_parse(file, document) for document in _flatten(file, documents)]
 
 
-def _flatten(file: Path, documents: list[object]) -> Iterator[dict[str, object]]:
+def _flatten(file: Path, documents: object) -> Iterator[dict[str, object]]:
+    if not isinstance(documents, list):
+        raise ManifestError(f"{file}: items of a List is not a list")
     for document in documents:
         if document is None:
             continue

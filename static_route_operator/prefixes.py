@@ -51,11 +51,8 @@ def pack_prefix(text: str) -> bytes:
     try:
         address = pack_address(host)
     except InvalidPrefixError as error:
-        if slash or "mapped" in str(error):
-            raise InvalidPrefixError(
-                str(error).replace(host, text).replace("IP address", "IP address or CIDR")
-            ) from None
-        raise InvalidPrefixError(f"'{text}' is not an IP address or CIDR") from None
+        problem = str(error).removeprefix(f"'{host}' ").replace("IP address", "IP address or CIDR")
+        raise InvalidPrefixError(f"'{text}' {problem}") from None
     bits = len(address) * 8
     if not slash:
         return address + _LENGTH[bits]

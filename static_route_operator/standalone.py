@@ -64,7 +64,6 @@ async def run(directory: Path, settings: Settings, labels: Mapping[str, str]) ->
     server = HttpServer(metrics, lambda: reconciler.synced, reconciler.report)
     if settings.http_port:
         await server.start(settings.http_address, settings.http_port)
-    manifests.load()
     tasks = [asyncio.create_task(reconciler.run()), asyncio.create_task(_watch(directory, manifests, stop))]
     stopped = asyncio.create_task(stop.wait())
     try:
@@ -91,5 +90,7 @@ async def run(directory: Path, settings: Settings, labels: Mapping[str, str]) ->
 
 
 async def _watch(directory: Path, manifests: ManifestDirectory, stop: asyncio.Event) -> None:
+    # awatch begins to watch before it first waits, and this comes after: nothing written in between is missed.
+    asyncio.get_running_loop().call_soon(manifests.load)
     async for _ in awatch(directory, stop_event=stop, debounce=DEBOUNCE, step=DEBOUNCE // 2, recursive=False):
         manifests.load()

@@ -1,9 +1,11 @@
 """A core/v1 NodeSelector, as in ``spec.nodeSelector``: which nodes a StaticRoute is for."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+WHOLE_NUMBER = re.compile(r"-?[0-9]+")
 OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
 
 
@@ -45,12 +47,18 @@ def parse_node_selector(value: object) -> NodeSelector:
 def _term(value: object, where: str) -> Term:
     if not isinstance(value, Mapping) or set(value) - {"matchExpressions", "matchFields"}:
         raise ValueError(f"{where} may have matchExpressions and matchFields only")
-    expressions = tuple(_requirement(item, f"{where}.matchExpressions") for item in value.get("matchExpressions") or ())
-    fields = tuple(_requirement(item, f"{where}.matchFields") for item in value.get("matchFields") or ())
+    expressions = _requirements(value.get("matchExpressions") or [], f"{where}.matchExpressions")
+    fields = _requirements(value.get("matchFields") or [], f"{where}.matchFields")
     for field in fields:
         if field.key != "metadata.name" or field.operator not in {"In", "NotIn"} or len(field.values) != 1:
             raise ValueError(f"{where}.matchFields knows metadata.name with In or NotIn and one value")
     return Term(expressions, fields)
+
+
+def _requirements(values: Any, where: str) -> tuple[Requirement, ...]:
+    if not isinstance(values, list):
+        raise ValueError(f"{where} must be a list")  # noqa: TRY004  documented as ValueError, like all the others
+    return tuple(_requirement(item, where) for item in values)
 
 
 def _requirement(value: Any, where: str) -> Requirement:
@@ -66,6 +74,6 @@ def _requirement(value: Any, where: str) -> Requirement:
         raise ValueError(f"{where}: operator {operator} of '{key}' takes no values")
     if operator in {"In", "NotIn"} and not values:
         raise ValueError(f"{where}: operator {operator} of '{key}' needs at least one value")
-    if operator in {"Gt", "Lt"} and (len(values) != 1 or not values[0].lstrip("-").isdigit()):
+    if operator in {"Gt", "Lt"} and (len(values) != 1 or not WHOLE_NUMBER.fullmatch(values[0])):
         raise ValueError(f"{where}: operator {operator} of '{key}' takes one whole number, as text")
     return Requirement(key, operator, tuple(values))

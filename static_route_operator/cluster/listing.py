@@ -4,6 +4,7 @@ They tell when everything has been seen once, so that pruning may begin, and fin
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 
@@ -25,6 +26,8 @@ PATH = f"/apis/{GROUP}/{VERSION}/{PLURAL}?resourceVersion=0"
 ABSENT_AFTER = 30.0
 # The watch delivers what a list shows within moments; after this it is taken for deaf and begun anew. Seconds.
 DEAF_AFTER = 60.0
+# Requested lists of many agents are spread over this. Seconds.
+SPREAD = 1.0
 
 
 class Listing:
@@ -45,7 +48,12 @@ class Listing:
         self._metrics = metrics
         self._interval = interval
         self._absent_since: float | None = None
+        self._requested = asyncio.Event()
         self._failing = False
+
+    def request(self) -> None:
+        """List soon, since the watch may have missed a deletion."""
+        self._requested.set()
 
     async def run(self) -> None:
         """List until cancelled."""
@@ -54,10 +62,17 @@ class Listing:
             if await self._list():
                 backoff = FIRST_BACKOFF
                 await self._await_watch()
-                await asyncio.sleep(self._interval * random.uniform(0.8, 1.2))  # noqa: S311  jitter, no secret
+                await self._pause(self._interval * random.uniform(0.8, 1.2))  # noqa: S311  jitter, no secret
             else:
                 await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311
                 backoff = min(backoff * 2, LAST_BACKOFF)
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._requested.wait(), seconds)
+            # All agents lose their watch in the same moment, when an API server goes.
+            await asyncio.sleep(random.uniform(0, SPREAD))  # noqa: S311
+        self._requested.clear()
 
     async def _list(self) -> bool:
         """Whether a list was taken in."""

@@ -69,12 +69,16 @@ class Watch:
         node_name: this node.
         inventory: what to feed, in the event loop that is running now.
         metrics: where to count.
+
+    Attributes:
+        on_relist: called when Kopf has listed anew, or will: a deletion in between is not told by any event.
     """
 
     def __init__(self, node_name: str, inventory: Inventory, metrics: Metrics) -> None:
         self._node_name = node_name
         self._inventory = inventory
         self._metrics = metrics
+        self.on_relist: Callable[[], None] = _nothing
         self._main = asyncio.get_running_loop()
         self._stopping = threading.Event()
         self._operator_stop = threading.Event()
@@ -122,6 +126,7 @@ class Watch:
             if self._stopping.is_set():
                 return
             self._metrics.watch_restarts.inc()
+            self._tell(self.on_relist)
             if loop.time() - started > HEALTHY:
                 backoff = FIRST_BACKOFF
             await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311  jitter, no secret
@@ -153,6 +158,8 @@ class Watch:
         self._take_away(event["object"]["metadata"]["uid"])
 
     async def _resume(self, event: kopf.RawEvent, **_: Any) -> None:
+        if event["object"]["metadata"]["uid"] in self._generations:
+            self._tell(self.on_relist)
         self._take(event["object"])
 
     async def _see_node(self, event: kopf.RawEvent, **_: Any) -> None:
@@ -182,6 +189,10 @@ class Watch:
     def _tell(self, call: Callable[..., None], *arguments: Any) -> None:
         # Parsed here, taken in there: the inventory belongs to the main loop.
         self._main.call_soon_threadsafe(call, *arguments)
+
+
+def _nothing() -> None:
+    """Nobody listens yet."""
 
 
 async def _log_in(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo:

@@ -25,6 +25,8 @@ class _KopfFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.name.startswith("kopf"):
             return True
+        # What ended a watch is told in one line, and the watch is begun anew.
+        record.exc_info = record.exc_text = None
         message = record.getMessage()
         if message.startswith("OS signals are ignored"):
             # Kopf runs in a thread so that signals stay ours.

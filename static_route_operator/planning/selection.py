@@ -1,6 +1,6 @@
 """Which StaticRoutes are for this node."""
 
-from static_route_operator.api.nodeselector import NodeSelector, Requirement, Term
+from static_route_operator.api.nodeselector import WHOLE_NUMBER, NodeSelector, Requirement, Term
 from static_route_operator.planning.facts import Node
 
 
@@ -34,7 +34,4 @@ def _holds(requirement: Requirement, value: str | None) -> bool:
 
 
 def _whole(value: str | None) -> int | None:
-    try:
-        return None if value is None else int(value)
-    except ValueError:
-        return None
+    return int(value) if value is not None and WHOLE_NUMBER.fullmatch(value) else None

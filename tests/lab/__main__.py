@@ -1,8 +1,9 @@
 """A real Kubernetes cluster on one machine, in network namespaces, with no path to the outside.
 
 python3 -m tests.lab VERB …
-  up [NODES] [--bare] [APISERVER_FLAG…]
-                       start NODES nodes (3) and wait until they are Ready; with --bare, without containerd and kubelets
+  up [NODES] [--bare] [--operator] [--apiserver-arg=FLAG]…
+                       start NODES nodes (3) and wait until they are Ready; with --bare, without containerd and kubelet;
+                       with --operator, build this tree's operator and install it
   down                 kill and remove all of it
   kubectl ARGUMENT…    run kubectl as administrator
   node N COMMAND…      run a command on node N
@@ -20,20 +21,21 @@ Environment:
   KUBE_VERSION  the Kubernetes to build and start (v1.37.2)
 """
 
+import argparse
 import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.lab import binaries, programs
+from tests.lab import binaries, programs, release
 from tests.lab.cluster import Cluster
 from tests.lab.commands import Argument
 from tests.lab.errors import LabError
 from tests.lab.network import Network
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str]) -> int:  # noqa: C901, PLR0912 - a case for each verb
     """Do what the arguments say and return the exit status."""
     prefix = os.environ.get("LAB_PREFIX") or "sr"
     match arguments:
@@ -69,17 +71,26 @@ def main(arguments: Sequence[str]) -> int:
 
 def up(prefix: str, options: Sequence[str]) -> None:
     """Take a cluster up and say so."""
-    nodes = next((int(option) for option in options if option.isdecimal()), 3)
-    flags = [option for option in options if option.startswith("--") and option != "--bare"]
+    parser = argparse.ArgumentParser(prog="python3 -m tests.lab up")
+    parser.add_argument("nodes", nargs="?", type=int, default=3)
+    parser.add_argument("--bare", action="store_true")
+    parser.add_argument("--operator", action="store_true")
+    parser.add_argument("--apiserver-arg", action="append", default=[])
+    chosen = parser.parse_args(options)
     started = time.monotonic()
-    Cluster(prefix, nodes, bare="--bare" in options, apiserver_args=flags).up()
-    print(f"lab {prefix} is up with {nodes} nodes after {time.monotonic() - started:.1f} s")
+    cluster = Cluster(prefix, chosen.nodes, bare=chosen.bare, apiserver_args=chosen.apiserver_arg).up()
+    if chosen.operator:
+        release.install(cluster)
+    print(f"lab {prefix} is up with {chosen.nodes} nodes after {time.monotonic() - started:.0f} s: try")
+    print("  python3 -m tests.lab kubectl get nodes -o wide")
+    print("  python3 -m tests.lab node 1 curl http://203.0.113.145  # answers with the address that the site sees")
+    print("  python3 -m tests.lab down")
 
 
 def become(command: Sequence[Argument]) -> None:
     """Replace this process by a command, so that it has the terminal, the signals and the exit status."""
     words = [str(word) for word in command]
-    os.execvp(words[0], words)
+    os.execvp(words[0], words)  # noqa: S606 - the person's own command
 
 
 if __name__ == "__main__":

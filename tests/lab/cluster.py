@@ -2,6 +2,7 @@
 
 import functools
 import json
+import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -55,7 +56,8 @@ class Cluster(Network):
         try:
             arguments = json.loads(_memory(Network(prefix)).read_text())
         except FileNotFoundError:
-            raise LabError(f"lab {prefix} has no cluster: take it up with `python3 -m tests.lab up`") from None
+            take_up = f"LAB_PREFIX={prefix} python3 -m tests.lab up"
+            raise LabError(f"lab {prefix} has no cluster: run `{take_up}`") from None
         return cls(prefix, **arguments)
 
     def up(self) -> Self:
@@ -88,7 +90,7 @@ class Cluster(Network):
     def kubectl(
         self,
         *args: Argument,
-        input: str = "",  # noqa: A002 - as subprocess.run calls it
+        input: str = "",
         check: bool = True,
         timeout: float = 120,
     ) -> str:
@@ -110,7 +112,8 @@ class Cluster(Network):
         return self._control_plane.kubectl(args)
 
     def load_image(self, archive: Path) -> None:
-        """Load a docker-archive into all nodes that run, as a pull by their kubelets would."""
+        """Load a docker-archive into all nodes that run, and into others when they start: for kubelets as if pulled."""
+        archive = Path(shutil.copy(archive, self._images))
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda node: node.load_image(archive), filter(Node.runs, self._started())))
 

@@ -32,7 +32,7 @@ class Go:
         Raises:
             LabError: there is none, and PyPI's could not be installed either.
         """
-        if (program := shutil.which("go")) and cls(Path(program))._version() >= _OLDEST:
+        if (program := shutil.which("go")) and cls(Path(program)).version() >= _OLDEST:
             return cls(Path(program))
         environment = directories.cache() / "go"
         program_there = environment / "bin" / "go"
@@ -51,7 +51,8 @@ class Go:
         environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-mod=mod", "GOWORK": "off"}
         return run([self._program, *args], env=environment, cwd=directory, timeout=_TIMEOUT).stdout
 
-    def _version(self) -> tuple[int, ...]:
+    def version(self) -> tuple[int, ...]:
+        """The version's first two numbers, as in ``(1, 26)``."""
         version = run([self._program, "env", "GOVERSION"], env={**os.environ, "GOTOOLCHAIN": "local"}).stdout
         if not (match := re.match(r"go(\d+)\.(\d+)", version)):
             raise LabError(f"{self._program} does not tell its version but: {version.strip()}")

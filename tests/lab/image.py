@@ -24,17 +24,19 @@ class Image:
     entrypoint: Sequence[str]
     files: Mapping[str, Path | bytes]
     """By absolute path in the image: a file of this machine, or the content."""
+    environment: Mapping[str, str] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
     """Symbolic links, by absolute path in the image: where they point."""
 
     def write(self, archive: Path) -> Path:
         """Write the image as a docker-archive and return the archive's path."""
         layer = self._layer()
+        environment = {"PATH": "/usr/bin:/bin", **self.environment}.items()
         digest = hashlib.sha256(layer).hexdigest()
         configuration = {
             "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
             "os": "linux",
-            "config": {"Entrypoint": list(self.entrypoint), "Env": ["PATH=/usr/bin:/bin"]},
+            "config": {"Entrypoint": list(self.entrypoint), "Env": [f"{name}={value}" for name, value in environment]},
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},
         }
         manifest = [{"Config": "config.json", "RepoTags": [self.name], "Layers": ["layer.tar"]}]

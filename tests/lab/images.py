@@ -6,6 +6,7 @@ from pathlib import Path
 from tests.lab import programs
 from tests.lab.commands import run
 from tests.lab.image import Image
+from tests.lab.network import EXAMPLE_SITES
 
 PAUSE = "docker.io/library/pause:lab"
 CURL = "docker.io/curlimages/curl:7.80.0"  # the name in examples/curl-test.yaml
@@ -20,13 +21,18 @@ def pause() -> Image:
 
 
 def curl() -> Image:
-    """This machine's curl with its libraries, `sleep` and a shell. Like the original, it runs curl on its arguments."""
+    """The image with this machine's curl and its libraries, `sleep` and a shell; it runs curl on its arguments.
+
+    The lab has no DNS: this curl knows the sites of the examples by itself.
+    """
     program = Path(programs.find("curl"))
     libraries = re.findall(r"(/\S+) \(0x", run(["ldd", program]).stdout)
     files: dict[str, Path | bytes] = {
         "/usr/bin/curl": program,
         "/bin/busybox": Path(programs.find("busybox")),
         "/etc/nsswitch.conf": b"hosts: files dns\n",
+        "/etc/curl/.curlrc": "".join(f"resolve = {name}:80:{site}\n" for name, site in EXAMPLE_SITES.items()).encode(),
         **{library: Path(library) for library in libraries},
     }
-    return Image(CURL, ["/usr/bin/curl"], files, links={"/bin/sleep": "busybox", "/bin/sh": "busybox"})
+    links = {"/bin/sleep": "busybox", "/bin/sh": "busybox"}
+    return Image(CURL, ["/usr/bin/curl"], files, environment={"CURL_HOME": "/etc/curl"}, links=links)

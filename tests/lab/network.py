@@ -7,7 +7,8 @@
     gw1    10.116.0.5 ──────  │   pub ── 198.51.100.5
     gw2    10.116.0.12 ─────  │    │ ─── 198.51.100.12
     nodeN  10.116.0.(20+N) ── │    │ ─── 198.51.100.(20+N), the nodes' default route
-    web                            └──── 198.51.100.1, sites 203.0.113.145, 203.0.113.59, 2001:db8:113::145
+    web                            └──── 198.51.100.1, sites 203.0.113.145, 203.0.113.59, 2001:db8:113::145,
+                                         34.160.111.145 (ifconfig.me), 34.117.59.81 (ipinfo.io)
 
 Both gateways masquerade, so the site answers a node with the node's own public address, or with that of the gateway
 its route leads through. Every box is a network namespace; nothing is connected to the machine's own network.
@@ -28,6 +29,7 @@ from tests.lab.namespace import DIRECTORY, Namespace
 
 GATEWAYS = {"gw1": 5, "gw2": 12}  # the last part of their addresses
 SITES = ("203.0.113.145", "203.0.113.59", "2001:db8:113::145")
+EXAMPLE_SITES = {"ifconfig.me": "34.160.111.145", "ipinfo.io": "34.117.59.81"}  # what examples/ sends through a gateway
 SERVICE_NETWORK = "10.245.0.0/16"
 KUBERNETES_SERVICE = "10.245.0.1"
 MAX_NODES = 99
@@ -75,7 +77,8 @@ class Network:
         """
         programs.require(programs.NETWORK)
         if self.namespace("fab").exists() or self.state.exists():
-            raise LabError(f"lab {self.prefix} is there already: take it down with `python3 -m tests.lab down`")
+            take_down = f"LAB_PREFIX={self.prefix} python3 -m tests.lab down"
+            raise LabError(f"lab {self.prefix} is there already, or some of it is left: run `{take_down}`")
         self.logs.mkdir(parents=True, mode=0o700)
         fabric = self.namespace("fab")
         fabric.create()
@@ -123,7 +126,7 @@ class Network:
         services = f"route add {SERVICE_NETWORK} via 10.116.0.1 proto static"
         self.namespace(name).configure([*_DEFAULT_ROUTES, services])
 
-    def run_in(  # noqa: PLR0913 - those of subprocess.run
+    def run_in(
         self,
         namespace: str,
         argv: Sequence[Argument],
@@ -136,7 +139,7 @@ class Network:
         """Run a program in a namespace, such as ``node1``, to its end. The rest is as in ``commands.run``."""
         return run(self.namespace(namespace).enter(argv), stdin=stdin, check=check, timeout=timeout, env=env)
 
-    def popen_in(  # noqa: PLR0913 - those of subprocess.Popen
+    def popen_in(
         self,
         namespace: str,
         argv: Sequence[Argument],
@@ -148,7 +151,7 @@ class Network:
         cwd: Path | None = None,
     ) -> subprocess.Popen[str]:
         """Start a program in a namespace and return at once. The process id is the program's own: signals reach it."""
-        return subprocess.Popen(  # noqa: S603 - tests run what they say
+        return subprocess.Popen(
             self.namespace(namespace).enter(argv),
             stdin=stdin,
             stdout=stdout,
@@ -163,6 +166,7 @@ class Network:
         site.create()
         self._connect("web", "eth0", "pub", [form.format(1) for form in _PUB_HOST])
         site.configure(f"addr add {address} dev lo" for address in SITES)
+        site.configure(f"route add local {address} dev lo" for address in EXAMPLE_SITES.values())
         server = spawn(site.enter([sys.executable, "-I", web.__file__]), self.logs / "web.log")
         listening = site.enter([programs.find("ss"), "-Hltn", f"sport = :{web.PORT}"])
         wait_until(lambda: bool(run(listening).stdout), "the web site listens", timeout=20, daemon=server)

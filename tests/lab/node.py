@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.lab import images, programs
+from tests.lab import images, programs, snapshotter
 from tests.lab.cgroup import Cgroup
 from tests.lab.commands import Argument, Daemon, run, spawn, wait_until
 from tests.lab.control_plane import ControlPlane
@@ -25,8 +25,7 @@ for directory; do mount -t tmpfs tmpfs "$directory"; done
 exec containerd --config "$config"
 """
 
-# native: the other snapshotters need a file system that can be a lower layer of overlayfs, which containers often lack.
-# restrict_oom_score_adj: without CAP_SYS_RESOURCE every sandbox would fail with "can't get final child's PID from pipe".
+# restrict_oom_score_adj: without CAP_SYS_RESOURCE no sandbox starts ("can't get final child's PID from pipe").
 # netns_mounts_under_state_dir: else the names of pods' namespaces pile up in the machine's /run/netns.
 _CONTAINERD = """\
 version = 2
@@ -46,7 +45,7 @@ restrict_oom_score_adj = true
 netns_mounts_under_state_dir = true
 
 [plugins."io.containerd.grpc.v1.cri".containerd]
-snapshotter = "native"
+snapshotter = "{snapshotter}"
 
 [plugins."io.containerd.grpc.v1.cri".cni]
 bin_dir = "{cni}"
@@ -118,7 +117,10 @@ class Node:
 
     def load_image(self, archive: Path) -> None:
         """Load a docker-archive, as a pull by the kubelet would."""
-        self._ctr("--namespace=k8s.io", "images", "import", "--snapshotter=native", archive)
+        unpack = (
+            f"--snapshotter={snapshotter.choose(self._directory)}"  # now, not when the first container waits for it
+        )
+        self._ctr("--namespace=k8s.io", "images", "import", unpack, archive)
 
     def _containerd_answers(self) -> bool:
         return self._socket.exists() and self._ctr("version", check=False).returncode == 0
@@ -134,7 +136,11 @@ class Node:
     def _write_configuration(self) -> None:
         (self._directory / "cni").mkdir(parents=True, exist_ok=True)
         containerd = _CONTAINERD.format(
-            directory=self._directory, socket=self._socket, pause=images.PAUSE, cni=programs.find_cni()
+            directory=self._directory,
+            socket=self._socket,
+            pause=images.PAUSE,
+            snapshotter=snapshotter.choose(self._directory),
+            cni=programs.find_cni(),
         )
         (self._directory / "containerd.toml").write_text(containerd)
         (self._directory / "cni" / "10-pods.conflist").write_text(json.dumps(self._pod_network()))

@@ -1,0 +1,84 @@
+"""Where the demo plays: three nodes, two NAT gateways and a web site, and on each node an operator."""
+
+import functools
+import sys
+from pathlib import Path
+
+from tests.lab import programs
+from tests.lab.commands import Argument, Daemon, spawn, wait_until
+from tests.lab.network import EXAMPLE_SITES, Network
+
+EXAMPLES = Path(__file__).parent.parent
+PLACEHOLDER = "<YOUR_NAT_GW_DROPLET_PRIVATE_IP_HERE>"
+SITES = tuple(EXAMPLE_SITES.values())  # the destinations of the examples
+NODES = ("node1", "node2", "node3")
+# As seen from the nodes, and as seen by the site.
+GATEWAY_ADDRESSES = ("10.116.0.5", "10.116.0.12")
+GATEWAY_ANSWERS = ("198.51.100.5", "198.51.100.12")
+NODE_ANSWERS = dict(zip(NODES, ("198.51.100.21", "198.51.100.22", "198.51.100.23"), strict=True))
+
+_PROGRAM = (sys.executable, "-m", "static_route_operator")
+_PORT = 9245  # what it serves `routes` on
+
+
+class Stage:
+    """The network with what the demo adds to it.
+
+    Args:
+        network: one that is not up yet.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.manifests = network.state / "manifests"
+        self._operators: dict[str, Daemon] = {}
+
+    def build(self) -> None:
+        """Take the network up."""
+        self.network.up()
+        self.manifests.mkdir()
+
+    def start_operators(self) -> None:
+        """Start an operator on each node, and wait until all of them are there."""
+        for node in NODES:
+            command: list[Argument] = [*_PROGRAM, "run", f"--manifests={self.manifests}", f"--node-name={node}"]
+            log = self.network.logs / f"{node}-operator.log"
+            self._operators[node] = spawn(self.network.namespace(node).enter(command), log)
+        for node, operator in self._operators.items():
+            listens = functools.partial(self._listens, node)
+            wait_until(listens, f"the operator of {node} answers", timeout=30, daemon=operator)
+
+    def apply(self, example: str, gateway: str) -> str:
+        """Put an example into the operators' directory, with the gateway filled in; return its text."""
+        text = (EXAMPLES / example).read_text().replace(PLACEHOLDER, gateway)
+        self._write(example, text)
+        return text
+
+    def edit(self, example: str, old: str, new: str) -> None:
+        """Replace a text in a manifest that is in force."""
+        self._write(example, (self.manifests / example).read_text().replace(old, new))
+
+    def remove(self, example: str) -> None:
+        """Take a manifest away."""
+        (self.manifests / example).unlink()
+
+    def operator(self, node: str, *arguments: str) -> str:
+        """What the operator's command line prints on a node."""
+        return self.network.run_in(node, [*_PROGRAM, *arguments]).stdout
+
+    def ip(self, node: str, arguments: str) -> str:
+        """What an `ip` command prints on a node."""
+        return self.network.run_in(node, [programs.find("ip"), *arguments.split()]).stdout
+
+    def logs(self) -> str:
+        """The ends of the operators' logs."""
+        return "\n".join(operator.log_tail() for operator in self._operators.values())
+
+    def _listens(self, node: str) -> bool:
+        return bool(self.network.run_in(node, [programs.find("ss"), "-Hltn", f"sport = :{_PORT}"]).stdout)
+
+    def _write(self, name: str, text: str) -> None:
+        """Write a manifest in one step, as editors do: the operators never see half of it."""
+        draft = self.manifests / f".{name}.new"
+        draft.write_text(text)
+        draft.replace(self.manifests / name)

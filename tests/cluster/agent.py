@@ -1,0 +1,146 @@
+"""An agent as a process in a node's namespace, with the rights that the release manifest gives it and no more."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests.lab.cluster import Cluster
+
+SERVICE_ACCOUNT = "k8s-staticroute-operator"
+NAMESPACE = "static-routes"
+PORT = 9245
+
+
+def eventually(what: str, condition: Callable[[], object], seconds: float = 20) -> None:
+    """Wait until a condition holds.
+
+    Raises:
+        AssertionError: it did not in time.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
+
+
+def everywhere(agents: Sequence["Agent"], routes: Mapping[str, str], seconds: float = 20) -> None:
+    """Wait until the kernels of agents' nodes hold just these routes of the operator: gateway by destination.
+
+    Raises:
+        AssertionError: one does not in time, or its agent has died; with what it said.
+    """
+    for agent in agents:
+        deadline = time.monotonic() + seconds
+        while (found := agent.routes()) != routes:
+            assert agent.alive, agent.log()
+            differing = dict(list(found.items() ^ routes.items())[:5])
+            assert time.monotonic() < deadline, f"not within {seconds} s, differing: {differing}\n{agent.log()}"
+            time.sleep(0.02)
+
+
+class Agent:
+    """One agent.
+
+    Args:
+        cluster: a bare one.
+        node: number of the node.
+        server: URL of the API server as the agent sees it.
+        log: file that its log is appended to.
+    """
+
+    def __init__(self, cluster: Cluster, node: int, server: str, log: Path) -> None:
+        self._cluster = cluster
+        self._node = node
+        self._server = server
+        self._log = log
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        assert self._process is not None, "it is not started"
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self, *options: str) -> None:
+        """Start it, without a DaemonSet to ask about at its end unless options name one."""
+        kubeconfig = self._log.with_suffix(".kubeconfig")
+        token = self._cluster.kubectl("create", "token", SERVICE_ACCOUNT, "-n", NAMESPACE).strip()
+        kubeconfig.write_text(json.dumps(_kubeconfig(self._server, token, self._cluster)))
+        command = [sys.executable, "-W", "error", "-m", "static_route_operator", "agent"]
+        command += ["--node-name", f"node{self._node}", *(options or ("--daemonset=",))]
+        with self._log.open("a") as log:
+            self._process = self._cluster.popen_in(
+                f"node{self._node}", command, stderr=log, env={**os.environ, "KUBECONFIG": str(kubeconfig)}
+            )
+
+    def start_and_sync(self, *options: str) -> None:
+        """Start it and wait until it has applied a complete list."""
+        self.start(*options)
+        eventually(f"agent {self._node} is ready\n{self.log()}", self.ready)
+
+    def stop(self) -> int:
+        """Ask it to end, and wait; its exit status."""
+        assert self._process is not None, "it is not started"
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(30)
+
+    def kill(self) -> None:
+        """Take its life without a word."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def log(self) -> str:
+        """All that it said."""
+        return self._log.read_text() if self._log.exists() else ""
+
+    def get(self, path: str) -> str:
+        """What it serves on loopback; empty when it does not answer, or with an error."""
+        url = f"http://127.0.0.1:{PORT}{path}"
+        return self._cluster.run_in(f"node{self._node}", ["curl", "-sf", "-m", "5", url], check=False).stdout
+
+    def ready(self) -> bool:
+        """Whether it has applied a complete list."""
+        return self.get("/readyz") == "ok\n"
+
+    def row(self, name: str) -> dict[str, Any]:
+        """What it says of one StaticRoute; empty when nothing."""
+        report = json.loads(self.get("/routes") or '{"objects": []}')
+        return next((row for row in report["objects"] if row["name"] == name), {})
+
+    def routes(self) -> dict[str, str]:
+        """The routes of protocol 245 in the kernel: gateway by destination."""
+        found = {}
+        for family in ("-4", "-6"):
+            argv = ["ip", "-j", family, "route", "show", "table", "all", "proto", "245"]
+            for route in json.loads(self._cluster.run_in(f"node{self._node}", argv).stdout or "[]"):
+                found[route["dst"]] = route.get("gateway", "")
+        return found
+
+    def ip(self, *arguments: str) -> str:
+        """Run an `ip` command on its node."""
+        return self._cluster.run_in(f"node{self._node}", ["ip", *arguments]).stdout
+
+
+def _kubeconfig(server: str, token: str, cluster: Cluster) -> dict[str, Any]:
+    authority = json.loads(cluster.kubectl("config", "view", "--raw", "--flatten", "-o", "json"))
+    ca = authority["clusters"][0]["cluster"]["certificate-authority-data"]
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "lab", "cluster": {"server": server, "certificate-authority-data": ca}}],
+        "users": [{"name": "agent", "user": {"token": token}}],
+        "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "agent"}}],
+        "current-context": "lab",
+    }

@@ -1,0 +1,106 @@
+"""One real API server for all tests here, three nodes as namespaces, and an agent on each as a process."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import faultyproxy
+from tests.cluster.agent import NAMESPACE, Agent, eventually
+from tests.lab.audit import AuditLog
+from tests.lab.cluster import Cluster
+
+ROOT = Path(__file__).resolve().parents[2]
+NODES = 3
+API = "https://10.116.0.1:443"
+PROXY_PORT = 8080
+
+Manifest = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def audit(tmp_path_factory: pytest.TempPathFactory) -> AuditLog:
+    """The API server's audit log."""
+    return AuditLog(tmp_path_factory.mktemp("audit"))
+
+
+@pytest.fixture(scope="session")
+def cluster(audit: AuditLog) -> Iterator[Cluster]:
+    """A control plane with the operator's CRD and rights, and three Node objects."""
+    lab = Cluster("srcluster", NODES, bare=True, apiserver_args=audit.apiserver_args())
+    lab.down()
+    with lab:
+        for file in ("namespace", "crd", "serviceaccount", "rbac"):
+            lab.kubectl("apply", "-f", ROOT / f"deploy/{file}.yaml")
+        for number in range(1, NODES + 1):
+            node = {
+                "apiVersion": "v1",
+                "kind": "Node",
+                "metadata": {"name": f"node{number}", "labels": {"number": str(number)}},
+            }
+            lab.kubectl("apply", "-f", "-", input=json.dumps(node))
+        crd = "crd/staticroutes.networking.digitalocean.com"
+        lab.kubectl("wait", "--for=condition=Established", crd, "--timeout=30s")
+        eventually("the ServiceAccount is there", lambda: "k8s-static" in lab.kubectl("get", "sa", "-n", NAMESPACE))
+        yield lab
+
+
+@pytest.fixture
+def agents(cluster: Cluster, tmp_path: Path) -> Iterator[list[Agent]]:
+    """Agents on all nodes, in sync with an empty cluster; afterwards no StaticRoute and no route is left."""
+    running = [Agent(cluster, number, API, tmp_path / f"agent{number}.log") for number in range(1, NODES + 1)]
+    for agent in running:
+        agent.start()
+    try:
+        for agent in running:
+            eventually(f"{agent.log()} is ready", agent.ready)
+        yield running
+    finally:
+        _clean(cluster, running)
+
+
+@pytest.fixture
+def faulty(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[Agent, Callable[[str], None]]]:
+    """One agent on node 1 behind an API server that fails on demand, and the way to set the fault."""
+    argv = [sys.executable, faultyproxy.__file__, str(PROXY_PORT), API]
+    agent = Agent(cluster, 1, f"http://10.116.0.1:{PROXY_PORT}", tmp_path / "agent1.log")
+    proxy = cluster.popen_in("cp", argv)
+
+    def fault(mode: str) -> None:
+        cluster.run_in("cp", ["curl", "-sf", f"http://127.0.0.1:{PROXY_PORT}/fault/{mode}"])
+
+    try:
+        probe = ["curl", "-sf", f"http://127.0.0.1:{PROXY_PORT}/fault/pass"]
+        eventually("the proxy listens", lambda: cluster.run_in("cp", probe, check=False).stdout)
+        agent.start_and_sync()
+        yield agent, fault
+    finally:
+        _clean(cluster, [agent])
+        proxy.kill()
+        proxy.wait()
+
+
+def _clean(cluster: Cluster, agents: list[Agent]) -> None:
+    for agent in agents:
+        agent.kill()
+        for family in ("-4", "-6"):
+            agent.ip(family, "route", "flush", "table", "all", "proto", "245")
+    cluster.kubectl("delete", "staticroutes", "--all", "--ignore-not-found", check=False)
+
+
+@pytest.fixture
+def apply(cluster: Cluster) -> Manifest:
+    """Apply a StaticRoute, as a person would."""
+
+    def apply(name: str, destinations: list[str], gateway: str, **spec: object) -> str:
+        body = {
+            "apiVersion": "networking.digitalocean.com/v1",
+            "kind": "StaticRoute",
+            "metadata": {"name": name},
+            "spec": {"destinations": destinations, "gateway": gateway, **spec},
+        }
+        return cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=json.dumps(body))
+
+    return apply

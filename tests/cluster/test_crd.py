@@ -1,0 +1,144 @@
+"""What the API server accepts and refuses, and in which words."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.errors import InvalidSpecError
+from tests.lab.cluster import Cluster
+from tests.lab.commands import run
+
+GATEWAY = "10.116.0.5"
+
+# What is wrong with it, destinations, gateway, and the words that a person must find in the answer.
+REFUSED = [
+    ("no address", ["x"], GATEWAY, "'x' is not an IP address or CIDR"),
+    ("a name", ["example.com"], GATEWAY, "'example.com' is not an IP address or CIDR"),
+    ("out of range", ["999.1.1.1"], GATEWAY, "'999.1.1.1' is not an IP address or CIDR"),
+    ("length", ["10.0.0.0/33"], GATEWAY, "'10.0.0.0/33' is not an IP address or CIDR"),
+    ("mapped", ["::ffff:1.2.3.4"], "fd00::1", "'::ffff:1.2.3.4' is not an IP address or CIDR"),
+    ("zone", ["fe80::1%eth0"], "fd00::1", "'fe80::1%eth0' is not an IP address or CIDR"),
+    ("host bits", ["10.0.0.5/24"], GATEWAY, "'10.0.0.5/24' has host bits set"),
+    ("host bits, IPv6", ["2001:db8::1/32"], "fd00::1", "'2001:db8::1/32' has host bits set"),
+    ("default route", ["0.0.0.0/0"], GATEWAY, "'0.0.0.0/0' is the default route or half of it"),
+    ("half of it", ["128.0.0.0/1"], GATEWAY, "'128.0.0.0/1' is the default route or half of it"),
+    ("the other half", ["0.0.0.0/1"], GATEWAY, "'0.0.0.0/1' is the default route or half of it"),
+    ("IPv6 default route", ["::/0"], "fd00::1", "'::/0' is the default route or half of it"),
+    ("IPv6 half", ["8000::/1"], "fd00::1", "'8000::/1' is the default route or half of it"),
+    ("loopback", ["127.0.0.1"], GATEWAY, "'127.0.0.1' is loopback"),
+    ("loopback net", ["127.0.0.0/8"], GATEWAY, "'127.0.0.0/8' is loopback"),
+    ("IPv6 loopback", ["::1"], "fd00::1", "'::1' is loopback"),
+    ("link-local", ["169.254.169.254"], GATEWAY, "'169.254.169.254' is loopback, link-local"),
+    ("IPv6 link-local", ["fe80::/64"], "fd00::1", "'fe80::/64' is loopback, link-local"),
+    ("multicast", ["224.0.0.0/4"], GATEWAY, "'224.0.0.0/4' is loopback, link-local, multicast"),
+    ("IPv6 multicast", ["ff02::1"], "fd00::1", "'ff02::1' is loopback, link-local, multicast"),
+    ("broadcast", ["255.255.255.255"], GATEWAY, "'255.255.255.255' is loopback, link-local, multicast, broadcast"),
+    ("this network", ["0.1.2.3"], GATEWAY, "'0.1.2.3' is loopback"),
+    ("family", ["10.0.0.0/8"], "fd00::1", "must be of one address family"),
+    ("mixed family", ["10.0.0.0/8", "2001:db8::/32"], GATEWAY, "must be of one address family"),
+    ("empty", [], GATEWAY, "spec.destinations"),
+    ("gateway is a CIDR", ["10.0.0.0/8"], "10.116.0.5/24", "gateway '10.116.0.5/24' is not an IP address"),
+    ("placeholder", ["10.0.0.0/8"], "<GATEWAY>", "gateway '<GATEWAY>' is not an IP address"),
+    ("gateway is loopback", ["10.0.0.0/8"], "127.0.0.1", "gateway '127.0.0.1' is not a unicast address"),
+    ("gateway is multicast", ["10.0.0.0/8"], "224.0.0.1", "gateway '224.0.0.1' is not a unicast address"),
+    ("gateway is unspecified", ["10.0.0.0/8"], "0.0.0.0", "gateway '0.0.0.0' is not a unicast address"),  # noqa: S104
+]
+
+ACCEPTED = [
+    (["34.160.111.145"], GATEWAY),
+    (["34.160.111.145/32", "10.0.0.0/8", "192.168.0.0/16", "100.64.0.0/10"], GATEWAY),
+    (["2001:db8::/32", "2001:DB8:0:0::1", "fd00:9::/64"], "fd00:116::5"),
+    (["64.0.0.0/2"], GATEWAY),
+]
+
+
+def body(destinations: Sequence[str], gateway: str, **spec: object) -> dict[str, Any]:
+    """A StaticRoute as JSON."""
+    return {
+        "apiVersion": "networking.digitalocean.com/v1",
+        "kind": "StaticRoute",
+        "metadata": {"name": "test"},
+        "spec": {"destinations": list(destinations), "gateway": gateway, **spec},
+    }
+
+
+def dry_run(cluster: Cluster, manifest: dict[str, Any]) -> str:
+    """The API server's answer: empty when it accepts."""
+    argv = cluster.kubectl_command("create", "--dry-run=server", "-f", "-")
+    done = run(argv, stdin=json.dumps(manifest), check=False)
+    return done.stderr if done.returncode else ""
+
+
+@pytest.mark.parametrize(("what", "destinations", "gateway", "words"), REFUSED, ids=[case[0] for case in REFUSED])
+def test_refused(cluster: Cluster, what: str, destinations: list[str], gateway: str, words: str) -> None:
+    """What can never work is refused by the API server with the reason, and by the node's own check as well."""
+    manifest = body(destinations, gateway)
+    assert words in dry_run(cluster, manifest)
+    try:
+        route = StaticRoute.parse(manifest)
+    except InvalidSpecError:
+        return
+    assert route.refused
+
+
+@pytest.mark.parametrize(("destinations", "gateway"), ACCEPTED)
+def test_accepted(cluster: Cluster, destinations: list[str], gateway: str) -> None:
+    """What can work is accepted by the API server, and by the node's own check as well."""
+    manifest = body(destinations, gateway)
+    assert dry_run(cluster, manifest) == ""
+    assert StaticRoute.parse(manifest).refused == ()
+
+
+@pytest.mark.parametrize("field", ["gateway", "destinations"])
+def test_required(cluster: Cluster, field: str) -> None:
+    """A spec without gateway or destinations is refused, and the field named."""
+    manifest = body(["10.0.0.0/8"], GATEWAY)
+    del manifest["spec"][field]
+    assert f"spec.{field}: Required value" in dry_run(cluster, manifest)
+
+
+def test_no_spec(cluster: Cluster) -> None:
+    """An object without a spec is refused."""
+    manifest = body(["10.0.0.0/8"], GATEWAY)
+    del manifest["spec"]
+    assert "spec: Required value" in dry_run(cluster, manifest)
+
+
+def test_unknown_field(cluster: Cluster) -> None:
+    """A misspelt field is refused by kubectl's validation, and named."""
+    assert 'unknown field "spec.gatway"' in dry_run(cluster, body(["10.0.0.0/8"], GATEWAY, gatway="x"))
+
+
+@pytest.mark.parametrize("priority", [-1, 1001, "high"])
+def test_priority(cluster: Cluster, priority: object) -> None:
+    """A priority out of its range is refused."""
+    assert "spec.priority" in dry_run(cluster, body(["10.0.0.0/8"], GATEWAY, priority=priority))
+
+
+def test_every_bad_destination_is_named_at_once(cluster: Cluster) -> None:
+    """Several bad destinations are told in one answer, each with its place."""
+    answer = dry_run(cluster, body(["10.0.0.5/24", "10.0.0.0/8", "x"], GATEWAY))
+    assert "spec.destinations[0]" in answer
+    assert "spec.destinations[2]" in answer
+
+
+@pytest.mark.parametrize("number", [10_000, 20_000])
+def test_size(cluster: Cluster, number: int) -> None:
+    """One object may hold 10,000 destinations and more."""
+    destinations = [f"21.{index // 65536}.{index // 256 % 256}.{index % 256}" for index in range(number)]
+    assert dry_run(cluster, body(destinations, GATEWAY)) == ""
+
+
+def test_columns(cluster: Cluster) -> None:
+    """`kubectl get staticroutes -o wide` shows name, destinations, gateway and age; the short name works too."""
+    cluster.kubectl("apply", "-f", "-", input=json.dumps(body(["34.160.111.145"], GATEWAY)))
+    try:
+        header, row = cluster.kubectl("get", "staticroutes", "-o", "wide").splitlines()
+        assert header.split() == ["NAME", "DESTINATIONS", "GATEWAY", "AGE"]
+        assert row.split()[:3] == ["test", '["34.160.111.145"]', GATEWAY]
+        assert cluster.kubectl("get", "sr").split()[:3] == ["NAME", "GATEWAY", "AGE"]
+    finally:
+        cluster.kubectl("delete", "staticroute", "test")

@@ -1,0 +1,1 @@
+"""Tests on real kubelets, with the image and the release manifest as users get them."""

@@ -1,0 +1,101 @@
+"""What may be a destination or a gateway at all."""
+
+import pytest
+
+from static_route_operator.api.destinations import SPECIAL_RANGES, parse_destination, parse_gateway
+from static_route_operator.errors import InvalidPrefixError
+from static_route_operator.prefixes import pack_address, pack_prefix
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "34.160.111.145",
+        "10.0.0.0/8",
+        "64.0.0.0/2",
+        "192.168.0.0/16",
+        "100.64.0.0/10",
+        "223.255.255.255",
+        "fd00::/8",
+        "2000::/3",
+        "2001:db8::1",
+        "fec0::/10",
+    ],
+)
+def test_unicast_is_accepted(text: str) -> None:
+    """Any unicast host or CIDR is a destination, private ones included."""
+    assert parse_destination(text) == pack_prefix(text)
+
+
+@pytest.mark.parametrize("text", ["0.0.0.0/0", "0.0.0.0/1", "128.0.0.0/1", "::/0", "::/1", "8000::/1"])
+def test_default_route_and_its_halves_are_refused(text: str) -> None:
+    """Destinations that would take along the node's own traffic are refused as that."""
+    with pytest.raises(InvalidPrefixError) as caught:
+        parse_destination(text)
+
+    assert f"'{text}' is the default route or half of it" in str(caught.value)
+
+
+@pytest.mark.parametrize("special", SPECIAL_RANGES, ids=lambda special: special.cidr)
+def test_special_ranges_are_refused_for_both(special: tuple[str, bytes, str]) -> None:
+    """No special range is a destination, and no address in it a gateway; the message names the range."""
+    cidr, prefix, what = special
+    for parse, text in ((parse_destination, cidr), (parse_gateway, cidr.partition("/")[0])):
+        with pytest.raises(InvalidPrefixError) as caught:
+            parse(text)
+
+        assert f"is in {cidr} ({what})" in str(caught.value)
+    assert prefix == pack_prefix(cidr)
+
+
+@pytest.mark.parametrize(
+    ("text", "cidr"),
+    [
+        ("169.254.169.254", "169.254.0.0/16"),
+        ("127.0.0.53", "127.0.0.0/8"),
+        ("239.0.0.0/8", "224.0.0.0/4"),
+        ("255.255.255.255", "255.255.255.255/32"),
+        ("::1", "::/127"),
+        ("fe80::1", "fe80::/10"),
+        ("ff02::/16", "ff00::/8"),
+    ],
+)
+def test_parts_of_special_ranges_are_refused(text: str, cidr: str) -> None:
+    """A part of a special range is refused with the name of the whole range."""
+    with pytest.raises(InvalidPrefixError) as caught:
+        parse_destination(text)
+
+    assert str(caught.value).startswith(f"'{text}' is in {cidr} (")
+
+
+@pytest.mark.parametrize("text", ["10.116.0.5", "192.0.2.1", "fd00::5"])
+def test_unicast_gateway_is_accepted(text: str) -> None:
+    """A unicast address is a gateway as far as can be said without a node."""
+    assert parse_gateway(text) == pack_address(text)
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("10.0.0.0/8", "gateway '10.0.0.0/8' is not an IP address"),
+        ("nat.example.com", "gateway 'nat.example.com' is not an IP address"),
+        ("::ffff:10.0.0.1", "gateway '::ffff:10.0.0.1' is an IPv4-mapped IPv6 address; write it as IPv4"),
+        (None, "gateway 'None' is not an IP address; write it as text, in quotes"),
+        (10.5, "gateway '10.5' is not an IP address; write it as text, in quotes"),
+    ],
+)
+def test_bad_gateway_is_refused_with_what_would_be_right(value: object, problem: str) -> None:
+    """What is no address is refused as a gateway, and the message says it is about the gateway."""
+    with pytest.raises(InvalidPrefixError) as caught:
+        parse_gateway(value)
+
+    assert str(caught.value) == problem
+
+
+@pytest.mark.parametrize("value", [None, 10.5, 12345, ["10.0.0.1"], {"ip": "10.0.0.1"}])
+def test_destination_that_is_no_text_is_refused(value: object) -> None:
+    """YAML that turns a destination into something else than text is refused with the advice to quote it."""
+    with pytest.raises(InvalidPrefixError) as caught:
+        parse_destination(value)
+
+    assert str(caught.value) == f"'{value}' is not an IP address or CIDR; write it as text, in quotes"

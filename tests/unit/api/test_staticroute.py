@@ -1,0 +1,127 @@
+"""StaticRoute objects as they are written."""
+
+from typing import Any
+
+import pytest
+
+from static_route_operator.api.nodeselector import NodeSelector
+from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.errors import InvalidSpecError
+from static_route_operator.prefixes import pack_address
+from tests.unit.builders import manifest, prefixes, route
+
+
+def test_every_field_is_read() -> None:
+    """An object as the API server sends it becomes a StaticRoute with packed, sorted destinations."""
+    parsed = StaticRoute.parse(
+        manifest(
+            "nat",
+            "10.0.0.1",
+            ["203.0.113.0/24", "192.0.2.1"],
+            metadata={"uid": "u1", "generation": 3, "creationTimestamp": "2024-05-01T10:00:00Z"},
+            priority=5,
+            nodeSelector={
+                "nodeSelectorTerms": [
+                    {"matchExpressions": [{"key": "zone", "operator": "Exists"}]},
+                ]
+            },
+        )
+    )
+
+    assert isinstance(parsed.node_selector, NodeSelector)
+    assert (parsed.name, parsed.uid, parsed.generation) == ("nat", "u1", 3)
+    assert parsed.gateway == pack_address("10.0.0.1")
+    assert list(parsed.destinations) == prefixes("192.0.2.1/32", "203.0.113.0/24")
+    assert parsed.refused == ()
+    assert parsed.precedence == (5, "2024-05-01T10:00:00Z", "nat")
+
+
+def test_absent_fields_have_the_documented_defaults() -> None:
+    """The reference operator's manifests, which know destinations and gateway only, are complete."""
+    parsed = StaticRoute.parse(manifest(metadata={"creationTimestamp": None}))
+
+    assert (parsed.priority, parsed.node_selector, parsed.created, parsed.generation) == (100, None, "", 0)
+    assert parsed.uid == "nat"
+
+
+def test_equal_destinations_count_once() -> None:
+    """A destination written twice, or as a host and as its CIDR, is one route."""
+    parsed = route(destinations=["192.0.2.1", "192.0.2.1/32", "192.0.2.1"])
+
+    assert list(parsed.destinations) == prefixes("192.0.2.1/32")
+
+
+def test_refused_destinations_do_not_stop_the_others() -> None:
+    """Each destination that can't be routed is kept apart with its reason; the others are used."""
+    parsed = route(destinations=["192.0.2.1", "10.0.0.1/8", "127.0.0.1", "fd00::/8", "x", "192.0.2.9"])
+
+    assert list(parsed.destinations) == prefixes("192.0.2.1", "192.0.2.9")
+    assert [(each.text, each.problem) for each in parsed.refused] == [
+        ("10.0.0.1/8", "'10.0.0.1/8' has host bits set; did you mean '10.0.0.0/8'?"),
+        ("127.0.0.1", "'127.0.0.1' is in 127.0.0.0/8 (loopback), never routed through a gateway"),
+        ("fd00::/8", "'fd00::/8' is not of the address family of gateway 10.0.0.1"),
+        ("x", "'x' is not an IP address or CIDR"),
+    ]
+
+
+def test_an_object_of_refused_destinations_alone_is_still_an_object() -> None:
+    """Where every destination is refused, the object stays, so that its state can be told."""
+    parsed = StaticRoute.parse(manifest(destinations=["127.0.0.1", 5]))  # type: ignore[list-item]  # as YAML may have it
+
+    assert parsed.destinations == ()
+    assert [each.text for each in parsed.refused] == ["127.0.0.1", "5"]
+
+
+def _without(body: dict[str, Any], *path: str) -> dict[str, Any]:
+    inner = body
+    for part in path[:-1]:
+        inner = inner[part]
+    del inner[path[-1]]
+    return body
+
+
+@pytest.mark.parametrize(
+    ("body", "name", "field", "problem"),
+    [
+        ({}, "(unnamed)", "metadata.name", "is missing"),
+        ({"metadata": "nat"}, "(unnamed)", "metadata.name", "is missing"),
+        (manifest(""), "(unnamed)", "metadata.name", "is missing"),
+        (manifest() | {"kind": "Service"}, "nat", "apiVersion", "kind StaticRoute"),
+        (manifest() | {"apiVersion": "v1"}, "nat", "apiVersion", "must be networking.digitalocean.com/v1"),
+        (manifest() | {"spec": None}, "nat", "spec", "is missing"),
+        (_without(manifest(), "spec"), "nat", "spec", "is missing"),
+        (_without(manifest(), "spec", "gateway"), "nat", "spec.gateway", "is missing"),
+        (manifest(gateway="10.0.0.0/8"), "nat", "spec.gateway", "gateway '10.0.0.0/8' is not an IP address"),
+        (manifest(gateway="127.0.0.1"), "nat", "spec.gateway", "is in 127.0.0.0/8 (loopback)"),
+        (_without(manifest(), "spec", "destinations"), "nat", "spec.destinations", "at least one"),
+        (manifest(destinations=[]), "nat", "spec.destinations", "at least one"),
+        (manifest() | {"spec": {"gateway": "10.0.0.1", "destinations": "1.2.3.4"}}, "nat", "spec.destinations", "list"),
+        (manifest(priority="high"), "nat", "spec.priority", "'high' is not a whole number"),
+        (manifest(priority=True), "nat", "spec.priority", "'True' is not a whole number"),
+        (manifest(priority=None), "nat", "spec.priority", "'None' is not a whole number"),
+        (manifest(nodeSelector={}), "nat", "spec.nodeSelector", "must have nodeSelectorTerms"),
+    ],
+)
+def test_unusable_object_is_refused_with_name_and_field(
+    body: dict[str, Any], name: str, field: str, problem: str
+) -> None:
+    """What makes the whole object unusable is refused; the error names object and field and says what is wrong."""
+    with pytest.raises(InvalidSpecError) as caught:
+        StaticRoute.parse(body)
+
+    assert (caught.value.name, caught.value.field) == (name, field)
+    assert problem in caught.value.problem
+    assert str(caught.value) == f"StaticRoute {name}: {field}: {caught.value.problem}"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"priority": 1, "created": "2025", "name": "z"}, {"priority": 2, "created": "2024", "name": "a"}),
+        ({"created": "2024-01-01T00:00:00Z", "name": "z"}, {"created": "2024-01-01T00:00:01Z", "name": "a"}),
+        ({"name": "a"}, {"name": "b"}),
+    ],
+)
+def test_precedence_is_priority_then_age_then_name(first: dict[str, Any], second: dict[str, Any]) -> None:
+    """The lower priority comes first, then the older object, then the name."""
+    assert route(**first).precedence < route(**second).precedence

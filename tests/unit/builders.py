@@ -1,0 +1,92 @@
+"""Objects and facts for tests, with defaults that work: a test states only what it is about."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.planning.facts import Facts, Lookup, Subnet
+from static_route_operator.planning.routes import default_tail
+from static_route_operator.prefixes import contains, host_prefix, pack_address, pack_prefix
+
+ETH0 = 2
+
+
+def manifest(
+    name: str = "nat",
+    gateway: str = "10.0.0.1",
+    destinations: Iterable[str] = ("192.0.2.1",),
+    *,
+    metadata: Mapping[str, Any] | None = None,
+    **spec: Any,
+) -> dict[str, Any]:
+    """A StaticRoute as a JSON object."""
+    return {
+        "apiVersion": "networking.digitalocean.com/v1",
+        "kind": "StaticRoute",
+        "metadata": {"name": name, **(metadata or {})},
+        "spec": {"destinations": list(destinations), "gateway": gateway, **spec},
+    }
+
+
+def route(
+    name: str = "nat",
+    gateway: str = "10.0.0.1",
+    destinations: Iterable[str] = ("192.0.2.1",),
+    *,
+    uid: str = "",
+    generation: int = 1,
+    created: str = "2024-01-01T00:00:00Z",
+    **spec: Any,
+) -> StaticRoute:
+    """A StaticRoute, parsed."""
+    metadata = {"uid": uid or f"uid-{name}", "generation": generation, "creationTimestamp": created}
+    return StaticRoute.parse(manifest(name, gateway, destinations, metadata=metadata, **spec))
+
+
+def key(prefix: str) -> bytes:
+    """The key of a route with default table and metric."""
+    packed = pack_prefix(prefix)
+    return packed + default_tail(len(packed))
+
+
+def prefixes(*texts: str) -> list[bytes]:
+    """Packed prefixes, sorted."""
+    return sorted(map(pack_prefix, texts))
+
+
+def facts(
+    *,
+    addresses: Mapping[str, str] | None = None,
+    subnets: Mapping[str, str] | None = None,
+    lookups: Mapping[str, Lookup] | None = None,
+    protected: Mapping[str, str] | None = None,
+    gateways: Iterable[str] = ("10.0.0.1", "10.0.0.3", "fd00::1"),
+) -> Facts:
+    """A node with 10.0.0.2/24 and fd00::2/64 on eth0, which reaches the given gateways if they are in these subnets.
+
+    Args:
+        addresses: own addresses, with their interface.
+        subnets: connected subnets, with their interface.
+        lookups: what the kernel says of an address; added to those of the gateways.
+        protected: addresses, with what they are.
+        gateways: addresses that are looked up.
+    """
+    connected = tuple(
+        Subnet(pack_prefix(prefix), interface)
+        for prefix, interface in (subnets or {"10.0.0.0/24": "eth0", "fd00::/64": "eth0"}).items()
+    )
+    found = {
+        pack_address(address): Lookup(subnet.prefix[-1], ETH0, on_link=True, local=False, ours=False)
+        for address in gateways
+        for subnet in connected
+        if contains(subnet.prefix, host_prefix(pack_address(address)))
+    }
+    found |= {pack_address(address): lookup for address, lookup in (lookups or {}).items()}
+    own = addresses or {"10.0.0.2": "eth0", "fd00::2": "eth0"}
+    return Facts(
+        addresses={pack_address(address): interface for address, interface in own.items()},
+        subnets=connected,
+        lookups=found,
+        protected={pack_address(address): what for address, what in (protected or {}).items()},
+        interfaces={ETH0: "eth0"},
+    )

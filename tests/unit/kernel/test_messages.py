@@ -1,0 +1,171 @@
+"""Route messages, held against plain ones packed field by field as linux/rtnetlink.h says."""
+
+import ipaddress
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from static_route_operator.kernel.messages import PROTOCOL, DecodedRoute, RouteDecoder, encode
+from static_route_operator.planning.routes import UNKNOWN_PATH, Action, Path, make_key
+from static_route_operator.prefixes import pack_address, pack_prefix
+
+GATEWAY4 = Path(pack_address("10.0.0.1"), 2)
+GATEWAY6 = Path(pack_address("fd00::1"), 70_000)
+
+# Type and flags: RTM_NEWROUTE 24 with REQUEST|CREATE|EXCL, with REQUEST|REPLACE, RTM_DELROUTE 25 with REQUEST.
+_KINDS = {Action.ADD: (24, 0x601), Action.REPLACE: (24, 0x101), Action.DELETE: (25, 0x1)}
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    return struct.pack("=HH", 4 + len(value), kind) + value
+
+
+def _message(action: Action, path: Path, key: bytes, sequence: int) -> bytes:
+    """One request, the slow way."""
+    address, length, (table, metric) = key[:-9], key[-9], struct.unpack("=II", key[-8:])
+    family = 2 if len(address) == 4 else 10
+    scope, kind = (255, 0) if action is Action.DELETE else (0, 1)
+    body = struct.pack("=BBBBBBBBI", family, length, 0, 0, 0, 245, scope, kind, 0)
+    body += _attribute(1, address) + _attribute(15, struct.pack("=I", table)) + _attribute(6, struct.pack("=I", metric))
+    if path != UNKNOWN_PATH:
+        body += _attribute(5, path.gateway) + _attribute(4, struct.pack("=I", path.interface))
+    kind, flags = _KINDS[action]
+    return struct.pack("=IHHII", 16 + len(body), kind, flags, sequence, 0) + body
+
+
+def _keys(count: int, *, ipv4: bool) -> list[bytes]:
+    if ipv4:
+        return [
+            make_key(ipaddress.IPv4Address(0x0B000000 + 77 * each).packed + bytes([32 - each % 25]), 254, each % 3)
+            for each in range(count)
+        ]
+    return [
+        make_key(
+            ipaddress.IPv6Address((0x20010DB8 << 96) + 0x123456789 * each).packed + bytes([128 - each % 100]),
+            100_000 + each,
+            1024,
+        )
+        for each in range(count)
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 2, 1000])
+@pytest.mark.parametrize("ipv4", [True, False], ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize(
+    ("action", "known"),
+    [(Action.ADD, True), (Action.REPLACE, True), (Action.DELETE, True), (Action.DELETE, False)],
+    ids=["add", "replace", "delete", "delete unknown"],
+)
+def test_messages_are_those_packed_one_by_one(action: Action, known: bool, ipv4: bool, count: int) -> None:
+    """Many messages encoded at once equal the same ones packed field by field, to the byte."""
+    path = (GATEWAY4 if ipv4 else GATEWAY6) if known else UNKNOWN_PATH
+    keys = _keys(count, ipv4=ipv4)
+
+    buffer, size = encode(action, path, keys, 65_530)
+
+    expected = [_message(action, path, key, 65_530 + index) for index, key in enumerate(keys)]
+    assert size == len(expected[0])
+    assert size % 4 == 0
+    assert bytes(buffer) == b"".join(expected)
+
+
+def _dumped(key: bytes, path: Path, *, protocol: int = PROTOCOL, kind: int = 1, flags: int = 0) -> memoryview:
+    """The body of a message as the kernel dumps a route: table, destination unless it is the default, the rest."""
+    address, length, (table, metric) = key[:-9], key[-9], struct.unpack("=II", key[-8:])
+    family = 2 if len(address) == 4 else 10
+    body = struct.pack("=BBBBBBBBI", family, length, 0, 0, table & 0xFF, protocol, 0, kind, flags)
+    body += _attribute(15, struct.pack("=I", table))
+    body += _attribute(1, address) if length else b""
+    body += _attribute(6, struct.pack("=I", metric)) if metric else b""
+    body += _attribute(5, path.gateway) if path.gateway else b""
+    body += _attribute(4, struct.pack("=I", path.interface)) if path.interface else b""
+    return memoryview(body)
+
+
+_keys4 = st.builds(
+    lambda address, length, table, metric: make_key(
+        ipaddress.ip_network((address, length), strict=False).network_address.packed + bytes([length]), table, metric
+    ),
+    st.ip_addresses(v=4),
+    st.integers(0, 32),
+    st.integers(1, 2**32 - 1),
+    st.integers(0, 2**32 - 1),
+)
+_keys6 = st.builds(
+    lambda address, length, table, metric: make_key(
+        ipaddress.ip_network((address, length), strict=False).network_address.packed + bytes([length]), table, metric
+    ),
+    st.ip_addresses(v=6),
+    st.integers(0, 128),
+    st.integers(1, 2**32 - 1),
+    st.integers(1, 2**32 - 1),
+)
+_paths4 = st.builds(Path, st.ip_addresses(v=4).map(lambda each: each.packed), st.integers(1, 2**31 - 1))
+_paths6 = st.builds(Path, st.ip_addresses(v=6).map(lambda each: each.packed), st.integers(1, 2**31 - 1))
+
+
+@given(st.lists(st.tuples(_keys4, _paths4) | st.tuples(_keys6, _paths6), max_size=20), st.integers(1, 255))
+def test_dumped_routes_are_read_back(routes: list[tuple[bytes, Path]], protocol: int) -> None:
+    """Key, path and protocol of any unicast route come out of one decoder as they went into the kernel's message."""
+    decoder = RouteDecoder()
+
+    for key, path in routes:
+        assert decoder.decode(_dumped(key, path, protocol=protocol)) == DecodedRoute(key, path, protocol)
+
+
+def test_paths_are_not_confused_across_families_and_kinds() -> None:
+    """Routes whose messages end alike, but that are of another family or kind, do not share a remembered path."""
+    decoder = RouteDecoder()
+    key4, key6 = make_key(pack_prefix("192.0.2.0/24"), 254, 0), make_key(pack_prefix("2001:db8::/32"), 254, 0)
+    by_interface = Path(b"", 2)
+
+    assert decoder.decode(_dumped(key4, GATEWAY4)) == (key4, GATEWAY4, PROTOCOL)
+    assert decoder.decode(_dumped(key4, GATEWAY4, kind=6)) == (key4, UNKNOWN_PATH, PROTOCOL)
+    assert decoder.decode(_dumped(key4, GATEWAY4)) == (key4, GATEWAY4, PROTOCOL)
+    assert decoder.decode(_dumped(key6, by_interface)) == (key6, UNKNOWN_PATH, PROTOCOL)
+    assert decoder.decode(_dumped(key4, by_interface)) == (key4, UNKNOWN_PATH, PROTOCOL)
+
+
+@pytest.mark.parametrize(
+    ("extra", "what"),
+    [
+        (_attribute(9, struct.pack("=HBBI", 8, 0, 0, 2)), "several next hops"),
+        (_attribute(18, struct.pack("=H16s", 10, bytes(16))), "an IPv6 next hop for IPv4"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_paths_this_program_never_writes_are_unknown(extra: bytes, what: str) -> None:
+    """A route of another shape than ours has the unknown path, which no wanted one equals."""
+    key = make_key(pack_prefix("192.0.2.0/24"), 254, 0)
+    decoded = RouteDecoder().decode(memoryview(bytes(_dumped(key, Path(b"", 2))) + extra))
+
+    assert decoded == (key, UNKNOWN_PATH, PROTOCOL), what
+
+
+@pytest.mark.parametrize("family", [0, 7, 28, 128])
+def test_other_families_are_passed_over(family: int) -> None:
+    """A route that is neither IPv4 nor IPv6 is no route to this program."""
+    body = bytearray(_dumped(make_key(pack_prefix("192.0.2.0/24"), 254, 0), GATEWAY4))
+    body[0] = family
+
+    assert RouteDecoder().decode(memoryview(body)) is None
+
+
+def test_cached_clones_are_passed_over() -> None:
+    """What the kernel cloned for one destination of IPv6 is not in the table."""
+    key = make_key(pack_prefix("2001:db8::1"), 254, 1024)
+
+    assert RouteDecoder().decode(_dumped(key, GATEWAY6, flags=0x200)) is None
+
+
+def test_many_different_paths_are_read_right() -> None:
+    """More paths than the decoder remembers cost it time, not correctness."""
+    decoder = RouteDecoder()
+    key = make_key(pack_prefix("192.0.2.0/24"), 254, 0)
+    paths = [Path(bytes((10, each >> 8, each & 255, 1)), 2) for each in range(9000)]
+
+    decoded = [decoder.decode(_dumped(key, path)) for path in [*paths, *paths[:10]]]
+
+    assert decoded == [(key, path, PROTOCOL) for path in [*paths, *paths[:10]]]

@@ -1,0 +1,161 @@
+"""Gateways that can't work on a node, and destinations that would cut it off."""
+
+import pytest
+
+from static_route_operator.api.noderoutestate import Reason, RowState
+from static_route_operator.planning.facts import Facts, Lookup
+from static_route_operator.planning.guards import gateway_problem, refused_destinations
+from static_route_operator.prefixes import pack_address, unpack_prefix
+from tests.unit.builders import ETH0, facts, prefixes
+
+LOCAL = Lookup(32, 1, on_link=False, local=True, ours=False)
+BY_DEFAULT_ROUTE = Lookup(0, ETH0, on_link=False, local=False, ours=False)
+
+
+def _refused(node: Facts, *destinations: str, gateways: tuple[str, ...] = ("10.0.0.1",)) -> dict[str, str]:
+    found = refused_destinations(prefixes(*destinations), node, [pack_address(gateway) for gateway in gateways])
+    return {unpack_prefix(prefix): why for prefix, why in found}
+
+
+@pytest.mark.parametrize("gateway", ["10.0.0.1", "fd00::1"])
+def test_gateway_on_a_connected_subnet_is_usable(gateway: str) -> None:
+    """A neighbour is a usable gateway."""
+    assert gateway_problem(pack_address(gateway), facts()) is None
+
+
+@pytest.mark.parametrize(
+    ("node", "gateway", "state", "reason", "message"),
+    [
+        (
+            facts(lookups={"192.168.7.1": BY_DEFAULT_ROUTE}),
+            "192.168.7.1",
+            RowState.FAILED,
+            Reason.GATEWAY_UNREACHABLE,
+            "gateway 192.168.7.1 is not on any subnet of this node (10.0.0.0/24 on eth0)",
+        ),
+        (
+            facts(subnets={"10.0.0.0/24": "eth0"}),
+            "fd00::1",
+            RowState.FAILED,
+            Reason.GATEWAY_UNREACHABLE,
+            "gateway fd00::1 is not on any subnet of this node (it has none of this address family)",
+        ),
+        (
+            facts(lookups={"10.0.0.2": LOCAL}),
+            "10.0.0.2",
+            RowState.REFUSED,
+            Reason.GATEWAY_IS_THIS_NODE,
+            "gateway 10.0.0.2 is this node's own address on eth0",
+        ),
+        (
+            facts(lookups={"10.0.0.255": LOCAL}),
+            "10.0.0.255",
+            RowState.REFUSED,
+            Reason.GATEWAY_IS_THIS_NODE,
+            "gateway 10.0.0.255 is a local or broadcast address of this node",
+        ),
+        (
+            facts(gateways=()),
+            "10.0.0.1",
+            RowState.FAILED,
+            Reason.GATEWAY_UNREACHABLE,
+            "gateway 10.0.0.1 is on 10.0.0.0/24 of eth0, which has no route to it now: is eth0 up?",
+        ),
+    ],
+    ids=["not on link", "no address of the family", "own address", "broadcast", "interface down"],
+)
+def test_unusable_gateway_is_told_with_the_reason(
+    node: Facts, gateway: str, state: RowState, reason: Reason, message: str
+) -> None:
+    """A gateway that can't work here is a problem whose message says why, in terms of this node."""
+    problem = gateway_problem(pack_address(gateway), node)
+
+    assert problem is not None
+    assert (problem.state, problem.reason, problem.message) == (state, reason, message)
+
+
+def test_no_destinations_are_no_problem() -> None:
+    """An object of which nothing is left asks no questions."""
+    assert _refused(facts(protected={"10.9.9.9": "API server"})) == {}
+
+
+@pytest.mark.parametrize("destination", ["10.0.0.0/24", "10.0.0.128/25", "10.0.0.7", "10.0.0.1"])
+def test_parts_of_a_connected_subnet_are_refused(destination: str) -> None:
+    """A connected subnet, or a part of it, is reached directly and never through a gateway."""
+    refused = _refused(facts(), destination)
+
+    (why,) = refused.values()
+    assert why.startswith(("is in 10.0.0.0/24, a subnet that eth0", "would capture the gateway"))
+
+
+def test_own_address_outside_its_subnets_is_refused() -> None:
+    """An address of this node is refused also where its subnet does not cover it (a point-to-point peer)."""
+    node = facts(addresses={"172.16.0.9": "tun0"})
+
+    assert _refused(node, "172.16.0.9", "172.16.0.8") == {"172.16.0.9/32": "is this node's own address on tun0"}
+
+
+@pytest.mark.parametrize("destination", ["10.0.0.0/8", "10.0.0.0/23", "10.0.1.0/24", "9.255.255.255/32", "10.0.1.0/32"])
+def test_broader_and_neighbouring_prefixes_are_accepted(destination: str) -> None:
+    """What is broader than a connected subnet, or next to it, changes nothing for it and is accepted."""
+    assert _refused(facts(), destination) == {}
+
+
+PROTECTED = facts(
+    protected={"172.20.0.1": "API server"},
+    lookups={"172.20.0.1": Lookup(16, ETH0, on_link=False, local=False, ours=False)},
+)
+
+
+@pytest.mark.parametrize("destination", ["172.20.0.1/32", "172.20.0.0/24", "172.20.0.0/17", "172.20.0.0/16"])
+def test_capturing_a_protected_address_is_refused(destination: str) -> None:
+    """What would win against the route to a protected address is refused, equal length included."""
+    assert _refused(PROTECTED, destination) == {destination: "would capture 172.20.0.1 (API server)"}
+
+
+@pytest.mark.parametrize("destination", ["172.16.0.0/12", "172.20.0.0/15", "172.20.0.2/32", "172.20.1.0/24"])
+def test_what_leaves_a_protected_address_alone_is_accepted(destination: str) -> None:
+    """A broader prefix loses against the route there is, and others do not hold the address."""
+    assert _refused(PROTECTED, destination) == {}
+
+
+@pytest.mark.parametrize(
+    "lookups",
+    [
+        {},
+        {"172.20.0.1": BY_DEFAULT_ROUTE},
+        {"172.20.0.1": Lookup(24, ETH0, on_link=False, local=False, ours=True)},
+    ],
+    ids=["without a route", "by the default route", "by a route of ours"],
+)
+@pytest.mark.parametrize("destination", ["172.20.0.1/32", "172.16.0.0/12", "128.0.0.0/2"])
+def test_any_prefix_captures_what_only_a_weak_route_leads_to(lookups: dict[str, Lookup], destination: str) -> None:
+    """Where nothing better than the default route is known beneath ours, every prefix that holds the address counts."""
+    node = facts(protected={"172.20.0.1": "API server"}, lookups=lookups)
+
+    assert list(_refused(node, destination)) == [destination]
+
+
+def test_protected_address_of_the_other_family_does_not_matter() -> None:
+    """IPv6 destinations can't capture IPv4 addresses."""
+    assert _refused(PROTECTED, "fd01::/16", gateways=("fd00::1",)) == {}
+
+
+def test_gateway_is_not_captured_by_any_object() -> None:
+    """A destination that holds a gateway in use is refused: the gateway would be looked for behind itself."""
+    on_link = Lookup(16, ETH0, on_link=True, local=False, ours=False)
+    node = facts(lookups={"10.9.0.1": on_link})
+
+    refused = _refused(node, "10.9.0.1", "10.9.0.0/24", "10.9.0.0/16", "10.8.0.0/14", gateways=("10.9.0.1",))
+
+    why = "would capture the gateway 10.9.0.1 itself"
+    assert refused == {"10.9.0.1/32": why, "10.9.0.0/24": why, "10.9.0.0/16": why}
+
+
+def test_only_the_destinations_concerned_are_refused() -> None:
+    """Among thousands of destinations exactly those that do harm are refused."""
+    harmless = [f"198.18.{third}.{fourth}" for third in range(20) for fourth in range(250)]
+
+    refused = _refused(PROTECTED, *harmless, "10.0.0.9", "172.20.0.1", "10.0.0.77")
+
+    assert sorted(refused) == ["10.0.0.77/32", "10.0.0.9/32", "172.20.0.1/32"]

@@ -1,0 +1,210 @@
+"""Which routes a node should have, and whose each is."""
+
+from collections.abc import Sequence
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from static_route_operator.api.noderoutestate import Reason, RowState
+from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.planning.plan import ObjectPlan, Plan, make_plan
+from static_route_operator.planning.routes import Path
+from static_route_operator.prefixes import pack_address
+from tests.unit.builders import ETH0, facts, key, route
+
+UNREACHABLE = "172.31.0.1"
+
+
+def _plan(*routes: StaticRoute, protected: dict[str, str] | None = None) -> Plan:
+    return make_plan(routes, facts(protected=protected))
+
+
+def _by_name(plan: Plan) -> dict[str, ObjectPlan]:
+    return {each.route.name: each for each in plan.objects}
+
+
+def _keys(*prefixes: str) -> list[bytes]:
+    return sorted(map(key, prefixes))
+
+
+def test_each_destination_goes_through_the_gateway() -> None:
+    """Every destination has a route by way of the gateway and the interface it is on, IPv4 and IPv6 alike."""
+    plan = _plan(route("v4", "10.0.0.1", ["192.0.2.0/24", "198.51.100.7"]), route("v6", "fd00::1", ["2001:db8::/32"]))
+
+    assert plan.wanted == {
+        key("192.0.2.0/24"): Path(pack_address("10.0.0.1"), ETH0),
+        key("198.51.100.7"): Path(pack_address("10.0.0.1"), ETH0),
+        key("2001:db8::/32"): Path(pack_address("fd00::1"), ETH0),
+    }
+    assert plan.held == set()
+    assert [(each.route.name, each.problems) for each in plan.objects] == [("v4", ()), ("v6", ())]
+
+
+@pytest.mark.parametrize(
+    ("winner", "loser"),
+    [
+        (route("z", priority=1, created="2025"), route("a", "10.0.0.3", priority=2, created="2024")),
+        (route("z", created="2024-01-01T00:00:00Z"), route("a", "10.0.0.3", created="2024-01-01T00:00:01Z")),
+        (route("a"), route("b", "10.0.0.3")),
+    ],
+    ids=["priority", "age", "name"],
+)
+def test_first_in_precedence_gets_the_prefix(winner: StaticRoute, loser: StaticRoute) -> None:
+    """Of two objects that want a prefix one gets it: by priority, then age, then name; the other says whose it is."""
+    for order in ((winner, loser), (loser, winner)):
+        plan = _plan(*order)
+
+        assert plan.wanted == {key("192.0.2.1"): Path(winner.gateway, ETH0)}
+        objects = _by_name(plan)
+        assert objects[winner.name].problems == ()
+        assert objects[loser.name].keys == []
+        (problem,) = objects[loser.name].problems
+        assert (problem.state, problem.reason) == (RowState.STANDBY, Reason.ANOTHER_WINS)
+        assert problem.message == f"192.0.2.1/32: StaticRoute {winner.name} has precedence"
+
+
+def test_only_the_shared_prefixes_stand_by() -> None:
+    """A loser keeps the prefixes that nobody else wants."""
+    plan = _plan(route("a", destinations=["192.0.2.1"]), route("b", "10.0.0.3", ["192.0.2.1", "192.0.2.2"]))
+
+    assert list(_by_name(plan)["b"].keys) == _keys("192.0.2.2")
+    assert plan.wanted[key("192.0.2.2")] == Path(pack_address("10.0.0.3"), ETH0)
+
+
+def test_loser_takes_over_when_the_winner_goes() -> None:
+    """Without the winner the next in precedence gets the prefix."""
+    second, third = route("b", "10.0.0.3"), route("c")
+
+    assert _plan(third, second).wanted == {key("192.0.2.1"): Path(second.gateway, ETH0)}
+
+
+def test_unusable_gateway_claims_nothing_and_its_keys_are_held() -> None:
+    """An object whose gateway can't be reached here leaves its prefixes to others; what is there of it is held."""
+    down = route("down", UNREACHABLE, ["192.0.2.1", "192.0.2.2"], priority=1)
+    plan = _plan(down, route("up", destinations=["192.0.2.1"]))
+
+    assert plan.wanted == {key("192.0.2.1"): Path(pack_address("10.0.0.1"), ETH0)}
+    assert plan.held >= {key("192.0.2.2")}
+    objects = _by_name(plan)
+    assert list(objects["down"].keys) == []
+    assert [each.reason for each in objects["down"].problems] == [Reason.GATEWAY_UNREACHABLE]
+    assert objects["up"].problems == ()
+
+
+def test_refused_destinations_are_neither_wanted_nor_held() -> None:
+    """What would cut the node off is left out, whatever else is wrong with the object."""
+    usable = _plan(route(destinations=["10.0.0.9", "192.0.2.1"]))
+    unusable = _plan(route(gateway=UNREACHABLE, destinations=["10.0.0.9", "192.0.2.1"]))
+
+    assert set(usable.wanted) == unusable.held == {key("192.0.2.1")}
+
+
+def test_problems_are_worst_first() -> None:
+    """The first problem of an object is its worst, so that one line can stand for it."""
+    plan = _plan(
+        route("a", destinations=["192.0.2.1"]),
+        route("b", UNREACHABLE, ["10.0.0.9", "192.0.2.1", "127.0.0.1"]),
+        route("c", "10.0.0.3", ["10.0.0.9", "192.0.2.1", "192.0.2.2"]),
+    )
+
+    objects = _by_name(plan)
+    assert [each.state for each in objects["b"].problems] == [RowState.FAILED, RowState.REFUSED, RowState.REFUSED]
+    assert [each.state for each in objects["c"].problems] == [RowState.REFUSED, RowState.STANDBY]
+
+
+def test_messages_name_a_few_and_count_the_rest() -> None:
+    """A message about thousands of destinations stays short and says how many there are."""
+    destinations = [f"10.0.0.{last}" for last in range(10, 110)]
+    plan = _plan(route(destinations=[*destinations, "192.0.2.1"]))
+
+    (problem,) = plan.objects[0].problems
+    assert problem.reason is Reason.PROTECTED_DESTINATION
+    assert "10.0.0.10/32 is in 10.0.0.0/24" in problem.message
+    assert problem.message.endswith("; and 97 more")
+
+
+def test_standby_message_names_every_winner() -> None:
+    """Where several objects win, each is named."""
+    plan = _plan(
+        route("a", destinations=["192.0.2.1"]),
+        route("b", destinations=["192.0.2.2"]),
+        route("c", "10.0.0.3", ["192.0.2.1", "192.0.2.2"]),
+    )
+
+    (problem,) = _by_name(plan)["c"].problems
+    assert problem.message == "192.0.2.1/32; 192.0.2.2/32: StaticRoute a; b has precedence"
+
+
+def test_protected_addresses_stay_reachable() -> None:
+    """A destination that holds a protected address is refused and told, the others are programmed."""
+    plan = _plan(route(destinations=["172.20.0.0/16", "192.0.2.1"]), protected={"172.20.0.1": "API server"})
+
+    assert set(plan.wanted) == {key("192.0.2.1")}
+    (problem,) = plan.objects[0].problems
+    assert (problem.state, problem.message) == (
+        RowState.REFUSED,
+        "172.20.0.0/16 would capture 172.20.0.1 (API server)",
+    )
+
+
+_DESTINATIONS = ["192.0.2.1", "192.0.2.2", "192.0.2.0/24", "198.51.100.0/25", "10.0.0.9"]
+_REFUSED = key("10.0.0.9")
+
+
+@st.composite
+def _routes(draw: st.DrawFn) -> list[StaticRoute]:
+    names = draw(st.lists(st.sampled_from("abcdefgh"), unique=True, max_size=6))
+    return [
+        route(
+            name,
+            draw(st.sampled_from(["10.0.0.1", "10.0.0.3", UNREACHABLE])),
+            draw(st.lists(st.sampled_from(_DESTINATIONS), min_size=1)),
+            created=draw(st.sampled_from(["2024", "2025"])),
+            priority=draw(st.integers(0, 2)),
+        )
+        for name in names
+    ]
+
+
+def _owners(plan: Plan) -> dict[bytes, list[str]]:
+    owners: dict[bytes, list[str]] = {}
+    for each in plan.objects:
+        for one in each.keys:
+            owners.setdefault(one, []).append(each.route.name)
+    return owners
+
+
+def _expected_owners(routes: Sequence[StaticRoute]) -> dict[bytes, list[str]]:
+    expected: dict[bytes, list[str]] = {}
+    for each in sorted(routes, key=lambda one: (one.priority, one.created, one.name)):
+        if each.gateway == pack_address(UNREACHABLE):
+            continue
+        for prefix in each.destinations:
+            one = prefix + key("192.0.2.1")[5:]
+            if one != _REFUSED:
+                expected.setdefault(one, [each.name])
+    return expected
+
+
+@given(_routes(), st.randoms(use_true_random=False))
+def test_every_prefix_has_the_one_owner_it_should(routes: list[StaticRoute], random: Random) -> None:
+    """Each prefix belongs to the first in precedence whose gateway is usable and to no other, in whatever order."""
+    plan = make_plan(routes, facts())
+    shuffled = list(routes)
+    random.shuffle(shuffled)
+
+    assert make_plan(shuffled, facts()) == plan
+    owners = _expected_owners(routes)
+    assert _owners(plan) == owners
+    gateways = {each.name: each.gateway for each in routes}
+    assert plan.wanted == {one: Path(gateways[names[0]], ETH0) for one, names in owners.items()}
+
+
+@given(_routes())
+def test_every_destination_is_accounted_for(routes: list[StaticRoute]) -> None:
+    """An object that has not got all its destinations says why, and its keys are sorted; one that has is silent."""
+    for each in make_plan(routes, facts()).objects:
+        assert list(each.keys) == sorted(each.keys)
+        assert bool(each.problems) == (len(each.keys) < len(each.route.destinations))

@@ -1,0 +1,215 @@
+"""The command line: flags, environment variables, errors and exit codes."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from static_route_operator import __version__, agent, cli, standalone
+from static_route_operator.errors import KernelError
+from static_route_operator.settings import ClusterSettings, Settings
+
+GOOD: dict[str, Any] = {"node": "node1", "complete": True, "objects": [], "routes": []}
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    """Runs the program in this process; its logging set-up is left out, since it is for the whole process."""
+    monkeypatch.setattr(cli, "set_up_logging", lambda level, form: None)
+    return CliRunner()
+
+
+@pytest.fixture
+def agent_settings(monkeypatch: pytest.MonkeyPatch) -> list[ClusterSettings]:
+    """What `agent` was started with."""
+    started: list[ClusterSettings] = []
+
+    async def run(settings: ClusterSettings) -> None:
+        started.append(settings)
+
+    monkeypatch.setattr(agent, "run", run)
+    return started
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, Settings, Mapping[str, str]]]:
+    """What `run` was started with."""
+    started: list[tuple[Path, Settings, Mapping[str, str]]] = []
+
+    async def run(directory: Path, settings: Settings, labels: Mapping[str, str]) -> None:
+        started.append((directory, settings, labels))
+
+    monkeypatch.setattr(standalone, "run", run)
+    return started
+
+
+def test_agent_without_settings_has_the_defaults(
+    runner: CliRunner, agent_settings: list[ClusterSettings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without flags and variables a process runs with the documented defaults."""
+    monkeypatch.delenv("NODE_HOSTNAME", raising=False)
+    result = runner.invoke(cli._program, ["agent"])
+
+    assert result.exit_code == 0
+    assert agent_settings == [ClusterSettings()]
+
+
+def test_environment_sets_and_flags_win(runner: CliRunner, agent_settings: list[ClusterSettings]) -> None:
+    """Each setting may come from its variable or its flag; the flag counts when both are given."""
+    environment = {
+        "NODE_HOSTNAME": "node1",
+        "POD_NAMESPACE": "other",
+        "STATIC_ROUTE_OPERATOR_HTTP_PORT": "1",
+        "STATIC_ROUTE_OPERATOR_RESYNC_SECONDS": "2.5",
+        "STATIC_ROUTE_OPERATOR_LOG_FORMAT": "json",
+    }
+    result = runner.invoke(cli._program, ["agent", "--http-port", "2", "--protected", "10.0.0.1"], env=environment)
+
+    assert result.exit_code == 0
+    assert agent_settings == [
+        ClusterSettings(
+            node_name="node1",
+            namespace="other",
+            http_port=2,
+            resync_seconds=2.5,
+            log_format="json",
+            protected="10.0.0.1",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["agent", "--http-port", "many"], "'many' is not a valid integer"),
+        (["agent", "--resync-seconds", "soon"], "'soon' is not a valid float"),
+        (["agent", "--log-level", "loud"], "'loud' is not one of"),
+        (["run"], "Missing option '--manifests'"),
+        (["run", "--manifests", "/nonexistent"], "Directory '/nonexistent' does not exist"),
+        (["run", "--manifests", "/", "--label", "zone"], "'zone' is not KEY=VALUE"),
+        (["run", "--manifests", "/", "--label", "=a"], "'=a' is not KEY=VALUE"),
+        (["routes", "-o", "xml"], "'xml' is not one of"),
+        (["route"], "No such command 'route'"),
+    ],
+)
+def test_wrong_usage_is_told(
+    runner: CliRunner, runs: list[Any], agent_settings: list[Any], arguments: list[str], problem: str
+) -> None:
+    """A wrong flag or value ends with code 2 and says what is wrong with it; nothing is started."""
+    result = runner.invoke(cli._program, arguments)
+
+    assert result.exit_code == 2
+    assert problem in result.output
+    assert runs == agent_settings == []
+
+
+def test_run_takes_directory_and_labels(
+    runner: CliRunner, tmp_path: Path, runs: list[tuple[Path, Settings, Mapping[str, str]]]
+) -> None:
+    """Labels may be repeated, and their values may be empty or hold an equals sign."""
+    arguments = ["run", "--manifests", str(tmp_path), "--node-name", "gw", "--label", "zone=a", "--label", "x=y=z"]
+    result = runner.invoke(cli._program, [*arguments, "--label", "empty="])
+
+    assert result.exit_code == 0
+    assert runs == [(tmp_path, Settings(node_name="gw"), {"zone": "a", "x": "y=z", "empty": ""})]
+
+
+def _row(state: str) -> dict[str, Any]:
+    return {"name": "nat", "gateway": "10.0.0.1", "programmed": 1, "destinations": 1, "state": state, "message": ""}
+
+
+@pytest.mark.parametrize(
+    ("states", "problems", "code"),
+    [
+        ([], [], 0),
+        (["Programmed", "Standby"], [], 0),
+        (["Programmed", "Conflict"], [], 1),
+        (["Failed"], [], 1),
+        (["Refused"], [], 1),
+        (["Pending"], [], 1),
+        (["Programmed"], ["a.yaml: is not valid YAML"], 1),
+    ],
+)
+def test_run_once_tells_by_its_exit_code(
+    runner: CliRunner,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    states: list[str],
+    problems: list[str],
+    code: int,
+) -> None:
+    """0 when every object is programmed or stands by and every file was good, else 1; the report is shown in any case."""
+
+    async def apply_once(*_: Any) -> tuple[dict[str, Any], list[str]]:
+        return GOOD | {"objects": [_row(state) for state in states]}, problems
+
+    monkeypatch.setattr(standalone, "apply_once", apply_once)
+    result = runner.invoke(cli._program, ["run", "--manifests", str(tmp_path), "--once"])
+
+    assert result.exit_code == code
+    assert result.stdout.startswith("No routes.\n")
+    assert all(state in result.stdout for state in states)
+
+
+def test_routes_asks_where_it_is_told(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`routes` asks the address and port in its settings, and shows the answer in the form asked for."""
+    asked: list[tuple[str, int]] = []
+
+    async def fetch(address: str, port: int) -> dict[str, Any]:
+        asked.append((address, port))
+        return GOOD
+
+    monkeypatch.setattr(cli, "fetch_report", fetch)
+    result = runner.invoke(cli._program, ["routes", "-o", "json", "--http-port", "1234"])
+
+    assert json.loads(result.stdout) == GOOD
+    assert asked == [("127.0.0.1", 1234)]
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_names_every_command(runner: CliRunner, option: str) -> None:
+    """The help lists the commands, and each command its flags with their variables."""
+    result = runner.invoke(cli._program, [option])
+
+    assert result.exit_code == 0
+    assert all(f"  {command} " in result.stdout for command in ("agent", "run", "routes"))
+    assert "NODE_HOSTNAME" in runner.invoke(cli._program, ["agent", option]).stdout
+
+
+def test_version_is_shown(runner: CliRunner) -> None:
+    """--version shows the version."""
+    assert __version__ in runner.invoke(cli._program, ["--version"]).stdout
+
+
+def test_error_meant_for_a_person_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """An error that the program raises on purpose is shown as one line, without a traceback, and the code is 1."""
+
+    async def apply_once(*_: Any) -> None:
+        raise KernelError("the kernel refused a dump: told so")
+
+    monkeypatch.setattr(cli, "set_up_logging", lambda level, form: None)
+    monkeypatch.setattr(standalone, "apply_once", apply_once)
+    monkeypatch.setattr(sys, "argv", ["static-route-operator", "run", "--manifests", str(tmp_path), "--once"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == "error: the kernel refused a dump: told so\n"
+
+
+def test_agent_needs_the_name_of_its_node(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a node name the agent does not start, and says which flag and variable it lacks."""
+    monkeypatch.setattr(cli, "set_up_logging", lambda level, form: None)
+    monkeypatch.delenv("NODE_HOSTNAME", raising=False)
+    monkeypatch.setattr(sys, "argv", ["static-route-operator", "agent"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+
+    assert caught.value.code == 1
+    assert capsys.readouterr().err.startswith("error: --node-name (NODE_HOSTNAME) is not set")

@@ -1,0 +1,96 @@
+"""The report of a node, as people and programs read it."""
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from static_route_operator.report import format_report, is_good
+
+REPORT: dict[str, Any] = {
+    "node": "node1",
+    "complete": True,
+    "objects": [
+        {
+            "name": "nat",
+            "generation": 2,
+            "gateway": "10.0.0.1",
+            "state": "Programmed",
+            "reason": "Programmed",
+            "message": "",
+            "destinations": 2,
+            "programmed": 2,
+        },
+        {
+            "name": "vpn",
+            "generation": 1,
+            "gateway": "10.9.0.1",
+            "state": "Failed",
+            "reason": "GatewayUnreachable",
+            "message": "gateway 10.9.0.1 is not on any subnet of this node",
+            "destinations": 1,
+            "programmed": 0,
+        },
+    ],
+    "routes": [
+        {"destination": "192.0.2.0/24", "gateway": "10.0.0.1", "interface": "eth0", "object": "nat", "metric": 0},
+        {"destination": "198.51.100.255/32", "gateway": None, "interface": "7", "object": None, "metric": 0},
+    ],
+}
+
+
+def test_table_shows_routes_and_objects_in_columns() -> None:
+    """The table has a line for every route and for every object, with dashes where there is nothing to say."""
+    assert format_report(REPORT) == (
+        "DESTINATION         GATEWAY    INTERFACE   STATICROUTE\n"
+        "192.0.2.0/24        10.0.0.1   eth0        nat\n"
+        "198.51.100.255/32   ?          7           -\n"
+        "\n"
+        "STATICROUTE   GATEWAY    ROUTES   STATE        MESSAGE\n"
+        "nat           10.0.0.1   2/2      Programmed   -\n"
+        "vpn           10.9.0.1   0/1      Failed       gateway 10.9.0.1 is not on any subnet of this node\n"
+    )
+
+
+def test_table_without_anything_says_so() -> None:
+    """A node without routes and objects is shown in words, not as an empty page."""
+    assert format_report(REPORT | {"objects": [], "routes": []}) == "No routes.\n"
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"complete": False}, "# no complete list of StaticRoutes yet: nothing is removed until there is one"),
+        ({"note": "no agent answers"}, "# no agent answers"),
+    ],
+)
+def test_table_begins_with_what_limits_it(change: dict[str, Any], line: str) -> None:
+    """That a report is not the whole truth stands above it."""
+    assert format_report(REPORT | change).startswith(f"{line}\nDESTINATION")
+
+
+def test_report_of_the_kernel_alone_needs_no_objects() -> None:
+    """Where no process answers there is a note in the place of completeness, and routes without objects."""
+    report = {"note": "no agent", "objects": [], "routes": REPORT["routes"]}
+
+    assert format_report(report).splitlines()[:2] == [
+        "# no agent",
+        "DESTINATION         GATEWAY    INTERFACE   STATICROUTE",
+    ]
+
+
+def test_json_and_yaml_hold_the_whole_report() -> None:
+    """Programs get everything, in the form they ask for, ending in a line break."""
+    assert json.loads(format_report(REPORT, "json")) == REPORT
+    assert yaml.safe_load(format_report(REPORT, "yaml")) == REPORT
+    assert all(format_report(REPORT, output).endswith("\n") for output in ("table", "json", "yaml"))
+
+
+@pytest.mark.parametrize(
+    ("states", "good"),
+    [([], True), (["Programmed", "Standby"], True), (["Programmed", "Conflict"], False), (["Pending"], False)],
+)
+def test_report_is_good_when_every_object_is(states: list[str], good: bool) -> None:
+    """One object that is neither programmed nor standing by makes the whole not good."""
+    assert is_good({"objects": [{"state": state} for state in states]}) is good

@@ -1,0 +1,48 @@
+"""Settings: one flag, one variable, one default and one description each."""
+
+import pytest
+
+from static_route_operator.settings import ClusterSettings, Settings, describe, environment_variable, flag
+
+
+def test_every_setting_is_described() -> None:
+    """Each setting of the agent has a description in a sentence, and no flag or variable is given twice."""
+    rows = describe(ClusterSettings)
+
+    assert all(text[0].isupper() and text.endswith(".") for *_, text in rows)
+    assert len({each_flag for each_flag, *_ in rows}) == len({variable for _, variable, *_ in rows}) == len(rows)
+
+
+def test_defaults_of_the_description_are_those_in_force() -> None:
+    """The reference page shows the defaults that a process without settings runs with."""
+    settings = ClusterSettings()
+
+    assert all(getattr(settings, name) == default for _, _, name, default, _ in describe(ClusterSettings))
+
+
+def test_agent_has_all_settings_of_a_standalone_process() -> None:
+    """What can be set without Kubernetes can be set in it, with the same words."""
+    assert describe(ClusterSettings)[: len(describe(Settings))] == describe(Settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "variable"),
+    [
+        ("node_name", "NODE_HOSTNAME"),
+        ("namespace", "POD_NAMESPACE"),
+        ("daemonset", "OPERATOR_NAME"),
+        ("http_port", "STATIC_ROUTE_OPERATOR_HTTP_PORT"),
+    ],
+)
+def test_environment_variables_have_stable_names(name: str, variable: str) -> None:
+    """Variables that the release manifest sets keep their names; the others are derived from the flag's."""
+    variables = {each: env for _, env, each, _, _ in describe(ClusterSettings)}
+
+    assert variables[name] == variable
+    assert flag(name) == "--" + name.replace("_", "-")
+    assert environment_variable(name, "") == f"STATIC_ROUTE_OPERATOR_{name.upper()}"
+
+
+def test_probes_and_metrics_are_on_loopback_unless_set() -> None:
+    """Under host networking nothing is open to the network by default."""
+    assert Settings().http_address == "127.0.0.1"
