@@ -27,9 +27,8 @@ class Authority:
 
     def create(self) -> None:
         """Make the authority's own key and certificate."""
-        self._request(
-            "ca", "/CN=lab-ca", ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign,cRLSign"]
-        )
+        extensions = ["basicConstraints=critical,CA:TRUE", "keyUsage=critical,keyCertSign,cRLSign"]
+        self._request("ca", "/CN=lab-ca", extensions)
 
     def issue(self, name: str, subject: str, extension: str) -> tuple[Path, Path]:
         """Make a key and a certificate for it.

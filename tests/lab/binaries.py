@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,7 @@ def build(version: str = KUBERNETES_VERSION) -> None:
     built.parent.mkdir(parents=True, exist_ok=True)
     with _locked(built.parent / f"{built.name}.lock"):
         if not built.exists():
+            print(f"building Kubernetes {version}: minutes, once", file=sys.stderr)
             # Renamed when complete: an interrupted build is never taken for a finished one.
             with tempfile.TemporaryDirectory(prefix=f"{built.name}-", dir=built.parent) as workspace:
                 _build(version, Path(workspace)).rename(built)

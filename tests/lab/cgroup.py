@@ -32,9 +32,8 @@ class Cgroup:
     @classmethod
     def all(cls, prefix: str) -> list["Cgroup"]:
         """All cgroups of a lab that are there."""
-        return [
-            cls(name) for name in sorted({path.name for root in _hierarchies() for path in root.glob(f"{prefix}-*")})
-        ]
+        names = {path.name for root in _hierarchies() for path in root.glob(f"{prefix}-node[0-9]*")}
+        return [cls(name) for name in sorted(names)]
 
     def create(self) -> None:
         """Make the cgroup, ready for a kubelet to make those of pods in it. No error if it is there."""

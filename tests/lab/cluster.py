@@ -112,7 +112,13 @@ class Cluster(Network):
         return self._control_plane.kubectl(args)
 
     def load_image(self, archive: Path) -> None:
-        """Load a docker-archive into all nodes that run, and into others when they start: for kubelets as if pulled."""
+        """Load a docker-archive into all nodes that run, and into others when they start: for kubelets as if pulled.
+
+        Raises:
+            LabError: the nodes are bare, or containerd did not take it.
+        """
+        if self._bare:
+            raise LabError(f"lab {self.prefix} is bare: its nodes have no containerd to load {archive} into")
         archive = Path(shutil.copy(archive, self._images))
         with ThreadPoolExecutor() as pool:
             list(pool.map(lambda node: node.load_image(archive), filter(Node.runs, self._started())))

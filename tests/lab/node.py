@@ -84,9 +84,12 @@ class Node:
         self._write_configuration()
         for directory in _VOLATILE:
             directory.mkdir(parents=True, exist_ok=True)
-        script: list[Argument] = ["sh", "-euc", _BOOT, "boot", self._directory / "containerd.toml", *_VOLATILE]
+        configuration = self._directory / "containerd.toml"
         unshare = [programs.find("unshare"), "--mount", "--propagation=private", "--"]
-        containerd = self._spawn("containerd", self._namespace.enter([*unshare, *script]))
+        # The search path is for what containerd starts: runc, and iptables through CNI.
+        script: list[Argument] = ["env", f"PATH={programs.SEARCH_PATH}", "sh", "-euc", _BOOT]
+        boot = [*unshare, *script, "boot", configuration, *_VOLATILE]
+        containerd = self._spawn("containerd", self._namespace.enter(boot))
         wait_until(self._containerd_answers, f"containerd of {self.name} answers", timeout=30, daemon=containerd)
         for archive in self._archives:
             self.load_image(archive)
@@ -117,9 +120,8 @@ class Node:
 
     def load_image(self, archive: Path) -> None:
         """Load a docker-archive, as a pull by the kubelet would."""
-        unpack = (
-            f"--snapshotter={snapshotter.choose(self._directory)}"  # now, not when the first container waits for it
-        )
+        # Unpacked now, so that no container waits for it.
+        unpack = f"--snapshotter={snapshotter.choose(self._directory)}"
         self._ctr("--namespace=k8s.io", "images", "import", unpack, archive)
 
     def _containerd_answers(self) -> bool:

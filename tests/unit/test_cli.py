@@ -16,10 +16,14 @@ from static_route_operator.settings import ClusterSettings, Settings
 GOOD: dict[str, Any] = {"node": "node1", "complete": True, "objects": [], "routes": []}
 
 
+def _no_logging(level: str, form: str) -> None:
+    """Set-up of logging is for the whole process, so it is left out."""
+
+
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
-    """Runs the program in this process; its logging set-up is left out, since it is for the whole process."""
-    monkeypatch.setattr(cli, "set_up_logging", lambda level, form: None)
+    """Runs the program in this process."""
+    monkeypatch.setattr(cli, "set_up_logging", _no_logging)
     return CliRunner()
 
 
@@ -135,20 +139,15 @@ def _row(state: str) -> dict[str, Any]:
     ],
 )
 def test_run_once_tells_by_its_exit_code(
-    runner: CliRunner,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    states: list[str],
-    problems: list[str],
-    code: int,
+    runner: CliRunner, monkeypatch: pytest.MonkeyPatch, states: list[str], problems: list[str], code: int
 ) -> None:
-    """0 when every object is programmed or stands by and every file was good, else 1; the report is shown in any case."""
+    """0 when all objects are programmed or stand by and all files were good, else 1; the report is always shown."""
 
     async def apply_once(*_: Any) -> tuple[dict[str, Any], list[str]]:
         return GOOD | {"objects": [_row(state) for state in states]}, problems
 
     monkeypatch.setattr(standalone, "apply_once", apply_once)
-    result = runner.invoke(cli._program, ["run", "--manifests", str(tmp_path), "--once"])
+    result = runner.invoke(cli._program, ["run", "--manifests", "/", "--once"])
 
     assert result.exit_code == code
     assert result.stdout.startswith("No routes.\n")
@@ -193,7 +192,7 @@ def test_error_meant_for_a_person_is_one_line(
     async def apply_once(*_: Any) -> None:
         raise KernelError("the kernel refused a dump: told so")
 
-    monkeypatch.setattr(cli, "set_up_logging", lambda level, form: None)
+    monkeypatch.setattr(cli, "set_up_logging", _no_logging)
     monkeypatch.setattr(standalone, "apply_once", apply_once)
     monkeypatch.setattr(sys, "argv", ["static-route-operator", "run", "--manifests", str(tmp_path), "--once"])
     with pytest.raises(SystemExit) as caught:
@@ -205,7 +204,7 @@ def test_error_meant_for_a_person_is_one_line(
 
 def test_agent_needs_the_name_of_its_node(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a node name the agent does not start, and says which flag and variable it lacks."""
-    monkeypatch.setattr(cli, "set_up_logging", lambda level, form: None)
+    monkeypatch.setattr(cli, "set_up_logging", _no_logging)
     monkeypatch.delenv("NODE_HOSTNAME", raising=False)
     monkeypatch.setattr(sys, "argv", ["static-route-operator", "agent"])
     with pytest.raises(SystemExit) as caught:

@@ -156,7 +156,7 @@ def test_absent_resource_is_believed_after_a_while() -> None:
 
 def test_absence_with_other_answers_between_starts_anew() -> None:
     """The half minute must be without any other answer."""
-    scene = Scene(*([404] * 4 + [503]) * 20, 404)
+    scene = Scene(*[404, 503] * 20)
     scene.inventory.put(route("a"), 5)
     scene.run(ABSENT_AFTER * 6)
 

@@ -166,14 +166,17 @@ async def test_relist_is_noticed(told: Told) -> None:
 
 async def test_only_the_own_node_counts(told: Told) -> None:
     """Name and labels of this node are taken in, changes too; other nodes and deletions change nothing."""
-    await told.node("ADDED", "node2", zone="b")
-    assert told.inventory.node is None
-    await told.node(None, "node1", zone="a")
-    assert told.inventory.node == Node("node1", {"zone": "a"})
+    seen = []
+    for kind, name, labels in (
+        ("ADDED", "node2", {"zone": "b"}),
+        (None, "node1", {"zone": "a"}),
+        ("DELETED", "node1", {"zone": "a"}),
+        ("MODIFIED", "node1", {}),
+    ):
+        await told.node(kind, name, **labels)
+        seen.append(told.inventory.node)
 
-    await told.node("DELETED", "node1", zone="a")
-    await told.node("MODIFIED", "node1")
-    assert told.inventory.node == Node("node1", {})
+    assert seen == [None, Node("node1", {"zone": "a"}), Node("node1", {"zone": "a"}), Node("node1", {})]
 
 
 def test_only_event_handlers_are_registered() -> None:

@@ -1,0 +1,73 @@
+"""A cluster of three real kubelets for all tests here, and the operator installed as users do, from its image."""
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.lab.audit import AuditLog
+from tests.lab.cluster import Cluster
+from tests.lab.release import NAMESPACE, build_image, manifest
+
+NODES = ("node1", "node2", "node3")
+SITES = {"ifconfig.me": "34.160.111.145", "ipinfo.io": "34.117.59.81"}
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def audit(tmp_path_factory: pytest.TempPathFactory) -> AuditLog:
+    """The API server's audit log."""
+    return AuditLog(tmp_path_factory.mktemp("audit"))
+
+
+@pytest.fixture(scope="session")
+def cluster(audit: AuditLog, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three nodes with the operator's image, and the examples' web sites on the outside."""
+    lab = Cluster("sre2e", len(NODES), apiserver_args=audit.apiserver_args())
+    lab.down()
+    archive = build_image(tmp_path_factory.mktemp("image") / "operator.tar")
+    with lab:
+        lab.namespace("web").configure(f"addr add {address} dev lo" for address in SITES.values())
+        lab.load_image(archive)
+        yield lab
+
+
+@pytest.fixture
+def operator(cluster: Cluster) -> Iterator[Cluster]:
+    """The cluster with the operator installed and ready; whatever a test leaves is removed."""
+    install(cluster)
+    try:
+        yield cluster
+    finally:
+        cluster.kubectl("delete", "staticroutes", "--all", "--ignore-not-found", check=False)
+        cluster.kubectl("delete", "-f", manifest(), "--ignore-not-found", check=False)
+
+
+def install(cluster: Cluster, documents: str = "") -> None:
+    """Apply the release manifest, or the documents given, and wait until the operator runs on every node."""
+    if documents:
+        cluster.kubectl("apply", "-f", "-", input=documents)
+    else:
+        cluster.kubectl("apply", "-f", manifest())
+    cluster.kubectl("rollout", "status", "daemonset/k8s-staticroute-operator", "-n", NAMESPACE, "--timeout=100s")
+
+
+def own_routes(cluster: Cluster, node: str) -> dict[str, str]:
+    """The routes of protocol 245 in a node's kernel: gateway by destination."""
+    argv = ["ip", "-j", "route", "show", "table", "all", "proto", "245"]
+    return {each["dst"]: each.get("gateway", "") for each in json.loads(cluster.run_in(node, argv).stdout or "[]")}
+
+
+def everywhere(cluster: Cluster, routes: dict[str, str], seconds: float = 20) -> None:
+    """Wait until every node's kernel holds just these routes of the operator.
+
+    Raises:
+        AssertionError: one does not in time.
+    """
+    for node in NODES:
+        deadline = time.monotonic() + seconds
+        while (found := own_routes(cluster, node)) != routes:
+            assert time.monotonic() < deadline, f"{node} has {found} after {seconds} s, not {routes}"
+            time.sleep(0.05)

@@ -1,0 +1,98 @@
+"""A machine with two networks, made and looked at by `ip`, which knows nothing of the code under test."""
+
+import ipaddress
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from typing import Any
+
+# Generous: a shared machine may stand still for seconds.
+PATIENCE = 20.0
+
+OWN = "245"
+
+_SET_UP = """
+link set lo up
+link add eth0 type veth peer name eth0-peer
+link add eth1 type veth peer name eth1-peer
+link set eth0 addrgenmode none
+link set eth1 addrgenmode none
+link set eth0-peer addrgenmode none
+link set eth1-peer addrgenmode none
+link set eth0-peer up
+link set eth1-peer up
+link set eth0 up
+link set eth1 up
+address add 10.0.0.2/24 dev eth0
+address add fd00::2/64 dev eth0 nodad
+address add 10.1.0.2/24 dev eth1
+address add fd00:1::2/64 dev eth1 nodad
+"""
+
+
+class Machine:
+    """The network namespace that this process is in.
+
+    It has 10.0.0.2/24 and fd00::2/64 on eth0, 10.1.0.2/24 and fd00:1::2/64 on eth1.
+
+    The gateways that tests use need not exist: routes are programmed whether or not anybody answers.
+    """
+
+    def set_up(self) -> None:
+        """Make the links and addresses."""
+        self.ip(*_SET_UP.strip().splitlines())
+        wait_until(self._ready, "both networks are up")
+
+    def _ready(self) -> bool:
+        # The kernel adds the IPv6 routes of an address only when the link is operational.
+        return all(self.query("-6", "route", "show", "dev", name) for name in ("eth0", "eth1"))
+
+    @staticmethod
+    def ip(*commands: str) -> None:
+        """Run `ip` commands, such as ``route add 192.0.2.1 via 10.0.0.1``; a command that fails fails the test."""
+        done = subprocess.run(
+            ["ip", "-batch", "-"], input="\n".join(commands), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+    @staticmethod
+    def query(*arguments: str) -> list[dict[str, Any]]:
+        """What `ip` shows, as JSON, with numbers for names."""
+        done = subprocess.run(["ip", "-N", "-j", *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 0 or "FIB table does not exist" in done.stderr, done.stderr
+        found: list[dict[str, Any]] = json.loads(done.stdout or "[]")
+        return found
+
+    def interface(self, name: str) -> int:
+        """The index of an interface."""
+        (link,) = self.query("link", "show", "dev", name)
+        return int(link["ifindex"])
+
+    def routes(self, protocol: str = OWN, table: str = "254") -> dict[str, str]:
+        """Routes of a protocol in the words of `ip`, by destination: gateway and interface, then type and metric.
+
+        The type is left out for unicast and the metric if it is what the kernel makes of none.
+        """
+        found = {}
+        for family, none in (("-4", 0), ("-6", 1024)):
+            for route in self.query("-d", family, "route", "show", "table", table, "proto", protocol):
+                default = "0.0.0.0/0" if family == "-4" else "::/0"
+                destination = str(ipaddress.ip_network(default if route["dst"] == "default" else route["dst"]))
+                assert destination not in found, f"{destination} is there twice"
+                hops = route.get("nexthops") or [route]
+                words = [f"{hop.get('gateway', '')} {hop['dev']}".strip() for hop in hops if "dev" in hop]
+                kind = route.get("type", "unicast")
+                if kind not in {"unicast", "1"}:
+                    words = [f"type {kind}"]
+                metric = route.get("metric", 0)
+                found[destination] = " + ".join(words) + (f" metric {metric}" if metric != none else "")
+        return found
+
+
+def wait_until(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
+    """Wait for something that happens outside of this process."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {patience:g} s in vain until {what}"
+        time.sleep(0.01)

@@ -1,0 +1,31 @@
+"""Moves this thread into a new network namespace and back.
+
+In the same process, so that sockets under test, programs that a test starts and the test itself are all in it.
+`os.unshare` does it from Python 3.12 on; this works on 3.11 too.
+"""
+
+import contextlib
+import ctypes
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+_CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int, what: str) -> None:
+    if result:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}; these tests need root")
+
+
+@contextlib.contextmanager
+def new_network_namespace() -> Iterator[None]:
+    """A namespace that lasts as long as something is in it."""
+    with Path("/proc/thread-self/ns/net").open("rb") as before:
+        _check(_libc.unshare(_CLONE_NEWNET), "unshare")
+        try:
+            yield
+        finally:
+            _check(_libc.setns(before.fileno(), _CLONE_NEWNET), "setns")

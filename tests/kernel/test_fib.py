@@ -1,0 +1,356 @@
+"""Routes read from the kernel and written to it, held against what `ip` says."""
+
+import errno
+import ipaddress
+
+import pytest
+
+from static_route_operator.errors import KernelError
+from static_route_operator.kernel.fib import Fib
+from static_route_operator.kernel.netlink import NetlinkSocket
+from static_route_operator.planning.facts import Lookup, Subnet
+from static_route_operator.planning.routes import UNKNOWN_PATH, Action, Failure, Operation, Path, make_key
+from static_route_operator.prefixes import pack_address, pack_prefix
+from tests.kernel.machine import Machine
+from tests.unit.builders import key
+
+MANY = 20_000
+
+FAMILIES = pytest.mark.parametrize(
+    ("destination", "gateway", "other"),
+    [("192.0.2.1/32", "10.0.0.1", "10.0.0.3"), ("2001:db8::1/128", "fd00::1", "fd00::3")],
+    ids=["IPv4", "IPv6"],
+)
+
+
+def _path(machine: Machine, gateway: str, interface: str = "eth0") -> Path:
+    return Path(pack_address(gateway), machine.interface(interface))
+
+
+def _many(count: int = MANY, *, ipv6: bool = False) -> list[bytes]:
+    if ipv6:
+        start = int(ipaddress.IPv6Address("2001:db8::"))
+        return sorted(key(str(ipaddress.IPv6Address(start + each))) for each in range(count))
+    start = int(ipaddress.IPv4Address("198.18.0.0"))
+    return sorted(key(str(ipaddress.IPv4Address(start + each))) for each in range(count))
+
+
+async def test_fresh_machine_has_no_routes_of_ours(machine: Machine, fib: Fib) -> None:
+    """Connected routes and those of others are not ours."""
+    machine.ip("route add 192.0.2.1 via 10.0.0.1 proto static", "route add default via 10.0.0.1")
+
+    assert await fib.read() == {}
+
+
+@FAMILIES
+async def test_route_is_added_replaced_and_deleted(
+    machine: Machine, fib: Fib, destination: str, gateway: str, other: str
+) -> None:
+    """Each action does in the kernel what it says, and reading tells the same as `ip`."""
+    one, path, second = key(destination), _path(machine, gateway), _path(machine, other)
+
+    assert await fib.apply([Operation(Action.ADD, path, [one])]) == {}
+    assert machine.routes() == {destination: f"{gateway} eth0"}
+    assert await fib.read() == {one: path}
+
+    assert await fib.apply([Operation(Action.REPLACE, second, [one])]) == {}
+    assert machine.routes() == {destination: f"{other} eth0"}
+    assert await fib.read() == {one: second}
+
+    assert await fib.apply([Operation(Action.DELETE, second, [one])]) == {}
+    assert machine.routes() == {}
+    assert await fib.read() == {}
+
+
+@pytest.mark.parametrize("ipv6", [False, True], ids=["IPv4", "IPv6"])
+async def test_many_routes_are_written_and_read(machine: Machine, fib: Fib, ipv6: bool) -> None:
+    """20,000 routes are added, replaced and deleted, and the kernel has each of them, through the right gateway."""
+    keys = _many(ipv6=ipv6)
+    first = _path(machine, "fd00::1" if ipv6 else "10.0.0.1")
+    second = _path(machine, "fd00:1::1" if ipv6 else "10.1.0.1", "eth1")
+
+    assert await fib.apply([Operation(Action.ADD, first, keys)]) == {}
+    assert await fib.read() == dict.fromkeys(keys, first)
+    assert len(machine.routes()) == MANY
+
+    assert await fib.apply([Operation(Action.REPLACE, second, keys[::2])]) == {}
+    assert await fib.read() == dict.fromkeys(keys, first) | dict.fromkeys(keys[::2], second)
+
+    assert (
+        await fib.apply([Operation(Action.DELETE, second, keys[::2]), Operation(Action.DELETE, first, keys[1::2])])
+        == {}
+    )
+    assert await fib.read() == {}
+    assert machine.routes() == {}
+
+
+@FAMILIES
+async def test_foreign_route_is_left_alone_and_told(
+    machine: Machine, fib: Fib, destination: str, gateway: str, other: str
+) -> None:
+    """Where another program's route holds the place, adding fails with EEXIST and its route stays as it is."""
+    machine.ip(f"route add {destination} via {other} proto static")
+
+    failures = await fib.apply([Operation(Action.ADD, _path(machine, gateway), [key(destination)])])
+
+    assert failures == {key(destination): Failure(errno.EEXIST, "File exists")}
+    assert machine.routes("static") == {destination: f"{other} eth0"}
+    assert machine.routes() == {}
+    assert fib.holder(key(destination)) == f"via {other} proto static"
+
+
+@FAMILIES
+async def test_foreign_route_with_another_metric_is_no_conflict(
+    machine: Machine, fib: Fib, destination: str, gateway: str, other: str
+) -> None:
+    """Routes of one destination that differ in their metric stand beside each other."""
+    machine.ip(f"route add {destination} via {other} proto static metric 4000")
+
+    assert await fib.apply([Operation(Action.ADD, _path(machine, gateway), [key(destination)])]) == {}
+    assert machine.routes() == {destination: f"{gateway} eth0"}
+    assert machine.routes("static") == {destination: f"{other} eth0 metric 4000"}
+
+
+@FAMILIES
+async def test_deleting_never_takes_a_foreign_route(
+    machine: Machine, fib: Fib, destination: str, gateway: str, other: str
+) -> None:
+    """A deletion takes only what carries our protocol, even where a foreign route is equal in all else."""
+    machine.ip(f"route add {destination} via {gateway} proto static")
+
+    for path in (_path(machine, gateway), UNKNOWN_PATH):
+        assert await fib.apply([Operation(Action.DELETE, path, [key(destination)])]) == {}
+    assert machine.routes("static") == {destination: f"{gateway} eth0"}
+
+
+@FAMILIES
+async def test_deleting_picks_ours_beside_a_foreign_one(
+    machine: Machine, fib: Fib, destination: str, gateway: str, other: str
+) -> None:
+    """Of two routes of one destination the deletion takes ours, whichever metric is better."""
+    machine.ip(f"route add {destination} via {other} proto static metric 5")
+    await fib.apply([Operation(Action.ADD, _path(machine, gateway), [key(destination)])])
+
+    assert await fib.apply([Operation(Action.DELETE, _path(machine, gateway), [key(destination)])]) == {}
+    assert machine.routes() == {}
+    assert machine.routes("static") == {destination: f"{other} eth0 metric 5"}
+
+
+@FAMILIES
+async def test_replacing_keeps_metric_and_table(
+    machine: Machine, fib: Fib, destination: str, gateway: str, other: str
+) -> None:
+    """A route in a table of its own with a metric of its own keeps both, and no other appears."""
+    one = make_key(pack_prefix(destination), 70_000, 50)
+    await fib.apply([Operation(Action.ADD, _path(machine, gateway), [one])])
+    await fib.apply([Operation(Action.REPLACE, _path(machine, other), [one])])
+
+    assert machine.routes(table="70000") == {destination: f"{other} eth0 metric 50"}
+    assert machine.routes() == {}
+    assert await fib.read() == {one: _path(machine, other)}
+
+
+@FAMILIES
+async def test_replacing_what_is_gone_is_told(
+    machine: Machine, fib: Fib, destination: str, gateway: str, other: str
+) -> None:
+    """A route to be replaced that is not there is not made anew behind the planner's back."""
+    failures = await fib.apply([Operation(Action.REPLACE, _path(machine, gateway), [key(destination)])])
+
+    assert failures[key(destination)].errno == errno.ENOENT
+    assert machine.routes() == {}
+
+
+@FAMILIES
+async def test_deleting_what_is_gone_is_done(
+    machine: Machine, fib: Fib, destination: str, gateway: str, other: str
+) -> None:
+    """A route that is gone already is what a deletion is for."""
+    assert await fib.apply([Operation(Action.DELETE, _path(machine, gateway), [key(destination)])]) == {}
+
+
+@pytest.mark.parametrize("ipv6", [False, True], ids=["IPv4", "IPv6"])
+async def test_each_failure_is_the_right_routes(machine: Machine, fib: Fib, ipv6: bool) -> None:
+    """Among thousands exactly those that the kernel refused are told, and all the others are done."""
+    keys = _many(ipv6=ipv6)
+    path = _path(machine, "fd00::1" if ipv6 else "10.0.0.1")
+    start = ipaddress.ip_address("2001:db8::" if ipv6 else "198.18.0.0")
+    bad = [0, 1, 499, 500, 512, 1023, 1024, 7777, 13_333, MANY - 2, MANY - 1]
+    machine.ip(*(f"route add {start + each} via {'fd00::3' if ipv6 else '10.0.0.3'} proto static" for each in bad))
+
+    failures = await fib.apply([Operation(Action.ADD, path, keys)])
+
+    assert failures == {keys[each]: Failure(errno.EEXIST, "File exists") for each in bad}
+    assert await fib.read() == {one: path for index, one in enumerate(keys) if index not in bad}
+
+
+async def test_all_of_many_failures_are_told(machine: Machine, fib: Fib) -> None:
+    """Where the kernel refuses every one of 20,000 routes, each refusal is told, in its own words."""
+    keys = _many()
+
+    failures = await fib.apply(
+        [Operation(Action.ADD, Path(pack_address("172.31.0.1"), machine.interface("eth0")), keys)]
+    )
+
+    assert failures == dict.fromkeys(keys, Failure(errno.ENETUNREACH, "Nexthop has invalid gateway"))
+
+
+async def test_failed_operation_does_not_stop_the_next(machine: Machine, fib: Fib) -> None:
+    """Operations do not depend on each other's success, and their failures are not mixed up."""
+    bad, good = [key("192.0.2.1"), key("192.0.2.2")], [key("2001:db8::1"), key("2001:db8::2")]
+    path6 = _path(machine, "fd00::1")
+
+    failures = await fib.apply(
+        [
+            Operation(Action.ADD, Path(pack_address("172.31.0.1"), machine.interface("eth0")), bad),
+            Operation(Action.ADD, path6, good),
+            Operation(Action.ADD, path6, good[:1]),
+        ]
+    )
+
+    assert {one: failure.errno for one, failure in failures.items()} == {
+        bad[0]: errno.ENETUNREACH,
+        bad[1]: errno.ENETUNREACH,
+        good[0]: errno.EEXIST,
+    }
+    assert await fib.read() == dict.fromkeys(good, path6)
+
+
+async def test_own_routes_of_every_table_are_read(machine: Machine, fib: Fib) -> None:
+    """Nothing of ours is overlooked, whichever table and metric it has, the default route included."""
+    machine.ip(
+        "route add 192.0.2.0/24 via 10.0.0.1 proto 245 table 100",
+        "route add 192.0.2.0/24 via 10.1.0.1 proto 245 table 4000000000 metric 7",
+        "route add default via 10.0.0.1 proto 245",
+        "route add 2001:db8::/32 via fd00::1 proto 245 table 100 metric 7",
+        "route add 2001:db8::/32 via fd00::3 proto 245",
+    )
+
+    assert await fib.read() == {
+        make_key(pack_prefix("192.0.2.0/24"), 100, 0): _path(machine, "10.0.0.1"),
+        make_key(pack_prefix("192.0.2.0/24"), 4_000_000_000, 7): _path(machine, "10.1.0.1", "eth1"),
+        make_key(pack_prefix("0.0.0.0/0"), 254, 0): _path(machine, "10.0.0.1"),
+        make_key(pack_prefix("2001:db8::/32"), 100, 7): _path(machine, "fd00::1"),
+        make_key(pack_prefix("2001:db8::/32"), 254, 1024): _path(machine, "fd00::3"),
+    }
+
+
+ODD = pytest.mark.parametrize(
+    ("destination", "odd", "gateway"),
+    [
+        ("192.0.2.1/32", "blackhole {} proto 245", "10.0.0.1"),
+        ("192.0.2.1/32", "unreachable {} proto 245", "10.0.0.1"),
+        ("192.0.2.1/32", "{} dev eth0 proto 245", "10.0.0.1"),
+        ("192.0.2.1/32", "{} proto 245 nexthop via 10.0.0.1 nexthop via 10.1.0.1", "10.0.0.1"),
+        ("192.0.2.1/32", "{} via inet6 fd00::1 dev eth0 proto 245", "10.0.0.1"),
+        ("2001:db8::1/128", "blackhole {} proto 245", "fd00::1"),
+        ("2001:db8::1/128", "{} dev eth0 proto 245", "fd00::1"),
+        ("2001:db8::1/128", "{} proto 245 nexthop via fd00::1 nexthop via fd00:1::1", "fd00::1"),
+    ],
+)
+
+
+@ODD
+async def test_odd_route_of_ours_is_replaced(
+    machine: Machine, fib: Fib, destination: str, odd: str, gateway: str
+) -> None:
+    """A route with our protocol of a shape that is never written is read as unknown and replaced by a plain one."""
+    machine.ip("route add " + odd.format(destination))
+    assert await fib.read() == {key(destination): UNKNOWN_PATH}
+
+    assert await fib.apply([Operation(Action.REPLACE, _path(machine, gateway), [key(destination)])]) == {}
+    assert machine.routes() == {destination: f"{gateway} eth0"}
+    assert await fib.read() == {key(destination): _path(machine, gateway)}
+
+
+@ODD
+async def test_odd_route_of_ours_is_deleted(
+    machine: Machine, fib: Fib, destination: str, odd: str, gateway: str
+) -> None:
+    """A route with our protocol of a shape that is never written goes like any other."""
+    machine.ip("route add " + odd.format(destination))
+
+    assert await fib.apply([Operation(Action.DELETE, UNKNOWN_PATH, [key(destination)])]) == {}
+    assert machine.routes() == {}
+
+
+async def test_lost_answers_are_noticed_and_survived(machine: Machine, fib: Fib) -> None:
+    """When the kernel drops answers, what failed is not known: that is an error, after which all works anew."""
+    keys = _many()
+    path = _path(machine, "10.0.0.1")
+    fib._socket.close()
+    fib._socket = NetlinkSocket(buffer=4096)
+    await fib.apply([Operation(Action.ADD, path, keys[:1000])])
+
+    with pytest.raises(KernelError, match="dropped answers"):
+        await fib.apply([Operation(Action.ADD, path, keys[:1000])])
+
+    fib.reopen()
+    assert await fib.read() == dict.fromkeys(keys[:1000], path)
+    assert await fib.apply([Operation(Action.ADD, path, keys)]) == dict.fromkeys(
+        keys[:1000], Failure(errno.EEXIST, "File exists")
+    )
+
+
+async def test_facts_are_what_the_machine_is(machine: Machine, fib: Fib) -> None:
+    """Addresses, subnets and interfaces are told, and how the kernel would reach an address."""
+    machine.ip(
+        "route add default via 10.0.0.1 proto static",
+        "route add 172.16.0.0/12 via 10.1.0.1 proto 245",
+        "route add 172.31.0.0/16 dev eth1",
+        "route add unreachable 203.0.113.0/24",
+    )
+    eth0, eth1 = machine.interface("eth0"), machine.interface("eth1")
+    protected = {pack_address("203.0.113.1"): "unreachable", pack_address("2001:db8::1"): "no route"}
+
+    facts = await fib.look(
+        map(pack_address, ["10.0.0.1", "fd00:1::1", "10.0.0.2", "10.0.0.255", "8.8.8.8", "172.16.0.1", "172.31.0.1"]),
+        protected,
+    )
+
+    assert facts.interfaces[eth0] == "eth0"
+    assert facts.addresses.items() >= {pack_address("10.0.0.2"): "eth0", pack_address("fd00:1::2"): "eth1"}.items()
+    assert set(facts.subnets) >= {
+        Subnet(pack_prefix("10.0.0.0/24"), "eth0"),
+        Subnet(pack_prefix("fd00:1::/64"), "eth1"),
+    }
+    assert facts.protected == protected
+    direct, routed = {"on_link": True, "local": False}, {"on_link": False, "local": False}
+    assert {address: facts.lookups[pack_address(address)] for address in ("10.0.0.1", "fd00:1::1", "172.31.0.1")} == {
+        "10.0.0.1": Lookup(24, eth0, ours=False, **direct),
+        "fd00:1::1": Lookup(64, eth1, ours=False, **direct),
+        "172.31.0.1": Lookup(16, eth1, ours=False, **direct),
+    }
+    assert facts.lookups[pack_address("8.8.8.8")] == Lookup(0, eth0, ours=False, **routed)
+    assert facts.lookups[pack_address("172.16.0.1")] == Lookup(12, eth1, ours=True, **routed)
+    for local in ("10.0.0.2", "10.0.0.255"):
+        assert facts.lookups[pack_address(local)].local
+        assert not facts.lookups[pack_address(local)].on_link
+    assert not facts.lookups.keys() & protected.keys()
+
+
+async def test_gateway_behind_a_link_that_is_down_is_not_on_link(machine: Machine, fib: Fib) -> None:
+    """A subnet that is still configured on a link that is down does not make its gateways reachable."""
+    machine.ip("link set eth0 down")
+    gateways = [pack_address("10.0.0.1"), pack_address("10.1.0.1")]
+
+    facts = await fib.look(gateways, {})
+
+    assert list(facts.lookups) == gateways[1:]
+    assert Subnet(pack_prefix("10.0.0.0/24"), "eth0") in facts.subnets
+
+
+@pytest.mark.parametrize(
+    ("foreign", "words"),
+    [
+        ("192.0.2.0/24 via 10.0.0.3 proto boot", "via 10.0.0.3 proto boot"),
+        ("192.0.2.0/24 dev eth0 proto 186", "proto 186"),
+        ("192.0.0.0/16 via 10.0.0.3", ""),
+        ("blackhole 192.0.2.0/24 proto bird", ""),
+    ],
+)
+async def test_holder_is_told_in_the_words_of_ip(machine: Machine, fib: Fib, foreign: str, words: str) -> None:
+    """Who holds a place is told by gateway and protocol, unless it holds another place or drops what it matches."""
+    machine.ip(f"route add {foreign}")
+
+    assert fib.holder(key("192.0.2.0/24")) == words

@@ -1,0 +1,181 @@
+"""What the kernel tells of changes by others."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from static_route_operator.kernel import monitor as monitor_module
+from static_route_operator.kernel.fib import Fib
+from static_route_operator.kernel.messages import DecodedRoute
+from static_route_operator.kernel.monitor import Monitor
+from static_route_operator.planning.routes import UNKNOWN_PATH, Action, Operation, Path
+from static_route_operator.prefixes import pack_address
+from tests.kernel.machine import PATIENCE, Machine
+from tests.unit.builders import key
+
+
+class Watcher:
+    """A monitor, and all that it has told.
+
+    Args:
+        fib: whose changes are our own.
+    """
+
+    def __init__(self, fib: Fib) -> None:
+        self.routes: list[tuple[DecodedRoute, bool]] = []
+        self.node: list[bool] = []
+        self.overflows = 0
+        self.monitor = Monitor(lambda: fib.port, self._route, self.node.append, self._overflow)
+
+    def _route(self, route: DecodedRoute, gone: bool) -> None:
+        self.routes.append((route, gone))
+
+    def _overflow(self) -> None:
+        self.overflows += 1
+
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Let the event loop turn until something was told."""
+        async with asyncio.timeout(PATIENCE):
+            while not condition():  # noqa: ASYNC110  what is told comes by several ways
+                await asyncio.sleep(0.005)
+
+    async def quiet(self) -> None:
+        """Let the event loop turn until all was read that the kernel has told so far, then forget it."""
+        for _ in range(5):
+            await asyncio.sleep(0.01)
+        self.routes.clear()
+        self.node.clear()
+
+
+@pytest.fixture
+async def watcher(machine: Machine, fib: Fib) -> AsyncIterator[Watcher]:
+    """A monitor that has started."""
+    watcher = Watcher(fib)
+    watcher.monitor.start()
+    await watcher.quiet()
+    yield watcher
+    watcher.monitor.stop()
+
+
+@pytest.mark.parametrize(
+    ("destination", "gateway", "other"),
+    [("192.0.2.1/32", "10.0.0.1", "10.0.0.3"), ("2001:db8::1/128", "fd00::1", "fd00::3")],
+    ids=["IPv4", "IPv6"],
+)
+async def test_foreign_changes_are_told(
+    machine: Machine, watcher: Watcher, destination: str, gateway: str, other: str
+) -> None:
+    """What others add, replace and delete is told, with its path and protocol, whoever owns the route."""
+    interface = machine.interface("eth0")
+    first, second = Path(pack_address(gateway), interface), Path(pack_address(other), interface)
+    machine.ip(
+        f"route add {destination} via {gateway} proto 245",
+        f"route replace {destination} via {other} proto static",
+        f"route del {destination}",
+    )
+    await watcher.until(lambda: len(watcher.routes) >= 3)
+
+    assert watcher.routes == [
+        (DecodedRoute(key(destination), first, 245), False),
+        (DecodedRoute(key(destination), second, 4), False),
+        (DecodedRoute(key(destination), second, 4), True),
+    ]
+
+
+async def test_own_changes_are_not_told(machine: Machine, fib: Fib, watcher: Watcher) -> None:
+    """What this program did itself it knows: only the change of somebody else comes through."""
+    own, foreign = key("192.0.2.1"), key("192.0.2.2")
+    path = Path(pack_address("10.0.0.1"), machine.interface("eth0"))
+    await fib.apply([Operation(Action.ADD, path, [own])])
+    await fib.apply([Operation(Action.DELETE, path, [own])])
+    machine.ip("route add 192.0.2.2 via 10.0.0.1")
+    await watcher.until(lambda: watcher.routes)
+
+    assert [route.key for route, _ in watcher.routes] == [foreign]
+
+
+async def test_own_changes_after_a_new_socket_are_not_told(machine: Machine, fib: Fib, watcher: Watcher) -> None:
+    """Also the changes of a request socket that was opened anew are known as our own."""
+    fib.reopen()
+    path = Path(pack_address("10.0.0.1"), machine.interface("eth0"))
+    await fib.apply([Operation(Action.ADD, path, [key("192.0.2.1")])])
+    machine.ip("route add 192.0.2.2 via 10.0.0.1")
+    await watcher.until(lambda: watcher.routes)
+
+    assert [route.key for route, _ in watcher.routes] == [key("192.0.2.2")]
+
+
+async def test_foreign_multipath_is_told_as_unknown(machine: Machine, watcher: Watcher) -> None:
+    """A route with several next hops is told, with the unknown path."""
+    machine.ip("route add 192.0.2.1 proto bird nexthop via 10.0.0.1 nexthop via 10.1.0.1")
+    await watcher.until(lambda: watcher.routes)
+
+    assert watcher.routes == [(DecodedRoute(key("192.0.2.1"), UNKNOWN_PATH, 12), False)]
+
+
+@pytest.mark.parametrize(
+    ("change", "lossy"),
+    [
+        ("link set eth0 down", True),
+        ("address del 10.0.0.2/24 dev eth0", True),
+        ("link del eth0", True),
+        ("address add 10.0.0.7/24 dev eth0", False),
+        ("link add eth9 up type veth peer name eth9-peer", None),
+    ],
+)
+async def test_changes_of_the_node_are_told(
+    machine: Machine, watcher: Watcher, change: str, lossy: bool | None
+) -> None:
+    """A change of links or addresses is told, and whether routes may have gone with it unsaid (None: either)."""
+    machine.ip(change)
+    await watcher.until(lambda: watcher.node)
+
+    if lossy is not None:
+        await watcher.until(lambda: (True in watcher.node) is lossy)
+
+
+async def test_link_that_comes_up_is_told(machine: Machine, watcher: Watcher) -> None:
+    """A link that is up again is a change of the node, with nothing lost."""
+    machine.ip("link set eth0 down")
+    await watcher.until(lambda: True in watcher.node)
+    await watcher.quiet()
+    machine.ip("link set eth0 up")
+    await watcher.until(lambda: watcher.node)
+
+    assert watcher.node[-1] is False
+
+
+async def test_lost_notifications_are_told_and_watching_goes_on(
+    machine: Machine, fib: Fib, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When a burst overruns the buffer that is said, and what comes afterwards is told as before."""
+    monkeypatch.setattr(monitor_module, "BUFFER", 8192)
+    watcher = Watcher(fib)
+    watcher.monitor.start()
+    with contextlib.closing(Fib()) as foreign:
+        path = Path(pack_address("10.0.0.1"), machine.interface("eth0"))
+        keys = [key(f"198.18.{third}.{fourth}") for third in range(8) for fourth in range(250)]
+        await foreign.apply([Operation(Action.ADD, path, keys)])
+        await watcher.until(lambda: watcher.overflows)
+        await watcher.quiet()
+        await foreign.apply([Operation(Action.DELETE, path, keys[:1])])
+        await watcher.until(lambda: watcher.routes)
+
+    assert watcher.routes == [(DecodedRoute(keys[0], path, 245), True)]
+    watcher.monitor.stop()
+
+
+async def test_nothing_is_told_after_the_end(machine: Machine, watcher: Watcher) -> None:
+    """A monitor that was stopped is silent, and may be stopped twice and started again."""
+    watcher.monitor.stop()
+    watcher.monitor.stop()
+    machine.ip("route add 192.0.2.1 via 10.0.0.1")
+    await asyncio.sleep(0.05)
+    assert watcher.routes == []
+
+    watcher.monitor.start()
+    machine.ip("route add 192.0.2.2 via 10.0.0.1")
+    await watcher.until(lambda: watcher.routes)
+    assert [route.key for route, _ in watcher.routes] == [key("192.0.2.2")]
