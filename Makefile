@@ -23,7 +23,7 @@ $(VENV)/ready:
 
 demo: $(VENV)/ready ## Three nodes, two NAT gateways and a web site on this machine: see routes come, move and go (root)
 	tools/apt-install $(shell tools/apt-packages demo)
-	$(BIN)/python examples/demo/demo.py
+	$(BIN)/python -m examples.demo
 
 test: check kernel cluster-tests e2e ## All tests (root; the first time it builds Kubernetes, about 10 minutes)
 

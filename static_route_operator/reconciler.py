@@ -27,7 +27,7 @@ from static_route_operator.planning.diff import diff
 from static_route_operator.planning.facts import Facts
 from static_route_operator.planning.guards import Problem
 from static_route_operator.planning.plan import ObjectPlan, Plan, make_plan
-from static_route_operator.planning.routes import Action, Failure, Operation, Path, describe_route, prefix_of
+from static_route_operator.planning.routes import Action, Failure, Operation, Path, describe_route, in_order, prefix_of
 from static_route_operator.planning.selection import selects
 from static_route_operator.prefixes import unpack_address, unpack_prefix
 
@@ -143,8 +143,7 @@ class Reconciler:
             "complete": self._inventory.complete,
             "objects": [asdict(row) for row in self.rows],
             "routes": [
-                describe_route(key, path, names) | {"object": self._owner(key)}
-                for key, path in sorted(self._present.items())
+                describe_route(key, path, names) | {"object": self._owner(key)} for key, path in in_order(self._present)
             ],
         }
 

@@ -9,7 +9,7 @@ import yaml
 
 from static_route_operator.api.noderoutestate import RowState
 from static_route_operator.kernel.fib import Fib
-from static_route_operator.planning.routes import describe_route
+from static_route_operator.planning.routes import describe_route, in_order
 
 # Seconds to wait for the process on this host.
 TIMEOUT = 5
@@ -41,7 +41,7 @@ async def _kernel_routes() -> list[dict[str, Any]]:
         names = (await fib.look((), {})).interfaces
     finally:
         fib.close()
-    return [describe_route(key, path, names) | {"object": None} for key, path in sorted(present.items())]
+    return [describe_route(key, path, names) | {"object": None} for key, path in in_order(present)]
 
 
 def is_good(report: dict[str, Any]) -> bool:

@@ -1,0 +1,1 @@
+"""Tests: unit, kernel, cluster and e2e, and the lab the last two run in."""

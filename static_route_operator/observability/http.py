@@ -5,6 +5,7 @@ from typing import Any
 
 from aiohttp import web
 
+from static_route_operator.errors import SettingsError
 from static_route_operator.observability.metrics import Metrics
 
 
@@ -27,7 +28,7 @@ class HttpServer:
         """Listen.
 
         Raises:
-            OSError: the port is taken.
+            SettingsError: the port is taken, or the address is not this host's.
         """
         app = web.Application()
         app.router.add_get("/healthz", self._healthz)
@@ -36,7 +37,11 @@ class HttpServer:
         app.router.add_get("/routes", self._routes)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
-        await web.TCPSite(self._runner, address, port).start()
+        try:
+            await web.TCPSite(self._runner, address, port).start()
+        except OSError as error:
+            await self.stop()
+            raise SettingsError(f"--http-address, --http-port: can't listen on {address}:{port}: {error}") from error
 
     async def stop(self) -> None:
         """Stop listening."""

@@ -63,6 +63,11 @@ def prefix_of(key: bytes) -> bytes:
     return key[: -_TAIL.size]
 
 
+def in_order(routes: Routes) -> list[tuple[bytes, Path]]:
+    """Routes as people expect them: IPv4 before IPv6, each by prefix."""
+    return sorted(routes.items(), key=lambda route: (len(route[0]), route[0]))
+
+
 def describe_route(key: bytes, path: Path, interfaces: Mapping[int, str]) -> dict[str, Any]:
     """A route as a JSON object, for people and programs.
 

@@ -38,7 +38,7 @@ def cluster(audit: AuditLog) -> Iterator[Cluster]:
             node = {
                 "apiVersion": "v1",
                 "kind": "Node",
-                "metadata": {"name": f"node{number}", "labels": {"number": str(number)}},
+                "metadata": {"name": f"node{number}", "labels": {"number": str(number), "kubernetes.io/os": "linux"}},
             }
             lab.kubectl("apply", "-f", "-", input=json.dumps(node))
         crd = "crd/staticroutes.networking.digitalocean.com"

@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from static_route_operator.kernel.fib import Fib
+from static_route_operator.planning.facts import Node
+from tests.kernel.engine import Engine
 from tests.kernel.machine import Machine
 from tests.kernel.namespaces import new_network_namespace
 
@@ -24,3 +26,12 @@ async def fib(machine: Machine) -> AsyncIterator[Fib]:
     fib = Fib()
     yield fib
     fib.close()
+
+
+@pytest.fixture
+async def engine(machine: Machine) -> AsyncIterator[Engine]:
+    """A reconciler at work on that machine, with an empty inventory that is not complete yet."""
+    engine = Engine(machine, Node("node1", {"zone": "a"}))
+    engine.start()
+    yield engine
+    await engine.stop()

@@ -2,12 +2,13 @@
 
 import errno
 import ipaddress
+import socket
 
 import pytest
 
 from static_route_operator.errors import KernelError
 from static_route_operator.kernel.fib import Fib
-from static_route_operator.kernel.netlink import NetlinkSocket
+from static_route_operator.kernel.netlink import SO_RCVBUFFORCE
 from static_route_operator.planning.facts import Lookup, Subnet
 from static_route_operator.planning.routes import UNKNOWN_PATH, Action, Failure, Operation, Path, make_key
 from static_route_operator.prefixes import pack_address, pack_prefix
@@ -278,8 +279,7 @@ async def test_lost_answers_are_noticed_and_survived(machine: Machine, fib: Fib)
     """When the kernel drops answers, what failed is not known: that is an error, after which all works anew."""
     keys = _many()
     path = _path(machine, "10.0.0.1")
-    fib._socket.close()
-    fib._socket = NetlinkSocket(buffer=4096)
+    fib._socket._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4096)
     await fib.apply([Operation(Action.ADD, path, keys[:1000])])
 
     with pytest.raises(KernelError, match="dropped answers"):

@@ -9,6 +9,7 @@ from static_route_operator.planning.routes import (
     Path,
     default_tail,
     describe_route,
+    in_order,
     keys_of,
     make_key,
     prefix_of,
@@ -56,3 +57,11 @@ def test_route_is_described_in_words(path: Path, gateway: str | None, interface:
         "table": 100,
         "metric": 5,
     }
+
+
+def test_ipv4_is_shown_before_ipv6() -> None:
+    """Routes are shown by family, whatever their first bytes, and then by prefix."""
+    texts = ["10.0.0.0/8", "192.0.2.0/24", "192.0.2.0/25", "::2/128", "2001:db8::/32"]
+    keys = [make_key(pack_prefix(text), 254, 0) for text in texts]
+
+    assert [key for key, _ in in_order(dict.fromkeys(keys[::-1], UNKNOWN_PATH))] == keys

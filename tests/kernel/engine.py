@@ -1,0 +1,115 @@
+"""The reconciler on a machine, fed by hand: what an agent is without the cluster."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from static_route_operator.api.noderoutestate import Row
+from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.errors import InvalidSpecError
+from static_route_operator.inventory import Invalid, Inventory
+from static_route_operator.observability.metrics import PREFIX, Metrics
+from static_route_operator.planning.facts import Node
+from static_route_operator.reconciler import Reconciler
+from tests.kernel.machine import PATIENCE, Machine
+
+
+class Engine:
+    """A reconciler that runs, with its inventory.
+
+    Args:
+        machine: what it works on; this process must be on it.
+        node: the node as the inventory knows it.
+
+    Attributes:
+        protected: addresses that must stay reachable; asked in each run.
+    """
+
+    def __init__(self, machine: Machine, node: Node | None) -> None:
+        self.machine = machine
+        self.inventory = Inventory()
+        self.metrics = Metrics()
+        self.protected: Callable[[], dict[bytes, str]] = dict
+        self.reconciler = Reconciler(
+            self.inventory,
+            self.metrics,
+            protected=lambda: self.protected(),  # noqa: PLW0108  a test may set another
+            resync=3600.0,
+        )
+        self.inventory.on_change = self.reconciler.wake
+        self._version = 0
+        self._task: asyncio.Task[None] | None = None
+        if node is not None:
+            self.inventory.set_node(node)
+
+    def start(self) -> None:
+        """Run in the background."""
+        self._task = asyncio.get_running_loop().create_task(self.reconciler.run())
+
+    async def stop(self) -> None:
+        """End; the routes stay."""
+        assert self._task is not None
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+    def put(self, *routes: StaticRoute) -> None:
+        """These objects are now as given."""
+        for route in routes:
+            self._version += 1
+            self.inventory.put(route, self._version)
+
+    def put_invalid(self, name: str, generation: int = 2) -> None:
+        """The object is now invalid."""
+        self._version += 1
+        error = InvalidSpecError(name, "spec.gateway", "gateway 'x' is not an IP address")
+        self.inventory.put(Invalid(f"uid-{name}", generation, error), self._version)
+
+    def remove(self, name: str) -> None:
+        """The object is gone."""
+        self.inventory.remove(f"uid-{name}")
+
+    def complete(self) -> None:
+        """A complete list has come in: there are no other objects than those that were put."""
+        listed = dict.fromkeys([*self.inventory.routes, *self.inventory.invalid], self._version)
+        self.inventory.take_list(listed, self._version)
+
+    async def until(self, condition: Callable[[], object], what: str) -> None:
+        """Let it work until something is so."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(PATIENCE):
+                while not condition():  # noqa: ASYNC110  what the kernel does, no event tells
+                    await asyncio.sleep(0.01)
+        assert condition(), f"waited in vain until {what}; routes {self.machine.routes()}, rows {self.reconciler.rows}"
+
+    async def routes_are(self, expected: dict[str, str]) -> None:
+        """Let it work until the kernel has exactly these routes of ours (see `Machine.routes`)."""
+        await self.until(lambda: self.machine.routes() == expected, f"routes are {expected}")
+
+    async def state_is(self, name: str, state: str, generation: int | None = None) -> Row:
+        """Let it work until the row of an object has this state, and is about this generation; the row."""
+
+        def reached() -> bool:
+            row = self.row(name)
+            return row is not None and row.state == state and generation in {None, row.generation}
+
+        await self.until(reached, f"{name} is {state}")
+        row = self.row(name)
+        assert row is not None
+        return row
+
+    def row(self, name: str) -> Row | None:
+        """What became of an object; None when it has no row."""
+        return next((row for row in self.reconciler.rows if row.name == name), None)
+
+    async def rest(self) -> None:
+        """Let it work until it has been idle for a while."""
+        runs, idle = -1.0, 0
+        while idle < 8:
+            await asyncio.sleep(0.05)
+            before, runs = runs, self.count("reconcile_duration_seconds_count")
+            idle = idle + 1 if runs == before else 0
+
+    def count(self, name: str, **labels: str) -> float:
+        """The value of a metric; 0 when there is none yet."""
+        return self.metrics._registry.get_sample_value(f"{PREFIX}_{name}", labels) or 0.0

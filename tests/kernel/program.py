@@ -1,0 +1,84 @@
+"""The standalone program as a process, on the machine that this process is on."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tests.kernel.machine import PATIENCE, wait_until
+
+_ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("STATIC_ROUTE_OPERATOR_")}
+
+
+def command(*arguments: str) -> list[str]:
+    """The command line of the program."""
+    return [sys.executable, "-m", "static_route_operator", *arguments]
+
+
+def call(*arguments: str, prefix: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    """Run the program to its end.
+
+    Args:
+        arguments: of the program.
+        prefix: what runs it, as `setpriv`.
+    """
+    words = [*prefix, *command(*arguments)]
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=PATIENCE * 3, env=_ENVIRONMENT)
+
+
+class Program:
+    """`run` at work on a directory.
+
+    Args:
+        directory: of the manifests.
+        log: file for what it says.
+        arguments: further ones.
+    """
+
+    def __init__(self, directory: Path, log: Path, *arguments: str) -> None:
+        self._log = log
+        with log.open("ab") as file:
+            self._process = subprocess.Popen(
+                command("run", "--manifests", str(directory), *arguments),
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=_ENVIRONMENT,
+            )
+
+    @property
+    def log(self) -> str:
+        """What it has said so far."""
+        return self._log.read_text()
+
+    @property
+    def lives(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def says(self, words: str) -> None:
+        """Wait until it has said something."""
+        wait_until(lambda: words in self.log or not self.lives, f"the program says '{words}'")
+        assert words in self.log, self.log
+
+    def send(self, signum: signal.Signals) -> int:
+        """Send a signal that ends it; its exit code."""
+        self._process.send_signal(signum)
+        return self._process.wait(PATIENCE)
+
+    def kill(self) -> None:
+        """End it at once, wherever it is, if it has not ended."""
+        self._process.kill()
+        self._process.wait(PATIENCE)
+
+
+@contextlib.contextmanager
+def running(directory: Path, log: Path, *arguments: str) -> Iterator[Program]:
+    """The program at work, killed in the end."""
+    program = Program(directory, log, *arguments)
+    try:
+        yield program
+    finally:
+        program.kill()

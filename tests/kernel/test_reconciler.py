@@ -1,0 +1,675 @@
+"""The reconcile loop on a real machine: what it makes of objects, and of what others do to the machine."""
+
+import asyncio
+import contextlib
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from static_route_operator import reconciler as reconciler_module
+from static_route_operator.api.noderoutestate import Reason
+from static_route_operator.kernel import monitor as monitor_module
+from static_route_operator.kernel.fib import Fib
+from static_route_operator.kernel.messages import PROTOCOL, RTM_DELROUTE, RTM_NEWROUTE, RouteDecoder
+from static_route_operator.kernel.netlink import NetlinkSocket, messages
+from static_route_operator.planning.facts import Node
+from static_route_operator.prefixes import pack_address
+from tests.kernel.engine import Engine
+from tests.kernel.machine import Machine
+from tests.unit.builders import key, route
+
+FAMILIES = pytest.mark.parametrize(
+    ("destination", "gateway", "other"),
+    [("192.0.2.1/32", "10.0.0.1", "10.0.0.3"), ("2001:db8::1/128", "fd00::1", "fd00::3")],
+    ids=["IPv4", "IPv6"],
+)
+
+
+def _hosts(count: int) -> list[str]:
+    return [f"198.18.{each // 250}.{each % 250}" for each in range(count)]
+
+
+async def test_objects_become_routes(machine: Machine, engine: Engine) -> None:
+    """Every destination of every object is programmed, its row says so, and the report names its object."""
+    engine.put(route("v4", "10.0.0.1", ["192.0.2.0/24", "198.51.100.7"]), route("v6", "fd00:1::1", ["2001:db8::/32"]))
+    engine.complete()
+    await engine.routes_are(
+        {"192.0.2.0/24": "10.0.0.1 eth0", "198.51.100.7/32": "10.0.0.1 eth0", "2001:db8::/32": "fd00:1::1 eth1"}
+    )
+    row = await engine.state_is("v4", "Programmed")
+
+    assert (row.programmed, row.destinations, row.message) == (2, 2, "")
+    await engine.until(lambda: engine.reconciler.synced, "it is in sync")
+    report = engine.reconciler.report()
+    assert (report["node"], report["complete"]) == ("node1", True)
+    assert {each["destination"]: each["object"] for each in report["routes"]} == {
+        "192.0.2.0/24": "v4",
+        "198.51.100.7/32": "v4",
+        "2001:db8::/32": "v6",
+    }
+
+
+async def test_removed_object_takes_its_routes_along(machine: Machine, engine: Engine) -> None:
+    """Routes go with their object or their destination, and its row goes too."""
+    engine.put(route("a", destinations=["192.0.2.1", "192.0.2.2"]), route("b", destinations=["192.0.2.3"]))
+    engine.complete()
+    await engine.state_is("b", "Programmed")
+    engine.put(route("a", destinations=["192.0.2.2"], generation=2))
+    engine.remove("b")
+
+    await engine.routes_are({"192.0.2.2/32": "10.0.0.1 eth0"})
+    await engine.until(lambda: engine.row("b") is None, "b has no row")
+
+
+@pytest.mark.parametrize(
+    "harm",
+    ["route del 192.0.2.1", "route flush proto 245", "route replace 192.0.2.1 via 10.0.0.9 proto 245"],
+)
+async def test_drift_is_repaired(machine: Machine, engine: Engine, harm: str) -> None:
+    """A route of ours that somebody deletes or changes is put right at once, and counted."""
+    engine.put(route(destinations=["192.0.2.1", "192.0.2.2"]))
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    machine.ip(harm)
+
+    await engine.until(lambda: engine.count("drift_total"), "drift is noticed")
+    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0", "192.0.2.2/32": "10.0.0.1 eth0"})
+
+
+@pytest.mark.parametrize("harm", ["route del 2001:db8::1", "route append 2001:db8::1 via fd00::9 proto static"])
+async def test_drift_of_ipv6_is_repaired(machine: Machine, engine: Engine, harm: str) -> None:
+    """An IPv6 route of ours that is deleted, or into which another's next hop was merged, is as wanted again."""
+    engine.put(route("nat", "fd00::1", ["2001:db8::1"]))
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    machine.ip(harm)
+
+    await engine.until(lambda: engine.count("drift_total"), "drift is noticed")
+    await engine.routes_are({"2001:db8::1/128": "fd00::1 eth0"})
+
+
+async def test_route_of_ours_nobody_wants_is_removed(machine: Machine, engine: Engine) -> None:
+    """A route that somebody makes with our protocol is taken for ours, and goes."""
+    engine.put(route())
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    machine.ip("route add 203.0.113.0/24 via 10.0.0.1 proto 245")
+
+    await engine.until(lambda: engine.count("drift_total"), "drift is noticed")
+    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
+
+
+@pytest.fixture
+def _no_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is tried again just because time has passed."""
+    monkeypatch.setattr(reconciler_module, "FIRST_RETRY", 3600.0)
+
+
+@pytest.mark.usefixtures("_no_retries")
+@FAMILIES
+async def test_foreign_replacement_is_a_conflict_and_left_alone(
+    machine: Machine, engine: Engine, destination: str, gateway: str, other: str
+) -> None:
+    """Another program that replaces our route gets to keep it: reported with its words, healed when it goes."""
+    engine.put(route("nat", gateway, [destination]))
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    machine.ip(f"route replace {destination} via {other} proto static")
+
+    row = await engine.state_is("nat", "Conflict")
+    assert (row.reason, row.programmed) == (Reason.FOREIGN_ROUTE, 0)
+    assert f"{destination} (via {other} proto static)" in row.message
+    await engine.rest()
+    assert (machine.routes("static"), machine.routes()) == ({destination: f"{other} eth0"}, {})
+
+    machine.ip(f"route del {destination}")
+    await engine.state_is("nat", "Programmed")
+    assert machine.routes() == {destination: f"{gateway} eth0"}
+
+
+@pytest.mark.usefixtures("_no_retries")
+@FAMILIES
+async def test_conflict_touches_nothing_else_and_heals(
+    machine: Machine, engine: Engine, destination: str, gateway: str, other: str
+) -> None:
+    """A foreign route that was there first stays; other destinations are programmed; when it goes ours comes."""
+    second = "192.0.2.2/32" if "." in destination else "2001:db8::2/128"
+    machine.ip(f"route add {destination} via {other} proto static")
+    engine.put(route("nat", gateway, [destination, second]))
+    engine.complete()
+
+    row = await engine.state_is("nat", "Conflict")
+    assert (row.programmed, row.destinations) == (1, 2)
+    assert machine.routes() == {second: f"{gateway} eth0"}
+    assert machine.routes("static") == {destination: f"{other} eth0"}
+    assert engine.count("failed_routes") == 1
+
+    machine.ip(f"route del {destination}")
+    await engine.state_is("nat", "Programmed")
+    assert machine.routes() == {destination: f"{gateway} eth0", second: f"{gateway} eth0"}
+    assert engine.count("failed_routes") == 0
+
+
+@pytest.mark.parametrize("how", ["append", "prepend"])
+async def test_foreign_route_beside_ours_outlives_a_gateway_change(machine: Machine, engine: Engine, how: str) -> None:
+    """A foreign IPv4 route put before or behind ours, with the same key, is not replaced when our gateway changes."""
+    engine.put(route())
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    machine.ip(f"route {how} 192.0.2.1 via 10.0.0.9 proto static")
+    await engine.rest()
+    engine.put(route(gateway="10.0.0.3", generation=2))
+    await engine.rest()
+    assert machine.routes("static") == {"192.0.2.1/32": "10.0.0.9 eth0"}
+
+    engine.remove("nat")
+    await engine.routes_are({})
+    assert machine.routes("static") == {"192.0.2.1/32": "10.0.0.9 eth0"}
+
+
+@pytest.mark.usefixtures("_no_retries")
+async def test_conflict_that_goes_unsaid_heals_too(machine: Machine, engine: Engine) -> None:
+    """A foreign route that vanishes with its interface, without a notification, no longer stands in the way."""
+    machine.ip("route add 192.0.2.1 via 10.1.0.1 proto static")
+    engine.put(route())
+    engine.complete()
+    await engine.state_is("nat", "Conflict")
+    machine.ip("link set eth1 down")
+
+    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
+
+
+async def test_refusal_is_tried_again_without_any_sign(machine: Machine, engine: Engine) -> None:
+    """What the kernel refused is tried again after a while, even where nothing tells that it would work now."""
+    machine.ip("route add 192.0.2.1 via 10.0.0.3 proto static")
+    engine.put(route())
+    engine.complete()
+    await engine.state_is("nat", "Conflict")
+    engine.reconciler._monitor.stop()
+    machine.ip("route del 192.0.2.1")
+
+    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
+
+
+async def test_removing_an_object_in_conflict_leaves_the_foreign_route(machine: Machine, engine: Engine) -> None:
+    """An object goes without taking along the foreign route that held its place."""
+    machine.ip("route add 192.0.2.1 via 10.0.0.3 proto static")
+    engine.put(route())
+    engine.complete()
+    await engine.state_is("nat", "Conflict")
+    engine.remove("nat")
+    await engine.until(lambda: engine.row("nat") is None, "nat has no row")
+    await engine.rest()
+
+    assert machine.routes("static") == {"192.0.2.1/32": "10.0.0.3 eth0"}
+
+
+async def test_interface_down_and_up(machine: Machine, engine: Engine) -> None:
+    """Routes that the kernel drops with an interface are told as missing, and back when it is up again."""
+    engine.put(
+        route("v4", "10.0.0.1"), route("v6", "fd00::1", ["2001:db8::1"]), route("other", "10.1.0.1", ["192.0.2.9"])
+    )
+    engine.complete()
+    for name in ("v4", "v6", "other"):
+        await engine.state_is(name, "Programmed")
+    machine.ip("link set eth0 down")
+
+    row = await engine.state_is("v4", "Failed")
+    assert row.reason == Reason.GATEWAY_UNREACHABLE
+    assert "is on 10.0.0.0/24 of eth0, which has no route to it now: is eth0 up?" in row.message
+    await engine.state_is("v6", "Failed")
+    await engine.routes_are({"192.0.2.9/32": "10.1.0.1 eth1"})
+
+    # The kernel drops IPv6 addresses of a link that goes down; who configures the network adds them again.
+    machine.ip("link set eth0 up", "address add fd00::2/64 dev eth0 nodad")
+    await engine.state_is("v6", "Programmed")
+    await engine.routes_are(
+        {"192.0.2.1/32": "10.0.0.1 eth0", "192.0.2.9/32": "10.1.0.1 eth1", "2001:db8::1/128": "fd00::1 eth0"}
+    )
+
+
+async def test_carrier_loss_moves_no_route(machine: Machine, engine: Engine) -> None:
+    """A cable that is pulled takes no route away, since the kernel keeps them too."""
+    engine.put(route(), route("v6", "fd00::1", ["2001:db8::1"]))
+    engine.complete()
+    await engine.state_is("v6", "Programmed")
+    before = machine.routes()
+    machine.ip("link set eth0-peer down")
+    await engine.rest()
+    machine.ip("link set eth0-peer up")
+    await engine.rest()
+
+    assert machine.routes() == before
+    assert engine.count("operations_total", action="delete") == 0
+    assert [each.state for each in engine.reconciler.rows] == ["Programmed", "Programmed"]
+
+
+@pytest.fixture
+def _promoting(machine: Machine) -> None:
+    """The kernel makes a second address the first one when that is removed, as systemd sets it up."""
+    Path("/proc/sys/net/ipv4/conf/eth0/promote_secondaries").write_text("1")
+    machine.ip("address add 10.0.0.7/24 dev eth0")
+
+
+@pytest.mark.usefixtures("_promoting")
+async def test_one_address_of_several_removed(machine: Machine, engine: Engine) -> None:
+    """Where another address still makes the gateway's subnet reachable, the routes are there."""
+    engine.put(route())
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    machine.ip("address del 10.0.0.2/24 dev eth0")
+    await engine.rest()
+
+    assert machine.routes() == {"192.0.2.1/32": "10.0.0.1 eth0"}
+
+
+async def test_interface_that_is_down_for_a_moment(machine: Machine, engine: Engine) -> None:
+    """Down and up within a moment loses no route for good, however the notifications are grouped."""
+    engine.put(route(destinations=_hosts(500)))
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    for _ in range(5):
+        machine.ip("link set eth0 down", "link set eth0 up")
+        await asyncio.sleep(0.02)
+
+    await engine.until(lambda: len(machine.routes()) == 500, "all routes are back")
+    assert (await engine.state_is("nat", "Programmed")).programmed == 500
+
+
+async def test_address_removed_and_added(machine: Machine, engine: Engine) -> None:
+    """Routes that the kernel drops with the last address of an interface are back when it has one again."""
+    engine.put(route())
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    machine.ip("address del 10.0.0.2/24 dev eth0")
+
+    row = await engine.state_is("nat", "Failed")
+    assert "is not on any subnet of this node" in row.message
+    assert machine.routes() == {}
+
+    machine.ip("address add 10.0.0.2/24 dev eth0")
+    await engine.state_is("nat", "Programmed")
+    assert machine.routes() == {"192.0.2.1/32": "10.0.0.1 eth0"}
+
+
+async def test_subnet_that_moves_to_another_interface(machine: Machine, engine: Engine) -> None:
+    """Routes follow their gateway to the interface that its subnet is on now."""
+    engine.put(route())
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    machine.ip("address add 10.0.0.9/24 dev eth1", "address del 10.0.0.2/24 dev eth0")
+
+    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth1"})
+
+
+async def test_interface_made_anew(machine: Machine, engine: Engine) -> None:
+    """An interface that is deleted and comes back with another index is used again."""
+    engine.put(route())
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    machine.ip("link del eth0")
+    await engine.state_is("nat", "Failed")
+    machine.ip(
+        "link add eth0 type veth peer name eth0-peer",
+        "link set eth0-peer up",
+        "link set eth0 up",
+        "address add 10.0.0.2/24 dev eth0",
+    )
+
+    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
+
+
+async def test_renamed_interface_changes_nothing(machine: Machine, engine: Engine) -> None:
+    """A rename moves no route, and the report has the new name."""
+    engine.put(route())
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    before = engine.count("operations_total", action="replace"), engine.count("operations_total", action="add")
+    machine.ip("link set eth0 name wan0")
+    await engine.until(lambda: engine.reconciler.report()["routes"][0]["interface"] == "wan0", "the name is known")
+
+    assert machine.routes() == {"192.0.2.1/32": "10.0.0.1 wan0"}
+    assert (
+        engine.count("operations_total", action="replace"),
+        engine.count("operations_total", action="add"),
+    ) == before
+
+
+async def test_gateway_change_leaves_no_window(machine: Machine, engine: Engine) -> None:
+    """While 2,000 routes move to another gateway and back, no look-up of any of them ever fails."""
+    hosts = _hosts(2000)
+    addresses = [pack_address(host) for host in hosts]
+    engine.put(route("nat", "10.0.0.1", hosts))
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    counts = {"looked up": 0, "missed": 0}
+    end = threading.Event()
+
+    def look_up() -> None:
+        with contextlib.closing(Fib()) as other:
+            while not end.is_set():
+                counts["looked up"] += len(addresses)
+                counts["missed"] += len(addresses) - len(other._route_to(addresses))
+
+    thread = threading.Thread(target=look_up)
+    thread.start()
+    try:
+        for generation, gateway in enumerate(["10.1.0.1", "10.0.0.1"] * 5, 2):
+            engine.put(route("nat", gateway, hosts, generation=generation))
+            await engine.state_is("nat", "Programmed", generation)
+            assert {hop.partition(" ")[0] for hop in machine.routes().values()} == {gateway}
+    finally:
+        end.set()
+        thread.join()
+
+    assert counts["missed"] == 0
+    assert counts["looked up"] > 10_000
+    assert engine.count("operations_total", action="replace") == 20_000
+    assert engine.count("operations_total", action="delete") == 0
+
+
+async def test_loser_takes_over_without_a_gap(machine: Machine, engine: Engine) -> None:
+    """When the winner of a prefix goes, the next takes over by a replacement: the route is never deleted."""
+    engine.put(
+        route("winner", "10.0.0.1", ["192.0.2.1", "192.0.2.2"], priority=1),
+        route("loser", "10.1.0.1", ["192.0.2.1"]),
+    )
+    engine.complete()
+    row = await engine.state_is("loser", "Standby")
+    assert row.message == "192.0.2.1/32: StaticRoute winner has precedence"
+    await engine.state_is("winner", "Programmed")
+    with contextlib.closing(NetlinkSocket(groups=0x40)) as watching:
+        engine.remove("winner")
+        await engine.state_is("loser", "Programmed")
+        await engine.routes_are({"192.0.2.1/32": "10.1.0.1 eth1"})
+        told = [message for datagram in iter(watching.receive, None) for message in messages(datagram)]
+
+    decoder = RouteDecoder()
+    changes = [(each.kind, decoded.key) for each in told if (decoded := decoder.decode(each.body))]
+    assert changes == [(RTM_NEWROUTE, key("192.0.2.1")), (RTM_DELROUTE, key("192.0.2.2"))]
+
+
+async def test_winner_takes_over_from_the_loser(machine: Machine, engine: Engine) -> None:
+    """An object with precedence that comes later gets the prefix, and the other one stands by."""
+    engine.put(route("old", "10.1.0.1"))
+    engine.complete()
+    await engine.state_is("old", "Programmed")
+    engine.put(route("urgent", "10.0.0.1", priority=1))
+
+    await engine.state_is("old", "Standby")
+    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
+    assert engine.count("operations_total", action="delete") == 0
+
+
+async def test_nothing_is_removed_before_all_is_known(machine: Machine, engine: Engine) -> None:
+    """Until a complete list is there routes are added and changed, but none is removed; then the leftovers go."""
+    machine.ip(
+        "route add 203.0.113.1 via 10.0.0.1 proto 245",
+        "route add 192.0.2.1 via 10.0.0.9 proto 245",
+        "route add blackhole 203.0.113.2 proto 245",
+        "route add 203.0.113.3 via 10.0.0.1 proto 245 table 100",
+        "route add 2001:db8::9 via fd00::1 proto 245 metric 7",
+        "route add 203.0.113.4 via 10.0.0.1 proto static",
+    )
+    engine.put(route(destinations=["192.0.2.1", "192.0.2.2"]))
+    leftovers = {
+        "203.0.113.1/32": "10.0.0.1 eth0",
+        "203.0.113.2/32": "type 6",
+        "2001:db8::9/128": "fd00::1 eth0 metric 7",
+    }
+    wanted = {"192.0.2.1/32": "10.0.0.1 eth0", "192.0.2.2/32": "10.0.0.1 eth0"}
+    await engine.routes_are({**leftovers, **wanted})
+    await engine.rest()
+    assert (machine.routes(), engine.reconciler.synced) == ({**leftovers, **wanted}, False)
+
+    engine.complete()
+    await engine.routes_are(wanted)
+    await engine.until(lambda: engine.reconciler.synced, "it is in sync")
+    assert machine.routes(table="100") == {}
+    assert machine.routes("static") == {"203.0.113.4/32": "10.0.0.1 eth0"}
+
+
+async def test_remove_all_is_final(machine: Machine, engine: Engine) -> None:
+    """After an uninstall every route of ours is gone, none comes back, and all others are there."""
+    machine.ip(
+        "route add 203.0.113.4 via 10.0.0.1 proto static", "route add 203.0.113.5 via 10.0.0.1 proto 245 table 9"
+    )
+    engine.put(route(destinations=_hosts(1000)), route("v6", "fd00::1", ["2001:db8::/32"]))
+    await engine.state_is("v6", "Programmed")
+
+    assert await engine.reconciler.remove_all() == 1002
+    engine.put(route("late", destinations=["192.0.2.9"]))
+    machine.ip("link set eth1 down")
+    await asyncio.sleep(0.3)
+    assert (machine.routes(), machine.routes(table="9")) == ({}, {})
+    assert machine.routes("static") == {"203.0.113.4/32": "10.0.0.1 eth0"}
+
+
+async def test_unreachable_gateway_is_told_and_others_go_on(machine: Machine, engine: Engine) -> None:
+    """A gateway that is on no subnet of this node makes its object fail, with the subnets there are, and only it."""
+    engine.put(
+        route("bad", "172.31.0.1"), route("own", "10.0.0.2", ["192.0.2.8"]), route("good", destinations=["192.0.2.9"])
+    )
+    engine.complete()
+    row = await engine.state_is("bad", "Failed")
+    assert (row.reason, row.programmed) == (Reason.GATEWAY_UNREACHABLE, 0)
+    assert "172.31.0.1 is not on any subnet of this node (" in row.message
+    assert "10.0.0.0/24 on eth0" in row.message
+
+    assert (await engine.state_is("own", "Refused")).reason == Reason.GATEWAY_IS_THIS_NODE
+    await engine.state_is("good", "Programmed")
+    assert machine.routes() == {"192.0.2.9/32": "10.0.0.1 eth0"}
+
+
+async def test_routes_of_a_gateway_that_got_lost_are_left(machine: Machine, engine: Engine) -> None:
+    """A change to a gateway that can't be used leaves the routes there are, since they may still work."""
+    engine.put(route(destinations=["192.0.2.1", "192.0.2.2"]))
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    engine.put(route("nat", "172.31.0.1", ["192.0.2.1", "192.0.2.3"], generation=2))
+
+    row = await engine.state_is("nat", "Failed")
+    assert row.message.endswith("; 1 of its routes left as they were")
+    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
+    assert engine.reconciler.report()["routes"][0]["object"] == "nat"
+
+
+async def test_gateway_that_a_foreign_route_hides(machine: Machine, engine: Engine) -> None:
+    """A foreign route to the gateway itself makes it unreachable; when it goes all is well again."""
+    engine.put(route())
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    machine.ip("route add 10.0.0.1 via 10.1.0.1 proto static")
+    await engine.state_is("nat", "Failed")
+    machine.ip("route del 10.0.0.1")
+
+    await engine.state_is("nat", "Programmed")
+    assert machine.routes() == {"192.0.2.1/32": "10.0.0.1 eth0"}
+
+
+async def test_protected_addresses_are_asked_for_in_each_run(machine: Machine, engine: Engine) -> None:
+    """An address that becomes protected loses the route that captures it, and only that one."""
+    engine.put(route(destinations=["192.0.2.0/24", "198.51.100.1"]))
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    engine.protected = lambda: {pack_address("192.0.2.7"): "API server"}
+    engine.reconciler.wake()
+
+    row = await engine.state_is("nat", "Refused")
+    assert row.message == "192.0.2.0/24 would capture 192.0.2.7 (API server)"
+    await engine.routes_are({"198.51.100.1/32": "10.0.0.1 eth0"})
+
+
+async def test_node_selector_follows_the_labels(machine: Machine, engine: Engine) -> None:
+    """An object that does not select this node has no row and no routes here; a change of labels is enough."""
+    selector = {"nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}]}
+    engine.put(route(nodeSelector=selector))
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    engine.inventory.set_node(Node("node1", {"zone": "b"}))
+    await engine.routes_are({})
+    await engine.until(lambda: not engine.reconciler.rows, "there is no row")
+
+    engine.inventory.set_node(Node("node1", {"zone": "a"}))
+    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
+
+
+async def test_node_without_known_labels_waits(machine: Machine) -> None:
+    """Until the labels are known an object with a selector is pending and keeps what it has; others are programmed."""
+    machine.ip("route add 192.0.2.1 via 10.0.0.1 proto 245")
+    engine = Engine(machine, None)
+    engine.start()
+    selector = {"nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "Exists"}]}]}
+    engine.put(route("some", nodeSelector=selector), route("all", destinations=["192.0.2.2"]))
+    engine.complete()
+    row = await engine.state_is("some", "Pending")
+    assert row.message == "the labels of this node are not known yet"
+    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0", "192.0.2.2/32": "10.0.0.1 eth0"})
+
+    engine.inventory.set_node(Node("node1", {"zone": "a"}))
+    await engine.state_is("some", "Programmed")
+    await engine.stop()
+
+
+async def test_invalid_version_leaves_the_last_good_one(machine: Machine, engine: Engine) -> None:
+    """A spec that can't be used is told with its generation and field, and the last good version stays in force."""
+    engine.put(route())
+    engine.put_invalid("new", generation=1)
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    engine.put_invalid("nat")
+
+    row = await engine.state_is("nat", "Refused")
+    assert (row.reason, row.generation, row.programmed) == (Reason.INVALID_SPEC, 2, 1)
+    assert row.message == "spec.gateway: gateway 'x' is not an IP address; its last good version stays in force"
+    machine.ip("route del 192.0.2.1")
+    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
+    row = await engine.state_is("new", "Refused")
+    assert (row.programmed, row.destinations) == (0, 0)
+
+
+async def test_refused_destinations_are_told(machine: Machine, engine: Engine) -> None:
+    """Destinations that can't be routed here are told with the reason, the others are programmed."""
+    engine.put(route(destinations=["192.0.2.1", "10.1.0.0/25", "127.0.0.1"]))
+    engine.complete()
+    row = await engine.state_is("nat", "Refused")
+
+    assert (row.programmed, row.destinations) == (1, 3)
+    assert "10.1.0.0/25 is in 10.1.0.0/24, a subnet that eth1 of this node is connected to" in row.message
+    assert "'127.0.0.1' is in 127.0.0.0/8 (loopback)" in row.message
+    assert machine.routes() == {"192.0.2.1/32": "10.0.0.1 eth0"}
+
+
+async def test_burst_of_changes_is_few_runs(machine: Machine, engine: Engine) -> None:
+    """A thousand changes while it works become a few runs, with the last state as their result."""
+    engine.complete()
+    await engine.rest()
+    before = engine.count("reconcile_duration_seconds_count")
+    for number in range(1000):
+        engine.put(route(f"r{number % 10}", destinations=[f"198.18.0.{number % 250}"], generation=number))
+        if number % 100 == 0:
+            await asyncio.sleep(0)
+    await engine.routes_are({f"198.18.0.{number}/32": "10.0.0.1 eth0" for number in range(240, 250)})
+
+    assert engine.count("reconcile_duration_seconds_count") - before < 100
+
+
+async def test_nothing_is_done_at_rest(machine: Machine, engine: Engine) -> None:
+    """When all is well nothing is run or written, until something happens."""
+    engine.put(route(destinations=_hosts(1000)))
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    await engine.rest()
+    before = engine.count("reconcile_duration_seconds_count"), engine.count("operations_total", action="add")
+    await asyncio.sleep(1)
+
+    assert before == (engine.count("reconcile_duration_seconds_count"), 1000)
+
+
+async def test_foreign_changes_cost_no_writes(machine: Machine, engine: Engine) -> None:
+    """The routes of others come and go by the thousand without a change to ours, and without a run for each."""
+    engine.put(route())
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    await engine.rest()
+    before = engine.count("reconcile_duration_seconds_count")
+    machine.ip(*(f"route add {host} via 10.0.0.9 proto bird" for host in _hosts(2000)))
+    await engine.rest()
+
+    assert engine.count("operations_total", action="add") == 1
+    assert engine.count("reconcile_duration_seconds_count") - before < 50
+    assert machine.routes() == {"192.0.2.1/32": "10.0.0.1 eth0"}
+
+
+async def test_lost_notifications_are_made_up_for(
+    machine: Machine, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When so many routes are deleted at once that notifications get lost, all of them come back."""
+    monkeypatch.setattr(monitor_module, "BUFFER", 8192)
+    engine.reconciler._monitor.stop()
+    engine.reconciler._monitor.start()
+    engine.put(route(destinations=_hosts(2000)))
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    machine.ip("route flush proto 245")
+
+    await engine.until(lambda: engine.count("monitor_overflows_total"), "the loss is noticed")
+    await engine.until(lambda: len(machine.routes()) == 2000, "all routes are back")
+
+
+async def test_request_socket_that_breaks_is_replaced(machine: Machine, engine: Engine) -> None:
+    """A run that fails as a whole is counted and tried again with a new socket, and the routes come."""
+    engine.complete()
+    await engine.rest()
+    no_socket = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(no_socket, engine.reconciler._fib._socket.fileno())
+    os.close(no_socket)
+    engine.put(route())
+
+    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
+    assert engine.count("reconcile_errors_total") >= 1
+
+
+async def test_defect_does_not_end_the_care_for_routes(
+    machine: Machine, engine: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An unforeseen error in a run is logged in full, and the next run does what it should."""
+    asked = []
+
+    def protected() -> dict[bytes, str]:
+        asked.append(1)
+        if len(asked) == 1:
+            raise RuntimeError("told so")
+        return {}
+
+    engine.protected = protected
+    engine.put(route())
+    engine.complete()
+
+    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
+    assert "RuntimeError: told so" in caplog.text
+    assert engine.count("reconcile_errors_total") == 1
+
+
+async def test_transitions_are_logged_once(machine: Machine, engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    """One line tells when the state of an object changes, however many runs there are."""
+    caplog.set_level("INFO")
+    engine.put(route())
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    for _ in range(5):
+        engine.reconciler.wake()
+        await asyncio.sleep(0.05)
+
+    lines = [each.getMessage() for each in caplog.records if "StaticRoute nat" in each.getMessage()]
+    assert lines == ["StaticRoute nat: Programmed: 1 of 1 destinations via 10.0.0.1 (generation 1)"]
+
+
+async def test_protocol_is_the_documented_one(machine: Machine, engine: Engine) -> None:
+    """Users and other programs know our routes by protocol 245."""
+    engine.put(route())
+    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
+
+    assert PROTOCOL == 245
