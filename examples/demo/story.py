@@ -6,7 +6,6 @@ from typing import NoReturn
 
 from examples.demo.monitor import Event, RouteMonitor
 from examples.demo.page import Page
-from examples.demo.request import Request
 from examples.demo.stage import (
     GATEWAY_ADDRESSES,
     GATEWAY_ANSWERS,
@@ -16,8 +15,9 @@ from examples.demo.stage import (
     SITES,
     Stage,
 )
-from examples.demo.stream import Stream, ask, first_from
 from tests.lab.commands import wait_until
+from tests.lab.request import Request
+from tests.lab.stream import Enter, Stream, ask, first_from
 
 IFCONFIG, IPINFO = "static-route-ifconfig.me.yaml", "static-route-ipinfo.io.yaml"
 SITE = SITES[0]
@@ -167,7 +167,7 @@ class Story:
         answers: dict[str, list[str]] = {}
 
         def as_expected() -> bool:
-            answers.update({node: [ask(self._stage.network, node, site) for site in SITES] for node in NODES})
+            answers.update({node: [ask(self._enter(node), site) for site in SITES] for node in NODES})
             return all(answers[node] == [expected[node]] * len(SITES) for node in NODES)
 
         deadline = time.monotonic() + PATIENCE
@@ -178,9 +178,13 @@ class Story:
         self._expect(good, f"not so: {meaning}")
         self._page.kept(f"{meaning}.")
 
+    def _enter(self, node: str) -> Enter:
+        return self._stage.network.namespace(node).enter
+
     def _stream(self, nodes: Sequence[str]) -> list[Stream]:
         """Let nodes make requests, and come back when they have been at it for a while."""
-        streams = [Stream(self._stage.network, node, SITE) for node in nodes]
+        logs = self._stage.network.logs
+        streams = [Stream(node, self._enter(node), SITE, logs / f"{node}-requests.log") for node in nodes]
         for stream in streams:
             stream.wait()
         time.sleep(WARM_UP)
@@ -189,7 +193,7 @@ class Story:
     def _end(self, streams: Sequence[Stream]) -> dict[str, list[Request]]:
         """Let the requests go on for a while, then end them; show what was seen, and return it by node."""
         time.sleep(AFTER)
-        seen = {stream.node: stream.stop() for stream in streams}
+        seen = {stream.name: stream.stop() for stream in streams}
         header = ["", "requests", "failed", "gateway 1", "gateway 2", "own way", "resent", "slowest"]
         rows = []
         for node, requests in seen.items():
