@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+from collections.abc import Iterable, Iterator
 
 from static_route_operator.cluster.api import Api
 from static_route_operator.cluster.departure import Verdict, decide
@@ -59,11 +60,19 @@ class Protected:
             except (ApiError, OSError) as error:
                 logger.debug("The API server's addresses can't be asked for: %s", error)
             else:
-                addresses = self._fixed | {pack_address(text): "API server" for text in found}
+                addresses = self._fixed | dict.fromkeys(_packed(found), "API server")
                 if addresses != self.addresses:
                     self.addresses = addresses
                     reconciler.wake()
             await asyncio.sleep(ADDRESSES_EVERY)
+
+
+def _packed(texts: Iterable[str]) -> Iterator[bytes]:
+    for text in texts:
+        try:
+            yield pack_address(text)
+        except InvalidPrefixError as error:
+            logger.warning("An address of the API server can't be protected: %s", error)
 
 
 async def run(settings: ClusterSettings) -> None:

@@ -8,14 +8,14 @@ everybody else's; whatever casts doubt on that knowledge makes the next run read
 import asyncio
 import errno
 import logging
+import os
 import random
 import time
-from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from static_route_operator.api.noderoutestate import Reason, Row, RowState
+from static_route_operator.api.noderoutestate import Row, RowState
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import KernelError
 from static_route_operator.inventory import Inventory
@@ -25,11 +25,20 @@ from static_route_operator.kernel.monitor import Monitor
 from static_route_operator.observability.metrics import Metrics
 from static_route_operator.planning.diff import diff
 from static_route_operator.planning.facts import Facts
-from static_route_operator.planning.guards import Problem
-from static_route_operator.planning.plan import ObjectPlan, Plan, make_plan
-from static_route_operator.planning.routes import Action, Failure, Operation, Path, describe_route, in_order, prefix_of
+from static_route_operator.planning.plan import Plan, make_plan
+from static_route_operator.planning.routes import (
+    IPV4_KEY_SIZE,
+    Action,
+    Failure,
+    Operation,
+    Path,
+    describe_route,
+    in_order,
+    prefix_of,
+)
+from static_route_operator.planning.rows import make_rows, owner_of
 from static_route_operator.planning.selection import selects
-from static_route_operator.prefixes import unpack_address, unpack_prefix
+from static_route_operator.prefixes import unpack_prefix
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +52,7 @@ FOREIGN_PAUSE = 0.2
 FIRST_RETRY = 1.0
 LAST_RETRY = 60.0
 
-# Conflicts for which the kernel is asked who holds the place; the rest need no more than their number.
+# Conflicts for which the kernel is asked who holds the place; of the rest the number is told.
 MOST_HOLDERS = 8
 
 
@@ -85,6 +94,9 @@ class Reconciler:
         self._present: dict[bytes, Path] = {}
         self._stale = True
         self._failures: dict[bytes, Failure] = {}
+        self._twins: set[bytes] = set()
+        self._contested: dict[bytes, Failure] = {}
+        self._survey = True
         self._retry = True
         self._retry_delay = FIRST_RETRY
         self._planned_for: tuple[int, Facts] | None = None
@@ -143,16 +155,10 @@ class Reconciler:
             "complete": self._inventory.complete,
             "objects": [asdict(row) for row in self.rows],
             "routes": [
-                describe_route(key, path, names) | {"object": self._owner(key)} for key, path in in_order(self._present)
+                describe_route(key, path, names) | {"object": owner_of(key, self._plan)}
+                for key, path in in_order(self._present)
             ],
         }
-
-    def _owner(self, key: bytes) -> str | None:
-        """The object a route in the kernel belongs to."""
-        for plan in self._plan.objects:
-            if _holds(plan.keys, key) or (key in self._plan.held and _is_of(plan.route, key)):
-                return plan.route.name
-        return None
 
     # Notifications.
 
@@ -170,9 +176,12 @@ class Reconciler:
         elif not gone and route.key in self._present:
             # It replaced ours, or stands beside it: only a read can tell.
             self._metrics.drift.inc()
+            if len(route.key) == IPV4_KEY_SIZE:
+                self._twins.add(route.key)
             self._stale = True
             self.wake()
-        elif gone and route.key in self._failures:
+        elif gone and (route.key in self._failures or route.key in self._twins):
+            self._stale = True
             self._retry_now()
         else:
             self._after("foreign", FOREIGN_PAUSE, self.wake)
@@ -188,7 +197,7 @@ class Reconciler:
         self.wake()
 
     def _read_again(self) -> None:
-        self._stale = True
+        self._stale = self._survey = True
         self.wake()
         self._after("resync", self._resync * random.uniform(0.8, 1.2), self._read_again)  # noqa: S311  jitter, no secret
 
@@ -233,19 +242,14 @@ class Reconciler:
         facts = await self._fib.look({route.gateway for route in selected}, self._protected())
         fresh = self._stale
         if self._stale:
-            self._stale = False
-            try:
-                self._present = await self._fib.read()
-            except BaseException:
-                self._stale = True
-                raise
+            await self._read()
         if self._planned_for != (version, facts):
             self._plan = make_plan(selected, facts)
             self._planned_for = (version, facts)
             self._retry = True
         if self._retry:
             self._retry = False
-            self._failures = {}
+            self._failures = {key: self._contested[key] for key in self._contested if key in self._plan.wanted}
         operations = diff(self._plan.wanted, self._present, held=self._plan.held, skip=self._failures)
         if not complete:
             operations = [each for each in operations if each.action is not Action.DELETE]
@@ -258,6 +262,27 @@ class Reconciler:
             self.synced = True
             self._metrics.synced.set(1)
             self._metrics.last_success.set_to_current_time()
+
+    async def _read(self) -> None:
+        """Read the kernel's routes: ours and, now and then, the foreign ones that share a key with them.
+
+        Such a twin, when it stands before ours, is what traffic takes and what a REPLACE would hit. So ours counts as
+        in conflict, and is left as it is, until the twin goes.
+        """
+        self._stale = False
+        try:
+            self._present = await self._fib.read()
+            if self._survey:
+                self._twins = await self._fib.twins(self._present)
+            self._twins &= self._present.keys()
+            contested = self._fib.foreign_first(self._twins)
+        except BaseException:
+            self._stale = True
+            raise
+        self._survey = False
+        if contested != self._contested.keys():
+            self._contested = dict.fromkeys(contested, Failure(errno.EEXIST, os.strerror(errno.EEXIST)))
+            self._retry = True
 
     def _select(self) -> tuple[list[StaticRoute], list[StaticRoute]]:
         """The objects for this node, and those of which that is not known yet."""
@@ -300,110 +325,28 @@ class Reconciler:
     def _report(self, undecided: Sequence[StaticRoute]) -> None:
         if not self._failures:
             self._retry_delay = FIRST_RETRY
-        rows = {plan.route.name: self._row(plan) for plan in self._plan.objects}
-        for route in undecided:
-            message = "the labels of this node are not known yet"
-            rows[route.name] = _row(route, Problem(RowState.PENDING, Reason.PENDING, message), 0)
-        for invalid in self._inventory.invalid.values():
-            known = rows.get(invalid.name)
-            rows[invalid.name] = Row(
-                name=invalid.name,
-                generation=invalid.generation,
-                gateway=known.gateway if known else "",
-                state=RowState.REFUSED,
-                reason=Reason.INVALID_SPEC,
-                message=f"{invalid.error.field}: {invalid.error.problem}"
-                + ("; its last good version stays in force" if known else ""),
-                destinations=known.destinations if known else 0,
-                programmed=known.programmed if known else 0,
-            )
+        invalid = [(each.error, each.generation) for each in self._inventory.invalid.values()]
+        rows = make_rows(self._plan, self._present, self._told_failures(), undecided, invalid)
         self._metrics.objects.set(len(self._inventory.routes))
         self._metrics.wanted_routes.set(len(self._plan.wanted))
         self._metrics.present_routes.set(len(self._present))
         self._metrics.failed_routes.set(len(self._failures))
-        after = tuple(rows[name] for name in sorted(rows))
-        if after != self.rows:
+        if rows != self.rows:
             before = {row.name: row for row in self.rows}
-            self.rows = after
-            for row in after:
+            self.rows = rows
+            for row in rows:
                 if (known := before.pop(row.name, None)) != row:
                     _log_transition(known, row)
             for name in before:
                 logger.info("StaticRoute %s: gone from this node", name)
             self._on_rows()
 
-    def _row(self, plan: ObjectPlan) -> Row:
-        problems = list(plan.problems)
-        failed = [key for key in self._failures if _holds(plan.keys, key)]
-        if failed:
-            problems += self._kernel_problems(failed)
-        programmed = len(plan.keys) - len(failed)
-        if not plan.keys and any(each.reason is Reason.GATEWAY_UNREACHABLE for each in problems):
-            kept = sum(key in self._present for key in self._plan.held if _is_of(plan.route, key))
-            if kept:
-                problems[0] = Problem(
-                    problems[0].state,
-                    problems[0].reason,
-                    f"{problems[0].message}; {kept} of its routes left as they were",
-                )
-        return _row(plan.route, max(problems, key=_severity) if problems else None, programmed, problems)
-
-    def _kernel_problems(self, failed: Sequence[bytes]) -> Iterator[Problem]:
-        conflicts = [key for key in failed if self._failures[key].errno == errno.EEXIST]
-        if conflicts:
-            texts = []
-            for key in conflicts[:MOST_HOLDERS]:
-                holder = self._fib.holder(key)
-                texts.append(unpack_prefix(prefix_of(key)) + (f" ({holder})" if holder else ""))
-            more = f" and {len(conflicts) - MOST_HOLDERS} more" if len(conflicts) > MOST_HOLDERS else ""
-            yield Problem(
-                RowState.CONFLICT,
-                Reason.FOREIGN_ROUTE,
-                f"another program's route holds {', '.join(texts)}{more}; it is left alone: remove one of the two",
-            )
-        others: dict[str, list[bytes]] = {}
-        for key in failed:
-            if self._failures[key].errno != errno.EEXIST:
-                others.setdefault(self._failures[key].text, []).append(key)
-        for text, keys in others.items():
-            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-            yield Problem(
-                RowState.FAILED,
-                Reason.KERNEL_REFUSED,
-                f"the kernel refused {unpack_prefix(prefix_of(keys[0]))}{more}: {text}; it is tried again",
-            )
-
-
-_SEVERITY = {state: severity for severity, state in enumerate(RowState)}
-
-
-def _severity(problem: Problem) -> int:
-    return _SEVERITY[problem.state]
-
-
-def _holds(keys: Sequence[bytes], key: bytes) -> bool:
-    """Whether sorted keys hold a key."""
-    index = bisect_left(keys, key)
-    return index < len(keys) and keys[index] == key
-
-
-def _is_of(route: StaticRoute, key: bytes) -> bool:
-    return _holds(route.destinations, prefix_of(key))
-
-
-def _row(route: StaticRoute, worst: Problem | None, programmed: int, problems: Sequence[Problem] = ()) -> Row:
-    return Row(
-        name=route.name,
-        generation=route.generation,
-        gateway=unpack_address(route.gateway),
-        state=worst.state if worst else RowState.PROGRAMMED,
-        reason=worst.reason if worst else Reason.PROGRAMMED,
-        message="; ".join(
-            each.message for each in sorted(problems or (worst,) if worst else (), key=_severity, reverse=True)
-        ),
-        destinations=len(route.destinations) + len(route.refused),
-        programmed=programmed,
-    )
+    def _told_failures(self) -> dict[bytes, Failure]:
+        """What the kernel refused; conflicts with the words for who holds the place, or none after the first few."""
+        conflicts = [key for key, failure in self._failures.items() if failure.errno == errno.EEXIST]
+        named = set(sorted(conflicts)[:MOST_HOLDERS])
+        holders = {key: self._fib.holder(key) if key in named else "" for key in conflicts}
+        return self._failures | {key: Failure(errno.EEXIST, holder) for key, holder in holders.items()}
 
 
 def _log_transition(before: Row | None, row: Row) -> None:

@@ -107,9 +107,12 @@ class Watch:
     async def _supervise(self) -> None:
         backoff = FIRST_BACKOFF
         loop = asyncio.get_running_loop()
-        while not self._stopping.is_set():
+        while True:
             started = loop.time()
             self._operator_stop = threading.Event()
+            # After it is made: stop() sets the one, then the other.
+            if self._stopping.is_set():
+                return
             self._generations.clear()
             try:
                 await kopf.operator(
@@ -123,8 +126,6 @@ class Watch:
                 )
             except Exception as error:  # noqa: BLE001  whatever ended it, it is said and begun anew
                 logger.warning("The watch of the API server ended and is begun anew: %s", error)
-            if self._stopping.is_set():
-                return
             self._metrics.watch_restarts.inc()
             self._tell(self.on_relist)
             if loop.time() - started > HEALTHY:

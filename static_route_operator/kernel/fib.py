@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import struct
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 
 from static_route_operator.errors import KernelError
 from static_route_operator.kernel.interfaces import (
@@ -18,6 +18,7 @@ from static_route_operator.kernel.messages import (
     AF_INET,
     AF_INET6,
     PROTOCOL,
+    PROTOCOL_AT,
     RTA_DST,
     RTA_GATEWAY,
     RTA_MULTIPATH,
@@ -151,6 +152,29 @@ class Fib:
                         failures[keys[message.sequence - first]] = Failure(refusal.errno, refusal.text)
                 await asyncio.sleep(0)
         return failures
+
+    async def twins(self, keys: Collection[bytes]) -> set[bytes]:
+        """Which of these IPv4 routes share their key with a route of another program.
+
+        The kernel keeps several IPv4 routes with one key, in an order of their own (`ip route append`, `prepend`); of
+        IPv6 ones it makes one. This reads all tables, so it costs more than `read` where others have many routes.
+        """
+        decoder = RouteDecoder()
+        found = set()
+        for message in await self._dump(RTM_GETROUTE, RTMSG.pack(AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)):
+            if message.body[PROTOCOL_AT] != PROTOCOL and (route := decoder.decode(message.body)) and route.key in keys:
+                found.add(route.key)
+        return found
+
+    def foreign_first(self, keys: Collection[bytes]) -> set[bytes]:
+        """Before which of these routes a route of another program stands in the kernel, with the same key."""
+        by_address = {prefix_of(key)[:-1]: key for key in keys}
+        answers = self._route_to(list(by_address))
+        return {
+            by_address[address]
+            for address, answer in answers.items()
+            if answer.body[1] == prefix_of(by_address[address])[-1] and answer.body[PROTOCOL_AT] != PROTOCOL
+        }
 
     def holder(self, key: bytes) -> str:
         """Who holds the place of a route in the kernel, in the words of `ip route`; empty when it can't be told."""

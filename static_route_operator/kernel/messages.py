@@ -57,6 +57,7 @@ RTM_F_FIB_MATCH = 0x2000
 
 # family, destination length, source length, tos, table, protocol, scope, type, flags
 RTMSG = struct.Struct("=BBBBBBBBI")
+PROTOCOL_AT = 5
 
 _WORD = struct.Struct("=I")
 _TYPE_AND_FLAGS = {

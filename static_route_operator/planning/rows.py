@@ -1,0 +1,120 @@
+"""What became of each object on this node, put together from its plan and from what the kernel refused."""
+
+import errno
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from static_route_operator.api.noderoutestate import Reason, Row, RowState
+from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.errors import InvalidSpecError
+from static_route_operator.planning.guards import Problem
+from static_route_operator.planning.plan import ObjectPlan, Plan
+from static_route_operator.planning.routes import Failure, Routes, prefix_of
+from static_route_operator.prefixes import unpack_address, unpack_prefix
+
+_SEVERITY = {state: severity for severity, state in enumerate(RowState)}
+
+
+def make_rows(
+    plan: Plan,
+    present: Routes,
+    failures: Mapping[bytes, Failure],
+    undecided: Iterable[StaticRoute],
+    invalid: Iterable[tuple[InvalidSpecError, int]],
+) -> tuple[Row, ...]:
+    """The rows of all objects that select this node, by name.
+
+    Args:
+        plan: what should be in the kernel.
+        present: what is there of ours.
+        failures: by key, what the kernel refused; the text of a conflict (EEXIST) says who holds the place, as far as
+            that was asked.
+        undecided: objects of which it is not known yet whether they are for this node.
+        invalid: what is wrong with objects that can't be used, and the generation that is so.
+    """
+    rows = {each.route.name: _planned_row(each, plan, present, failures) for each in plan.objects}
+    for route in undecided:
+        problem = Problem(RowState.PENDING, Reason.PENDING, "the labels of this node are not known yet")
+        rows[route.name] = _row(route, [problem], 0)
+    for error, generation in invalid:
+        rows[error.name] = _invalid_row(error, generation, rows.get(error.name))
+    return tuple(rows[name] for name in sorted(rows))
+
+
+def owner_of(key: bytes, plan: Plan) -> str | None:
+    """The name of the object that a route in the kernel belongs to."""
+    for each in plan.objects:
+        if holds(each.keys, key) or (key in plan.held and holds(each.route.destinations, prefix_of(key))):
+            return each.route.name
+    return None
+
+
+def holds(keys: Sequence[bytes], key: bytes) -> bool:
+    """Whether a sorted sequence holds a key."""
+    index = bisect_left(keys, key)
+    return index < len(keys) and keys[index] == key
+
+
+def _planned_row(planned: ObjectPlan, plan: Plan, present: Routes, failures: Mapping[bytes, Failure]) -> Row:
+    failed = [key for key in failures if holds(planned.keys, key)]
+    problems = [*planned.problems, *_refusals_of_kernel({key: failures[key] for key in sorted(failed)})]
+    kept = 0
+    if not planned.keys:
+        kept = sum(key in present and holds(planned.route.destinations, prefix_of(key)) for key in plan.held)
+    return _row(planned.route, problems, len(planned.keys) - len(failed), kept)
+
+
+def _refusals_of_kernel(failures: Mapping[bytes, Failure]) -> Iterator[Problem]:
+    by_text: dict[str, list[bytes]] = {}
+    conflicts = {}
+    for key, failure in failures.items():
+        if failure.errno == errno.EEXIST:
+            conflicts[key] = failure.text
+        else:
+            by_text.setdefault(failure.text, []).append(key)
+    if conflicts:
+        named = [key for key, holder in conflicts.items() if holder] or list(conflicts)[:1]
+        texts = [unpack_prefix(prefix_of(key)) + (f" ({conflicts[key]})" if conflicts[key] else "") for key in named]
+        text = f"another program's route holds {', '.join(texts)}{_more(len(conflicts) - len(named))}"
+        yield Problem(
+            RowState.CONFLICT, Reason.FOREIGN_ROUTE, f"{text}; it is left alone: remove it, or this destination"
+        )
+    for text, keys in by_text.items():
+        where = f"{unpack_prefix(prefix_of(keys[0]))}{_more(len(keys) - 1)}"
+        message = f"the kernel refused {where}: {text}; it is tried again"
+        yield Problem(RowState.FAILED, Reason.KERNEL_REFUSED, message)
+
+
+def _more(number: int) -> str:
+    return f" and {number} more" if number > 0 else ""
+
+
+def _row(route: StaticRoute, problems: Sequence[Problem], programmed: int, kept: int = 0) -> Row:
+    ordered = sorted(problems, key=lambda each: _SEVERITY[each.state], reverse=True)
+    messages = [each.message for each in ordered]
+    if kept:
+        messages.append(f"{kept} of its routes left as they were")
+    return Row(
+        name=route.name,
+        generation=route.generation,
+        gateway=unpack_address(route.gateway),
+        state=ordered[0].state if ordered else RowState.PROGRAMMED,
+        reason=ordered[0].reason if ordered else Reason.PROGRAMMED,
+        message="; ".join(messages),
+        destinations=len(route.destinations) + len(route.refused),
+        programmed=programmed,
+    )
+
+
+def _invalid_row(error: InvalidSpecError, generation: int, known: Row | None) -> Row:
+    """The row of an object whose newest version can't be used; ``known`` is that of the version in force."""
+    return Row(
+        name=error.name,
+        generation=generation,
+        gateway=known.gateway if known else "",
+        state=RowState.REFUSED,
+        reason=Reason.INVALID_SPEC,
+        message=f"{error.field}: {error.problem}" + ("; its last good version stays in force" if known else ""),
+        destinations=known.destinations if known else 0,
+        programmed=known.programmed if known else 0,
+    )
