@@ -80,5 +80,9 @@ cluster: $(VENV)/ready ## A three-node cluster on this machine with the operator
 cluster-down: $(VENV)/ready ## Take that cluster away
 	$(BIN)/python -m tests.lab down
 
+bench: $(VENV)/ready ## Benchmarks, with their tables in Markdown (root)
+	tools/apt-install $(shell tools/apt-packages lab)
+	$(BIN)/python -m benchmarks.cluster
+
 clean: ## Remove what is cached for this project
 	rm -rf $(CACHE)

@@ -15,6 +15,7 @@ from tests.lab.cluster import Cluster
 SERVICE_ACCOUNT = "k8s-staticroute-operator"
 NAMESPACE = "static-routes"
 PORT = 9245
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def eventually(what: str, condition: Callable[[], object], seconds: float = 20) -> None:
@@ -42,6 +43,22 @@ def everywhere(agents: Sequence["Agent"], routes: Mapping[str, str], seconds: fl
             differing = dict(list(found.items() ^ routes.items())[:5])
             assert time.monotonic() < deadline, f"not within {seconds} s, differing: {differing}\n{agent.log()}"
             time.sleep(0.02)
+
+
+def install(cluster: Cluster, nodes: int) -> None:
+    """Give a bare cluster what agents need: CRD, rights and Node objects, but no DaemonSet."""
+    for file in ("namespace", "crd", "serviceaccount", "rbac"):
+        cluster.kubectl("apply", "-f", ROOT / f"deploy/{file}.yaml")
+    for number in range(1, nodes + 1):
+        node = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": f"node{number}", "labels": {"number": str(number), "kubernetes.io/os": "linux"}},
+        }
+        cluster.kubectl("apply", "-f", "-", input=json.dumps(node))
+    crd = "crd/staticroutes.networking.digitalocean.com"
+    cluster.kubectl("wait", "--for=condition=Established", crd, "--timeout=30s")
+    eventually("the ServiceAccount is there", lambda: "k8s-static" in cluster.kubectl("get", "sa", "-n", NAMESPACE))
 
 
 class Agent:

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import faultyproxy
-from tests.cluster.agent import NAMESPACE, Agent, eventually
+from tests.cluster.agent import Agent, eventually, install
 from tests.lab.audit import AuditLog
 from tests.lab.cluster import Cluster
 
-ROOT = Path(__file__).resolve().parents[2]
 NODES = 3
 API = "https://10.116.0.1:443"
 PROXY_PORT = 8080
@@ -32,18 +31,7 @@ def cluster(audit: AuditLog) -> Iterator[Cluster]:
     lab = Cluster("srcluster", NODES, bare=True, apiserver_args=audit.apiserver_args())
     lab.down()
     with lab:
-        for file in ("namespace", "crd", "serviceaccount", "rbac"):
-            lab.kubectl("apply", "-f", ROOT / f"deploy/{file}.yaml")
-        for number in range(1, NODES + 1):
-            node = {
-                "apiVersion": "v1",
-                "kind": "Node",
-                "metadata": {"name": f"node{number}", "labels": {"number": str(number), "kubernetes.io/os": "linux"}},
-            }
-            lab.kubectl("apply", "-f", "-", input=json.dumps(node))
-        crd = "crd/staticroutes.networking.digitalocean.com"
-        lab.kubectl("wait", "--for=condition=Established", crd, "--timeout=30s")
-        eventually("the ServiceAccount is there", lambda: "k8s-static" in lab.kubectl("get", "sa", "-n", NAMESPACE))
+        install(lab, NODES)
         yield lab
 
 

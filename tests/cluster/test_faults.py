@@ -5,8 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.cluster.agent import Agent, eventually, everywhere
-from tests.cluster.conftest import ROOT
+from tests.cluster.agent import ROOT, Agent, eventually, everywhere
 from tests.lab.cluster import Cluster
 
 GATEWAY, OTHER = "10.116.0.5", "10.116.0.12"

@@ -1,0 +1,1 @@
+"""Benchmarks: medians, measured on the real thing."""
