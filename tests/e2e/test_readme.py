@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+import yaml
 
 from tests.e2e.conftest import NODES, ROOT, SITES, everywhere, own_routes
 from tests.lab.cluster import Cluster
@@ -98,3 +99,15 @@ def test_cleaning_up(operator: Cluster) -> None:
     assert all(own_routes(operator, node) == {} for node in NODES)
     assert NAMESPACE not in operator.kubectl("get", "namespaces", "-o", "name")
     assert "staticroutes" not in operator.kubectl("get", "crd", "-o", "name")
+
+
+def test_kustomize_base_is_the_release(cluster: Cluster) -> None:
+    """`kubectl kustomize deploy` gives the same objects as the release manifest."""
+
+    def objects(text: str) -> dict[tuple[str, str, str], object]:
+        documents = yaml.safe_load_all(text)
+        return {
+            (each["kind"], each["metadata"]["name"], each["metadata"].get("namespace", "")): each for each in documents
+        }
+
+    assert objects(cluster.kubectl("kustomize", ROOT / "deploy")) == objects(manifest().read_text())
