@@ -5,7 +5,7 @@ import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
@@ -13,13 +13,19 @@ from static_route_operator import __version__
 from static_route_operator.errors import StaticRouteError
 from static_route_operator.observability.logs import set_up_logging
 from static_route_operator.report import fetch_report, format_report, is_good
-from static_route_operator.settings import ClusterSettings, Settings, environment_variable, flag
+from static_route_operator.settings import (
+    ClusterSettings,
+    ControllerSettings,
+    ProcessSettings,
+    Settings,
+    environment_variable,
+    flag,
+)
 
 Command = Callable[..., None]
-AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
-def _settings_options(settings: type[Settings], *, only: tuple[str, ...] = ()) -> Callable[[Command], Command]:
+def _settings_options(settings: type[ProcessSettings], *, only: tuple[str, ...] = ()) -> Callable[[Command], Command]:
     """An option for each setting of a class."""
 
     def decorate(command: Command) -> Command:
@@ -55,6 +61,17 @@ def agent(**options: Any) -> None:
     settings = ClusterSettings(**options)
     set_up_logging(settings.log_level, settings.log_format)
     from static_route_operator.agent import run  # noqa: PLC0415  Kopf costs 20 MiB and half a second; the others need none
+
+    asyncio.run(run(settings))
+
+
+@_program.command()
+@_settings_options(ControllerSettings)
+def controller(**options: Any) -> None:
+    """Say in each StaticRoute's status how it fares on all nodes (a Deployment runs this)."""
+    settings = ControllerSettings(**options)
+    set_up_logging(settings.log_level, settings.log_format)
+    from static_route_operator.controller import run  # noqa: PLC0415  see agent
 
     asyncio.run(run(settings))
 

@@ -1,8 +1,4 @@
-"""What this agent knows of the cluster: the StaticRoutes and its own Node, fed by a watch, a list or a directory.
-
-The watch may miss a deletion (Kopf never makes one up after it had to list anew), and a list may come from an API
-server that lags behind the watch. Both are settled here, so that no source alone can remove a route wrongly.
-"""
+"""What this agent knows of the cluster: the StaticRoutes and its own Node, fed by a watch, a list or a directory."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -11,11 +7,9 @@ from dataclasses import dataclass
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
 from static_route_operator.planning.facts import Node
+from static_route_operator.presence import Presence
 
 logger = logging.getLogger(__name__)
-
-# Objects that a list has shown to be gone are remembered, since a delayed watch event must not bring them back.
-MOST_TOMBSTONES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +46,7 @@ class Inventory:
 
     def __init__(self) -> None:
         self.on_change: Callable[[], None] = _nothing
-        self._seen: dict[str, int] = {}
-        self._gone: dict[str, None] = {}
-        self._awaited: set[str] | None = None
+        self._presence = Presence()
         self.routes: dict[str, StaticRoute] = {}
         self.invalid: dict[str, Invalid] = {}
         self.node: Node | None = None
@@ -63,19 +55,18 @@ class Inventory:
     @property
     def complete(self) -> bool:
         """Whether a first complete list was taken in, and the node is known."""
-        return self._awaited is not None and not self._awaited and self.node is not None
+        return self._presence.complete and self.node is not None
 
     @property
     def missing(self) -> frozenset[str]:
         """The uids of listed objects that the watch has not delivered yet."""
-        return frozenset(self._awaited or ())
+        return self._presence.missing
 
     def put(self, item: StaticRoute | Invalid, resource_version: int = 0) -> None:
         """Take in an object as it is now; an invalid one leaves its last good version in force."""
         uid = item.uid
-        if uid in self._gone:
+        if not self._presence.see(uid, resource_version):
             return
-        self._seen[uid] = max(resource_version, self._seen.get(uid, 0))
         known: list[StaticRoute | Invalid] = [*self.routes.values(), *self.invalid.values()]
         for other in known:
             if other.name == item.name and other.uid != uid:
@@ -87,8 +78,6 @@ class Inventory:
         else:
             self.routes[uid] = item
             self.invalid.pop(uid, None)
-        if self._awaited:
-            self._awaited.discard(uid)
         self._changed()
 
     def remove(self, uid: str) -> None:
@@ -110,10 +99,9 @@ class Inventory:
             list_version: the resource version of the list itself. An object seen at a later one may be too new for
                 it, and is kept.
         """
-        for uid in [uid for uid, seen in self._seen.items() if uid not in listed and seen <= list_version]:
+        for uid in self._presence.take_list(listed, list_version):
             logger.warning("StaticRoute with uid %s is gone without an event", uid)
             self._drop(uid)
-        self._awaited = {uid for uid in listed if uid not in self._seen and uid not in self._gone}
         self._changed()
 
     def forget_all(self) -> None:
@@ -121,22 +109,16 @@ class Inventory:
 
         None of them is remembered as gone: they come back as they were if it was mistaken.
         """
-        if self._seen or self._awaited is None:
+        if self._presence.forget_all():
             logger.warning("The API server knows no StaticRoutes any more: all are taken for gone")
-            for known in (self.routes, self.invalid, self._seen):
-                known.clear()
-            self._awaited = set()
+            self.routes.clear()
+            self.invalid.clear()
             self._changed()
 
     def _drop(self, uid: str) -> None:
         self.routes.pop(uid, None)
         self.invalid.pop(uid, None)
-        self._seen.pop(uid, None)
-        if self._awaited:
-            self._awaited.discard(uid)
-        self._gone[uid] = None
-        if len(self._gone) > MOST_TOMBSTONES:
-            del self._gone[next(iter(self._gone))]
+        self._presence.drop(uid)
 
     def _changed(self) -> None:
         self.version += 1

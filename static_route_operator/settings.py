@@ -12,17 +12,23 @@ def _setting(default: Any, text: str, *, env: str = "", choices: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """How one process runs; see the metadata of each field for its meaning and unit."""
+class ProcessSettings:
+    """What every process that goes on running has; see the metadata of each field for its meaning and unit."""
 
-    node_name: str = _setting("", "Name of this node; in a pod from spec.nodeName.", env="NODE_HOSTNAME")
     http_address: str = _setting("127.0.0.1", "Address that probes, metrics and `routes` are served on.")
     http_port: int = _setting(9245, "Port of the same; 0 serves nothing.")
+    log_level: str = _setting("info", "Lowest level that is logged.", choices=("debug", "info", "warning", "error"))
+    log_format: str = _setting("text", "Form of the log.", choices=("text", "json"))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings(ProcessSettings):
+    """What only a process that routes needs."""
+
+    node_name: str = _setting("", "Name of this node; in a pod from spec.nodeName.", env="NODE_HOSTNAME")
     resync_seconds: float = _setting(
         300.0, "Seconds between full reads of the kernel's routes that nothing asked for (± 20 %)."
     )
-    log_level: str = _setting("info", "Lowest level that is logged.", choices=("debug", "info", "warning", "error"))
-    log_format: str = _setting("text", "Form of the log.", choices=("text", "json"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,17 @@ class ClusterSettings(Settings):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class ControllerSettings(ProcessSettings):
+    """How the controller runs."""
+
+    http_address: str = _setting("", "Address that probes and metrics are served on; all of the pod's unless set.")
+    http_port: int = _setting(9246, "Port of the same; 0 serves nothing.")
+    list_seconds: float = _setting(
+        600.0, "Seconds between lists that find deletions which the watch has missed (± 20 %)."
+    )
+
+
 def environment_variable(name: str, env: str) -> str:
     """The environment variable of a setting: its own, or derived from its name."""
     return env or f"STATIC_ROUTE_OPERATOR_{name.upper()}"
@@ -53,7 +70,7 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def describe(settings: type[Settings]) -> list[tuple[str, str, str, Any, str]]:
+def describe(settings: type[ProcessSettings]) -> list[tuple[str, str, str, Any, str]]:
     """Flag, environment variable, name, default and description of every setting of a class."""
     return [
         (

@@ -14,8 +14,8 @@ import yaml
 
 from static_route_operator import __version__
 from static_route_operator.api.crd import custom_resource_definition
-from static_route_operator.observability.metrics import Metrics
-from static_route_operator.settings import ClusterSettings, describe
+from static_route_operator.observability.metrics import ApiMetrics, ControllerMetrics, Metrics
+from static_route_operator.settings import ClusterSettings, ControllerSettings, ProcessSettings, describe
 
 ROOT = Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
@@ -53,7 +53,7 @@ def release(image: str) -> str:
         text = crd() if resource == "crd.yaml" else (DEPLOY / resource).read_text()
         documents += list(yaml.safe_load_all(text))
     for document in documents:
-        if document["kind"] == "DaemonSet":
+        if document["kind"] in {"DaemonSet", "Deployment"}:
             (container,) = document["spec"]["template"]["spec"]["containers"]
             container["image"] = image
     return GENERATED + to_yaml(*documents)
@@ -85,11 +85,20 @@ def reference() -> str:
         required = ", required" if name in spec["required"] else ""
         default = f" Default: {schema['default']}." if "default" in schema else ""
         lines.append(f"| `spec.{name}` | {schema['type']}{required} | {schema['description']}{default} |")
-    lines += ["", "## Settings", "", "| flag | environment variable | default | meaning |", "|---|---|---|---|"]
-    for flag, variable, _, default, text in describe(ClusterSettings):
-        lines.append(f"| `{flag}` | `{variable}` | {f'`{default}`' if default != '' else ''} | {text} |")
-    lines += ["", "## Metrics", "", "| metric | type | meaning |", "|---|---|---|"]
-    lines += [f"| `{name}` | {kind} | {text} |" for name, kind, text in Metrics().describe()]
+    status = version["schema"]["openAPIV3Schema"]["properties"]["status"]
+    for name, schema in status["properties"].items():
+        lines.append(f"| `status.{name}` | {schema['type']} | {schema.get('description', '')} |")
+    processes: dict[str, tuple[type[ProcessSettings], ApiMetrics]] = {
+        "agent": (ClusterSettings, Metrics()),
+        "controller": (ControllerSettings, ControllerMetrics()),
+    }
+    for title, (settings, metrics) in processes.items():
+        lines += ["", f"## Settings of `{title}`", "", "| flag | environment variable | default | meaning |"]
+        lines += ["|---|---|---|---|"]
+        for flag, variable, _, default, text in describe(settings):
+            lines.append(f"| `{flag}` | `{variable}` | {f'`{default}`' if default != '' else ''} | {text} |")
+        lines += ["", f"## Metrics of `{title}`", "", "| metric | type | meaning |", "|---|---|---|"]
+        lines += [f"| `{name}` | {kind} | {text} |" for name, kind, text in metrics.describe()]
     return "\n".join(lines) + "\n"
 
 

@@ -8,12 +8,15 @@ written: a rule on each destination must be cheap in its length, and no message 
 from typing import Any
 
 from static_route_operator.api import GROUP, VERSION
+from static_route_operator.api.conditions import ConditionStatus, ConditionType
 from static_route_operator.api.destinations import LONGEST_DEFAULT
 from static_route_operator.api.nodeselector import OPERATORS
 from static_route_operator.api.staticroute import DEFAULT_PRIORITY, KIND, PLURAL
 
 MAX_DESTINATIONS = 20_000
 MAX_PRIORITY = 1_000
+# So many failing nodes stand in a status: one object must not grow with the cluster.
+MOST_FAILING = 10
 
 # The longest texts of an address and of a CIDR that are worth reading: IPv6 in full with an embedded IPv4, and "/128".
 MAX_ADDRESS_LENGTH = 45
@@ -173,6 +176,109 @@ def _spec() -> Schema:
     }
 
 
+def _condition() -> Schema:
+    return {
+        "type": "object",
+        "required": ["type", "status", "lastTransitionTime", "reason", "message"],
+        "properties": {
+            "type": {"type": "string", "maxLength": 316},
+            "status": {"type": "string", "enum": [each.value for each in ConditionStatus]},
+            "reason": {"type": "string", "maxLength": 1024},
+            "message": {"type": "string", "maxLength": 32768},
+            "observedGeneration": {"type": "integer", "format": "int64"},
+            "lastTransitionTime": {"type": "string", "format": "date-time"},
+        },
+    }
+
+
+def _count(description: str) -> Schema:
+    return {"type": "integer", "format": "int32", "minimum": 0, "description": description}
+
+
+def _status() -> Schema:
+    return {
+        "type": "object",
+        "description": "How it fares on the nodes; written by the controller.",
+        # Objects of the retired operator carry a status of its own making: kept as it is.
+        "x-kubernetes-preserve-unknown-fields": True,
+        "properties": {
+            "observedGeneration": {
+                "type": "integer",
+                "format": "int64",
+                "description": "The generation of the spec that this is about.",
+            },
+            "summary": {"type": "string", "description": "Ready nodes of selected nodes, as 3/3."},
+            "routes": _count("Destinations that the spec names, equal ones counted once."),
+            "nodes": {
+                "type": "object",
+                "description": "Numbers of nodes.",
+                "properties": {
+                    "selected": _count("Nodes that it is for; the others add up to this."),
+                    "ready": _count("Nodes that have all of its routes, or stand by for another StaticRoute."),
+                    "failed": _count("Nodes that say they can't."),
+                    "pending": _count("Nodes that have not answered for this generation yet."),
+                    "unknown": _count("Nodes that are NotReady in Kubernetes, so that nobody can tell."),
+                },
+            },
+            "failingNodes": {
+                "type": "array",
+                "description": "The first of the nodes that can't, worst first, each with its own words.",
+                "maxItems": MOST_FAILING,
+                "x-kubernetes-list-type": "atomic",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "node": {"type": "string"},
+                        "reason": {"type": "string"},
+                        "message": {"type": "string"},
+                    },
+                },
+            },
+            "conditions": {
+                "type": "array",
+                "description": "Accepted: the spec can be used. Ready: every selected node has all of its routes.",
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["type"],
+                "items": _condition(),
+            },
+        },
+    }
+
+
+def _columns() -> list[Schema]:
+    """What `kubectl get` shows; those of priority 1 with ``-o wide`` only."""
+    ready = f'.status.conditions[?(@.type=="{ConditionType.READY}")].reason'
+    return [
+        {
+            "name": "Destinations",
+            "type": "string",
+            "jsonPath": ".spec.destinations",
+            "description": "Hosts and CIDRs routed through the gateway",
+            "priority": 1,
+        },
+        {
+            "name": "Gateway",
+            "type": "string",
+            "jsonPath": ".spec.gateway",
+            "description": "Gateway to route through",
+        },
+        {
+            "name": "Routes",
+            "type": "integer",
+            "jsonPath": ".status.routes",
+            "description": "Destinations, equal ones counted once",
+        },
+        {
+            "name": "Ready",
+            "type": "string",
+            "jsonPath": ".status.summary",
+            "description": "Ready nodes of selected nodes",
+        },
+        {"name": "Status", "type": "string", "jsonPath": ready, "description": "Reason of the condition Ready"},
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    ]
+
+
 def custom_resource_definition() -> Schema:
     """The CRD as a JSON object, ready to be written as YAML."""
     return {
@@ -195,22 +301,7 @@ def custom_resource_definition() -> Schema:
                     "served": True,
                     "storage": True,
                     "subresources": {"status": {}},
-                    "additionalPrinterColumns": [
-                        {
-                            "name": "Destinations",
-                            "type": "string",
-                            "jsonPath": ".spec.destinations",
-                            "description": "Hosts and CIDRs routed through the gateway",
-                            "priority": 1,
-                        },
-                        {
-                            "name": "Gateway",
-                            "type": "string",
-                            "jsonPath": ".spec.gateway",
-                            "description": "Gateway to route through",
-                        },
-                        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
-                    ],
+                    "additionalPrinterColumns": _columns(),
                     "schema": {
                         "openAPIV3Schema": {
                             "type": "object",
@@ -218,8 +309,7 @@ def custom_resource_definition() -> Schema:
                             "required": ["spec"],
                             "properties": {
                                 "spec": _spec(),
-                                # Objects of the retired operator carry a status of its own making: kept as it is.
-                                "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                                "status": _status(),
                             },
                         }
                     },

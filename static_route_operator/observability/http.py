@@ -1,4 +1,7 @@
-"""Probes, metrics and the node's routes over HTTP, on loopback: under host networking the rest is the node's."""
+"""Probes, metrics and the node's routes over HTTP.
+
+An agent serves them on loopback: under host networking all other addresses are the node's.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from static_route_operator.errors import SettingsError
-from static_route_operator.observability.metrics import Metrics
+from static_route_operator.observability.metrics import ApiMetrics
 
 
 class HttpServer:
@@ -15,10 +18,12 @@ class HttpServer:
     Args:
         metrics: what /metrics shows.
         ready: whether this process has done its first work; /readyz answers 503 until then.
-        report: what /routes shows, as a JSON object.
+        report: what /routes shows, as a JSON object; a process without routes has none.
     """
 
-    def __init__(self, metrics: Metrics, ready: Callable[[], bool], report: Callable[[], dict[str, Any]]) -> None:
+    def __init__(
+        self, metrics: ApiMetrics, ready: Callable[[], bool], report: Callable[[], dict[str, Any]] | None = None
+    ) -> None:
         self._metrics = metrics
         self._ready = ready
         self._report = report
@@ -34,7 +39,8 @@ class HttpServer:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._serve_metrics)
-        app.router.add_get("/routes", self._routes)
+        if self._report is not None:
+            app.router.add_get("/routes", self._routes)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
         try:
@@ -55,7 +61,7 @@ class HttpServer:
     async def _readyz(self, _: web.Request) -> web.Response:
         if self._ready():
             return web.Response(text="ok\n")
-        return web.Response(text="not ready: no complete list of StaticRoutes has been applied yet\n", status=503)
+        return web.Response(text="not ready: no complete list of StaticRoutes has been taken in yet\n", status=503)
 
     async def _serve_metrics(self, _: web.Request) -> web.Response:
         return web.Response(
@@ -63,4 +69,4 @@ class HttpServer:
         )
 
     async def _routes(self, _: web.Request) -> web.Response:
-        return web.json_response(self._report())
+        return web.json_response(self._report() if self._report else {})

@@ -11,19 +11,40 @@ PREFIX = "static_route_operator"
 _DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
-class Metrics:
-    """All metrics of one agent, in a registry of their own."""
+class ApiMetrics:
+    """What agents and the controller alike count of the API server, in a registry of their own."""
 
     def __init__(self) -> None:
-        registry = self._registry = CollectorRegistry()
-        Info(f"{PREFIX}_build", "Version of the program.", registry=registry).info({"version": __version__})
+        self._registry = CollectorRegistry()
+        Info(f"{PREFIX}_build", "Version of the program.", registry=self._registry).info({"version": __version__})
+        self.watch_restarts = self._counter(
+            "watch_restarts", "Times that the watch of the API server ended and was started anew."
+        )
+        self.lists = self._counter("lists", "Complete lists of objects asked of the API server.", ("result",))
 
-        def gauge(name: str, text: str) -> Gauge:
-            return Gauge(f"{PREFIX}_{name}", text, registry=registry)
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(f"{PREFIX}_{name}", text, registry=self._registry)
 
-        def counter(name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
-            return Counter(f"{PREFIX}_{name}", text, labels, registry=registry)
+    def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
+        return Counter(f"{PREFIX}_{name}", text, labels, registry=self._registry)
 
+    def describe(self) -> list[tuple[str, str, str]]:
+        """Name, type and description of every metric."""
+        families = sorted(self._registry.collect(), key=lambda family: family.name)
+        suffixes = {"counter": "_total", "info": "_info"}
+        return [(each.name + suffixes.get(each.type, ""), each.type, each.documentation) for each in families]
+
+    def exposition(self) -> bytes:
+        """All of them in the Prometheus text format."""
+        return generate_latest(self._registry)
+
+
+class Metrics(ApiMetrics):
+    """All metrics of one agent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        gauge, counter = self._gauge, self._counter
         self.wanted_routes = gauge("wanted_routes", "Routes that should be in this node's kernel.")
         self.present_routes = gauge("present_routes", "Routes of this program known to be in this node's kernel.")
         self.failed_routes = gauge(
@@ -39,23 +60,20 @@ class Metrics:
         self.reconcile_duration = Histogram(
             f"{PREFIX}_reconcile_duration_seconds",
             "Time from the start of a run to its last answer of the kernel.",
-            registry=registry,
+            registry=self._registry,
             buckets=_DURATIONS,
         )
         self.reconcile_errors = counter("reconcile_errors", "Runs that failed as a whole and were tried again.")
         self.drift = counter("drift", "Routes of this program that somebody else changed or removed.")
         self.monitor_overflows = counter("monitor_overflows", "Times that notifications of the kernel were lost.")
-        self.watch_restarts = counter(
-            "watch_restarts", "Times that the watch of the API server ended and was started anew."
-        )
-        self.lists = counter("lists", "Complete lists of StaticRoutes asked of the API server.", ("result",))
 
-    def describe(self) -> list[tuple[str, str, str]]:
-        """Name, type and description of every metric."""
-        families = sorted(self._registry.collect(), key=lambda family: family.name)
-        suffixes = {"counter": "_total", "info": "_info"}
-        return [(each.name + suffixes.get(each.type, ""), each.type, each.documentation) for each in families]
 
-    def exposition(self) -> bytes:
-        """All of them in the Prometheus text format."""
-        return generate_latest(self._registry)
+class ControllerMetrics(ApiMetrics):
+    """All metrics of the controller."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.nodes = self._gauge("controller_nodes", "Nodes known to the controller.")
+        self.objects = self._gauge("controller_objects", "StaticRoutes known to the controller.")
+        self.status_writes = self._counter("status_writes", "Writes of a StaticRoute's status.", ("result",))
+        self.events = self._counter("events", "Writes of Events about StaticRoutes.", ("result",))

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from static_route_operator import inventory as inventory_module
+from static_route_operator import presence
 from static_route_operator.errors import InvalidSpecError
 from static_route_operator.inventory import Invalid, Inventory
 from static_route_operator.planning.facts import Node
@@ -138,7 +138,7 @@ def test_removed_object_does_not_come_back(inventory: Inventory) -> None:
 
 def test_tombstones_are_bounded(inventory: Inventory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the latest removals are remembered, so that memory does not grow with the cluster's history."""
-    monkeypatch.setattr(inventory_module, "MOST_TOMBSTONES", 3)
+    monkeypatch.setattr(presence, "MOST_TOMBSTONES", 3)
     for number in range(5):
         inventory.remove(f"uid-{number}")
     for number in range(5):

@@ -44,7 +44,7 @@ class Scene:
 
     async def get(self, path: str, *, accept: str) -> dict[str, Any]:
         """As `Api.get`."""
-        assert path == PATH
+        assert path == f"{PATH}?resourceVersion=0"
         assert "PartialObjectMetadataList" in accept
         self.times.append(asyncio.get_running_loop().time())
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]

@@ -7,7 +7,8 @@ from typing import Any
 import kopf
 import pytest
 
-from static_route_operator.cluster.watch import LAST_BACKOFF, EndlessBackoffs, Watch, watch_settings
+from static_route_operator.cluster.engine import LAST_BACKOFF, EndlessBackoffs
+from static_route_operator.cluster.watch import Watch, watch_settings
 from static_route_operator.inventory import Inventory
 from static_route_operator.observability.metrics import Metrics
 from static_route_operator.planning.facts import Node

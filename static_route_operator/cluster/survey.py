@@ -1,0 +1,93 @@
+"""What the controller watches: all StaticRoutes, all Nodes and all NodeRouteStates."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+import kopf
+
+from static_route_operator.api import GROUP, VERSION
+from static_route_operator.api.staticroute import PLURAL as ROUTES
+from static_route_operator.cluster.engine import Engine, engine_settings
+from static_route_operator.cluster.overview import STATES, Collection, Named, Overview, parse_member, parse_state
+from static_route_operator.observability.metrics import ApiMetrics
+from static_route_operator.planning.rollup import Subject
+
+T = TypeVar("T", bound=Named)
+
+IDENTITY: Final = "static-route-operator-controller"
+
+
+def survey_settings() -> kopf.OperatorSettings:
+    """Kopf's settings for the controller; the event of one CRD makes it look at the whole group."""
+    return engine_settings({("apiextensions.k8s.io", "customresourcedefinitions"): f"metadata.name={STATES}.{GROUP}"})
+
+
+class Survey(Engine):
+    """Feeds an overview from the API server's watches, for ever.
+
+    Args:
+        overview: what to feed, in the event loop that is running now.
+        metrics: where to count.
+
+    Attributes:
+        on_finalizers: called with name and finalizers of each StaticRoute that has some.
+    """
+
+    def __init__(self, overview: Overview, metrics: ApiMetrics) -> None:
+        super().__init__(IDENTITY, survey_settings, metrics)
+        self.on_finalizers: Callable[[str, Sequence[str]], None] = _nothing
+        self._overview = overview
+        self._known: set[str] = set()
+        self._subjects: dict[str, Subject] = {}
+
+    def register(self, registry: kopf.OperatorRegistry) -> None:
+        """Add the handlers."""
+        self._known.clear()
+        self._subjects.clear()
+        kopf.on.event(GROUP, VERSION, ROUTES, registry=registry)(self._see_route)
+        kopf.on.event(GROUP, VERSION, STATES, registry=registry)(self._see_state)
+        kopf.on.event("v1", "nodes", registry=registry)(self._see_node)
+
+    async def _see_route(self, event: kopf.RawEvent, **_: Any) -> None:
+        body: Mapping[str, Any] = event["object"]
+        metadata = body["metadata"]
+        if event["type"] != "DELETED" and (finalizers := metadata.get("finalizers")):
+            self.tell(self.on_finalizers, metadata["name"], list(finalizers))
+        if not self._stays(event, self._overview.subjects):
+            self._subjects.pop(metadata["uid"], None)
+            return
+        subject = self._subjects.get(metadata["uid"])
+        if subject is None or subject.generation != metadata.get("generation"):
+            # Read once per generation: statuses come and go much more often.
+            subject = self._subjects[metadata["uid"]] = Subject.parse(body)
+        self.tell(self._overview.put_route, subject, dict(body.get("status") or {}), int(metadata["resourceVersion"]))
+
+    async def _see_state(self, event: kopf.RawEvent, **_: Any) -> None:
+        if self._stays(event, self._overview.states):
+            self._put(self._overview.states, event, parse_state)
+
+    async def _see_node(self, event: kopf.RawEvent, **_: Any) -> None:
+        if self._stays(event, self._overview.members):
+            self._put(self._overview.members, event, parse_member)
+
+    def _stays(self, event: kopf.RawEvent, collection: Collection[Any]) -> bool:
+        """Whether an object is neither gone nor going, whoever's finalizer may hold it; if it is, that is told."""
+        metadata: Mapping[str, Any] = event["object"]["metadata"]
+        uid = metadata["uid"]
+        if event["type"] == "DELETED" or metadata.get("deletionTimestamp"):
+            self._known.discard(uid)
+            self.tell(collection.remove, uid)
+            return False
+        if event["type"] is None and uid in self._known:
+            self.tell(self.on_relist)
+        self._known.add(uid)
+        return True
+
+    def _put(self, collection: Collection[T], event: kopf.RawEvent, parse: Callable[[Mapping[str, Any]], T]) -> None:
+        body: Mapping[str, Any] = event["object"]
+        metadata = body["metadata"]
+        self.tell(collection.put, metadata["uid"], parse(body), int(metadata["resourceVersion"]))
+
+
+def _nothing(_name: str, _finalizers: Sequence[str]) -> None:
+    """Nobody listens yet."""

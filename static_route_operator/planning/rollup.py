@@ -1,0 +1,268 @@
+"""How a StaticRoute fares on all of its nodes, put together from what each node says of it."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from static_route_operator.api.conditions import (
+    Condition,
+    ConditionReason,
+    ConditionStatus,
+    ConditionType,
+    find_condition,
+)
+from static_route_operator.api.crd import MOST_FAILING
+from static_route_operator.api.noderoutestate import Reason, RowState
+from static_route_operator.api.nodeselector import NodeSelector
+from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.errors import InvalidSpecError
+from static_route_operator.planning.facts import Node
+from static_route_operator.planning.selection import selects
+
+# So many names stand in a message, and so many characters of what a node says.
+MOST_NAMES = 3
+LONGEST_MESSAGE = 500
+
+_GOOD = frozenset({RowState.PROGRAMMED, RowState.STANDBY})
+_SEVERITY = {state: severity for severity, state in enumerate(RowState)}
+
+
+class Report(NamedTuple):
+    """What a node says of a StaticRoute.
+
+    Attributes:
+        generation: the generation of the spec that this is about.
+        state: see `RowState`.
+        reason: see `Reason`.
+        message: for people; empty when all is well.
+    """
+
+    generation: int
+    state: RowState
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A node of the cluster.
+
+    Attributes:
+        node: its name and labels.
+        uid: a node that comes again under its name has another one.
+        ready: whether Kubernetes takes it for ready; a node that nobody has judged counts as ready.
+    """
+
+    node: Node
+    uid: str
+    ready: bool
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return self.node.name
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A StaticRoute without its destinations: all that a roll-up needs, and small however many they are.
+
+    Attributes:
+        name: ``metadata.name``.
+        uid: ``metadata.uid``.
+        generation: ``metadata.generation``.
+        routes: how many destinations its spec names, equal ones counted once.
+        accepted: whether its spec can be used.
+        selector: the nodes it is for; None means every node.
+    """
+
+    name: str
+    uid: str
+    generation: int
+    routes: int
+    accepted: Condition
+    selector: NodeSelector | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether anything of its spec can be used."""
+        return self.accepted.reason is not ConditionReason.INVALID_SPEC
+
+    def selects(self, member: Member) -> bool:
+        """Whether it is for a node."""
+        return self.usable and selects(self.selector, member.node)
+
+    @classmethod
+    def parse(cls, body: Mapping[str, Any]) -> "Subject":
+        """Read an object as the API server sends it, whatever is wrong with its spec."""
+        metadata = body["metadata"]
+        generation = metadata.get("generation") or 0
+        try:
+            route = StaticRoute.parse(body)
+        except InvalidSpecError as error:
+            accepted = _accepted(ConditionReason.INVALID_SPEC, f"{error.field}: {error.problem}")
+            return cls(metadata["name"], metadata["uid"], generation, 0, accepted)
+        routes = len(route.destinations) + len(route.refused)
+        if route.refused:
+            first = route.refused[0].problem
+            message = f"{len(route.refused)} of {routes} destinations can't be routed: {first}"
+            accepted = _accepted(ConditionReason.INVALID_DESTINATIONS, message + _more(len(route.refused) - 1))
+        else:
+            accepted = _accepted(ConditionReason.VALID, "")
+        return cls(route.name, route.uid, generation, routes, accepted, route.node_selector)
+
+
+class FailingNode(NamedTuple):
+    """A node that can't do what a StaticRoute asks for, and what it says."""
+
+    node: str
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rollup:
+    """How a StaticRoute fares.
+
+    Attributes:
+        ready: number of nodes that have all of its routes, or stand by.
+        failed: number of nodes that say they can't.
+        pending: number of nodes that have not answered for this generation.
+        unknown: number of nodes that are NotReady in Kubernetes, whatever they said before.
+        failing: the first of the failed nodes, worst first, then by name.
+        condition: the Ready condition.
+    """
+
+    ready: int
+    failed: int
+    pending: int
+    unknown: int
+    failing: tuple[FailingNode, ...]
+    condition: Condition
+
+    @property
+    def selected(self) -> int:
+        """Number of nodes that it is for."""
+        return self.ready + self.failed + self.pending + self.unknown
+
+
+def roll_up(subject: Subject, members: Iterable[Member], report_of: Callable[[Member], Report | None]) -> Rollup:
+    """Put together how a StaticRoute fares.
+
+    Args:
+        subject: the StaticRoute.
+        members: all nodes that there are.
+        report_of: what a node says of it, if anything.
+    """
+    ready = 0
+    failed: list[tuple[int, FailingNode]] = []
+    pending: list[str] = []
+    unknown: list[str] = []
+    for member in members:
+        if not subject.selects(member):
+            continue
+        if not member.ready:
+            unknown.append(member.name)
+            continue
+        report = report_of(member)
+        if report is None or report.generation != subject.generation or report.state is RowState.PENDING:
+            pending.append(member.name)
+        elif report.state in _GOOD:
+            ready += 1
+        else:
+            failing = FailingNode(member.name, report.reason, report.message[:LONGEST_MESSAGE])
+            failed.append((-_SEVERITY[report.state], failing))
+    failed.sort()
+    worst = tuple(failing for _, failing in failed[:MOST_FAILING])
+    condition = _ready_condition(subject, ready, [failing for _, failing in failed], sorted(pending), sorted(unknown))
+    return Rollup(ready, len(failed), len(pending), len(unknown), worst, condition)
+
+
+def make_status(subject: Subject, rollup: Rollup, before: Mapping[str, Any], now: str) -> dict[str, Any]:
+    """The status of a StaticRoute as a JSON object.
+
+    Args:
+        subject: the StaticRoute.
+        rollup: how it fares.
+        before: the status it has: a condition that keeps its status keeps the time of its last transition.
+        now: RFC 3339.
+    """
+    return {
+        "observedGeneration": subject.generation,
+        "summary": f"{rollup.ready}/{rollup.selected}",
+        "routes": subject.routes,
+        "nodes": {
+            "selected": rollup.selected,
+            "ready": rollup.ready,
+            "failed": rollup.failed,
+            "pending": rollup.pending,
+            "unknown": rollup.unknown,
+        },
+        "failingNodes": [each._asdict() for each in rollup.failing],
+        "conditions": [
+            {
+                "type": each.type,
+                "status": each.status,
+                "reason": each.reason,
+                "message": each.message,
+                "observedGeneration": subject.generation,
+                "lastTransitionTime": _since(each, find_condition(before, each.type)) or now,
+            }
+            for each in (subject.accepted, rollup.condition)
+        ],
+    }
+
+
+def _since(condition: Condition, before: Mapping[str, Any]) -> str:
+    return before.get("lastTransitionTime", "") if before.get("status") == condition.status else ""
+
+
+def _accepted(reason: ConditionReason, message: str) -> Condition:
+    status = ConditionStatus.TRUE if reason is ConditionReason.VALID else ConditionStatus.FALSE
+    return Condition(ConditionType.ACCEPTED, status, reason, message)
+
+
+def _ready_condition(
+    subject: Subject, ready: int, failed: Sequence[FailingNode], pending: Sequence[str], unknown: Sequence[str]
+) -> Condition:
+    selected = ready + len(failed) + len(pending) + len(unknown)
+    status = ConditionStatus.FALSE
+    if not subject.usable:
+        reason = ConditionReason.INVALID_SPEC
+        parts = [f"nodes keep the last good version, if they have one: {subject.accepted.message}"]
+    elif not selected:
+        reason = ConditionReason.NO_NODES_SELECTED
+        parts = ["no node matches spec.nodeSelector" if subject.selector else "there are no nodes"]
+    else:
+        parts = [f"{ready} of {selected} nodes ready"]
+        if failed:
+            reason = ConditionReason.NODES_FAILING
+            parts += _failures(failed)
+        elif pending:
+            reason = ConditionReason.ROLLING_OUT
+        elif unknown:
+            # Its routes may well be there, but nobody can tell.
+            reason, status = ConditionReason.NODES_NOT_READY, ConditionStatus.UNKNOWN
+        else:
+            reason, status = ConditionReason.ALL_NODES_READY, ConditionStatus.TRUE
+        if pending:
+            parts.append(f"waiting for {_names(pending)}")
+        if unknown:
+            parts.append(f"not known of {_names(unknown)}, NotReady in Kubernetes")
+    return Condition(ConditionType.READY, status, reason, "; ".join(parts))
+
+
+def _failures(failed: Sequence[FailingNode]) -> list[str]:
+    worst, *others = failed
+    parts = [f"{worst.node}: {worst.message}"]
+    if others:
+        parts.append(f"also failing: {_names([each.node for each in others])}")
+    return parts
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names[:MOST_NAMES]) + _more(len(names) - MOST_NAMES)
+
+
+def _more(number: int) -> str:
+    return f" and {number} more" if number > 0 else ""
