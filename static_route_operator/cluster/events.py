@@ -14,7 +14,7 @@ from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from static_route_operator.api import API_VERSION, GROUP
+from static_route_operator.api import API_VERSION
 from static_route_operator.api.conditions import ConditionReason, ConditionType, find_condition
 from static_route_operator.api.staticroute import KIND
 from static_route_operator.cluster.api import Api
@@ -25,7 +25,7 @@ from static_route_operator.planning.rollup import Subject
 
 logger = logging.getLogger(__name__)
 
-CONTROLLER = f"{GROUP}/static-route-operator-controller"
+CONTROLLER = "static-route-operator"
 PATH = "/apis/events.k8s.io/v1/namespaces/default/events"
 APPLY_PATCH = "application/apply-patch+yaml"
 
@@ -90,10 +90,13 @@ class EventRecorder:
             before: the status it had.
             after: the status it has now.
         """
-        told = self._told.get(subject.uid) or _state(before)
+        # What the object said before this process started was told then.
+        told = self._told.setdefault(subject.uid, _state(before))
         state = _state(after)
         kind = KINDS.get(state[1])
-        if kind is None or state == told or after["nodes"]["pending"]:
+        # As a roll-out begins, the first that fails is not the worst yet.
+        too_early = before.get("observedGeneration") != after["observedGeneration"] and after["nodes"]["pending"]
+        if kind is None or state == told or too_early:
             return
         self._told[subject.uid] = state
         note = find_condition(after, ConditionType.READY)["message"][:LONGEST_NOTE]

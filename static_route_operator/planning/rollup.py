@@ -108,7 +108,7 @@ class Subject:
             message = f"{len(route.refused)} of {routes} destinations can't be routed: {first}"
             accepted = _accepted(ConditionReason.INVALID_DESTINATIONS, message + _more(len(route.refused) - 1))
         else:
-            accepted = _accepted(ConditionReason.VALID, "")
+            accepted = _accepted(ConditionReason.VALID, "the spec can be used")
         return cls(route.name, route.uid, generation, routes, accepted, route.node_selector)
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from static_route_operator import __version__, agent, cli, standalone
+from static_route_operator import __version__, agent, cli, controller, standalone
 from static_route_operator.errors import KernelError
-from static_route_operator.settings import ClusterSettings, Settings
+from static_route_operator.settings import ClusterSettings, ControllerSettings, Settings
 
 GOOD: dict[str, Any] = {"node": "node1", "complete": True, "objects": [], "routes": []}
 
@@ -49,6 +49,23 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, Settings, Mapping[
 
     monkeypatch.setattr(standalone, "run", run)
     return started
+
+
+def test_controller_takes_its_settings(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flags and variables reach the controller; what only an agent needs is no flag of it."""
+    started: list[ControllerSettings] = []
+
+    async def run(settings: ControllerSettings) -> None:
+        started.append(settings)
+
+    monkeypatch.setattr(controller, "run", run)
+    result = runner.invoke(
+        cli._program, ["controller", "--http-port", "1"], env={"STATIC_ROUTE_OPERATOR_LOG_LEVEL": "debug"}
+    )
+
+    assert result.exit_code == 0, result.output
+    assert started == [ControllerSettings(http_port=1, log_level="debug")]
+    assert runner.invoke(cli._program, ["controller", "--node-name", "a"]).exit_code == 2
 
 
 def test_agent_without_settings_has_the_defaults(

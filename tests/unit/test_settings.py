@@ -2,12 +2,21 @@
 
 import pytest
 
-from static_route_operator.settings import ClusterSettings, Settings, describe, environment_variable, flag
+from static_route_operator.settings import (
+    ClusterSettings,
+    ControllerSettings,
+    ProcessSettings,
+    Settings,
+    describe,
+    environment_variable,
+    flag,
+)
 
 
-def test_every_setting_is_described() -> None:
-    """Each setting of the agent has a description in a sentence, and no flag or variable is given twice."""
-    rows = describe(ClusterSettings)
+@pytest.mark.parametrize("settings", [ClusterSettings, ControllerSettings])
+def test_every_setting_is_described(settings: type[ProcessSettings]) -> None:
+    """Each setting has a description in a sentence, and no flag or variable is given twice."""
+    rows = describe(settings)
 
     assert all(text[0].isupper() and text.endswith(".") for *_, text in rows)
     assert len({each_flag for each_flag, *_ in rows}) == len({variable for _, variable, *_ in rows}) == len(rows)
@@ -46,3 +55,11 @@ def test_environment_variables_have_stable_names(name: str, variable: str) -> No
 def test_probes_and_metrics_are_on_loopback_unless_set() -> None:
     """Under host networking nothing is open to the network by default."""
     assert Settings().http_address == "127.0.0.1"
+
+
+def test_controller_is_reached_by_its_probes() -> None:
+    """The controller has a network of its own: it listens on all of its addresses, on a port that no agent has."""
+    settings = ControllerSettings()
+
+    assert settings.http_address == ""
+    assert settings.http_port != Settings().http_port

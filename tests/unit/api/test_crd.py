@@ -7,6 +7,8 @@ import pytest
 from static_route_operator.api import API_VERSION
 from static_route_operator.api.crd import custom_resource_definition
 from static_route_operator.api.staticroute import DEFAULT_PRIORITY
+from static_route_operator.planning.rollup import FailingNode, Subject, make_status, roll_up
+from tests.unit.builders import manifest
 
 
 @pytest.fixture
@@ -59,6 +61,26 @@ def test_columns_are_those_of_the_reference_operator(version: dict[str, Any]) ->
     assert list(columns)[-1] == "Age"
     assert columns["Destinations"] == ".spec.destinations"
     assert columns["Gateway"] == ".spec.gateway"
+
+
+def test_columns_answer_whether_it_is_everywhere(version: dict[str, Any]) -> None:
+    """`kubectl get sr` shows ready nodes and the reason; destinations, which may be thousands, only with -o wide."""
+    columns = version["additionalPrinterColumns"]
+
+    assert [each["name"] for each in columns] == ["Destinations", "Gateway", "Routes", "Ready", "Status", "Age"]
+    assert [each["name"] for each in columns if each.get("priority")] == ["Destinations"]
+
+
+def test_status_has_the_fields_that_are_written(version: dict[str, Any]) -> None:
+    """What the controller writes is in the schema, field by field."""
+    schema = version["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
+    subject = Subject.parse(manifest(metadata={"uid": "u"}))
+    status = make_status(subject, roll_up(subject, [], lambda _: None), {}, "now")
+
+    assert status.keys() == schema.keys()
+    assert status["nodes"].keys() == schema["nodes"]["properties"].keys()
+    assert set(FailingNode._fields) == schema["failingNodes"]["items"]["properties"].keys()
+    assert all(each.keys() == schema["conditions"]["items"]["properties"].keys() for each in status["conditions"])
 
 
 def test_status_is_a_subresource(version: dict[str, Any]) -> None:

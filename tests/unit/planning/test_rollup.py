@@ -1,0 +1,165 @@
+"""How a StaticRoute fares on all of its nodes: counts, the worst, and the words for people."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from static_route_operator.api.conditions import find_condition
+from static_route_operator.api.noderoutestate import Reason, RowState
+from static_route_operator.planning.facts import Node
+from static_route_operator.planning.rollup import Member, Report, Rollup, Subject, make_status, roll_up
+from tests.unit.builders import manifest
+
+GOOD = Report(1, RowState.PROGRAMMED, Reason.PROGRAMMED, "")
+STANDBY = Report(1, RowState.STANDBY, Reason.ANOTHER_WINS, "primary has precedence")
+OLD = Report(0, RowState.FAILED, Reason.GATEWAY_UNREACHABLE, "of the last generation")
+PENDING = Report(1, RowState.PENDING, Reason.PENDING, "")
+FAILED = Report(1, RowState.FAILED, Reason.GATEWAY_UNREACHABLE, "gateway 10.0.0.1 is not on any subnet of this node")
+REFUSED = Report(1, RowState.REFUSED, Reason.PROTECTED_DESTINATION, "it would capture the API server")
+CONFLICT = Report(1, RowState.CONFLICT, Reason.FOREIGN_ROUTE, "another program's route holds 192.0.2.1")
+
+
+def subject(**spec: Any) -> Subject:
+    """A StaticRoute of generation 1 for every node."""
+    return Subject.parse(manifest(metadata={"uid": "u", "generation": 1}, **spec))
+
+
+def member(name: str, *, ready: bool = True, **labels: str) -> Member:
+    """A node."""
+    return Member(Node(name, labels), f"uid-{name}", ready)
+
+
+def rolled_up(reports: Mapping[str, Report | None], *, not_ready: str = "", **spec: Any) -> Rollup:
+    """How the StaticRoute fares on nodes that say this."""
+    members = [member(name, ready=name not in not_ready.split()) for name in reports]
+    return roll_up(subject(**spec), members, lambda each: reports[each.name])
+
+
+@pytest.mark.parametrize(
+    ("reports", "not_ready", "status", "reason", "message"),
+    [
+        ({"a": GOOD, "b": STANDBY}, "", "True", "AllNodesReady", "2 of 2 nodes ready"),
+        ({"a": GOOD, "b": OLD}, "", "False", "RollingOut", "1 of 2 nodes ready; waiting for b"),
+        ({"a": None, "b": PENDING}, "", "False", "RollingOut", "0 of 2 nodes ready; waiting for a, b"),
+        (
+            {"a": GOOD, "b": FAILED},
+            "",
+            "False",
+            "NodesFailing",
+            "1 of 2 nodes ready; b: gateway 10.0.0.1 is not on any subnet of this node",
+        ),
+        (
+            {"a": GOOD, "b": GOOD},
+            "b",
+            "Unknown",
+            "NodesNotReady",
+            "1 of 2 nodes ready; not known of b, NotReady in Kubernetes",
+        ),
+        ({}, "", "False", "NoNodesSelected", "there are no nodes"),
+    ],
+)
+def test_ready_condition(
+    reports: dict[str, Report | None], not_ready: str, status: str, reason: str, message: str
+) -> None:
+    """The Ready condition says in one word and in one sentence what there is to know."""
+    condition = rolled_up(reports, not_ready=not_ready).condition
+
+    assert (condition.status, condition.reason, condition.message) == (status, reason, message)
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    """Failing nodes come first, by how bad they are, then those waited for, then those that can't be asked."""
+    reports = {"a": CONFLICT, "b": FAILED, "c": REFUSED, "d": None, "e": GOOD, "f": GOOD}
+    rollup = rolled_up(reports, not_ready="e")
+
+    assert [each.node for each in rollup.failing] == ["b", "c", "a"]
+    assert rollup.condition.message == (
+        "1 of 6 nodes ready; b: gateway 10.0.0.1 is not on any subnet of this node; also failing: c, a;"
+        " waiting for d; not known of e, NotReady in Kubernetes"
+    )
+
+
+def test_only_selected_nodes_count() -> None:
+    """Nodes that the selector does not match are not counted, and a selector that matches none is said to."""
+    selector = {"nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["b"]}]}]}
+    some = subject(nodeSelector=selector)
+    members = [member("a", zone="a"), member("b", zone="b")]
+
+    assert roll_up(some, members, lambda _: GOOD).selected == 1
+    assert roll_up(some, members[:1], lambda _: GOOD).condition.message == "no node matches spec.nodeSelector"
+
+
+def test_a_status_does_not_grow_with_the_cluster() -> None:
+    """Ten failing nodes stand in it, with their words cut, and three names in the message."""
+    long = FAILED._replace(message="x" * 10_000)
+    rollup = rolled_up({f"node{number:03}": long for number in range(500)})
+
+    assert (rollup.failed, len(rollup.failing)) == (500, 10)
+    assert len(str(make_status(subject(), rollup, {}, "now"))) < 10_000
+    assert "also failing: node001, node002, node003 and 496 more" in rollup.condition.message
+
+
+def test_invalid_spec() -> None:
+    """A spec that can't be used is not accepted, with the field and the problem, and is ready nowhere."""
+    status = make_status(subject(gateway="nowhere"), rolled_up({"a": GOOD}, gateway="nowhere"), {}, "now")
+    accepted, ready = (find_condition(status, each) for each in ("Accepted", "Ready"))  # type: ignore[arg-type]
+
+    assert (accepted["status"], accepted["reason"], ready["status"], ready["reason"]) == (
+        *("False", "InvalidSpec"),
+        *("False", "InvalidSpec"),
+    )
+    assert accepted["message"].startswith("spec.gateway: ")
+    assert accepted["message"] in ready["message"]
+
+
+def test_invalid_destinations() -> None:
+    """Destinations that can never be routed are counted and the first is named; the others are as they are."""
+    accepted = subject(destinations=["192.0.2.1", "127.0.0.1", "x"]).accepted
+
+    assert (accepted.status, accepted.reason) == ("False", "InvalidDestinations")
+    assert accepted.message.startswith("2 of 3 destinations can't be routed: '127.0.0.1'")
+    assert accepted.message.endswith("and 1 more")
+
+
+def test_transition_time_moves_with_the_status_only() -> None:
+    """The time of a condition is that of its last change of status, whatever reason and message do meanwhile."""
+    before = make_status(subject(), rolled_up({"a": None}), {}, "first")
+    failing = make_status(subject(), rolled_up({"a": FAILED}), before, "second")
+    ready = make_status(subject(), rolled_up({"a": GOOD}), failing, "third")
+
+    times = [find_condition(each, "Ready")["lastTransitionTime"] for each in (before, failing, ready)]  # type: ignore[arg-type]
+    assert times == ["first", "first", "third"]
+
+
+def test_status_of_the_retired_operator_is_no_obstacle() -> None:
+    """A status of another shape has no conditions to go by."""
+    rollup = rolled_up({"a": GOOD})
+
+    for before in ({"conditions": "Ready"}, {"conditions": ["Ready"]}, {"create_fn": [{"x": 1}]}):
+        assert make_status(subject(), rollup, before, "now") == make_status(subject(), rollup, {}, "now")
+
+
+_REPORTS = st.dictionaries(
+    st.text("abcdef", min_size=1, max_size=4),
+    st.sampled_from([GOOD, STANDBY, OLD, PENDING, FAILED, REFUSED, CONFLICT, None]),
+    max_size=30,
+)
+
+
+@given(reports=_REPORTS, down=st.integers(0, 5), data=st.data())
+def test_every_node_is_counted_once_and_order_does_not_matter(
+    reports: dict[str, Report | None], down: int, data: st.DataObject
+) -> None:
+    """The counts add up to the nodes, and the same nodes in another order give an equal status."""
+    not_ready = " ".join(sorted(reports)[:down])
+    rollup = rolled_up(reports, not_ready=not_ready)
+    names = data.draw(st.permutations(list(reports)))
+
+    assert rollup.selected == len(reports)
+    assert rollup.unknown == min(down, len(reports))
+    assert len(rollup.failing) == min(rollup.failed, 10)
+    assert rolled_up({name: reports[name] for name in names}, not_ready=not_ready) == rollup
+    assert (rollup.condition.status == "True") == (0 < rollup.ready == rollup.selected)
