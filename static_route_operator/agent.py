@@ -6,9 +6,11 @@ import logging
 import signal
 from collections.abc import Iterable, Iterator
 
+from static_route_operator.api.noderoutestate import NodeRouteState
 from static_route_operator.cluster.api import Api
 from static_route_operator.cluster.departure import Verdict, decide
 from static_route_operator.cluster.listing import Listing
+from static_route_operator.cluster.nodestate import NodeStateWriter
 from static_route_operator.cluster.watch import Watch
 from static_route_operator.errors import ApiError, InvalidPrefixError, SettingsError
 from static_route_operator.inventory import Inventory
@@ -90,20 +92,40 @@ async def run(settings: ClusterSettings) -> None:
     metrics = Metrics()
     inventory = Inventory()
     protected = Protected(settings.protected)
-    reconciler = Reconciler(inventory, metrics, protected=lambda: protected.addresses, resync=settings.resync_seconds)
-    inventory.on_change = reconciler.wake
+    api = Api()
+
+    def node_state() -> NodeRouteState | None:
+        node = inventory.node
+        # While something is not known yet, a row that is missing would be a lie.
+        if node is None or not inventory.complete or not reconciler.synced:
+            return None
+        return NodeRouteState(node.name, node.uid, reconciler.rows)
+
+    writer = NodeStateWriter(api, node_state, metrics)
+    reconciler = Reconciler(
+        inventory,
+        metrics,
+        protected=lambda: protected.addresses,
+        on_rows=writer.wake,
+        resync=settings.resync_seconds,
+    )
+
+    def changed() -> None:
+        reconciler.wake()
+        # Of a new Node, or of a first list without any StaticRoute, no row would tell.
+        writer.wake()
+
+    inventory.on_change = changed
     server = HttpServer(metrics, lambda: reconciler.synced, reconciler.report)
     if settings.http_port:
         await server.start(settings.http_address, settings.http_port)
-    api = Api()
     watch = Watch(settings.node_name, inventory, metrics)
     listing = Listing(api, inventory, watch, metrics, settings.list_seconds)
     watch.on_relist = listing.request
     watch.start()
     stopped = loop.create_task(stop.wait())
-    tasks = [
-        loop.create_task(job) for job in (reconciler.run(), listing.run(), protected.keep_current(api, reconciler))
-    ]
+    jobs = (reconciler.run(), listing.run(), protected.keep_current(api, reconciler), writer.run())
+    tasks = [loop.create_task(job) for job in jobs]
     logger.info("Agent of node %s started", settings.node_name)
     try:
         done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)

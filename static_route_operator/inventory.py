@@ -86,7 +86,7 @@ class Inventory:
         self._changed()
 
     def set_node(self, node: Node) -> None:
-        """Take in this node's name and labels."""
+        """Take in this node as it is now."""
         if node != self.node:
             self.node = node
             self._changed()

@@ -7,7 +7,9 @@ token, a role or a route has gone.
 import asyncio
 import dataclasses
 import ipaddress
+import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import aiohttp
@@ -41,7 +43,7 @@ def log_in(settings: kopf.OperatorSettings) -> kopf.ConnectionInfo:
 
 
 class Api:
-    """Reads from the API server.
+    """Requests to the API server.
 
     Args:
         timeout: seconds for one request, connecting included.
@@ -57,7 +59,26 @@ class Api:
         Raises:
             ApiError: the API server said no, or nothing.
         """
-        what = f"GET {path}"
+        return await self._request("GET", path, {"Accept": accept})
+
+    async def patch(self, path: str, body: Any, *, content_type: str) -> dict[str, Any]:
+        """Change an object, or apply it.
+
+        Args:
+            path: of the object, with the query that the kind of patch needs.
+            body: the patch, as JSON.
+            content_type: the kind of patch.
+
+        Returns:
+            The object as it is now.
+
+        Raises:
+            ApiError: the API server said no, or nothing: then it may have been done or not.
+        """
+        return await self._request("PATCH", path, {"Content-Type": content_type}, json.dumps(body))
+
+    async def _request(self, method: str, path: str, headers: Mapping[str, str], data: str = "") -> dict[str, Any]:
+        what = f"{method} {path.partition('?')[0]}"
         try:
             info = log_in(self._settings)
             connector = aiohttp.TCPConnector(ssl=info.as_ssl_context(), force_close=True)
@@ -65,9 +86,9 @@ class Api:
                 aiohttp.ClientSession(
                     connector=connector, timeout=self._timeout, headers=info.as_http_headers()
                 ) as session,
-                session.get(info.server.rstrip("/") + path, headers={"Accept": accept}) as answer,
+                session.request(method, info.server.rstrip("/") + path, headers=headers, data=data or None) as answer,
             ):
-                if answer.status != 200:
+                if not answer.ok:
                     raise ApiError(what, answer.status, _reason(await answer.text()))
                 body: dict[str, Any] = await answer.json()
                 return body

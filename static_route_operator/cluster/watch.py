@@ -71,7 +71,8 @@ class Watch(Engine):
     async def _see_node(self, event: kopf.RawEvent, **_: Any) -> None:
         metadata = event["object"]["metadata"]
         if metadata["name"] == self._node_name and event["type"] != "DELETED":
-            self.tell(self._inventory.set_node, Node(metadata["name"], dict(metadata.get("labels") or {})))
+            node = Node(metadata["name"], dict(metadata.get("labels") or {}), metadata["uid"])
+            self.tell(self._inventory.set_node, node)
 
     def _take(self, body: Any) -> None:
         metadata = body["metadata"]

@@ -66,6 +66,7 @@ class Metrics(ApiMetrics):
         self.reconcile_errors = counter("reconcile_errors", "Runs that failed as a whole and were tried again.")
         self.drift = counter("drift", "Routes of this program that somebody else changed or removed.")
         self.monitor_overflows = counter("monitor_overflows", "Times that notifications of the kernel were lost.")
+        self.state_writes = counter("state_writes", "Writes of this node's NodeRouteState.", ("result",))
 
 
 class ControllerMetrics(ApiMetrics):

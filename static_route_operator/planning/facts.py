@@ -56,7 +56,14 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """This node, as the API server (or a flag) describes it."""
+    """This node, as the API server (or a flag) describes it.
+
+    Attributes:
+        name: ``metadata.name``.
+        labels: ``metadata.labels``.
+        uid: ``metadata.uid``: a node that comes again under its name has another one. Empty outside a cluster.
+    """
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    uid: str = ""

@@ -46,9 +46,11 @@ def everywhere(agents: Sequence["Agent"], routes: Mapping[str, str], seconds: fl
 
 
 def install(cluster: Cluster, nodes: int) -> None:
-    """Give a bare cluster what agents need: CRD, rights and Node objects, but no DaemonSet."""
-    for file in ("namespace", "crd", "serviceaccount", "rbac"):
+    """Give a bare cluster what agents need: CRDs, rights, Node objects and a pod on each, but no DaemonSet."""
+    for file in ("namespace", "crd", "crd-noderoutestates", "serviceaccount", "rbac", "confinement"):
         cluster.kubectl("apply", "-f", ROOT / f"deploy/{file}.yaml")
+    account = "k8s-staticroute-operator"
+    eventually("the ServiceAccount is there", lambda: account in cluster.kubectl("get", "sa", "-n", NAMESPACE))
     for number in range(1, nodes + 1):
         node = {
             "apiVersion": "v1",
@@ -56,9 +58,33 @@ def install(cluster: Cluster, nodes: int) -> None:
             "metadata": {"name": f"node{number}", "labels": {"number": str(number), "kubernetes.io/os": "linux"}},
         }
         cluster.kubectl("apply", "-f", "-", input=json.dumps(node))
-    crd = "crd/staticroutes.networking.digitalocean.com"
-    cluster.kubectl("wait", "--for=condition=Established", crd, "--timeout=30s")
-    eventually("the ServiceAccount is there", lambda: "k8s-static" in cluster.kubectl("get", "sa", "-n", NAMESPACE))
+        add_pod(cluster, f"node{number}")
+    for plural in ("staticroutes", "noderoutestates"):
+        crd = f"crd/{plural}.networking.digitalocean.com"
+        cluster.kubectl("wait", "--for=condition=Established", crd, "--timeout=30s")
+
+
+def add_pod(cluster: Cluster, node: str) -> None:
+    """Make a pod on a node that tokens can be bound to, as an agent's is; no kubelet runs it."""
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": f"agent-{node}", "namespace": NAMESPACE},
+        "spec": {
+            "nodeName": node,
+            "serviceAccountName": SERVICE_ACCOUNT,
+            "automountServiceAccountToken": False,
+            "tolerations": [{"operator": "Exists"}],
+            "containers": [{"name": "agent", "image": "agent"}],
+        },
+    }
+    cluster.kubectl("apply", "-f", "-", input=json.dumps(pod))
+
+
+def pod_token(cluster: Cluster, node: str) -> str:
+    """A token of the agents' account as a pod on a node has it: good as long as that pod is there."""
+    bound = ["--bound-object-kind=Pod", f"--bound-object-name=agent-{node}"]
+    return cluster.kubectl("create", "token", SERVICE_ACCOUNT, "-n", NAMESPACE, *bound).strip()
 
 
 class Agent:
@@ -92,7 +118,7 @@ class Agent:
     def start(self, *options: str) -> None:
         """Start it, without a DaemonSet to ask about at its end unless options name one."""
         kubeconfig = self._log.with_suffix(".kubeconfig")
-        token = self._cluster.kubectl("create", "token", SERVICE_ACCOUNT, "-n", NAMESPACE).strip()
+        token = pod_token(self._cluster, f"node{self._node}")
         kubeconfig.write_text(json.dumps(_kubeconfig(self._server, token, self._cluster)))
         command = [sys.executable, "-W", "error", "-m", "static_route_operator", "agent"]
         command += ["--node-name", f"node{self._node}", *(options or ("--daemonset=",))]

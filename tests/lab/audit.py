@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 _WRITES = {"create", "update", "patch", "delete", "deletecollection"}
 
@@ -31,7 +32,7 @@ class AuditLog:
         self._policy.write_text(json.dumps(policy))
         return [f"--audit-policy-file={self._policy}", f"--audit-log-path={self._log}", "--audit-log-mode=blocking"]
 
-    def requests(self, user: str = "") -> Iterator[dict[str, object]]:
+    def requests(self, user: str = "") -> Iterator[dict[str, Any]]:
         """The finished requests, oldest first, as ``audit.k8s.io/v1`` Events.
 
         Args:
@@ -42,6 +43,6 @@ class AuditLog:
             if request["user"]["username"].startswith(user):
                 yield request
 
-    def writes(self, user: str = "") -> Sequence[dict[str, object]]:
+    def writes(self, user: str = "") -> Sequence[dict[str, Any]]:
         """Those of the requests that asked for a change."""
         return [request for request in self.requests(user) if request["verb"] in _WRITES]

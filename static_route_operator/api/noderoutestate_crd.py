@@ -1,0 +1,126 @@
+"""The CustomResourceDefinition of NodeRouteState, generated.
+
+It has no status subresource: only its node's agent writes the object, and so creates and fills it with one request.
+"""
+
+from typing import Any
+
+from static_route_operator.api import GROUP, VERSION
+from static_route_operator.api.noderoutestate import KIND, MAX_MESSAGE_LENGTH, PLURAL, RowState
+
+Schema = dict[str, Any]
+
+
+def _count(description: str) -> Schema:
+    return {"type": "integer", "format": "int32", "minimum": 0, "description": description}
+
+
+def _text(description: str) -> Schema:
+    return {"type": "string", "description": description}
+
+
+def _row() -> Schema:
+    return {
+        "type": "object",
+        "required": ["name", "observedGeneration", "state", "reason"],
+        "properties": {
+            "name": _text("The StaticRoute."),
+            "observedGeneration": {
+                "type": "integer",
+                "format": "int64",
+                "description": "The generation of its spec that this is about.",
+            },
+            "state": {
+                **_text("What became of it; where its destinations differ, the worst."),
+                "enum": [each.value for each in RowState],
+            },
+            "reason": _text("Why, in one word."),
+            "message": {
+                **_text("What is wrong, with the kernel's own words where it refused; empty when all is well."),
+                "maxLength": MAX_MESSAGE_LENGTH,
+            },
+            "gateway": _text("The gateway that it is routed through."),
+            "destinations": _count("Destinations that its spec names, equal ones counted once."),
+            "programmed": _count("How many of these are in the node's kernel."),
+        },
+    }
+
+
+def _status() -> Schema:
+    return {
+        "type": "object",
+        "description": "Written by the node's agent when it changes.",
+        "properties": {
+            "summary": _text("Ready StaticRoutes of those that select the node, as 199/200."),
+            "staticRoutes": _count("StaticRoutes that select the node."),
+            "ready": _count("Those of which the node has all routes, or that stand by for another."),
+            "failed": _count("Those of which it can't have them all."),
+            "routes": _count("Their routes in the node's kernel."),
+            "rows": {
+                "type": "array",
+                "description": "The StaticRoutes that select the node, by name.",
+                "x-kubernetes-list-type": "atomic",
+                "items": _row(),
+            },
+        },
+    }
+
+
+def _columns() -> list[Schema]:
+    """What `kubectl get` shows."""
+    return [
+        {
+            "name": "Ready",
+            "type": "string",
+            "jsonPath": ".status.summary",
+            "description": "Ready StaticRoutes of those that select the node",
+        },
+        {
+            "name": "Routes",
+            "type": "integer",
+            "jsonPath": ".status.routes",
+            "description": "Routes in the node's kernel",
+        },
+        {
+            "name": "Failed",
+            "type": "integer",
+            "jsonPath": ".status.failed",
+            "description": "StaticRoutes of which the node can't have all routes",
+        },
+        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+    ]
+
+
+def custom_resource_definition() -> Schema:
+    """The CRD as a JSON object, ready to be written as YAML."""
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{PLURAL}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Cluster",
+            "names": {
+                "kind": KIND,
+                "listKind": f"{KIND}List",
+                "plural": PLURAL,
+                "singular": KIND.lower(),
+                "shortNames": ["nrs"],
+            },
+            "versions": [
+                {
+                    "name": VERSION,
+                    "served": True,
+                    "storage": True,
+                    "additionalPrinterColumns": _columns(),
+                    "schema": {
+                        "openAPIV3Schema": {
+                            "type": "object",
+                            "description": "What one node says of the StaticRoutes that select it; named after it.",
+                            "properties": {"status": _status()},
+                        }
+                    },
+                }
+            ],
+        },
+    }
