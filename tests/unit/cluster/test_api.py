@@ -1,9 +1,11 @@
-"""Where the API server is, and with what credentials."""
+"""Where the API server is, with what credentials, and what is asked of it."""
 
 import kopf
 import pytest
+from aiohttp import web
 
-from static_route_operator.cluster.api import log_in
+from static_route_operator.cluster.api import Api, log_in
+from static_route_operator.errors import ApiError
 
 INFO = kopf.ConnectionInfo(server="https://kubernetes.default.svc", token="t")  # noqa: S106  no secret
 
@@ -43,3 +45,38 @@ def test_without_any_credentials_it_is_said(monkeypatch: pytest.MonkeyPatch) -> 
 
     with pytest.raises(kopf.LoginError, match="neither a service account nor a kubeconfig"):
         log_in(kopf.OperatorSettings())
+
+
+async def test_patch_is_sent_whole_and_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A patch goes out with its query, kind and body; the object comes back, created (201) or changed (200)."""
+    seen = []
+
+    async def answer(request: web.Request) -> web.Response:
+        seen.append((request.method, request.path_qs, request.content_type, await request.json()))
+        if request.path == "/refused":
+            return web.json_response({"message": "not yours"}, status=403)
+        return web.json_response({"kind": "X"}, status=201)
+
+    application = web.Application()
+    application.router.add_route("*", "/{path}", answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        info = kopf.ConnectionInfo(server=f"http://127.0.0.1:{port}")
+        monkeypatch.setattr(kopf, "login_with_service_account", lambda **_: None)
+        monkeypatch.setattr(kopf, "login_with_kubeconfig", lambda **_: info)
+        api = Api()
+
+        assert await api.patch("/x?force=true", {"a": 1}, content_type="application/apply-patch+yaml") == {"kind": "X"}
+        with pytest.raises(ApiError, match=r"PATCH /refused: HTTP 403: .*not yours"):
+            await api.patch("/refused?force=true", [], content_type="application/json-patch+json")
+    finally:
+        await runner.cleanup()
+
+    assert seen == [
+        ("PATCH", "/x?force=true", "application/apply-patch+yaml", {"a": 1}),
+        ("PATCH", "/refused?force=true", "application/json-patch+json", []),
+    ]

@@ -87,7 +87,8 @@ class Told:
 
     async def node(self, kind: str | None, name: str, **labels: str) -> None:
         """What Kopf does with an event of a Node."""
-        event: Any = {"type": kind, "object": {"metadata": {"name": name, "labels": labels or None}}}
+        metadata = {"name": name, "uid": f"uid-{name}", "labels": labels or None}
+        event: Any = {"type": kind, "object": {"metadata": metadata}}
         await self._watch._see_node(event)
         await asyncio.sleep(0)
 
@@ -166,7 +167,7 @@ async def test_relist_is_noticed(told: Told) -> None:
 
 
 async def test_only_the_own_node_counts(told: Told) -> None:
-    """Name and labels of this node are taken in, changes too; other nodes and deletions change nothing."""
+    """Name, labels and uid of this node are taken in, changes too; other nodes and deletions change nothing."""
     seen = []
     for kind, name, labels in (
         ("ADDED", "node2", {"zone": "b"}),
@@ -177,7 +178,8 @@ async def test_only_the_own_node_counts(told: Told) -> None:
         await told.node(kind, name, **labels)
         seen.append(told.inventory.node)
 
-    assert seen == [None, Node("node1", {"zone": "a"}), Node("node1", {"zone": "a"}), Node("node1", {})]
+    first, later = Node("node1", {"zone": "a"}, "uid-node1"), Node("node1", {}, "uid-node1")
+    assert seen == [None, first, first, later]
 
 
 def test_only_event_handlers_are_registered() -> None:

@@ -1,0 +1,53 @@
+"""The object in which a node says how its StaticRoutes fare."""
+
+import json
+
+from static_route_operator.api.noderoutestate import MAX_MESSAGE_LENGTH, NodeRouteState, Reason, Row, RowState
+from static_route_operator.api.noderoutestate_crd import custom_resource_definition
+
+
+def _row(name: str, state: RowState = RowState.PROGRAMMED, message: str = "", programmed: int = 1) -> Row:
+    return Row(name, 3, "10.0.0.1", state, Reason.PROGRAMMED, message, 2, programmed)
+
+
+def test_counts() -> None:
+    """Standby counts as ready; what only waits is neither ready nor failed."""
+    rows = tuple(_row(f"r{number}", state) for number, state in enumerate(RowState))
+    status = NodeRouteState("node1", "uid-1", rows).to_json()["status"]
+
+    assert (status["summary"], status["staticRoutes"], status["ready"], status["failed"]) == ("2/6", 6, 2, 3)
+    assert status["routes"] == 6
+
+
+def test_owned_by_its_node() -> None:
+    """The object bears the node's name, and the garbage collector takes it with the Node."""
+    metadata = NodeRouteState("node1", "uid-1", ()).to_json()["metadata"]
+
+    owner = {"apiVersion": "v1", "kind": "Node", "name": "node1", "uid": "uid-1"}
+    assert metadata == {"name": "node1", "ownerReferences": [owner]}
+
+
+def test_long_message_is_cut() -> None:
+    """A message never is longer than the schema allows; one that fits stays as it is."""
+    longest = "x" * MAX_MESSAGE_LENGTH
+    assert _row("a", message=longest).to_json()["message"] == longest
+    cut = _row("a", message=longest + "x").to_json()["message"]
+    assert len(cut) == MAX_MESSAGE_LENGTH
+    assert cut.endswith("x…")
+
+
+def test_two_hundred_failures_are_far_below_the_limit_of_etcd() -> None:
+    """An object of 200 rows that fail with the longest messages is a quarter of a megabyte."""
+    rows = tuple(_row(f"route-{number}", RowState.FAILED, "x" * 5000) for number in range(200))
+
+    assert len(json.dumps(NodeRouteState("node1", "uid-1", rows).to_json())) < 256 * 1024
+
+
+def test_schema_knows_every_field() -> None:
+    """The API server prunes no field: each that is written stands in the schema, and each in the schema is written."""
+    (version,) = custom_resource_definition()["spec"]["versions"]
+    status = version["schema"]["openAPIV3Schema"]["properties"]["status"]
+    written = NodeRouteState("node1", "uid-1", (_row("a"),)).to_json()["status"]
+
+    assert status["properties"].keys() == written.keys()
+    assert status["properties"]["rows"]["items"]["properties"].keys() == written["rows"][0].keys()
