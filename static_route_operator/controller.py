@@ -9,12 +9,13 @@ import logging
 import signal
 
 from static_route_operator.api import GROUP, VERSION
+from static_route_operator.api.noderoutestate import PLURAL as STATES
 from static_route_operator.api.staticroute import PLURAL as ROUTES
 from static_route_operator.cluster.api import Api
 from static_route_operator.cluster.events import EventRecorder
 from static_route_operator.cluster.finalizer import FinalizerRemover
 from static_route_operator.cluster.listing import Listing
-from static_route_operator.cluster.overview import STATES, Overview
+from static_route_operator.cluster.overview import Overview
 from static_route_operator.cluster.statuswriter import StatusWriter
 from static_route_operator.cluster.survey import Survey
 from static_route_operator.observability.http import HttpServer

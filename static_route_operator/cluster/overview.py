@@ -10,8 +10,6 @@ from static_route_operator.planning.facts import Node
 from static_route_operator.planning.rollup import Member, Report, Rollup, Subject, roll_up
 from static_route_operator.presence import Presence
 
-STATES = "noderoutestates"
-
 
 class Named(Protocol):
     """Whatever has a name that is unique among its kind."""

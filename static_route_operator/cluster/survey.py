@@ -6,9 +6,10 @@ from typing import Any, Final, TypeVar
 import kopf
 
 from static_route_operator.api import GROUP, VERSION
+from static_route_operator.api.noderoutestate import PLURAL as STATES
 from static_route_operator.api.staticroute import PLURAL as ROUTES
 from static_route_operator.cluster.engine import Engine, engine_settings
-from static_route_operator.cluster.overview import STATES, Collection, Named, Overview, parse_member, parse_state
+from static_route_operator.cluster.overview import Collection, Named, Overview, parse_member, parse_state
 from static_route_operator.observability.metrics import ApiMetrics
 from static_route_operator.planning.rollup import Subject
 

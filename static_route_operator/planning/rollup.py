@@ -12,7 +12,7 @@ from static_route_operator.api.conditions import (
     find_condition,
 )
 from static_route_operator.api.crd import MOST_FAILING
-from static_route_operator.api.noderoutestate import Reason, RowState
+from static_route_operator.api.noderoutestate import GOOD_STATES, Reason, RowState
 from static_route_operator.api.nodeselector import NodeSelector
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
@@ -23,7 +23,6 @@ from static_route_operator.planning.selection import selects
 MOST_NAMES = 3
 LONGEST_MESSAGE = 500
 
-_GOOD = frozenset({RowState.PROGRAMMED, RowState.STANDBY})
 _SEVERITY = {state: severity for severity, state in enumerate(RowState)}
 
 
@@ -167,7 +166,7 @@ def roll_up(subject: Subject, members: Iterable[Member], report_of: Callable[[Me
         report = report_of(member)
         if report is None or report.generation != subject.generation or report.state is RowState.PENDING:
             pending.append(member.name)
-        elif report.state in _GOOD:
+        elif report.state in GOOD_STATES:
             ready += 1
         else:
             failing = FailingNode(member.name, report.reason, report.message[:LONGEST_MESSAGE])
