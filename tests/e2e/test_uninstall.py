@@ -21,7 +21,7 @@ OBJECT = {
     "spec": {"destinations": list(ROUTES), "gateway": GATEWAY},
 }
 DOCUMENTS = list(yaml.safe_load_all(manifest().read_text()))
-KINDS = ("Namespace", "CustomResourceDefinition", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "DaemonSet")
+KINDS = sorted({document["kind"] for document in DOCUMENTS})
 
 ORDERS = {
     "as released": [document["kind"] for document in DOCUMENTS],
