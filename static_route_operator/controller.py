@@ -26,8 +26,6 @@ logger = logging.getLogger(__name__)
 
 # What comes within this is looked at together. Seconds.
 COALESCE = 0.2
-# And never more than one part in so many of the time is spent on it, however many nodes report.
-MOST_BUSY = 4
 
 
 class Controller:
@@ -59,7 +57,8 @@ class Controller:
             if self._overview.complete:
                 self._wake.clear()
                 await self._look()
-            await asyncio.sleep(COALESCE + MOST_BUSY * (loop.time() - started))
+            # Reports of thousands of nodes keep it busy for at most half of the time.
+            await asyncio.sleep(max(COALESCE, loop.time() - started))
 
     async def _look(self) -> None:
         subjects = self._overview.subjects.items

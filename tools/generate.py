@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from static_route_operator import __version__
-from static_route_operator.api import crd, noderoutestate_crd
+from static_route_operator.api import conditions, crd, noderoutestate_crd
 from static_route_operator.observability.metrics import ApiMetrics, ControllerMetrics, Metrics
 from static_route_operator.settings import ClusterSettings, ControllerSettings, ProcessSettings, describe
 
@@ -91,6 +91,10 @@ def reference() -> str:
     status = version["schema"]["openAPIV3Schema"]["properties"]["status"]
     for name, schema in status["properties"].items():
         lines.append(f"| `status.{name}` | {schema['type']} | {schema.get('description', '')} |")
+    lines += ["", "## Conditions of a StaticRoute", "", "| type | status | reason | meaning |", "|---|---|---|---|"]
+    lines += [
+        f"| {kind} | {holds} | {reason} | {meaning} |" for (kind, holds, reason), meaning in conditions.MEANINGS.items()
+    ]
     (version,) = noderoutestate_crd.custom_resource_definition()["spec"]["versions"]
     status = version["schema"]["openAPIV3Schema"]["properties"]["status"]
     lines += ["", "## NodeRouteState", "", "| field | type | meaning |", "|---|---|---|"]

@@ -25,18 +25,58 @@ class ConditionStatus(enum.StrEnum):
 
 
 class ConditionReason(enum.StrEnum):
-    """Why, in one word."""
+    """Why, in one word; `MEANINGS` has the words for people."""
 
-    # Of Accepted.
     VALID = "Valid"
-    INVALID_DESTINATIONS = "InvalidDestinations"  # some can never be routed; the others are
-    INVALID_SPEC = "InvalidSpec"  # of Ready too: nothing can be used; nodes keep the last good version
-    # Of Ready.
+    INVALID_DESTINATIONS = "InvalidDestinations"
+    INVALID_SPEC = "InvalidSpec"
     ALL_NODES_READY = "AllNodesReady"
-    ROLLING_OUT = "RollingOut"  # some nodes have not answered for this generation, and none fails
-    NODES_FAILING = "NodesFailing"  # some nodes can't do it: they are named, with their own words
-    NODES_NOT_READY = "NodesNotReady"  # all is well but for nodes that are NotReady in Kubernetes
+    ROLLING_OUT = "RollingOut"
+    NODES_FAILING = "NodesFailing"
+    NODES_NOT_READY = "NodesNotReady"
     NO_NODES_SELECTED = "NoNodesSelected"
+
+
+# The reference page of the docs is made from this.
+MEANINGS: Mapping[tuple[ConditionType, ConditionStatus, ConditionReason], str] = {
+    (ConditionType.ACCEPTED, ConditionStatus.TRUE, ConditionReason.VALID): "The spec can be used.",
+    (
+        ConditionType.ACCEPTED,
+        ConditionStatus.FALSE,
+        ConditionReason.INVALID_DESTINATIONS,
+    ): "Some destinations can never be routed; the others are.",
+    (
+        ConditionType.ACCEPTED,
+        ConditionStatus.FALSE,
+        ConditionReason.INVALID_SPEC,
+    ): "Nothing of the spec can be used; nodes keep the last good version.",
+    (
+        ConditionType.READY,
+        ConditionStatus.TRUE,
+        ConditionReason.ALL_NODES_READY,
+    ): "Every selected node has all of the routes, or stands by for another StaticRoute.",
+    (
+        ConditionType.READY,
+        ConditionStatus.FALSE,
+        ConditionReason.ROLLING_OUT,
+    ): "Some nodes have not answered for this generation, and none fails.",
+    (
+        ConditionType.READY,
+        ConditionStatus.FALSE,
+        ConditionReason.NODES_FAILING,
+    ): "Some nodes can't do it; the worst are in `status.failingNodes`, with their own words.",
+    (
+        ConditionType.READY,
+        ConditionStatus.UNKNOWN,
+        ConditionReason.NODES_NOT_READY,
+    ): "All is well but for nodes that are NotReady in Kubernetes, of which nobody can tell.",
+    (
+        ConditionType.READY,
+        ConditionStatus.FALSE,
+        ConditionReason.NO_NODES_SELECTED,
+    ): "No node matches `spec.nodeSelector`, or there is none.",
+    (ConditionType.READY, ConditionStatus.FALSE, ConditionReason.INVALID_SPEC): "See Accepted.",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from static_route_operator.api.conditions import find_condition
+from static_route_operator.api.conditions import ConditionType, find_condition
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.planning.facts import Node
 from static_route_operator.planning.rollup import Member, Report, Rollup, Subject, make_status, roll_up
@@ -105,7 +105,7 @@ def test_a_status_does_not_grow_with_the_cluster() -> None:
 def test_invalid_spec() -> None:
     """A spec that can't be used is not accepted, with the field and the problem, and is ready nowhere."""
     status = make_status(subject(gateway="nowhere"), rolled_up({"a": GOOD}, gateway="nowhere"), {}, "now")
-    accepted, ready = (find_condition(status, each) for each in ("Accepted", "Ready"))  # type: ignore[arg-type]
+    accepted, ready = (find_condition(status, each) for each in ConditionType)
 
     assert (accepted["status"], accepted["reason"], ready["status"], ready["reason"]) == (
         *("False", "InvalidSpec"),
@@ -130,7 +130,7 @@ def test_transition_time_moves_with_the_status_only() -> None:
     failing = make_status(subject(), rolled_up({"a": FAILED}), before, "second")
     ready = make_status(subject(), rolled_up({"a": GOOD}), failing, "third")
 
-    times = [find_condition(each, "Ready")["lastTransitionTime"] for each in (before, failing, ready)]  # type: ignore[arg-type]
+    times = [find_condition(each, ConditionType.READY)["lastTransitionTime"] for each in (before, failing, ready)]
     assert times == ["first", "first", "third"]
 
 
