@@ -83,6 +83,7 @@ cluster-down: $(VENV)/ready ## Take that cluster away
 
 bench: $(VENV)/ready ## Benchmarks, with their tables in Markdown (root)
 	tools/apt-install $(shell tools/apt-packages lab)
+	$(BIN)/python -m benchmarks.kernel
 	$(BIN)/python -m benchmarks.cluster
 
 clean: ## Remove what is cached for this project

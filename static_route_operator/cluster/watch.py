@@ -46,6 +46,9 @@ def watch_settings(node_name: str) -> kopf.OperatorSettings:
     # A peering object anywhere in the cluster would pause all agents but one.
     settings.peering.standalone = True
     settings.posting.enabled = False
+    # Kopf takes its finalizer off an object that no handler asks it for. The retired operator left Kopf's default one
+    # on its objects: that must not be taken for ours, since a write is refused, and is tried again for ever.
+    settings.persistence.finalizer = f"{GROUP}/never-set"
     settings.networking.error_backoffs = EndlessBackoffs()
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
