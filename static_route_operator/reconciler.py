@@ -357,6 +357,6 @@ def _log_transition(before: Row | None, row: Row) -> None:
     level = logging.INFO if row.state in {RowState.PROGRAMMED, RowState.STANDBY, RowState.PENDING} else logging.WARNING
     if before is not None and (before.state, before.message) == (row.state, row.message):
         level = min(level, logging.INFO)
-    text = "StaticRoute %s: %s: %d of %d destinations via %s (generation %d)%s"
+    routes = f": {row.programmed} of {row.destinations} destinations via {row.gateway}" if row.gateway else ""
     tail = f": {row.message}" if row.message else ""
-    logger.log(level, text, row.name, row.state, row.programmed, row.destinations, row.gateway, row.generation, tail)
+    logger.log(level, "StaticRoute %s: %s%s (generation %d)%s", row.name, row.state, routes, row.generation, tail)
