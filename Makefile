@@ -3,11 +3,10 @@
 
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/static-route-operator
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' static_route_operator/__init__.py)
-
 OUT ?= dist/k8s-staticroute-operator-v$(VERSION).tar
 RELEASE := releases/v$(firstword $(subst ., ,$(VERSION)))/k8s-staticroute-operator-v$(VERSION).yaml
 # The image that the release manifest names.
-IMG ?= $(shell sed -n "s/^ *image: //p" $(RELEASE))
+IMG ?= $(firstword $(shell sed -n "s/^ *image: //p" $(RELEASE)))
 
 # One environment per set of locked dependencies and per checkout, since the project itself is installed editable.
 LOCK := $(shell sha256sum < requirements/dev.lock | cut -c1-12)-$(shell pwd | sha256sum | cut -c1-6)
@@ -84,6 +83,7 @@ cluster-down: $(VENV)/ready ## Take that cluster away
 
 bench: $(VENV)/ready ## Benchmarks, with their tables in Markdown (root)
 	tools/apt-install $(shell tools/apt-packages lab)
+	$(BIN)/python -m benchmarks.kernel
 	$(BIN)/python -m benchmarks.cluster
 
 clean: ## Remove what is cached for this project

@@ -172,6 +172,7 @@ class Reconciler:
                 self._present.pop(route.key, None)
             else:
                 self._present[route.key] = route.path
+                self._retry = self._retry or route.key in self._failures
             self.wake()
         elif not gone and route.key in self._present:
             # It replaced ours, or stands beside it: only a read can tell.
@@ -337,8 +338,10 @@ class Reconciler:
             for row in rows:
                 if (known := before.pop(row.name, None)) != row:
                     _log_transition(known, row)
-            for name in before:
-                logger.info("StaticRoute %s: gone from this node", name)
+            for name, row in before.items():
+                # A pending one turned out not to be for this node, and never was on it.
+                if row.state is not RowState.PENDING:
+                    logger.info("StaticRoute %s: gone from this node", name)
             self._on_rows()
 
     def _told_failures(self) -> dict[bytes, Failure]:
@@ -354,6 +357,6 @@ def _log_transition(before: Row | None, row: Row) -> None:
     level = logging.INFO if row.state in {RowState.PROGRAMMED, RowState.STANDBY, RowState.PENDING} else logging.WARNING
     if before is not None and (before.state, before.message) == (row.state, row.message):
         level = min(level, logging.INFO)
-    text = "StaticRoute %s: %s: %d of %d destinations via %s (generation %d)%s"
+    routes = f": {row.programmed} of {row.destinations} destinations via {row.gateway}" if row.gateway else ""
     tail = f": {row.message}" if row.message else ""
-    logger.log(level, text, row.name, row.state, row.programmed, row.destinations, row.gateway, row.generation, tail)
+    logger.log(level, "StaticRoute %s: %s%s (generation %d)%s", row.name, row.state, routes, row.generation, tail)

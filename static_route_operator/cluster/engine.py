@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import kopf
 
+from static_route_operator.api import GROUP
 from static_route_operator.cluster.api import log_in
 from static_route_operator.observability.metrics import ApiMetrics
 
@@ -47,6 +48,9 @@ def engine_settings(selectors: Mapping[tuple[str, str], str]) -> kopf.OperatorSe
     # A peering object anywhere in the cluster would pause all instances but one.
     settings.peering.standalone = True
     settings.posting.enabled = False
+    # Kopf takes its finalizer off an object that no handler asks it for. The retired operator left Kopf's default one
+    # on its objects: that must not be taken for ours, since a write is refused, and is tried again for ever.
+    settings.persistence.finalizer = f"{GROUP}/never-set"
     settings.networking.error_backoffs = EndlessBackoffs()
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5

@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import struct
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from static_route_operator.errors import KernelError
 from static_route_operator.kernel.interfaces import (
@@ -73,10 +73,6 @@ PROTOCOL_NAMES = {
     17: "kube-router",
     80: "calico",
 }
-
-
-class _TablesChangedError(Exception):
-    """The tables changed while they were dumped, so the dump may lack some."""
 
 
 class Fib:
@@ -185,7 +181,7 @@ class Fib:
         rtmsg = RTMSG.unpack_from(answer.body)
         if rtmsg[1] != prefix[-1]:
             return ""
-        found = {kind: bytes(value) for kind, value in attributes(answer.body[RTMSG.size :])}
+        found = dict(attributes(answer.body, RTMSG.size))
         words = [f"proto {PROTOCOL_NAMES.get(rtmsg[5], rtmsg[5])}"]
         if RTA_GATEWAY in found:
             words.insert(0, f"via {unpack_address(found[RTA_GATEWAY])}")
@@ -210,34 +206,28 @@ class Fib:
 
     async def _dump(self, kind: int, request: bytes) -> list[Message]:
         for _ in range(DUMP_TRIES):
-            try:
-                return [message async for message in self._dump_once(kind, request)]
-            except _TablesChangedError:
-                await asyncio.sleep(0.01)
+            answers = await self._dump_once(kind, request)
+            if not any(message.flags & NLM_F_DUMP_INTR for message in answers):
+                return answers[:-1]
+            # The tables changed under the dump, so it may lack some.
+            await asyncio.sleep(0.01)
         raise KernelError(f"the routing tables changed during each of {DUMP_TRIES} dumps")
 
-    async def _dump_once(self, kind: int, request: bytes) -> AsyncIterator[Message]:
+    async def _dump_once(self, kind: int, request: bytes) -> list[Message]:
+        """The answers to one request, up to and with the one that says it is done."""
         sequence = self._next_sequences(1)
-        self._socket.send(
-            HEADER.pack(HEADER.size + len(request), kind, NLM_F_REQUEST | NLM_F_DUMP, sequence, 0) + request
-        )
-        interrupted = False
-        while True:
+        header = HEADER.pack(HEADER.size + len(request), kind, NLM_F_REQUEST | NLM_F_DUMP, sequence, 0)
+        self._socket.send(header + request)
+        answers: list[Message] = []
+        while not answers or answers[-1].kind != NLMSG_DONE:
             datagram = self._socket.receive()
             if datagram is None:
                 raise KernelError("the kernel's dump ended early")
-            for message in messages(datagram):
-                if message.sequence != sequence:
-                    continue
-                interrupted = interrupted or bool(message.flags & NLM_F_DUMP_INTR)
-                if message.kind == NLMSG_DONE:
-                    if interrupted:
-                        raise _TablesChangedError
-                    return
-                if message.kind == NLMSG_ERROR:
-                    raise KernelError(f"the kernel refused a dump: {parse_refusal(message).text}")
-                yield message
+            answers += [message for message in messages(datagram) if message.sequence == sequence]
+            if answers and answers[-1].kind == NLMSG_ERROR:
+                raise KernelError(f"the kernel refused a dump: {parse_refusal(answers[-1]).text}")
             await asyncio.sleep(0)
+        return answers
 
     def _route_to(self, addresses: Sequence[bytes]) -> dict[bytes, Message]:
         """The route the kernel would use for each address; an address without one is absent."""
@@ -262,7 +252,7 @@ class Fib:
 
 def _lookup(answer: Message) -> Lookup:
     _, length, _, _, _, protocol, _, kind, _ = RTMSG.unpack_from(answer.body)
-    found = dict(attributes(answer.body[RTMSG.size :]))
+    found = dict(attributes(answer.body, RTMSG.size))
     interface = _WORD.unpack(found[RTA_OIF])[0] if RTA_OIF in found else 0
     direct = not found.keys() & {RTA_GATEWAY, RTA_VIA, RTA_MULTIPATH}
     return Lookup(

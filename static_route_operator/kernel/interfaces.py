@@ -25,7 +25,7 @@ ALL_LINKS = _IFINFOMSG.pack(0, 0, 0, 0, 0)
 ALL_ADDRESSES = _IFADDRMSG.pack(0, 0, 0, 0, 0)
 
 
-def link_is_up(body: memoryview) -> bool:
+def link_is_up(body: bytes) -> bool:
     """Whether a link message is about a link that is administratively up."""
     flags: int = _IFINFOMSG.unpack_from(body)[3]
     return bool(flags & IFF_UP)
@@ -36,8 +36,8 @@ def parse_links(answers: Iterable[Message]) -> dict[int, str]:
     names = {}
     for message in answers:
         index = _IFINFOMSG.unpack_from(message.body)[2]
-        found = dict(attributes(message.body[_IFINFOMSG.size :]))
-        names[index] = bytes(found[IFLA_IFNAME]).rstrip(b"\0").decode()
+        found = dict(attributes(message.body, _IFINFOMSG.size))
+        names[index] = found[IFLA_IFNAME].rstrip(b"\0").decode()
     return names
 
 
@@ -47,9 +47,9 @@ def parse_addresses(answers: Iterable[Message], names: dict[int, str]) -> tuple[
     subnets: dict[Subnet, None] = {}
     for message in answers:
         _, length, _, _, index = _IFADDRMSG.unpack_from(message.body)
-        found = dict(attributes(message.body[_IFADDRMSG.size :]))
+        found = dict(attributes(message.body, _IFADDRMSG.size))
         name = names.get(index, str(index))
         # On a point-to-point link IFA_ADDRESS is the peer's, and the subnet is around it.
-        addresses[bytes(found.get(IFA_LOCAL, found[IFA_ADDRESS]))] = name
-        subnets[Subnet(supernet(bytes(found[IFA_ADDRESS]), length), name)] = None
+        addresses[found.get(IFA_LOCAL, found[IFA_ADDRESS])] = name
+        subnets[Subnet(supernet(found[IFA_ADDRESS], length), name)] = None
     return addresses, tuple(subnets)

@@ -58,6 +58,9 @@ RTM_F_FIB_MATCH = 0x2000
 # family, destination length, source length, tos, table, protocol, scope, type, flags
 RTMSG = struct.Struct("=BBBBBBBBI")
 PROTOCOL_AT = 5
+_KIND_AT = 7
+_TABLE_AT = RTMSG.size + ATTRIBUTE.size
+_DESTINATION_AT = _TABLE_AT + 4 + ATTRIBUTE.size
 
 _WORD = struct.Struct("=I")
 _TYPE_AND_FLAGS = {
@@ -155,41 +158,43 @@ class RouteDecoder:
     def __init__(self) -> None:
         self._paths: dict[bytes, tuple[bytes, Path]] = {}
 
-    def decode(self, body: memoryview) -> DecodedRoute | None:
+    def decode(self, body: bytes) -> DecodedRoute | None:
         """The route in the body of a RTM_NEWROUTE or RTM_DELROUTE; None for a cached clone or another family."""
-        family, length, _, _, _, protocol, _, kind, flags = RTMSG.unpack_from(body)
+        family = body[0]
         if family == AF_INET:
             size = 4
-        elif family == AF_INET6 and not flags & RTM_F_CLONED:
+        elif family == AF_INET6 and not RTMSG.unpack_from(body)[-1] & RTM_F_CLONED:
             size = 16
         else:
             return None
         # The kernel always writes the table first and, unless it is the default route, the destination next.
-        start = RTMSG.size + ATTRIBUTE.size + 4
-        address = bytes(size)
-        if length:
-            address = bytes(body[start + ATTRIBUTE.size : start + ATTRIBUTE.size + size])
-            start += ATTRIBUTE.size + size
-        rest = bytes((kind, size)) + bytes(body[start:])
+        if body[1]:
+            end = _DESTINATION_AT + size
+            address = body[_DESTINATION_AT:end]
+        else:
+            end = _TABLE_AT + _WORD.size
+            address = bytes(size)
+        rest = body[_KIND_AT : _KIND_AT + 1] + body[end:]
         known = self._paths.get(rest)
         if known is None:
             if len(self._paths) >= self._MOST_PATHS:
                 self._paths.clear()
-            known = self._paths[rest] = _decode_path(kind, size, body[start:])
+            known = self._paths[rest] = _decode_path(body, end, size)
         metric, path = known
-        table_bytes = bytes(body[RTMSG.size + ATTRIBUTE.size : RTMSG.size + ATTRIBUTE.size + 4])
-        return DecodedRoute(address + bytes((length,)) + table_bytes + metric, path, protocol)
+        key = address + body[1:2] + body[_TABLE_AT : _TABLE_AT + _WORD.size] + metric
+        return DecodedRoute(key, path, body[PROTOCOL_AT])
 
 
-def _decode_path(kind: int, size: int, view: memoryview) -> tuple[bytes, Path]:
+def _decode_path(body: bytes, start: int, size: int) -> tuple[bytes, Path]:
+    """Metric and path in the attributes from ``start`` on."""
     metric = _WORD.pack(DEFAULT_METRIC_IPV4)
     gateway, interface = b"", 0
-    plain = kind == RTN_UNICAST
-    for attribute, value in attributes(view):
+    plain = body[_KIND_AT] == RTN_UNICAST
+    for attribute, value in attributes(body, start):
         if attribute == RTA_PRIORITY:
-            metric = bytes(value)
+            metric = value
         elif attribute == RTA_GATEWAY:
-            gateway = bytes(value)
+            gateway = value
         elif attribute == RTA_OIF:
             (interface,) = _WORD.unpack(value)
         elif attribute in {RTA_MULTIPATH, RTA_VIA}:

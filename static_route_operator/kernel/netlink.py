@@ -53,7 +53,7 @@ class Message(NamedTuple):
     flags: int
     sequence: int
     port: int
-    body: memoryview
+    body: bytes
 
 
 class NetlinkSocket:
@@ -104,24 +104,22 @@ class NetlinkSocket:
 
 def messages(datagram: bytes) -> Iterator[Message]:
     """The messages of one datagram."""
-    view = memoryview(datagram)
-    offset = 0
-    while offset + HEADER.size <= len(view):
-        length, kind, flags, sequence, port = HEADER.unpack_from(view, offset)
+    offset, end = 0, len(datagram) - HEADER.size
+    while offset <= end:
+        length, kind, flags, sequence, port = HEADER.unpack_from(datagram, offset)
         if length < HEADER.size:
             return
-        yield Message(kind, flags, sequence, port, view[offset + HEADER.size : offset + length])
+        yield Message(kind, flags, sequence, port, datagram[offset + HEADER.size : offset + length])
         offset += (length + 3) & ~3
 
 
-def attributes(view: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """The attributes in a message after its fixed part: type and value."""
-    offset = 0
-    while offset + ATTRIBUTE.size <= len(view):
-        length, kind = ATTRIBUTE.unpack_from(view, offset)
+def attributes(body: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
+    """The attributes in a message after its fixed part, which ends at ``offset``: type and value."""
+    while offset + ATTRIBUTE.size <= len(body):
+        length, kind = ATTRIBUTE.unpack_from(body, offset)
         if length < ATTRIBUTE.size:
             return
-        yield kind & ATTRIBUTE_TYPE_MASK, view[offset + ATTRIBUTE.size : offset + length]
+        yield kind & ATTRIBUTE_TYPE_MASK, body[offset + ATTRIBUTE.size : offset + length]
         offset += (length + 3) & ~3
 
 
@@ -141,9 +139,9 @@ def parse_refusal(message: Message) -> Refusal:
         if message.kind == NLMSG_ERROR:
             (original,) = struct.unpack_from("=I", message.body, 4)
             start += HEADER.size if message.flags & NLM_F_CAPPED else (original + 3) & ~3
-        for kind, value in attributes(message.body[start:]):
+        for kind, value in attributes(message.body, start):
             if kind == NLMSGERR_ATTR_MSG:
-                text = bytes(value).rstrip(b"\0").decode(errors="replace")
+                text = value.rstrip(b"\0").decode(errors="replace")
     return Refusal(-number, text or os.strerror(-number))
 
 

@@ -36,6 +36,8 @@ class _KopfFilter(logging.Filter):
             if now < self._next:
                 return False
             self._next = now + _REPEAT
+            # Routes stay, and it is tried again: nothing that a person has to do.
+            record.levelno, record.levelname = logging.WARNING, "WARNING"
         return True
 
 

@@ -79,6 +79,8 @@ def test_an_interface_goes_down_and_up(agents: list[Agent], apply: Callable[...,
         eventually("told", lambda: "is eth1 up?" in agents[0].row("site").get("message", ""))
     finally:
         agents[0].ip("link", "set", "eth1", "up")
+        # What a node's own configuration would bring back: its IPv6 address and the way to the Services.
+        agents[0].ip("addr", "add", "fd00:116::21/64", "dev", "eth1", "nodad")
         agents[0].ip("route", "add", "10.245.0.0/16", "via", "10.116.0.1", "proto", "static")
     everywhere([agents[0]], {SITE: GATEWAY})
 

@@ -120,3 +120,24 @@ def test_nothing_is_added_to_the_object(agents: list[Agent], apply: Callable[...
     body = json.loads(cluster.kubectl("get", "staticroute", "plain", "-o", "json"))
     assert body["metadata"].keys().isdisjoint({"finalizers", "annotations"})
     assert "status" not in body
+
+
+def test_an_object_of_the_retired_operator(agents: list[Agent], apply: Callable[..., str], cluster: Cluster) -> None:
+    """An object with the retired operator's finalizer is followed like any other, and the finalizer is left to people.
+
+    Its deletion takes the routes away at once, though the object stays until the finalizer is taken off.
+    """
+    apply("old", [SITE], GATEWAY)
+    finalizer = {"metadata": {"finalizers": ["kopf.zalando.org/KopfFinalizerMarker"]}}
+    cluster.kubectl("patch", "staticroute", "old", "--type=merge", "-p", json.dumps(finalizer))
+    try:
+        everywhere(agents, {SITE: GATEWAY})
+        apply("old", [SITE], OTHER)
+        everywhere(agents, {SITE: OTHER})
+        cluster.kubectl("delete", "staticroute", "old", "--wait=false")
+        everywhere(agents, {})
+        assert "KopfFinalizerMarker" in cluster.kubectl("get", "staticroute", "old", "-o", "yaml")
+    finally:
+        cluster.kubectl("patch", "staticroute", "old", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
+    apply("old", [SITE], GATEWAY)
+    everywhere(agents, {SITE: GATEWAY})

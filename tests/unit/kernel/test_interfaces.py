@@ -16,7 +16,7 @@ def _attribute(kind: int, value: bytes) -> bytes:
 
 def _link(index: int, name: str, flags: int = 1) -> Message:
     body = struct.pack("=BxHiII", 0, 1, index, flags, 0) + _attribute(3, name.encode() + b"\0")
-    return Message(16, 0, 0, 0, memoryview(body))
+    return Message(16, 0, 0, 0, body)
 
 
 def _address(index: int, length: int, address: str, local: str = "") -> Message:
@@ -24,7 +24,7 @@ def _address(index: int, length: int, address: str, local: str = "") -> Message:
     body = struct.pack("=BBBBI", 2 if len(packed) == 4 else 10, length, 0, 0, index) + _attribute(1, packed)
     if local:
         body += _attribute(2, pack_address(local))
-    return Message(20, 0, 0, 0, memoryview(body))
+    return Message(20, 0, 0, 0, body)
 
 
 def test_links_have_their_names_by_index() -> None:

@@ -99,9 +99,7 @@ def test_rubbish_behind_a_message_ends_the_datagram(tail: bytes) -> None:
 
 def test_attributes_are_read_with_their_flags_cleared() -> None:
     """Attributes stand aligned behind each other; the bits for nesting and byte order are not part of the type."""
-    view = memoryview(
-        struct.pack("=HHI", 8, 1, 5) + struct.pack("=HH2sxx", 6, 0x8009, b"ab") + struct.pack("=HH", 4, 3)
-    )
+    view = struct.pack("=HHI", 8, 1, 5) + struct.pack("=HH2sxx", 6, 0x8009, b"ab") + struct.pack("=HH", 4, 3)
 
     assert [(kind, bytes(value)) for kind, value in attributes(view)] == [
         (1, struct.pack("=I", 5)),
@@ -113,7 +111,7 @@ def test_attributes_are_read_with_their_flags_cleared() -> None:
 @pytest.mark.parametrize("rest", [b"\0\0", struct.pack("=HH", 0, 1), struct.pack("=HH", 3, 1)])
 def test_rubbish_behind_an_attribute_ends_them(rest: bytes) -> None:
     """What is too short for an attribute, or claims to be, is not read for ever."""
-    view = memoryview(struct.pack("=HHI", 8, 1, 5) + rest)
+    view = struct.pack("=HHI", 8, 1, 5) + rest
 
     assert [kind for kind, _ in attributes(view)] == [1]
 
@@ -128,4 +126,4 @@ def test_message_names_the_request_it_answers() -> None:
     """The sequence number and the port of a message are told apart."""
     (message,) = messages(struct.pack("=IHHII", 16, NLMSG_NOOP, 2, 3, 4))
 
-    assert message == Message(NLMSG_NOOP, 2, 3, 4, memoryview(b""))
+    assert message == Message(NLMSG_NOOP, 2, 3, 4, b"")
