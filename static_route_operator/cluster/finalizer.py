@@ -1,4 +1,4 @@
-"""Takes the retired operator's finalizer off StaticRoutes: nobody else would, and so they could never be deleted."""
+"""Takes the retired operator's finalizer off StaticRoutes that are being deleted: nobody else would, for ever."""
 
 import asyncio
 import logging

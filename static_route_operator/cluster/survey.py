@@ -31,7 +31,7 @@ class Survey(Engine):
         metrics: where to count.
 
     Attributes:
-        on_finalizers: called with name and finalizers of each StaticRoute that has some.
+        on_finalizers: called with name and finalizers of each StaticRoute that is being deleted and has some.
     """
 
     def __init__(self, overview: Overview, metrics: ApiMetrics) -> None:
@@ -52,7 +52,9 @@ class Survey(Engine):
     async def _see_route(self, event: kopf.RawEvent, **_: Any) -> None:
         body: Mapping[str, Any] = event["object"]
         metadata = body["metadata"]
-        if event["type"] != "DELETED" and (finalizers := metadata.get("finalizers")):
+        finalizers = metadata.get("finalizers")
+        # Only of an object that is asked to go: before that, whoever put one on would put it on again, and again.
+        if event["type"] != "DELETED" and metadata.get("deletionTimestamp") and finalizers:
             self.tell(self.on_finalizers, metadata["name"], list(finalizers))
         if not self._stays(event, self._overview.subjects):
             self._subjects.pop(metadata["uid"], None)

@@ -133,12 +133,13 @@ def test_size(cluster: Cluster, number: int) -> None:
 
 
 def test_columns(cluster: Cluster) -> None:
-    """`kubectl get staticroutes -o wide` shows name, destinations, gateway and age; the short name works too."""
+    """`kubectl get staticroutes -o wide` shows destinations and gateway, then how it fares; the short name works too."""
     cluster.kubectl("apply", "-f", "-", input=json.dumps(body(["34.160.111.145"], GATEWAY)))
     try:
         header, row = cluster.kubectl("get", "staticroutes", "-o", "wide").splitlines()
-        assert header.split() == ["NAME", "DESTINATIONS", "GATEWAY", "AGE"]
+        columns = ["GATEWAY", "ROUTES", "READY", "STATUS", "AGE"]
+        assert header.split() == ["NAME", "DESTINATIONS", *columns]
         assert row.split()[:3] == ["test", '["34.160.111.145"]', GATEWAY]
-        assert cluster.kubectl("get", "sr").split()[:3] == ["NAME", "GATEWAY", "AGE"]
+        assert cluster.kubectl("get", "sr").splitlines()[0].split() == ["NAME", *columns]
     finally:
         cluster.kubectl("delete", "staticroute", "test")

@@ -170,7 +170,7 @@ def test_nodes_that_are_gone_or_not_ready(
 
 
 def test_objects_of_the_retired_operator(controller: Controller, apply: Manifest, cluster: Cluster, say: Say) -> None:
-    """Its finalizer is taken off, others' stay, and what it wrote into the status is no obstacle."""
+    """What it wrote into the status is no obstacle; at a deletion its finalizer is taken off, and others' stay."""
     apply("site", [SITE], GATEWAY)
     patch = {"metadata": {"finalizers": ["example.com/other", "kopf.zalando.org/KopfFinalizerMarker"]}}
     cluster.kubectl("patch", "sr", "site", "--type=merge", "-p", json.dumps(patch))
@@ -185,8 +185,10 @@ def test_objects_of_the_retired_operator(controller: Controller, apply: Manifest
         return found
 
     try:
-        eventually("off", lambda: finalizers() == ["example.com/other"])
         becomes(cluster, "site", "3/3", "AllNodesReady")
+        assert len(finalizers()) == 2, "as long as it may be in use it stays"
+        cluster.kubectl("delete", "sr", "site", "--wait=false")
+        eventually("off", lambda: finalizers() == ["example.com/other"])
     finally:
         cluster.kubectl("patch", "sr", "site", "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
 
