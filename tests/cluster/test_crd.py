@@ -133,7 +133,7 @@ def test_size(cluster: Cluster, number: int) -> None:
 
 
 def test_columns(cluster: Cluster) -> None:
-    """`kubectl get staticroutes -o wide` shows destinations and gateway, then how it fares; the short name works too."""
+    """`kubectl get staticroutes -o wide` shows destinations, gateway and how it fares; the short name works too."""
     cluster.kubectl("apply", "-f", "-", input=json.dumps(body(["34.160.111.145"], GATEWAY)))
     try:
         header, row = cluster.kubectl("get", "staticroutes", "-o", "wide").splitlines()
