@@ -11,11 +11,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.cluster.agent import NAMESPACE, SERVICE_ACCOUNT, Agent, eventually, everywhere, install
+from tests.cluster.controller import USER, Controller, Kubelets
 from tests.lab.audit import AuditLog
 from tests.lab.cluster import Cluster
 
@@ -23,7 +25,8 @@ NODES = 3
 MANY = 2000
 CHANGES = 100
 REPEATS = 5
-REST = 60  # seconds
+REST = 300  # seconds
+SETTLING = 45  # seconds: longer than any write may be put off
 GATEWAYS = ("10.116.0.5", "10.116.0.12")
 API = "https://10.116.0.1:443"
 PATH = "/apis/networking.digitalocean.com/v1/staticroutes"
@@ -38,7 +41,11 @@ def main() -> None:
         with lab:
             install(lab, NODES)
             agents = [Agent(lab, number, API, Path(directory) / f"agent{number}.log") for number in range(1, NODES + 1)]
+            kubelets = Kubelets(lab, [f"node{number}" for number in range(1, NODES + 1)])
+            controller = Controller(lab, API, Path(directory) / "controller.log")
             try:
+                kubelets.start()
+                controller.start()
                 for agent in agents:
                     agent.start_and_sync()
                 print("| what | figure |\n|---|---|")
@@ -47,6 +54,8 @@ def main() -> None:
             finally:
                 for agent in agents:
                     agent.kill()
+                controller.kill()
+                kubelets.stop()
 
 
 def measure(lab: Cluster, agents: list[Agent], audit: AuditLog) -> Iterator[tuple[str, str]]:
@@ -68,12 +77,28 @@ def measure(lab: Cluster, agents: list[Agent], audit: AuditLog) -> Iterator[tupl
         f"{CHANGES} changes of a gateway in a row, from the API server's answer to the last kernel",
         f"median {statistics.median(delays) * 1000:.0f} ms, p99 {quantile(delays, 0.99) * 1000:.0f} ms",
     )
-    user = f"system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
-    before = len(list(audit.requests(user)))
+    agent_user = f"system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
+    apply_many(lab, agents, GATEWAYS[0])
+    time.sleep(SETTLING)
+    before = {user: len(audit.writes(user)) for user in (agent_user, USER)}
+    apply_many(lab, agents, GATEWAYS[1])
+    time.sleep(SETTLING)
+    changed = {user: audit.writes(user)[before[user] :] for user in before}
+    yield (
+        f"one change of an object with {MANY} destinations: writes of all {NODES} agents; of the controller; Events",
+        f"{len(changed[agent_user])}; {_count(changed[USER], 'staticroutes')}; {_count(changed[USER], 'events')}",
+    )
+    requests = len(list(audit.requests(agent_user)))
+    before = {user: len(audit.writes(user)) for user in before}
     time.sleep(REST)
-    requests = len(list(audit.requests(user))) - before
-    yield f"requests of all agents to the API server in {REST} s at rest, finished watches included", str(requests)
-    yield "writes of all agents to the API server, over all of this", str(len(audit.writes(user)))
+    written = sum(len(audit.writes(user)) - before[user] for user in before)
+    yield f"writes of all agents and the controller in {REST} s at rest", str(written)
+    requests = len(list(audit.requests(agent_user))) - requests
+    yield f"requests of all agents in these {REST} s, finished watches included", str(requests)
+
+
+def _count(requests: Sequence[Mapping[str, Any]], resource: str) -> int:
+    return sum(request["objectRef"]["resource"] == resource for request in requests)
 
 
 def manifest(name: str, destinations: Iterable[str], gateway: str) -> str:
