@@ -47,6 +47,7 @@ class Inventory:
     def __init__(self) -> None:
         self.on_change: Callable[[], None] = _nothing
         self._presence = Presence()
+        self._uids: dict[str, str] = {}
         self.routes: dict[str, StaticRoute] = {}
         self.invalid: dict[str, Invalid] = {}
         self.node: Node | None = None
@@ -67,11 +68,10 @@ class Inventory:
         uid = item.uid
         if not self._presence.see(uid, resource_version):
             return
-        known: list[StaticRoute | Invalid] = [*self.routes.values(), *self.invalid.values()]
-        for other in known:
-            if other.name == item.name and other.uid != uid:
-                # A name is given again only after its first owner is gone.
-                self._drop(other.uid)
+        if (other := self._uids.get(item.name, uid)) != uid:
+            # A name is given again only after its first owner is gone.
+            self._drop(other)
+        self._uids[item.name] = uid
         if isinstance(item, Invalid):
             logger.error("%s; %s", item.error, "its last good version stays" if uid in self.routes else "ignored")
             self.invalid[uid] = item
@@ -111,13 +111,14 @@ class Inventory:
         """
         if self._presence.forget_all():
             logger.warning("The API server knows no StaticRoutes any more: all are taken for gone")
-            self.routes.clear()
-            self.invalid.clear()
+            for known in (self.routes, self.invalid, self._uids):
+                known.clear()
             self._changed()
 
     def _drop(self, uid: str) -> None:
-        self.routes.pop(uid, None)
-        self.invalid.pop(uid, None)
+        for item in (self.routes.pop(uid, None), self.invalid.pop(uid, None)):
+            if item is not None and self._uids.get(item.name) == uid:
+                del self._uids[item.name]
         self._presence.drop(uid)
 
     def _changed(self) -> None:
