@@ -86,7 +86,7 @@ def measure(lab: Cluster, agents: list[Agent], audit: AuditLog) -> Iterator[tupl
     changed = {user: audit.writes(user)[before[user] :] for user in before}
     yield (
         f"one change of an object with {MANY} destinations: writes of all {NODES} agents; of the controller; Events",
-        f"{len(changed[agent_user])}; {_count(changed[USER], 'staticroutes')}; {_count(changed[USER], 'events')}",
+        f"{_count(changed[agent_user], 'noderoutestates')}; {_count(changed[USER], 'staticroutes')}; {_count(changed[USER], 'events')}",
     )
     requests = len(list(audit.requests(agent_user)))
     before = {user: len(audit.writes(user)) for user in before}

@@ -36,11 +36,11 @@ class AuditLog:
         """The finished requests, oldest first, as ``audit.k8s.io/v1`` Events.
 
         Args:
-            user: only those of users whose name starts so, as in ``system:serviceaccount:static-routes:``.
+            user: only those of this user, as in ``system:serviceaccount:static-routes:k8s-staticroute-operator``.
         """
         for line in self._log.read_text().splitlines():
             request = json.loads(line)
-            if request["user"]["username"].startswith(user):
+            if not user or request["user"]["username"] == user:
                 yield request
 
     def writes(self, user: str = "") -> Sequence[dict[str, Any]]:
