@@ -84,9 +84,11 @@ def measure(lab: Cluster, agents: list[Agent], audit: AuditLog) -> Iterator[tupl
     apply_many(lab, agents, GATEWAYS[1])
     time.sleep(SETTLING)
     changed = {user: audit.writes(user)[before[user] :] for user in before}
+    counts = [_count(changed[agent_user], "noderoutestates")]
+    counts += [_count(changed[USER], resource) for resource in ("staticroutes", "events")]
     yield (
         f"one change of an object with {MANY} destinations: writes of all {NODES} agents; of the controller; Events",
-        f"{_count(changed[agent_user], 'noderoutestates')}; {_count(changed[USER], 'staticroutes')}; {_count(changed[USER], 'events')}",
+        "; ".join(map(str, counts)),
     )
     requests = len(list(audit.requests(agent_user)))
     before = {user: len(audit.writes(user)) for user in before}
