@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import random
 import signal
 from collections.abc import Iterable, Iterator
 
@@ -26,7 +27,9 @@ logger = logging.getLogger(__name__)
 METADATA_SERVICE = {"169.254.169.254": "metadata service", "fd00:ec2::254": "metadata service"}
 
 # Seconds between looks at the addresses of the API server.
-ADDRESSES_EVERY = 60.0
+ADDRESSES_EVERY = 600.0
+# And from one that failed to the next. Seconds.
+ADDRESSES_AGAIN = 30.0
 
 # One question at departure must not use up the time for all. Seconds.
 DEPARTURE_TIMEOUT = 2.0
@@ -57,16 +60,18 @@ class Protected:
     async def keep_current(self, api: Api, reconciler: Reconciler) -> None:
         """Ask for the API server's addresses now and then, for ever."""
         while True:
+            pause = ADDRESSES_EVERY
             try:
                 found = await api.addresses()
             except (ApiError, OSError) as error:
+                pause = ADDRESSES_AGAIN
                 logger.debug("The API server's addresses can't be asked for: %s", error)
             else:
                 addresses = self._fixed | dict.fromkeys(_packed(found), "API server")
                 if addresses != self.addresses:
                     self.addresses = addresses
                     reconciler.wake()
-            await asyncio.sleep(ADDRESSES_EVERY)
+            await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311  jitter, no secret
 
 
 def _packed(texts: Iterable[str]) -> Iterator[bytes]:
