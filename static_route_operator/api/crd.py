@@ -5,10 +5,8 @@ The CEL rules refuse what can never work on any node, each with a message a pers
 written: a rule on each destination must be cheap in its length, and no message may format a parsed CIDR.
 """
 
-from typing import Any
-
-from static_route_operator.api import GROUP, VERSION
 from static_route_operator.api.conditions import ConditionStatus, ConditionType
+from static_route_operator.api.definition import Schema, define
 from static_route_operator.api.destinations import LONGEST_DEFAULT
 from static_route_operator.api.nodeselector import OPERATORS
 from static_route_operator.api.staticroute import DEFAULT_PRIORITY, KIND, PLURAL
@@ -21,8 +19,6 @@ MOST_FAILING = 10
 # The longest texts of an address and of a CIDR that are worth reading: IPv6 in full with an embedded IPv4, and "/128".
 MAX_ADDRESS_LENGTH = 45
 MAX_DESTINATION_LENGTH = 49
-
-Schema = dict[str, Any]
 
 _ROUTABLE = "({address}).isGlobalUnicast() && !self.startsWith('0.')"
 
@@ -281,39 +277,15 @@ def _columns() -> list[Schema]:
 
 def custom_resource_definition() -> Schema:
     """The CRD as a JSON object, ready to be written as YAML."""
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{PLURAL}.{GROUP}"},
-        "spec": {
-            "group": GROUP,
-            "scope": "Cluster",
-            "names": {
-                "kind": KIND,
-                "listKind": f"{KIND}List",
-                "plural": PLURAL,
-                "singular": KIND.lower(),
-                "shortNames": ["sr"],
-            },
-            "versions": [
-                {
-                    "name": VERSION,
-                    "served": True,
-                    "storage": True,
-                    "subresources": {"status": {}},
-                    "additionalPrinterColumns": _columns(),
-                    "schema": {
-                        "openAPIV3Schema": {
-                            "type": "object",
-                            "description": "Destinations that every selected node routes through a gateway.",
-                            "required": ["spec"],
-                            "properties": {
-                                "spec": _spec(),
-                                "status": _status(),
-                            },
-                        }
-                    },
-                }
-            ],
-        },
+    schema = {
+        "type": "object",
+        "description": "Destinations that every selected node routes through a gateway.",
+        "required": ["spec"],
+        "properties": {"spec": _spec(), "status": _status()},
     }
+    version = {
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": _columns(),
+        "schema": {"openAPIV3Schema": schema},
+    }
+    return define(KIND, PLURAL, "sr", version)

@@ -3,12 +3,8 @@
 It has no status subresource: only its node's agent writes the object, and so creates and fills it with one request.
 """
 
-from typing import Any
-
-from static_route_operator.api import GROUP, VERSION
+from static_route_operator.api.definition import Schema, define
 from static_route_operator.api.noderoutestate import KIND, MAX_MESSAGE_LENGTH, PLURAL, RowState
-
-Schema = dict[str, Any]
 
 
 def _count(description: str) -> Schema:
@@ -93,34 +89,9 @@ def _columns() -> list[Schema]:
 
 def custom_resource_definition() -> Schema:
     """The CRD as a JSON object, ready to be written as YAML."""
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{PLURAL}.{GROUP}"},
-        "spec": {
-            "group": GROUP,
-            "scope": "Cluster",
-            "names": {
-                "kind": KIND,
-                "listKind": f"{KIND}List",
-                "plural": PLURAL,
-                "singular": KIND.lower(),
-                "shortNames": ["nrs"],
-            },
-            "versions": [
-                {
-                    "name": VERSION,
-                    "served": True,
-                    "storage": True,
-                    "additionalPrinterColumns": _columns(),
-                    "schema": {
-                        "openAPIV3Schema": {
-                            "type": "object",
-                            "description": "What one node says of the StaticRoutes that select it; named after it.",
-                            "properties": {"status": _status()},
-                        }
-                    },
-                }
-            ],
-        },
+    schema = {
+        "type": "object",
+        "description": "What one node says of the StaticRoutes that select it; named after it.",
+        "properties": {"status": _status()},
     }
+    return define(KIND, PLURAL, "nrs", {"additionalPrinterColumns": _columns(), "schema": {"openAPIV3Schema": schema}})

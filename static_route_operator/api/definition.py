@@ -1,0 +1,36 @@
+"""What all CustomResourceDefinitions of this operator have in common."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from static_route_operator.api import GROUP, VERSION
+
+Schema = dict[str, Any]
+
+
+def define(kind: str, plural: str, short_name: str, version: Mapping[str, Any]) -> Schema:
+    """A CRD of a cluster-scoped kind as a JSON object, ready to be written as YAML.
+
+    Args:
+        kind: in CamelCase.
+        plural: in lower case.
+        short_name: for kubectl.
+        version: columns, subresources and schema of the one version there is.
+    """
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Cluster",
+            "names": {
+                "kind": kind,
+                "listKind": f"{kind}List",
+                "plural": plural,
+                "singular": kind.lower(),
+                "shortNames": [short_name],
+            },
+            "versions": [{"name": VERSION, "served": True, "storage": True, **version}],
+        },
+    }
