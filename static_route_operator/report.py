@@ -7,14 +7,12 @@ from typing import Any
 import aiohttp
 import yaml
 
-from static_route_operator.api.noderoutestate import RowState
+from static_route_operator.api.noderoutestate import GOOD_STATES
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.planning.routes import describe_route, in_order
 
 # Seconds to wait for the process on this host.
 TIMEOUT = 5
-
-_GOOD = frozenset({RowState.PROGRAMMED, RowState.STANDBY})
 
 
 async def fetch_report(address: str, port: int) -> dict[str, Any]:
@@ -46,7 +44,7 @@ async def _kernel_routes() -> list[dict[str, Any]]:
 
 def is_good(report: dict[str, Any]) -> bool:
     """Whether every object of a report is programmed, or stands by for another one."""
-    return all(row["state"] in _GOOD for row in report["objects"])
+    return all(row["state"] in GOOD_STATES for row in report["objects"])
 
 
 def format_report(report: dict[str, Any], output: str = "table") -> str:

@@ -30,6 +30,9 @@ class RowState(enum.StrEnum):
 
 
 GOOD_STATES: Final = frozenset({RowState.PROGRAMMED, RowState.STANDBY})
+
+# The place of each state in the order of `RowState`: higher is worse.
+SEVERITY: Final = {state: severity for severity, state in enumerate(RowState)}
 BAD_STATES: Final = frozenset({RowState.CONFLICT, RowState.REFUSED, RowState.FAILED})
 
 

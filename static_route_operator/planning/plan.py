@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from static_route_operator.api.noderoutestate import Reason, RowState
+from static_route_operator.api.noderoutestate import SEVERITY, Reason, RowState
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.planning.facts import Facts
 from static_route_operator.planning.guards import Problem, gateway_problem, refused_destinations
@@ -75,12 +75,9 @@ def make_plan(routes: Iterable[StaticRoute], facts: Facts) -> Plan:
         if keys:
             wanted.update(dict.fromkeys(keys, Path(route.gateway, facts.lookups[route.gateway].interface)))
         owners.append((route, keys))
-        problems.sort(key=lambda each: -_SEVERITY[each.state])
+        problems.sort(key=lambda each: -SEVERITY[each.state])
         objects.append(ObjectPlan(route, keys, tuple(problems)))
     return Plan(wanted, held, tuple(objects))
-
-
-_SEVERITY = {state: severity for severity, state in enumerate(RowState)}
 
 
 def _refusals(route: StaticRoute, refused: dict[bytes, str]) -> Iterable[Problem]:

@@ -12,7 +12,7 @@ from static_route_operator.api.conditions import (
     find_condition,
 )
 from static_route_operator.api.crd import MOST_FAILING
-from static_route_operator.api.noderoutestate import GOOD_STATES, Reason, RowState
+from static_route_operator.api.noderoutestate import GOOD_STATES, SEVERITY, Reason, RowState
 from static_route_operator.api.nodeselector import NodeSelector
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
@@ -22,8 +22,6 @@ from static_route_operator.planning.selection import selects
 # So many names stand in a message, and so many characters of what a node says.
 MOST_NAMES = 3
 LONGEST_MESSAGE = 500
-
-_SEVERITY = {state: severity for severity, state in enumerate(RowState)}
 
 
 class Report(NamedTuple):
@@ -170,7 +168,7 @@ def roll_up(subject: Subject, members: Iterable[Member], report_of: Callable[[Me
             ready += 1
         else:
             failing = FailingNode(member.name, report.reason, report.message[:LONGEST_MESSAGE])
-            failed.append((-_SEVERITY[report.state], failing))
+            failed.append((-SEVERITY[report.state], failing))
     failed.sort()
     worst = tuple(failing for _, failing in failed[:MOST_FAILING])
     condition = _ready_condition(subject, ready, [failing for _, failing in failed], sorted(pending), sorted(unknown))

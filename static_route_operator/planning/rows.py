@@ -4,15 +4,13 @@ import errno
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from static_route_operator.api.noderoutestate import Reason, Row, RowState
+from static_route_operator.api.noderoutestate import SEVERITY, Reason, Row, RowState
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
 from static_route_operator.planning.guards import Problem
 from static_route_operator.planning.plan import ObjectPlan, Plan
 from static_route_operator.planning.routes import Failure, Routes, prefix_of
 from static_route_operator.prefixes import unpack_address, unpack_prefix
-
-_SEVERITY = {state: severity for severity, state in enumerate(RowState)}
 
 
 def make_rows(
@@ -90,7 +88,7 @@ def _more(number: int) -> str:
 
 
 def _row(route: StaticRoute, problems: Sequence[Problem], programmed: int, kept: int = 0) -> Row:
-    ordered = sorted(problems, key=lambda each: _SEVERITY[each.state], reverse=True)
+    ordered = sorted(problems, key=lambda each: SEVERITY[each.state], reverse=True)
     messages = [each.message for each in ordered]
     if kept:
         messages.append(f"{kept} of its routes left as they were")
