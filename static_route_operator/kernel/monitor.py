@@ -1,7 +1,7 @@
 """Notifications of the kernel: what others do to links, addresses and routes, on a socket of its own.
 
 A route notification alone is not enough: when an interface goes down, IPv4 routes vanish without one. So links and
-addresses are watched too, and any of them means: look again.
+addresses are watched too, and policy rules, which decide what a table may hold; any of them means: look again.
 """
 
 import asyncio
@@ -14,8 +14,8 @@ from static_route_operator.kernel.netlink import Message, NetlinkSocket, lost_me
 
 logger = logging.getLogger(__name__)
 
-# linux/rtnetlink.h: links, IPv4 addresses, IPv4 routes, IPv6 addresses, IPv6 routes.
-GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
+# linux/rtnetlink.h: links, IPv4 addresses, IPv4 routes, IPv4 rules, IPv6 addresses, IPv6 routes, IPv6 rules.
+GROUPS = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 0x40000
 
 # A burst of 100,000 changes by somebody else fits.
 BUFFER = 64 << 20
@@ -30,7 +30,8 @@ class Monitor:
     Args:
         own_port: asked for the port id of the socket whose changes are our own.
         on_route: called for each route that somebody else added, changed or deleted: the route, and whether it is gone.
-        on_node: called when a link or an address came, changed or went; True when routes may have gone with it unsaid.
+        on_node: called when a link, an address or a rule came, changed or went; True when routes may have gone with it
+            unsaid.
         on_overflow: called when notifications were lost and watching has started anew: everything must be read again.
     """
 
@@ -96,7 +97,7 @@ class Monitor:
 
 
 def _takes_routes_along(message: Message) -> bool:
-    """Whether the kernel drops IPv4 routes, without a notification of each, when it sends this."""
+    """Whether the kernel drops IPv4 routes, or the source of IPv6 ones, without telling of each, when it sends this."""
     if message.kind == RTM_NEWLINK:
         return not link_is_up(message.body)
     return message.kind in {RTM_DELLINK, RTM_DELADDR}
