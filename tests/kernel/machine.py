@@ -49,11 +49,15 @@ class Machine:
         return all(self.query("-6", "route", "show", "dev", name) for name in ("eth0", "eth1"))
 
     @staticmethod
-    def ip(*commands: str) -> None:
-        """Run `ip` commands, such as ``route add 192.0.2.1 via 10.0.0.1``; a command that fails fails the test."""
-        done = subprocess.run(
-            ["ip", "-batch", "-"], input="\n".join(commands), capture_output=True, text=True, check=False
-        )
+    def ip(*commands: str, ipv6: bool = False) -> None:
+        """Run `ip` commands, such as ``route add 192.0.2.1 via 10.0.0.1``; a command that fails fails the test.
+
+        Args:
+            commands: in order.
+            ipv6: those that name no address, such as ``route flush``, are about IPv6.
+        """
+        words = ["ip", *(["-6"] if ipv6 else []), "-batch", "-"]
+        done = subprocess.run(words, input="\n".join(commands), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
     @staticmethod
