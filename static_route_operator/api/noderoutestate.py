@@ -48,6 +48,7 @@ class Reason(enum.StrEnum):
     PROTECTED_DESTINATION = "ProtectedDestination"  # some destinations would cut this node off
     GATEWAY_IS_THIS_NODE = "GatewayIsThisNode"
     GATEWAY_UNREACHABLE = "GatewayUnreachable"  # not on a subnet of this node that is up
+    KEEPS_BEING_REMOVED = "KeepsBeingRemoved"  # another program takes routes away again and again; the message has who
     KERNEL_REFUSED = "KernelRefused"  # the message has the kernel's own words
 
 

@@ -19,7 +19,6 @@ from static_route_operator.kernel.interfaces import (
 from static_route_operator.kernel.messages import (
     AF_INET,
     AF_INET6,
-    PROTOCOL,
     PROTOCOL_AT,
     RTA_DST,
     RTA_GATEWAY,
@@ -53,7 +52,15 @@ from static_route_operator.kernel.netlink import (
 )
 from static_route_operator.keys import IPV4_KEY_SIZE, Keys, prefix_of, split
 from static_route_operator.planning.facts import Facts, Lookup
-from static_route_operator.planning.routes import Action, Failure, Operation, Path, Routes
+from static_route_operator.planning.routes import (
+    PROTOCOL,
+    Action,
+    Failure,
+    Operation,
+    Path,
+    Routes,
+    protocol_name,
+)
 from static_route_operator.prefixes import unpack_address
 
 # Routes in one send, inside which the kernel acts on them: it takes about 3 ms, then other tasks get a turn.
@@ -65,19 +72,6 @@ DUMP_TRIES = 5
 RTN_LOCAL_KINDS = frozenset({2, 3, 4, 5})  # local, broadcast, anycast, multicast
 
 _WORD = struct.Struct("=I")
-
-# Names of rtm_protocol that a person knows from `ip route`; other numbers are shown as they are.
-PROTOCOL_NAMES = {
-    1: "redirect",
-    2: "kernel",
-    3: "boot",
-    4: "static",
-    9: "ra",
-    12: "bird",
-    16: "dhcp",
-    17: "kube-router",
-    80: "calico",
-}
 
 
 class Fib:
@@ -175,7 +169,7 @@ class Fib:
         if rtmsg[1] != prefix[-1]:
             return ""
         found = dict(attributes(answer.body, RTMSG.size))
-        words = [f"proto {PROTOCOL_NAMES.get(rtmsg[5], rtmsg[5])}"]
+        words = [f"proto {protocol_name(rtmsg[5])}"]
         if RTA_GATEWAY in found:
             words.insert(0, f"via {unpack_address(found[RTA_GATEWAY])}")
         return " ".join(words)

@@ -24,10 +24,7 @@ from static_route_operator.kernel.netlink import (
     attributes,
 )
 from static_route_operator.keys import DEFAULT_METRIC_IPV4, IPV4_KEY_SIZE, Keys
-from static_route_operator.planning.routes import UNKNOWN_PATH_IPV4, UNKNOWN_PATH_IPV6, Action, Path
-
-# Routes of this program carry this number as their protocol: it is how they are told from everybody else's.
-PROTOCOL = 245
+from static_route_operator.planning.routes import PROTOCOL, UNKNOWN_PATH_IPV4, UNKNOWN_PATH_IPV6, Action, Path
 
 RTM_NEWROUTE = 24
 RTM_DELROUTE = 25

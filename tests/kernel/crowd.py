@@ -35,7 +35,7 @@ def _send(kind: int, flags: int, count: int, interface: int, gateway: str) -> No
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, socket.NETLINK_ROUTE) as netlink:
         netlink.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         netlink.bind((0, 0))
-        netlink.setblocking(False)
+        netlink.setblocking(False)  # noqa: FBT003  the name of the method says it
         for start in range(0, count, _BATCH):
             numbers = range(first + start, first + min(start + _BATCH, count))
             netlink.send(b"".join(head + _ATTRIBUTE.pack(8, 1, struct.pack(">I", each)) + tail for each in numbers))

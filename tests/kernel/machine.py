@@ -5,6 +5,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 # Generous: a shared machine may stand still for seconds.
@@ -69,6 +70,12 @@ class Machine:
         assert done.returncode == 0, done.stderr
         found: list[dict[str, Any]] = json.loads(done.stdout or "[]")
         return found
+
+    @staticmethod
+    def switch(setting: str, value: str | None = None) -> None:
+        """Set one of this machine's network settings (a file below /proc/sys/net); None makes 1 of 0 and 0 of 1."""
+        file = Path("/proc/sys/net", setting)
+        file.write_text(value or ("0" if file.read_text().strip() == "1" else "1"))
 
     def interface(self, name: str) -> int:
         """The index of an interface."""

@@ -8,9 +8,8 @@ import asyncio
 import contextlib
 import json
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,8 +111,8 @@ async def test_mtu_too_small_for_ipv6(machine: Machine, engine: Engine) -> None:
 
 async def test_carrier_loss_where_routes_without_carrier_are_ignored(machine: Machine, engine: Engine) -> None:
     """Where the kernel passes over routes without carrier, ours are kept for when the cable is plugged in again."""
-    Path("/proc/sys/net/ipv4/conf/all/ignore_routes_with_linkdown").write_text("1")
-    Path("/proc/sys/net/ipv6/conf/all/ignore_routes_with_linkdown").write_text("1")
+    machine.switch("ipv4/conf/all/ignore_routes_with_linkdown", "1")
+    machine.switch("ipv6/conf/all/ignore_routes_with_linkdown", "1")
     expected = await _program_both(engine)
     machine.ip("link set eth0-peer down")
     row = await engine.state_is("v4", "Failed")
@@ -195,15 +194,14 @@ async def test_ipv6_is_switched_off_and_on(machine: Machine, engine: Engine, nei
     # The kernel takes everybody's IPv6 routes.
     neighbour -= {each for each in neighbour if "2001:db8" in each}
     expected = await _program_both(engine)
-    switch = Path("/proc/sys/net/ipv6/conf/all/disable_ipv6")
-    switch.write_text("1")
+    machine.switch("ipv6/conf/all/disable_ipv6", "1")
     row = await engine.state_is("v6", "Failed")
     assert row.reason == Reason.GATEWAY_UNREACHABLE
     await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
     machine.ip("route del 192.0.2.1 proto 245")
     await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
 
-    switch.write_text("0")
+    machine.switch("ipv6/conf/all/disable_ipv6", "0")
     machine.ip("address add fd00::2/64 dev eth0 nodad")
     await engine.state_is("v6", "Programmed")
     await engine.routes_are(expected)
@@ -216,8 +214,7 @@ async def test_ipv6_is_switched_off_and_on(machine: Machine, engine: Engine, nei
 async def test_settings_of_the_kernel_move_no_route(machine: Machine, engine: Engine, setting: str) -> None:
     """A setting that decides which packets the kernel takes or passes on changes nothing for our routes."""
     expected = await _program_both(engine)
-    file = Path("/proc/sys/net", setting)
-    file.write_text("0" if file.read_text().strip() == "1" else "1")
+    machine.switch(setting)
     await engine.rest()
 
     assert machine.routes() == expected
@@ -250,7 +247,8 @@ async def test_flush_of_an_interface(machine: Machine, engine: Engine) -> None:
     assert row.reason == Reason.GATEWAY_UNREACHABLE
 
     machine.ip(
-        "route add 10.0.0.0/24 dev eth0 proto kernel scope link src 10.0.0.2", "route add fd00::/64 dev eth0 proto kernel"
+        "route add 10.0.0.0/24 dev eth0 proto kernel scope link src 10.0.0.2",
+        "route add fd00::/64 dev eth0 proto kernel",
     )
     await engine.state_is("v4", "Programmed")
     await engine.state_is("v6", "Programmed")
@@ -297,12 +295,13 @@ NEXTHOP = pytest.mark.parametrize(
 
 
 @NEXTHOP
-@pytest.mark.parametrize("compatible", ["1", "0"], ids=["expanded", "by id alone"])
+@pytest.mark.parametrize("expanded", [True, False], ids=["expanded", "by id alone"])
 async def test_route_by_nexthop_object_in_our_place(
-    machine: Machine, engine: Engine, destination: str, gateway: str, other: str, compatible: str
+    machine: Machine, engine: Engine, destination: str, gateway: str, other: str, *, expanded: bool
 ) -> None:
     """Another program's route through a nexthop object holds our place: told, left alone, healed when it goes."""
-    Path("/proc/sys/net/ipv4/nexthop_compat_mode").write_text(compatible)
+    if not expanded:
+        machine.switch("ipv4/nexthop_compat_mode", "0")
     engine.put(route("nat", gateway, [destination]))
     engine.complete()
     await engine.state_is("nat", "Programmed")
@@ -318,7 +317,7 @@ async def test_route_by_nexthop_object_in_our_place(
     await engine.state_is("nat", "Programmed")
     assert machine.routes() == {destination: f"{gateway} eth0"}
     # As `ip` showed them before.
-    Path("/proc/sys/net/ipv4/nexthop_compat_mode").write_text("1")
+    machine.switch("ipv4/nexthop_compat_mode", "1")
 
 
 @NEXTHOP
@@ -329,9 +328,7 @@ async def test_route_by_nexthop_object_beside_ours(
     engine.put(route("nat", gateway, [destination]))
     engine.complete()
     await engine.state_is("nat", "Programmed")
-    machine.ip(
-        f"nexthop add id 7 via {other} dev eth0", f"route add {destination} nhid 7 proto static metric 3000"
-    )
+    machine.ip(f"nexthop add id 7 via {other} dev eth0", f"route add {destination} nhid 7 proto static metric 3000")
     machine.ip(f"route del {destination} proto 245")
     await engine.routes_are({destination: f"{gateway} eth0"})
     assert (await engine.state_is("nat", "Programmed")).message == ""
@@ -409,11 +406,15 @@ async def test_crowd_of_foreign_routes(machine: Machine, engine: Engine) -> None
     engine.remove("v6")
     await engine.routes_are({})
 
-    shown = subprocess.run(["ip", "route", "show", "via", "10.1.0.9"], capture_output=True, check=True).stdout
-    assert shown.count(b"\n") == count
+    assert _lines("ip", "route", "show", "via", "10.1.0.9") == count
 
 
-# Sockets, rights, time and disks.
+def _lines(*words: str) -> int:
+    """How many lines a program writes."""
+    return subprocess.run(words, capture_output=True, check=True).stdout.count(b"\n")
+
+
+# Sockets, rights and time.
 
 
 async def test_burst_of_others_overruns_the_monitor(
