@@ -49,6 +49,7 @@ class Reason(enum.StrEnum):
     GATEWAY_IS_THIS_NODE = "GatewayIsThisNode"
     GATEWAY_UNREACHABLE = "GatewayUnreachable"  # not on a subnet of this node that is up
     SOURCE_NOT_ON_NODE = "SourceNotOnNode"  # not an address of this node
+    KEEPS_BEING_REMOVED = "KeepsBeingRemoved"  # another program takes routes away again and again; the message has who
     KERNEL_REFUSED = "KernelRefused"  # the message has the kernel's own words
 
 

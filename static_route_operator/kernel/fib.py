@@ -20,7 +20,6 @@ from static_route_operator.kernel.interfaces import (
 from static_route_operator.kernel.messages import (
     AF_INET,
     AF_INET6,
-    PROTOCOL,
     PROTOCOL_AT,
     RTA_DST,
     RTA_GATEWAY,
@@ -57,7 +56,7 @@ from static_route_operator.kernel.netlink import (
 from static_route_operator.kernel.rules import ALL_RULES, RTM_GETRULE, parse_rules
 from static_route_operator.keys import IPV4_KEY_SIZE, Keys, prefix_of, split, tail_of
 from static_route_operator.planning.facts import Facts, Lookup
-from static_route_operator.planning.routes import Action, Failure, Operation, Path, Routes
+from static_route_operator.planning.routes import PROTOCOL, Action, Failure, Operation, Path, Routes
 
 # The kernel acts on routes inside send(), at about 4 µs each. So many are sent at once; unless they are few, not by the
 # event loop, which has others to serve in the meantime.

@@ -24,11 +24,14 @@ from static_route_operator.kernel.netlink import (
     attributes,
 )
 from static_route_operator.keys import DEFAULT_METRIC_IPV4, IPV4_KEY_SIZE, Keys
-from static_route_operator.planning.routes import UNKNOWN_PATH_IPV4, UNKNOWN_PATH_IPV6, Action, Path
+from static_route_operator.planning.routes import (
+    PROTOCOL,
+    UNKNOWN_PATH_IPV4,
+    UNKNOWN_PATH_IPV6,
+    Action,
+    Path,
+)
 from static_route_operator.prefixes import unpack_address
-
-# Routes of this program carry this number as their protocol: it is how they are told from everybody else's.
-PROTOCOL = 245
 
 RTM_NEWROUTE = 24
 RTM_DELROUTE = 25
@@ -84,20 +87,8 @@ _OWN_ATTRIBUTES = frozenset(
 # length, flags, hops, interface; attributes follow
 _NEXTHOP = struct.Struct("=HBBI")
 
-# Names of rtm_type and rtm_protocol that a person knows from `ip route`; other protocols are shown as numbers.
+# Names of rtm_type in the words of `ip route`.
 _KIND_NAMES = {6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}
-_PROTOCOL_NAMES = {
-    1: "redirect",
-    2: "kernel",
-    3: "boot",
-    4: "static",
-    9: "ra",
-    12: "bird",
-    16: "dhcp",
-    17: "kube-router",
-    80: "calico",
-}
-
 _DESTINATION_HEADERS = {size: ATTRIBUTE.pack(ATTRIBUTE.size + size, RTA_DST) for size in (4, 16)}
 
 _WORD = struct.Struct("=I")
@@ -340,4 +331,4 @@ def describe(body: bytes) -> str:
         elif RTA_VIA in hop:
             # The gateway of another family: its number, then the address.
             words.append(f"via {unpack_address(hop[RTA_VIA][2:])}")
-    return " ".join([*words, f"proto {_PROTOCOL_NAMES.get(protocol, protocol)}"])
+    return " ".join([*words, f"proto {protocol_name(protocol)}"])

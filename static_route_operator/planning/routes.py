@@ -11,6 +11,27 @@ from typing import Any, NamedTuple
 from static_route_operator.keys import IPV4_KEY_SIZE, IPV6_KEY_SIZE, Keys, prefix_of, tail_of
 from static_route_operator.prefixes import unpack_address, unpack_prefix
 
+# Routes of this program carry this number as their protocol: it is how they are told from everybody else's.
+PROTOCOL = 245
+
+# Names of protocols that a person knows from `ip route`; other numbers are shown as they are.
+_PROTOCOL_NAMES = {
+    1: "redirect",
+    2: "kernel",
+    3: "boot",
+    4: "static",
+    9: "ra",
+    12: "bird",
+    16: "dhcp",
+    17: "kube-router",
+    80: "calico",
+}
+
+
+def protocol_name(protocol: int) -> str:
+    """Whose routes carry a protocol, in the word of `ip route`."""
+    return _PROTOCOL_NAMES.get(protocol, str(protocol))
+
 
 class Path(NamedTuple):
     """Where packets of a route go, and how.

@@ -12,9 +12,10 @@ from static_route_operator import reconciler as reconciler_module
 from static_route_operator.api.noderoutestate import Reason
 from static_route_operator.kernel import monitor as monitor_module
 from static_route_operator.kernel.fib import Fib
-from static_route_operator.kernel.messages import PROTOCOL, RTM_DELROUTE, RTM_NEWROUTE, RouteDecoder
+from static_route_operator.kernel.messages import RTM_DELROUTE, RTM_NEWROUTE, RouteDecoder
 from static_route_operator.kernel.netlink import NetlinkSocket, messages
 from static_route_operator.planning.facts import Node
+from static_route_operator.planning.routes import PROTOCOL
 from static_route_operator.prefixes import pack_address
 from tests.kernel.engine import Engine
 from tests.kernel.machine import Machine

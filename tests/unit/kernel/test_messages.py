@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from static_route_operator.kernel.messages import PROTOCOL, DecodedRoute, RouteDecoder, describe, encode
+from static_route_operator.kernel.messages import DecodedRoute, RouteDecoder, describe, encode
 from static_route_operator.kernel.netlink import blocks
-from static_route_operator.planning.routes import UNKNOWN_PATH_IPV4, UNKNOWN_PATH_IPV6, Action, Path
+from static_route_operator.planning.routes import PROTOCOL, UNKNOWN_PATH_IPV4, UNKNOWN_PATH_IPV6, Action, Path
 from static_route_operator.prefixes import pack_address
 from tests.unit.builders import make_key, pack
 
