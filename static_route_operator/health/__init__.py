@@ -1,0 +1,1 @@
+"""Whether gateways answer: probes, and what is concluded from them."""

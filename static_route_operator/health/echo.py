@@ -1,0 +1,150 @@
+"""Echo requests, ICMP and ICMPv6: one socket per family serves all gateways.
+
+A raw socket where the process may have one (CAP_NET_RAW); else a ping socket, which the system may grant to a group of
+users (net.ipv4.ping_group_range). The raw one is better: before Linux 5.18 a ping socket of IPv6 can't be told by
+which interface to send.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+import time
+from collections.abc import Callable
+
+from static_route_operator.health.checks import Target
+
+# From asm-generic/socket.h, linux/in.h, linux/icmp.h and linux/icmpv6.h; Python's socket module has none of these.
+SO_SNDBUFFORCE = 32
+SO_TIMESTAMPNS = 35
+SOL_RAW = 255
+IP_PKTINFO = 8
+ICMP_FILTER = 1
+ICMPV6_FILTER = 1
+
+ECHO = {socket.AF_INET: 8, socket.AF_INET6: 128}
+ECHO_REPLY = {socket.AF_INET: 0, socket.AF_INET6: 129}
+PROTOCOL = {socket.AF_INET: socket.IPPROTO_ICMP, socket.AF_INET6: socket.IPPROTO_ICMPV6}
+
+# Requests to gateways that don't answer wait for their link-layer address in the neighbour's queue for seconds, and
+# count against this: when it is full, no gateway can be probed. Bytes.
+SEND_BUFFER = 8 << 20
+
+# Network control, as BFD and routing protocols have it: probes are not what a queue that is full should drop.
+CLASS = 0xC0
+
+_HEADER = struct.Struct(">BBHHH")  # type, code, checksum, identifier, sequence number
+# What comes back in the answer: a secret of this socket, the prober and the number of the probe.
+_PAYLOAD = struct.Struct(">8sIQ")
+_TIME = struct.Struct("=qq")
+_ANCILLARY = socket.CMSG_SPACE(_TIME.size)
+_PKTINFO = struct.Struct("=I4s4s")  # interface, source, destination
+_PKTINFO6 = struct.Struct("=16sI")  # source, interface
+
+
+class EchoSocket:
+    """Sends echo requests of one family, and tells of the answers.
+
+    Args:
+        family: IPv4 or IPv6.
+        answered: called with the prober, the number of the probe, the address that answered, and the time of the event
+            loop at which the answer had arrived.
+
+    Raises:
+        OSError: this process may have neither kind of socket.
+    """
+
+    def __init__(self, family: socket.AddressFamily, answered: Callable[[int, int, str, float], None]) -> None:
+        self._family = family
+        self._answered = answered
+        self._loop = asyncio.get_running_loop()
+        self._secret = os.urandom(8)
+        self._identifier = int.from_bytes(self._secret[:2])
+        self._socket = self._open()
+        self._raw = self._socket.type == socket.SOCK_RAW
+        self._socket.setblocking(False)  # noqa: FBT003  the name of the method says it
+        with contextlib.suppress(PermissionError):
+            self._socket.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER)
+        # The kernel notes when an answer arrives: that this process is slow to read it does not make the gateway slow.
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        if family == socket.AF_INET:
+            self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, CLASS)
+        else:
+            self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, CLASS)
+        self._loop.add_reader(self._socket.fileno(), self.read)
+
+    def _open(self) -> socket.socket:
+        family, protocol = self._family, PROTOCOL[self._family]
+        try:
+            raw = socket.socket(family, socket.SOCK_RAW, protocol)
+        except PermissionError:
+            return socket.socket(family, socket.SOCK_DGRAM, protocol)
+        # A raw socket is shown every ICMP message of the machine; a set bit keeps a type away.
+        reply = ECHO_REPLY[family]
+        if family == socket.AF_INET:
+            raw.setsockopt(SOL_RAW, ICMP_FILTER, struct.pack("=I", ~(1 << reply) & 0xFFFFFFFF))
+        else:
+            words = [0xFFFFFFFF] * 8
+            words[reply >> 5] &= ~(1 << (reply & 31))
+            raw.setsockopt(socket.IPPROTO_ICMPV6, ICMPV6_FILTER, struct.pack("=8I", *words))
+        return raw
+
+    def send(self, target: Target, prober: int, number: int) -> None:
+        """Ask a gateway, by its interface.
+
+        Raises:
+            OSError: it was not sent.
+        """
+        payload = _PAYLOAD.pack(self._secret, prober, number)
+        kind, sequence = ECHO[self._family], number & 0xFFFF
+        message = _HEADER.pack(kind, 0, 0, self._identifier, sequence) + payload
+        if self._family == socket.AF_INET:
+            # The kernel fills in a checksum for all but raw sockets of IPv4.
+            if self._raw:
+                message = _HEADER.pack(kind, 0, _checksum(message), self._identifier, sequence) + payload
+            info = (socket.IPPROTO_IP, IP_PKTINFO, _PKTINFO.pack(target.interface, bytes(4), bytes(4)))
+            # Not by way of another gateway, should this one's network be gone from the interface.
+            self._socket.sendmsg([message], [info], socket.MSG_DONTROUTE, (target.address, 0))
+        else:
+            info = (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _PKTINFO6.pack(bytes(16), target.interface))
+            self._socket.sendmsg([message], [info], 0, (target.address, 0))
+
+    def read(self) -> None:
+        """Tell of all answers that have arrived."""
+        while True:
+            try:
+                data, ancillary, _, address = self._socket.recvmsg(256, _ANCILLARY)
+            except BlockingIOError:
+                return
+            except OSError:
+                # An error that some gateway's router sent back: the loss of the probe will tell.
+                continue
+            start = (data[0] & 15) * 4 if self._raw and self._family == socket.AF_INET else 0
+            if len(data) < start + _HEADER.size + _PAYLOAD.size or data[start] != ECHO_REPLY[self._family]:
+                continue
+            secret, prober, number = _PAYLOAD.unpack_from(data, start + _HEADER.size)
+            if secret == self._secret:
+                self._answered(prober, number, address[0], self._loop.time() - _age(ancillary))
+
+    def close(self) -> None:
+        """Close it; it can't be used afterwards."""
+        self._loop.remove_reader(self._socket.fileno())
+        self._socket.close()
+
+
+def _age(ancillary: list[tuple[int, int, bytes]]) -> float:
+    """Seconds since the kernel received what was just read."""
+    for level, kind, value in ancillary:
+        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
+            seconds, nanoseconds = _TIME.unpack(value)
+            age: float = time.time() - seconds - nanoseconds * 1e-9
+            return max(0.0, age)
+    return 0.0
+
+
+def _checksum(message: bytes) -> int:
+    """The Internet checksum (RFC 1071) of an even number of bytes."""
+    total: int = sum(struct.unpack(f">{len(message) // 2}H", message))
+    total = (total >> 16) + (total & 0xFFFF)
+    return ~(total + (total >> 16)) & 0xFFFF
