@@ -30,7 +30,7 @@ from static_route_operator.api.staticroute import KIND, PLURAL
 from static_route_operator.cluster.api import Api
 from static_route_operator.cluster.engine import EndlessBackoffs
 from static_route_operator.cluster.listing import METADATA_ONLY, PATH
-from static_route_operator.cluster.nodestate import NodeStateWriter
+from static_route_operator.cluster.nodestate import NodeStateWriter, Reach
 from static_route_operator.errors import ApiError
 from static_route_operator.observability.metrics import Metrics
 from static_route_operator.settings import ClusterSettings
@@ -59,6 +59,7 @@ class Event(NamedTuple):
         generation: of its spec.
         gateway: in its spec.
         told: the generation that the status is about.
+        selected: the number of nodes in the status; None while there is none.
         ready: whether the Ready condition is true.
     """
 
@@ -67,6 +68,7 @@ class Event(NamedTuple):
     generation: int = 0
     gateway: str = ""
     told: int = 0
+    selected: int | None = None
     ready: bool = False
 
 
@@ -88,6 +90,7 @@ def parse_event(line: bytes) -> Event:
         metadata["generation"],
         body["spec"]["gateway"],
         status.get("observedGeneration", 0),
+        status["nodes"]["selected"] if status else None,
         bool(status) and find_condition(status, ConditionType.READY).get("status") == "True",
     )
 
@@ -185,7 +188,8 @@ class SimulatedAgent:
         self._token = token
         self._rows = dict(fleet.rows)
         self._api = FleetApi(fleet, token)
-        self._writer = NodeStateWriter(self._api, self._state, fleet.metrics)
+        self._reach = Reach()
+        self._writer = NodeStateWriter(self._api, self._state, self._reach, fleet.metrics)
         self.ready = asyncio.Event()
 
     async def run(self) -> None:
@@ -251,6 +255,8 @@ class SimulatedAgent:
         if not event.name:
             return
         row = self._rows[event.name]
+        if event.selected is not None:
+            self._reach.put(event.name, event.selected)
         if event.ready and event.told == event.generation:
             self._fleet.ready.setdefault((event.name, event.generation), time.monotonic())
         if row.generation < event.generation:

@@ -106,7 +106,8 @@ async def run(settings: ClusterSettings) -> None:
             return None
         return NodeRouteState(node.name, node.uid, reconciler.rows)
 
-    writer = NodeStateWriter(api, node_state, metrics)
+    watch = Watch(settings.node_name, inventory, metrics)
+    writer = NodeStateWriter(api, node_state, watch.reach, metrics)
     reconciler = Reconciler(
         inventory,
         metrics,
@@ -124,7 +125,6 @@ async def run(settings: ClusterSettings) -> None:
     server = HttpServer(metrics, lambda: reconciler.synced, reconciler.report)
     if settings.http_port:
         await server.start(settings.http_address, settings.http_port)
-    watch = Watch(settings.node_name, inventory, metrics)
     listing = Listing(api, inventory, watch, metrics, settings.list_seconds)
     watch.on_relist = listing.request
     watch.start()

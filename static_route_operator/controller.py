@@ -110,7 +110,7 @@ async def run(settings: ControllerSettings) -> None:
     survey.on_relist = relist
     survey.start()
     stopped = loop.create_task(stop.wait())
-    jobs = [controller.run(), recorder.run(), *(listing.run() for listing in listings)]
+    jobs = [controller.run(), writer.run(), recorder.run(), *(listing.run() for listing in listings)]
     tasks = [loop.create_task(job) for job in jobs]
     logger.info("Controller started")
     try:
@@ -124,7 +124,6 @@ async def run(settings: ControllerSettings) -> None:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        await writer.stop()
         await remover.stop()
         await survey.stop()
         await server.stop()
