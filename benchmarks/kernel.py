@@ -15,10 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from static_route_operator.kernel.fib import Fib
+from static_route_operator.keys import Keys, default_tail
 from static_route_operator.planning.diff import diff
 from static_route_operator.planning.routes import Path as RoutePath
-from static_route_operator.planning.routes import default_tail, keys_of
-from static_route_operator.prefixes import pack_address, pack_prefix
+from static_route_operator.planning.routes import Routes
+from static_route_operator.prefixes import pack_address, pack_prefixes
 from tests.kernel.namespaces import new_network_namespace
 
 ROUTES = 100_000
@@ -41,8 +42,8 @@ async def rounds(number: int) -> dict[tuple[str, str], list[float]]:
 
     async def ours(what: str, gateway: str | None) -> None:
         started = time.perf_counter()
-        keys = keys_of(map(pack_prefix, destinations), default_tail(5))
-        wanted = dict.fromkeys(keys, RoutePath(pack_address(gateway), interface)) if gateway else {}
+        keys = Keys.with_tail(5, pack_prefixes(destinations, 5), default_tail(pack_address(GATEWAYS[0])))
+        wanted = Routes({RoutePath(pack_address(gateway), interface): keys}) if gateway else Routes()
         present = await fib.read()
         failures = await fib.apply(diff(wanted, present))
         figures[what, "static-route-operator"].append(time.perf_counter() - started)
