@@ -30,7 +30,7 @@ from static_route_operator.api.staticroute import KIND, PLURAL
 from static_route_operator.cluster.api import Api
 from static_route_operator.cluster.engine import EndlessBackoffs
 from static_route_operator.cluster.listing import METADATA_ONLY, PATH
-from static_route_operator.cluster.nodestate import NodeStateWriter, Reach
+from static_route_operator.cluster.nodestate import TIMEOUT, NodeStateWriter, Reach
 from static_route_operator.errors import ApiError
 from static_route_operator.observability.metrics import Metrics
 from static_route_operator.settings import ClusterSettings
@@ -138,9 +138,10 @@ class Fleet:
 class FleetApi(Api):
     """An agent's own requests, with the agent's own token: a real `Api` has one for the whole process."""
 
-    def __init__(self, fleet: Fleet, token: str) -> None:
+    def __init__(self, fleet: Fleet, token: str, timeout: float = 10.0) -> None:
         super().__init__()
         self._fleet = fleet
+        self._seconds = timeout
         self._token = token
 
     async def get(self, path: str, *, accept: str = "application/json") -> dict[str, Any]:
@@ -157,7 +158,7 @@ class FleetApi(Api):
     async def _send(self, method: str, path: str, headers: Mapping[str, str], data: str = "") -> dict[str, Any]:
         try:
             async with (
-                self._fleet.session(self._token, keep=False, seconds=10) as session,
+                self._fleet.session(self._token, keep=False, seconds=self._seconds) as session,
                 session.request(method, path, headers=headers, data=data or None) as answer,
             ):
                 self._fleet.received["own requests"] += len(await answer.read())
@@ -189,7 +190,7 @@ class SimulatedAgent:
         self._rows = dict(fleet.rows)
         self._api = FleetApi(fleet, token)
         self._reach = Reach()
-        self._writer = NodeStateWriter(self._api, self._state, self._reach, fleet.metrics)
+        self._writer = NodeStateWriter(FleetApi(fleet, token, TIMEOUT), self._state, self._reach, fleet.metrics)
         self.ready = asyncio.Event()
 
     async def run(self) -> None:

@@ -25,11 +25,15 @@ COALESCE = 0.5
 # Then the nodes that have the same to say are spread, each to a random moment: over so long that all of them together
 # send no more than so many rows a second, and this long at the least. By rows, since the API server's work for a write
 # grows with them: as measured, a row takes it a quarter of a millisecond, and a write as much as some rows by itself.
-# By number of nodes, which stands in the status of each StaticRoute, so no request asks for it. Its own slowness would
-# be a later and poorer measure: an agent writes seldom, and an answer tells of the last change, not of this one.
-ROWS_PER_SECOND = 8_000.0
+# So a change of all nodes keeps little more than one processor busy. By number of nodes, which stands in the status of
+# each StaticRoute, so no request asks for it. The API server's own slowness would be a later and poorer measure: an
+# agent writes seldom, and an answer tells of the last change, not of this one.
+ROWS_PER_SECOND = 5_000.0
 ROWS_PER_WRITE = 15
 LEAST_SPREAD = 1.0  # seconds
+# For one write, in seconds: as long as the API server itself works on a request. Whoever gives up earlier and sends it
+# again makes one that is busy do the same work twice, until it gets nothing done at all.
+TIMEOUT = 60.0
 # From one write to the next. Seconds, random.
 PAUSE = (5.0, 10.0)
 # What could not be written is tried again after these, growing and jittered, for ever. Seconds.
