@@ -1,8 +1,8 @@
 """Writes statuses of StaticRoutes, seldom: each write goes to every node's watch, with all destinations along.
 
 The first write when a change begins to roll out and the first when it has settled are due at once; any other is due
-when the last one is `PAUSE` old, and says what is so by then. What is due goes out one after the other, the most urgent
-first, and no faster than `FAN_OUT`.
+when the last one is `PAUSE` old, or older by `SHARE`, and says what is so by then. What is due goes out one after the
+other, the most urgent first, and no faster than `FAN_OUT`.
 """
 
 import asyncio
@@ -32,6 +32,9 @@ PAUSE = 30.0
 # change costs a moment of it; 200 statuses that are due at once would hold up everybody else's watches, and memory of
 # the API server for each watch that falls behind.
 FAN_OUT = 100_000_000.0
+# What nobody waits for may take this part of it, for each object: where an object with thousands of destinations takes
+# minutes to roll out to thousands of nodes, that is one write or two meanwhile, not one every `PAUSE`.
+SHARE = 0.01
 # Of an event on one watch, in bytes: all but the destinations, and a destination.
 EVENT_SIZE, DESTINATION_SIZE = 2_000, 20
 
@@ -114,7 +117,8 @@ class StatusWriter:
         return min(self._waiting.values(), key=lambda each: (max(each.due, now), each.urgency), default=None)
 
     def _line_up(self, desk: "_Desk") -> None:
-        if desk.compare(self._overview.stored(desk.subject)):
+        pause = max(PAUSE, self._fan_out(desk.subject) / FAN_OUT / SHARE)
+        if desk.compare(self._overview.stored(desk.subject), pause):
             self._waiting[desk.subject.uid] = desk
             self._news.set()
         else:
@@ -162,8 +166,13 @@ class _Desk:
     _again_at: float = AT_ONCE
     _backoff: float = FIRST_BACKOFF
 
-    def compare(self, stored: Status) -> bool:
-        """Whether there is something to write; when, and how urgently, is kept."""
+    def compare(self, stored: Status, pause: float) -> bool:
+        """Whether there is something to write; when, and how urgently, is kept.
+
+        Args:
+            stored: the status that the object has.
+            pause: seconds from the last write to one that nobody waits for.
+        """
         if _settled(stored):
             self._settled_generation = stored["observedGeneration"]
         status = make_status(self.subject, self.rollup, stored, _now())
@@ -179,7 +188,7 @@ class _Desk:
             self.urgency = Urgency.SETTLED
         else:
             self.urgency = Urgency.BEGUN if begins else Urgency.OTHER
-        self.due = max(self._again_at, AT_ONCE if begins or settles else self._written_at + PAUSE)
+        self.due = max(self._again_at, AT_ONCE if begins or settles else self._written_at + pause)
         return True
 
     def written(self) -> None:

@@ -240,6 +240,23 @@ def test_what_is_due_at_once_is_paced_by_nodes_and_destinations() -> None:
     assert all(least <= gap < least + 0.1 for gap in gaps)
 
 
+def test_a_large_object_on_thousands_of_nodes_is_written_three_times() -> None:
+    """While 2,000 destinations roll out to 5,000 nodes over minutes: its start, once meanwhile, and its end."""
+
+    async def act(scene: Scene) -> None:
+        scene.grow(5000)
+        destinations = [f"20.0.{number // 250}.{number % 250}" for number in range(2000)]
+        scene.subject = Subject.parse(manifest(destinations=destinations, metadata={"uid": "u", "generation": 1}))
+        for done in range(220):
+            scene.say("r" * done + "p" * (220 - done))
+            await asyncio.sleep(1)
+        scene.say("r" * 220)
+
+    scene = play(act)
+    assert len(scene.summaries) == 3
+    assert scene.summaries[-1] == "220/220"
+
+
 def test_on_few_nodes_nothing_waits() -> None:
     """Three nodes take a hundred statuses as fast as they can be written."""
 
