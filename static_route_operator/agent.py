@@ -8,10 +8,10 @@ import signal
 from collections.abc import Iterable, Iterator
 
 from static_route_operator.api.noderoutestate import NodeRouteState
-from static_route_operator.cluster.api import Api
+from static_route_operator.cluster.api import WRITE_TIMEOUT, Api
 from static_route_operator.cluster.departure import Verdict, decide
 from static_route_operator.cluster.listing import Listing
-from static_route_operator.cluster.nodestate import TIMEOUT, NodeStateWriter
+from static_route_operator.cluster.nodestate import NodeStateWriter
 from static_route_operator.cluster.watch import Watch
 from static_route_operator.errors import ApiError, InvalidPrefixError, SettingsError
 from static_route_operator.inventory import Inventory
@@ -107,7 +107,7 @@ async def run(settings: ClusterSettings) -> None:
         return NodeRouteState(node.name, node.uid, reconciler.rows)
 
     watch = Watch(settings.node_name, inventory, metrics)
-    writer = NodeStateWriter(Api(TIMEOUT), node_state, watch.reach, metrics)
+    writer = NodeStateWriter(Api(WRITE_TIMEOUT), node_state, watch.reach, metrics)
     reconciler = Reconciler(
         inventory,
         metrics,

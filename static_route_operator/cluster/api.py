@@ -23,6 +23,10 @@ SERVICE_PORT = "KUBERNETES_SERVICE_PORT"
 
 # An API server that can be reached at all takes connections at once, however long it takes to answer. Seconds.
 CONNECT_TIMEOUT = 10.0
+# For what is written at the same time by, or sent to, thousands of nodes: as long as the API server itself works on a
+# request. Whoever gives up earlier and sends it again makes one that is busy do the same work twice, until it gets
+# nothing done at all. Seconds.
+WRITE_TIMEOUT = 60.0
 
 
 def log_in(settings: kopf.OperatorSettings) -> kopf.ConnectionInfo:

@@ -31,9 +31,6 @@ COALESCE = 0.5
 ROWS_PER_SECOND = 5_000.0
 ROWS_PER_WRITE = 15
 LEAST_SPREAD = 1.0  # seconds
-# For one write, in seconds: as long as the API server itself works on a request. Whoever gives up earlier and sends it
-# again makes one that is busy do the same work twice, until it gets nothing done at all.
-TIMEOUT = 60.0
 # From one write to the next. Seconds, random.
 PAUSE = (5.0, 10.0)
 # What could not be written is tried again after these, growing and jittered, for ever. Seconds.
