@@ -30,6 +30,7 @@ from static_route_operator.planning.routes import (
     UNKNOWN_PATH_IPV6,
     Action,
     Path,
+    protocol_name,
 )
 from static_route_operator.prefixes import unpack_address
 
