@@ -1,5 +1,6 @@
 """Which routes this node should have, and which StaticRoute each belongs to."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -7,7 +8,7 @@ from static_route_operator.api.noderoutestate import SEVERITY, Reason, RowState
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.keys import Keys, prefix_of, repeated, united
 from static_route_operator.planning.facts import Facts
-from static_route_operator.planning.guards import Problem, Refusal, gateway_problem, refusals
+from static_route_operator.planning.guards import Problem, Refusal, gateway_problem, refusals, source_problem
 from static_route_operator.planning.routes import Path, Routes
 from static_route_operator.prefixes import unpack_prefix
 
@@ -38,11 +39,13 @@ class Plan:
         wanted: every route that should be there.
         objects: the plan of each object that selects this node, in order of precedence.
         shares: by path, the keys of each object that uses it.
+        contested: what more than one object wants.
     """
 
     wanted: Routes = field(default_factory=Routes)
     objects: tuple[ObjectPlan, ...] = ()
     shares: Mapping[Path, tuple[Keys, ...]] = field(default_factory=dict)
+    contested: frozenset[bytes] = frozenset()
 
     @property
     def held(self) -> list[Keys]:
@@ -62,9 +65,11 @@ def make_plan(routes: Iterable[StaticRoute], facts: Facts, before: Plan | None =
         before: the last plan; what has not changed since is taken from it.
     """
     ordered = sorted(routes, key=lambda route: route.precedence)
-    gateways = {route.gateway: gateway_problem(route.gateway, facts) for route in ordered}
-    usable = {gateway for gateway, problem in gateways.items() if problem is None}
-    contested = repeated(route.keys for route in ordered)
+    usable = {route.gateway for route in ordered if not _gateway_problem(route, facts)}
+    before = before or Plan()
+    contested = before.contested
+    if _missing((route.keys for route in ordered), (each.route.keys for each in before.objects)):
+        contested = repeated(route.keys for route in ordered)
     owners: dict[bytes, StaticRoute] = {}
     shares: dict[Path, list[Keys]] = {}
     objects = []
@@ -74,8 +79,8 @@ def make_plan(routes: Iterable[StaticRoute], facts: Facts, before: Plan | None =
         for each in refused:
             keys -= each.keys
         problems = list(_refusals(route, refused))
-        if unusable := gateways[route.gateway]:
-            problems.append(unusable)
+        if hindrances := _hindrances(route, facts):
+            problems += hindrances
             keys, held = held, keys
         elif contested and (rivalled := [key for key in keys if key in contested]):
             if lost := [key for key in rivalled if key in owners]:
@@ -84,15 +89,31 @@ def make_plan(routes: Iterable[StaticRoute], facts: Facts, before: Plan | None =
             for key in rivalled:
                 owners.setdefault(key, route)
         if keys:
-            path = Path(route.gateway, facts.lookups[route.gateway].interface)
+            path = _path(route, facts)
             shares.setdefault(path, []).append(keys)
         problems.sort(key=lambda each: -SEVERITY[each.state])
         objects.append(ObjectPlan(route, keys, held, tuple(problems)))
-    return _united(objects, {path: tuple(each) for path, each in shares.items()}, before or Plan())
+    kept = {path: tuple(each) for path, each in shares.items()}
+    return Plan(_united(kept, before), tuple(objects), kept, contested)
 
 
-def _united(objects: Sequence[ObjectPlan], shares: Mapping[Path, tuple[Keys, ...]], before: Plan) -> Plan:
-    """The plan with the keys of each path in one set, made from that of the last plan where little has changed."""
+def _hindrances(route: StaticRoute, facts: Facts) -> list[Problem]:
+    """Why none of an object's routes can be programmed here now."""
+    found = (_gateway_problem(route, facts), source_problem(route.options.source, facts))
+    return [each for each in found if each]
+
+
+def _gateway_problem(route: StaticRoute, facts: Facts) -> Problem | None:
+    return gateway_problem(route.gateway, facts, on_link=route.options.on_link)
+
+
+def _path(route: StaticRoute, facts: Facts) -> Path:
+    interface = facts.lookups[route.gateway].interface
+    return Path(route.gateway, interface, route.options.source, route.options.mtu, route.options.on_link)
+
+
+def _united(shares: Mapping[Path, tuple[Keys, ...]], before: Plan) -> Routes:
+    """The keys of each path in one set, made from that of the last plan where little has changed."""
     groups = {}
     for path, parts in shares.items():
         known = before.shares.get(path, ())
@@ -106,13 +127,21 @@ def _united(objects: Sequence[ObjectPlan], shares: Mapping[Path, tuple[Keys, ...
             groups[path] = whole
         else:
             groups[path] = united(parts)
-    return Plan(Routes(groups), tuple(objects), shares)
+    return Routes(groups)
 
 
 def _missing(some: Iterable[Keys], others: Iterable[Keys]) -> list[Keys]:
-    """Those that are not among the others: the same objects, since equal ones are rare and need no care."""
-    known = set(map(id, others))
-    return [each for each in some if id(each) not in known]
+    """Those that are not among the others, each as often as it is missing.
+
+    The same objects, that is: equal ones are rare and need no care. Two StaticRoutes may share one.
+    """
+    known = Counter(map(id, others))
+    missing = []
+    for each in some:
+        known[id(each)] -= 1
+        if known[id(each)] < 0:
+            missing.append(each)
+    return missing
 
 
 def _refusals(route: StaticRoute, refused: Sequence[Refusal]) -> Iterator[Problem]:
