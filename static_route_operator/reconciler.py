@@ -23,7 +23,7 @@ from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.messages import DecodedRoute
 from static_route_operator.kernel.monitor import Monitor
 from static_route_operator.kernel.processes import process_name
-from static_route_operator.keys import IPV4_KEY_SIZE, Keys, by_family, prefix_of
+from static_route_operator.keys import IPV4_KEY_SIZE, TABLE_MAIN, Keys, by_family, prefix_of
 from static_route_operator.observability.metrics import Metrics
 from static_route_operator.planning.contention import Contention, Rival
 from static_route_operator.planning.diff import diff
@@ -165,8 +165,9 @@ class Reconciler:
             self._metrics.drift.inc()
             if gone or route.key not in self._plan.wanted.through(route.path):
                 self._note_loss(route, gone, port)
-            if self._busy.locked():
-                # A read or a change is under way: whether it came before or after this can't be told.
+            if self._busy.locked() or route.path.shared:
+                # A read or a change is under way: whether it came before or after this can't be told. Or others merged
+                # their next hops into ours: it is a read that makes that a conflict.
                 self._stale = True
             else:
                 self._seen[route.key] = None if gone else route.path
@@ -249,7 +250,7 @@ class Reconciler:
         inventory = self._inventory
         complete, version = inventory.complete, inventory.version
         selected, undecided = self._select()
-        facts = await self._fib.look({route.gateway for route in selected}, self._protected())
+        facts = await self._look(selected)
         fresh = self._stale
         if self._stale:
             await self._read()
@@ -276,7 +277,7 @@ class Reconciler:
             # What is in the kernel is not known now; the next run follows at once.
             return
         self._settle(waiting)
-        self._report(undecided)
+        self._report(undecided, await self._told_failures())
         if complete:
             self.synced = True
             self._metrics.synced.set(1)
@@ -286,7 +287,8 @@ class Reconciler:
         """Read the kernel's routes: ours and, now and then, the foreign ones that share a key with them.
 
         Such a twin, when it stands before ours, is what traffic takes and what a REPLACE would hit. So ours counts as
-        in conflict, and is left as it is, until the twin goes.
+        in conflict, and is left as it is, until the twin goes. The same holds for a route that shares its place with
+        next hops of another program, which a REPLACE would take away.
         """
         self._stale = False
         # Whatever is seen from now on makes it stale again, and is read then.
@@ -296,7 +298,7 @@ class Reconciler:
             if self._survey:
                 self._twins = set(await self._fib.twins(self._present))
             self._twins = {key for key in self._twins if key in self._present}
-            contested = self._fib.foreign_first(self._twins)
+            contested = await self._fib.foreign_first(self._twins) | self._shared()
         except BaseException:
             self._stale = True
             raise
@@ -304,6 +306,16 @@ class Reconciler:
         if contested != self._contested.keys():
             self._contested = dict.fromkeys(contested, Failure(errno.EEXIST, os.strerror(errno.EEXIST)))
             self._retry = True
+
+    def _shared(self) -> set[bytes]:
+        """The wanted routes into which the kernel merged next hops of another program."""
+        return {key for path, keys in self._present if path.shared for key in keys}
+
+    async def _look(self, selected: Sequence[StaticRoute]) -> Facts:
+        """What this node knows of itself, as far as these objects ask for it."""
+        asked = {address for route in selected for address in (route.gateway, route.options.source) if address}
+        rules = any(route.options.table != TABLE_MAIN for route in selected)
+        return await self._fib.look(asked, self._protected(), rules=rules)
 
     def _take_seen(self) -> None:
         """Take in what others did to routes of ours, all at once."""
@@ -335,6 +347,8 @@ class Reconciler:
             self._metrics.operations.labels(action.value).inc(len(keys))
             if action is Action.DELETE:
                 self._present.drop(keys)
+                # Of next hops that share a place one goes at a time.
+                self._stale = self._stale or path.shared
             else:
                 self._present.put(path, keys)
         if self._lost:
@@ -382,13 +396,12 @@ class Reconciler:
         if (change := self._contention.next_change(now)) is not None:
             self._after("contest", change - now, self.wake)
 
-    def _report(self, undecided: Sequence[StaticRoute]) -> None:
+    def _report(self, undecided: Sequence[StaticRoute], failures: Mapping[bytes, Failure]) -> None:
         if not self._failures:
             self._retry_delay = FIRST_RETRY
         invalid = [(each.error, each.generation) for each in self._inventory.invalid.values()]
         contests = self._contention.contests
-        outcome = Outcome(self._present, self._told_failures(), contests)
-        rows = make_rows(self._plan, outcome, undecided, invalid)
+        rows = make_rows(self._plan, Outcome(self._present, failures, contests), undecided, invalid)
         self._metrics.objects.set(len(self._inventory.routes))
         self._metrics.wanted_routes.set(len(self._plan.wanted))
         self._metrics.present_routes.set(len(self._present))
@@ -406,12 +419,12 @@ class Reconciler:
                     logger.info("StaticRoute %s: gone from this node", name)
             self._on_rows()
 
-    def _told_failures(self) -> dict[bytes, Failure]:
+    async def _told_failures(self) -> dict[bytes, Failure]:
         """What the kernel refused; conflicts with the words for who holds the place, or none after the first few."""
         conflicts = [key for key, failure in self._failures.items() if failure.errno == errno.EEXIST]
         named = set(sorted(conflicts)[:MOST_HOLDERS])
-        holders = {key: self._fib.holder(key) if key in named else "" for key in conflicts}
-        return self._failures | {key: Failure(errno.EEXIST, holder) for key, holder in holders.items()}
+        holders = await self._fib.holders(named)
+        return self._failures | {key: Failure(errno.EEXIST, holders.get(key, "")) for key in conflicts}
 
 
 def _log_transition(before: Row | None, row: Row) -> None:

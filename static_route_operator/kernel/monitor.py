@@ -1,8 +1,8 @@
 """Notifications of the kernel: what others do to links, addresses and routes, on a socket of its own.
 
-A route notification alone is not enough: when an interface goes down, IPv4 routes vanish without one, and a policy
-rule may lead elsewhere with a gateway. So links, addresses, rules and nexthop objects are watched too, and any of them
-means: look again.
+A route notification alone is not enough: when an interface goes down, IPv4 routes vanish without one. So links and
+addresses are watched too, and nexthop objects, which take their routes along, and policy rules, which decide what a
+table may hold; any of them means: look again.
 """
 
 import asyncio
@@ -102,7 +102,7 @@ class Monitor:
 
 
 def _takes_routes_along(message: Message) -> bool:
-    """Whether the kernel drops IPv4 routes, without a notification of each, when it sends this."""
+    """Whether the kernel drops IPv4 routes, or the source of IPv6 ones, without telling of each, when it sends this."""
     if message.kind == RTM_NEWLINK:
         return not link_is_up(message.body)
     return message.kind in {RTM_DELLINK, RTM_DELADDR, RTM_DELNEXTHOP}

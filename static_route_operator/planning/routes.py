@@ -42,6 +42,8 @@ class Path(NamedTuple):
         source: packed address that this node's own packets get; empty when the kernel chooses.
         mtu: of the path, in bytes; 0 when it is the interface's.
         on_link: the gateway is taken for reachable on the interface, whatever its subnets are.
+        shared: the kernel merged next hops of another program into the route, as it does for IPv6; never in a path that
+            this program writes.
     """
 
     gateway: bytes
@@ -49,6 +51,7 @@ class Path(NamedTuple):
     source: bytes = b""
     mtu: int = 0
     on_link: bool = False
+    shared: bool = False
 
     @property
     def key_size(self) -> int:
@@ -139,6 +142,9 @@ def describe_route(key: bytes, path: Path, interfaces: Mapping[int, str]) -> dic
         "interface": interfaces.get(path.interface, str(path.interface)),
         "table": table,
         "metric": metric,
+        "source": unpack_address(path.source) if path.source else None,
+        "mtu": path.mtu or None,
+        "onLink": path.on_link,
     }
 
 

@@ -83,7 +83,7 @@ class Machine:
         return int(link["ifindex"])
 
     def routes(self, protocol: str = OWN, table: str = "254") -> dict[str, str]:
-        """Routes of a protocol in the words of `ip`, by destination: gateway and interface, then type and metric.
+        """Routes of a protocol in the words of `ip`, by destination: gateway and interface, then type and options.
 
         The type is left out for unicast and the metric if it is what the kernel makes of none.
         """
@@ -100,6 +100,9 @@ class Machine:
                     words = [f"type {kind}"]
                 metric = route.get("metric", 0)
                 found[destination] = " + ".join(words) + (f" metric {metric}" if metric != none else "")
+                found[destination] += f" src {route['prefsrc']}" if "prefsrc" in route else ""
+                found[destination] += "".join(f" mtu {each['mtu']}" for each in route.get("metrics", ()))
+                found[destination] += " onlink" if "onlink" in route.get("flags", ()) else ""
         return found
 
 
