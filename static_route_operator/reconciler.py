@@ -401,7 +401,8 @@ class Reconciler:
             self._retry_delay = FIRST_RETRY
         invalid = [(each.error, each.generation) for each in self._inventory.invalid.values()]
         contests = self._contention.contests
-        rows = make_rows(self._plan, Outcome(self._present, failures, contests), undecided, invalid)
+        outcome = Outcome(self._present, failures, contests)
+        rows = make_rows(self._plan, outcome, undecided, invalid)
         self._metrics.objects.set(len(self._inventory.routes))
         self._metrics.wanted_routes.set(len(self._plan.wanted))
         self._metrics.present_routes.set(len(self._present))

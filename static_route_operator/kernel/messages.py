@@ -88,7 +88,7 @@ _OWN_ATTRIBUTES = frozenset(
 # length, flags, hops, interface; attributes follow
 _NEXTHOP = struct.Struct("=HBBI")
 
-# Names of rtm_type that a person knows from `ip route`.
+# Names of rtm_type in the words of `ip route`.
 _KIND_NAMES = {6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}
 
 _DESTINATION_HEADERS = {size: ATTRIBUTE.pack(ATTRIBUTE.size + size, RTA_DST) for size in (4, 16)}

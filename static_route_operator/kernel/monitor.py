@@ -1,8 +1,8 @@
 """Notifications of the kernel: what others do to links, addresses and routes, on a socket of its own.
 
-A route notification alone is not enough: when an interface goes down, IPv4 routes vanish without one. So links and
-addresses are watched too, and nexthop objects, which take their routes along, and policy rules, which decide what a
-table may hold; any of them means: look again.
+A route notification alone is not enough: when an interface goes down, IPv4 routes vanish without one, and a policy
+rule may lead elsewhere with a gateway. So links, addresses, rules and nexthop objects are watched too, and any of them
+means: look again.
 """
 
 import asyncio
