@@ -42,9 +42,10 @@ MOST: Final = 64
 # The second netlink socket of a process has no process id for its port id, but a number larger than any.
 _LAST_PROCESS: Final = 1 << 22
 
-# By the name of the process, of which the kernel keeps 15 characters.
+# By the name of the process, of which the kernel keeps 15 characters; empty when it can't be seen, as from a pod.
 _REMEDIES: Final = {
     "systemd-network": "set ManageForeignRoutes=no under [Network] in /etc/systemd/networkd.conf.d/ and restart it",
+    "": "if it is systemd-networkd set ManageForeignRoutes=no in networkd.conf.d, else stop it from doing so",
     "NetworkManager": "its log tells why it configures the interface again and again",
 }
 _OPERATORS: Final = frozenset({"static-route-op"})

@@ -212,7 +212,8 @@ def test_words_change_seldom(duel: Duel) -> None:
     [
         (Rival(412, "systemd-network"), "systemd-network (process 412)", "ManageForeignRoutes=no"),
         (Rival(412, "NetworkManager"), "NetworkManager (process 412)", "its log"),
-        (Rival(412), "process 412 (on the node: `ps -p 412`)", "stop it"),
+        (Rival(412), "process 412 (on the node: `ps -p 412`)", "if it is systemd-networkd set ManageForeignRoutes=no"),
+        (Rival(412, "ip"), "ip (process 412)", "stop it from doing so, or remove these destinations"),
         (Rival(0), "the kernel itself", "stop it"),
         (Rival(4294963200), "a program that the kernel does not name", "stop it"),
         (Rival(1, "static-route-op"), "static-route-op (process 1)", "run one"),
