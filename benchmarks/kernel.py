@@ -43,7 +43,7 @@ async def rounds(number: int) -> dict[tuple[str, str], list[float]]:
     async def ours(what: str, gateway: str | None) -> None:
         started = time.perf_counter()
         keys = Keys.with_tail(5, pack_prefixes(destinations, 5), default_tail(pack_address(GATEWAYS[0])))
-        wanted = Routes({RoutePath(pack_address(gateway), interface): keys}) if gateway else Routes()
+        wanted = Routes({RoutePath.via(pack_address(gateway), interface): keys}) if gateway else Routes()
         present = await fib.read()
         failures = await fib.apply(diff(wanted, present))
         figures[what, "static-route-operator"].append(time.perf_counter() - started)

@@ -28,6 +28,7 @@ from static_route_operator.observability.metrics import Metrics
 from static_route_operator.planning.contention import Contention, Rival
 from static_route_operator.planning.diff import diff
 from static_route_operator.planning.facts import Facts
+from static_route_operator.planning.merging import mark_shared, part
 from static_route_operator.planning.plan import Plan, make_plan
 from static_route_operator.planning.routes import PROTOCOL, Action, Failure, Operation, Path, Routes, describe_route
 from static_route_operator.planning.rows import Outcome, make_rows, owner_of
@@ -167,9 +168,9 @@ class Reconciler:
             self._metrics.drift.inc()
             if gone or route.key not in self._plan.wanted.through(route.path):
                 self._note_loss(route, gone, port)
-            if self._busy.locked() or route.path.shared:
-                # A read or a change is under way: whether it came before or after this can't be told. Or others merged
-                # their next hops into ours: it is a read that makes that a conflict.
+            if self._busy.locked() or self._is_part(route, gone):
+                # A read or a change is under way: whether it came before or after this can't be told. Or there are
+                # several next hops: whose they are a read has to find out.
                 self._stale = True
             else:
                 self._seen[route.key] = None if gone else route.path
@@ -189,6 +190,12 @@ class Reconciler:
             self._retry_now()
         else:
             self._after("foreign", FOREIGN_PAUSE, self.wake)
+
+    def _is_part(self, route: DecodedRoute, gone: bool) -> bool:
+        """Whether the kernel tells of one of several IPv6 routes that it has made one."""
+        if len(route.key) == IPV4_KEY_SIZE:
+            return False
+        return len(route.path.hops) > 1 or (gone and route.key not in self._present.through(route.path))
 
     def _note_loss(self, route: DecodedRoute, gone: bool, port: int) -> None:
         """Remember who may have taken a route away, until it has been put back."""
@@ -254,11 +261,6 @@ class Reconciler:
         complete, version = inventory.complete, inventory.version
         selected, undecided = self._select()
         facts = await self._look(selected, version)
-        fresh = self._stale
-        if self._stale:
-            await self._read()
-        else:
-            self._take_seen()
         if self._planned_for != (version, facts):
             before = self._plan
             self._plan = make_plan(selected, facts, before)
@@ -266,6 +268,11 @@ class Reconciler:
                 self._contention.release()
             self._planned_for = (version, facts)
             self._retry = True
+        fresh = self._stale
+        if self._stale:
+            await self._read()
+        else:
+            self._take_seen()
         if self._retry:
             self._retry = False
             self._failures = {key: self._contested[key] for key in self._contested if key in self._plan.wanted}
@@ -297,7 +304,7 @@ class Reconciler:
         # Whatever is seen from now on makes it stale again, and is read then.
         self._seen.clear()
         try:
-            self._present = await self._fib.read(self._present)
+            await self._read_ours()
             if self._survey:
                 self._twins = set(await self._fib.twins(self._present))
             self._twins = {key for key in self._twins if key in self._present}
@@ -310,8 +317,17 @@ class Reconciler:
             self._contested = dict.fromkeys(contested, Failure(errno.EEXIST, os.strerror(errno.EEXIST)))
             self._retry = True
 
+    async def _read_ours(self) -> None:
+        known = self._present
+        self._present = await self._fib.read(known)
+        mark_shared(self._present, known, self._plan.wanted)
+        if parting := part(self._present, self._plan.wanted):
+            await self._fib.apply(parting)
+            self._present = await self._fib.read(known)
+            mark_shared(self._present, known, self._plan.wanted)
+
     def _shared(self) -> set[bytes]:
-        """The wanted routes into which the kernel merged next hops of another program."""
+        """The routes into which the kernel merged next hops of another program."""
         return {key for path, keys in self._present if path.shared for key in keys}
 
     async def _look(self, selected: Sequence[StaticRoute], version: int) -> Facts:
@@ -356,8 +372,6 @@ class Reconciler:
             self._metrics.operations.labels(action.value).inc(len(keys))
             if action is Action.DELETE:
                 self._present.drop(keys)
-                # Of next hops that share a place one goes at a time.
-                self._stale = self._stale or path.shared
             else:
                 self._present.put(path, keys)
         if self._lost:

@@ -79,14 +79,26 @@ def _route_lines(routes: Sequence[Mapping[str, Any]]) -> list[str]:
     """A table of routes; with their options if any has one."""
     columns = {
         "DESTINATION": [each["destination"] for each in routes],
-        "GATEWAY": [each["gateway"] or "?" for each in routes],
-        "INTERFACE": [each["interface"] for each in routes],
+        "GATEWAY": [_gateway(each) for each in routes],
+        "INTERFACE": [_interface(each) for each in routes],
         "OPTIONS": [_options(each) for each in routes],
         "STATICROUTE": [each["object"] or "-" for each in routes],
     }
     if not any(columns["OPTIONS"]):
         del columns["OPTIONS"]
     return _columns(tuple(columns), list(zip(*columns.values(), strict=True))) if routes else []
+
+
+def _gateway(route: Mapping[str, Any]) -> str:
+    """Where it leads; of several gateways each with its weight."""
+    if several := route.get("gateways"):
+        return ", ".join(f"{hop['gateway']} weight {hop['weight']}" for hop in several)
+    return str(route.get("type") or route["gateway"] or "?")
+
+
+def _interface(route: Mapping[str, Any]) -> str:
+    hops = route.get("gateways") or [route]
+    return ", ".join(dict.fromkeys(hop["interface"] for hop in hops)) or "-"
 
 
 def _options(route: Mapping[str, Any]) -> str:

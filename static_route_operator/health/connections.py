@@ -9,7 +9,7 @@ import socket
 import struct
 from collections.abc import Callable
 
-from static_route_operator.health.checks import CheckType, Target
+from static_route_operator.checks import CheckType, Target
 
 # A reset at the end: neither side keeps a connection in TIME_WAIT, of which 100 a second would pile up.
 _RESET = struct.pack("=ii", 1, 0)

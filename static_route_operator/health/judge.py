@@ -3,7 +3,7 @@
 Pure: the time is told, in seconds of any clock that never goes back.
 """
 
-from static_route_operator.health.checks import Check, CheckType, State
+from static_route_operator.checks import Check, CheckType, State
 
 # Until an answer has told better: what RFC 6298 (2.1) starts from. Seconds.
 FIRST_DEADLINE = 1.0

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from static_route_operator.health.checks import Health, State, Target
+from static_route_operator.checks import Health, State, Target
 from static_route_operator.health.judge import Judge
 from static_route_operator.health.transports import Transports
 

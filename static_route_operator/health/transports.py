@@ -5,7 +5,7 @@ import logging
 import socket
 from collections.abc import Callable
 
-from static_route_operator.health.checks import CheckType, Target
+from static_route_operator.checks import CheckType, Target
 from static_route_operator.health.connections import Connection
 from static_route_operator.health.echo import EchoSocket
 

@@ -25,10 +25,13 @@ from static_route_operator.kernel.netlink import (
 )
 from static_route_operator.keys import DEFAULT_METRIC_IPV4, IPV4_KEY_SIZE, Keys
 from static_route_operator.planning.routes import (
+    BLACKHOLE_IPV4,
+    BLACKHOLE_IPV6,
     PROTOCOL,
     UNKNOWN_PATH_IPV4,
     UNKNOWN_PATH_IPV6,
     Action,
+    Hop,
     Path,
     protocol_name,
 )
@@ -59,6 +62,7 @@ RTNH_F_ONLINK = 4
 
 RTN_UNSPEC = 0
 RTN_UNICAST = 1
+RTN_BLACKHOLE = 6
 RT_SCOPE_UNIVERSE = 0
 RT_SCOPE_NOWHERE = 255
 RTM_F_CLONED = 0x200
@@ -79,6 +83,7 @@ _OWN_ATTRIBUTES = frozenset(
         RTA_PRIORITY,
         RTA_PREFSRC,
         RTA_METRICS,
+        RTA_MULTIPATH,
         RTA_CACHEINFO,
         RTA_TABLE,
         RTA_PREF,
@@ -89,7 +94,7 @@ _OWN_ATTRIBUTES = frozenset(
 _NEXTHOP = struct.Struct("=HBBI")
 
 # Names of rtm_type in the words of `ip route`.
-_KIND_NAMES = {6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}
+_KIND_NAMES = {RTN_BLACKHOLE: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}
 
 _DESTINATION_HEADERS = {size: ATTRIBUTE.pack(ATTRIBUTE.size + size, RTA_DST) for size in (4, 16)}
 
@@ -106,13 +111,21 @@ def _attribute(kind: int, value: bytes) -> bytes:
     return ATTRIBUTE.pack(ATTRIBUTE.size + len(value), kind) + value
 
 
+def _encode_hop(hop: Hop) -> bytes:
+    gateway = _attribute(RTA_GATEWAY, hop.gateway)
+    flags = RTNH_F_ONLINK if hop.on_link else 0
+    # The kernel counts the further ones: 0 is a weight of 1.
+    return _NEXTHOP.pack(_NEXTHOP.size + len(gateway), flags, hop.weight - 1, hop.interface) + gateway
+
+
 def encode(action: Action, path: Path, keys: Keys, first_sequence: int) -> bytearray:
     """The messages for one action on routes that share a path, one after the other.
 
     Args:
         action: what to do. ADD fails in the kernel when any route holds the key, REPLACE when none does, DELETE when
             none of protocol 245 does.
-        path: for DELETE an unknown path matches whatever route of ours has the key.
+        path: for DELETE a path that leads nowhere matches whatever route of ours has the key; of several next hops of
+            an IPv6 route those go that are of protocol 245, each by itself.
         keys: of the family of the path.
         first_sequence: sequence number of the first message; the next ones count up.
     """
@@ -120,6 +133,7 @@ def encode(action: Action, path: Path, keys: Keys, first_sequence: int) -> bytea
     address_size = 4 if ipv4 else 16
     deleting = action is Action.DELETE
     kind, flags = _TYPE_AND_FLAGS[action]
+    hop, *others = path.hops
     rtmsg = RTMSG.pack(
         AF_INET if ipv4 else AF_INET6,
         0,
@@ -128,15 +142,19 @@ def encode(action: Action, path: Path, keys: Keys, first_sequence: int) -> bytea
         0,
         PROTOCOL,
         RT_SCOPE_NOWHERE if deleting else RT_SCOPE_UNIVERSE,
-        RTN_UNSPEC if deleting else RTN_UNICAST,
-        RTNH_F_ONLINK if path.on_link else 0,
+        RTN_UNSPEC if deleting else RTN_BLACKHOLE if path.blackhole else RTN_UNICAST,
+        RTNH_F_ONLINK if hop.on_link and not others else 0,
     )
     varying = (
         _attribute(RTA_DST, bytes(address_size)) + _attribute(RTA_TABLE, bytes(4)) + _attribute(RTA_PRIORITY, bytes(4))
     )
     fixed = b""
-    if path.interface:
-        fixed = _attribute(RTA_GATEWAY, path.gateway) + _attribute(RTA_OIF, _WORD.pack(path.interface))
+    if others:
+        # An IPv4 route goes as a whole, in whatever order its next hops are.
+        if not (deleting and ipv4):
+            fixed = _attribute(RTA_MULTIPATH, b"".join(map(_encode_hop, path.hops)))
+    elif path.forwards:
+        fixed = _attribute(RTA_GATEWAY, hop.gateway) + _attribute(RTA_OIF, _WORD.pack(hop.interface))
     if not deleting:
         fixed += _attribute(RTA_PREFSRC, path.source) if path.source else b""
         fixed += _attribute(RTA_METRICS, _attribute(RTAX_MTU, _WORD.pack(path.mtu))) if path.mtu else b""
@@ -276,24 +294,22 @@ def _decode_shape(body: bytes) -> _Shape:
     size = 4 if family == AF_INET else 16
     found = dict(attributes(body, RTMSG.size))
     tail = body[_TABLE_AT : _TABLE_AT + _WORD.size] + found.get(RTA_PRIORITY, _WORD.pack(DEFAULT_METRIC_IPV4))
-    unknown = UNKNOWN_PATH_IPV4 if family == AF_INET else UNKNOWN_PATH_IPV6
-    shared = family == AF_INET6 and RTA_MULTIPATH in found
-    if shared:
-        # The first next hop is that of the protocol which the message tells.
-        first = next(_next_hops(found.pop(RTA_MULTIPATH)))
-        found |= {RTA_OIF: _WORD.pack(first.interface), **first.attributes}
-        flags |= first.flags
     metrics = dict(attributes(found.get(RTA_METRICS, b"")))
-    path = Path(
-        gateway=found.get(RTA_GATEWAY, b""),
-        interface=_number(found.get(RTA_OIF)),
-        source=found.get(RTA_PREFSRC, b""),
-        mtu=_number(metrics.pop(RTAX_MTU, None)),
-        on_link=bool(flags & RTNH_F_ONLINK),
-        shared=shared,
-    )
-    plain = kind == RTN_UNICAST and not tos and not source_length and not metrics and found.keys() <= _OWN_ATTRIBUTES
-    return _Shape(protocol, path if plain and len(path.gateway) == size and path.interface else unknown, tail)
+    source, mtu = found.get(RTA_PREFSRC, b""), _number(metrics.pop(RTAX_MTU, None))
+    plain = not tos and not source_length and not metrics and found.keys() <= _OWN_ATTRIBUTES
+    hops: tuple[Hop, ...] = ()
+    if kind == RTN_UNICAST:
+        if RTA_MULTIPATH in found:
+            hops = tuple(sorted(_decode_hop(each, size) for each in _next_hops(found[RTA_MULTIPATH])))
+        else:
+            interface = _number(found.get(RTA_OIF))
+            hops = (Hop(found.get(RTA_GATEWAY, b""), interface, on_link=bool(flags & RTNH_F_ONLINK)),)
+    path = UNKNOWN_PATH_IPV4 if size == 4 else UNKNOWN_PATH_IPV6
+    if plain and hops and all(len(hop.gateway) == size and hop.interface for hop in hops):
+        path = Path(hops, source, mtu)
+    elif plain and kind == RTN_BLACKHOLE and not source and not mtu:
+        path = BLACKHOLE_IPV4 if size == 4 else BLACKHOLE_IPV6
+    return _Shape(protocol, path, tail)
 
 
 def _number(value: bytes | None) -> int:
@@ -305,6 +321,7 @@ class _NextHop(NamedTuple):
     """One next hop of a multipath route."""
 
     flags: int
+    weight: int
     interface: int
     attributes: dict[int, bytes]
 
@@ -312,11 +329,21 @@ class _NextHop(NamedTuple):
 def _next_hops(value: bytes) -> Iterator[_NextHop]:
     offset = 0
     while offset + _NEXTHOP.size <= len(value):
-        length, flags, _, interface = _NEXTHOP.unpack_from(value, offset)
+        length, flags, further, interface = _NEXTHOP.unpack_from(value, offset)
         if length < _NEXTHOP.size:
             return
-        yield _NextHop(flags, interface, dict(attributes(value[offset : offset + length], _NEXTHOP.size)))
+        yield _NextHop(flags, further + 1, interface, dict(attributes(value[offset : offset + length], _NEXTHOP.size)))
         offset += (length + 3) & ~3
+
+
+def _decode_hop(hop: _NextHop, size: int) -> Hop:
+    """A next hop of a multipath route; without a gateway if it is none that this program writes.
+
+    What else an IPv6 one may say is passed over: it is in its place by its gateway, whoever put it there.
+    """
+    known = size != 4 or hop.attributes.keys() == {RTA_GATEWAY}
+    gateway = hop.attributes.get(RTA_GATEWAY, b"") if known else b""
+    return Hop(gateway, hop.interface, hop.weight, bool(hop.flags & RTNH_F_ONLINK))
 
 
 def describe(body: bytes) -> str:

@@ -109,7 +109,7 @@ def _gateway_problem(route: StaticRoute, facts: Facts) -> Problem | None:
 
 def _path(route: StaticRoute, facts: Facts) -> Path:
     interface = facts.lookups[route.gateway].interface
-    return Path(route.gateway, interface, route.options.source, route.options.mtu, route.options.on_link)
+    return Path.via(route.gateway, interface, route.options.source, route.options.mtu, route.options.on_link)
 
 
 def _united(shares: Mapping[Path, tuple[Keys, ...]], before: Plan) -> Routes:

@@ -33,36 +33,77 @@ def protocol_name(protocol: int) -> str:
     return _PROTOCOL_NAMES.get(protocol, str(protocol))
 
 
-class Path(NamedTuple):
-    """Where packets of a route go, and how.
+class Hop(NamedTuple):
+    """One of the next hops of a path.
 
     Attributes:
-        gateway: packed address of the next hop, of the family of the route.
-        interface: index of the output interface; 0 in a path that this program would never write itself.
-        source: packed address that this node's own packets get; empty when the kernel chooses.
-        mtu: of the path, in bytes; 0 when it is the interface's.
+        gateway: packed address, of the family of the route.
+        interface: index of the output interface; 0 in a path that leads nowhere.
+        weight: its share of the traffic, beside those of the others; 1 where there is no other.
         on_link: the gateway is taken for reachable on the interface, whatever its subnets are.
-        shared: the kernel merged next hops of another program into the route, as it does for IPv6; never in a path that
-            this program writes.
     """
 
     gateway: bytes
     interface: int
+    weight: int = 1
+    on_link: bool = False
+
+
+class Path(NamedTuple):
+    """Where packets of a route go, and how.
+
+    Attributes:
+        hops: the next hops, sorted, at least one; one without an interface tells the family of a path that leads
+            nowhere.
+        source: packed address that this node's own packets get; empty when the kernel chooses.
+        mtu: of the path, in bytes; 0 when it is the interface's.
+        blackhole: packets are dropped.
+        shared: next hops of another program may be among these, since the kernel merges them for IPv6; never in a path
+            that this program writes.
+    """
+
+    hops: tuple[Hop, ...]
     source: bytes = b""
     mtu: int = 0
-    on_link: bool = False
+    blackhole: bool = False
     shared: bool = False
+
+    @classmethod
+    def via(
+        cls,
+        gateway: bytes,
+        interface: int,
+        source: bytes = b"",
+        mtu: int = 0,
+        on_link: bool = False,  # noqa: FBT002  as in `Hop`
+    ) -> "Path":
+        """The path by one gateway."""
+        return cls((Hop(gateway, interface, on_link=on_link),), source, mtu)
+
+    @property
+    def address_size(self) -> int:
+        """The size of the addresses of routes that can take it."""
+        return len(self.hops[0].gateway)
 
     @property
     def key_size(self) -> int:
         """The size of the keys of routes that can take it."""
-        return IPV4_KEY_SIZE if len(self.gateway) == 4 else IPV6_KEY_SIZE
+        return IPV4_KEY_SIZE if self.address_size == 4 else IPV6_KEY_SIZE
+
+    @property
+    def forwards(self) -> bool:
+        """Whether packets go anywhere by it, as far as this program understands it."""
+        return self.hops[0].interface != 0
 
 
-# A route of ours in the kernel whose path is none that this program writes (another type, several next hops). It
+# A route of ours in the kernel whose path is none that this program writes (another type, a metric of another kind). It
 # differs from every wanted path, so it is replaced or deleted.
-UNKNOWN_PATH_IPV4 = Path(bytes(4), 0)
-UNKNOWN_PATH_IPV6 = Path(bytes(16), 0)
+UNKNOWN_PATH_IPV4 = Path.via(bytes(4), 0)
+UNKNOWN_PATH_IPV6 = Path.via(bytes(16), 0)
+
+# Packets are dropped, and no shorter prefix gets them.
+BLACKHOLE_IPV4 = UNKNOWN_PATH_IPV4._replace(blackhole=True)
+BLACKHOLE_IPV6 = UNKNOWN_PATH_IPV6._replace(blackhole=True)
 
 
 class Routes:
@@ -136,16 +177,30 @@ def describe_route(key: bytes, path: Path, interfaces: Mapping[int, str]) -> dic
         interfaces: names of interfaces by index; one that is not there is shown by its number.
     """
     table, metric = tail_of(key)
-    return {
+    first, *others = path.hops
+    described: dict[str, Any] = {
         "destination": unpack_prefix(prefix_of(key)),
-        "gateway": unpack_address(path.gateway) if path.interface else None,
-        "interface": interfaces.get(path.interface, str(path.interface)),
+        "gateway": unpack_address(first.gateway) if path.forwards else None,
+        "interface": "" if path.blackhole else interfaces.get(first.interface, str(first.interface)),
         "table": table,
         "metric": metric,
         "source": unpack_address(path.source) if path.source else None,
         "mtu": path.mtu or None,
-        "onLink": path.on_link,
+        "onLink": first.on_link,
     }
+    if path.blackhole:
+        described["type"] = "blackhole"
+    if others:
+        described["gateways"] = [
+            {
+                "gateway": unpack_address(hop.gateway),
+                "interface": interfaces.get(hop.interface, str(hop.interface)),
+                "weight": hop.weight,
+                "onLink": hop.on_link,
+            }
+            for hop in path.hops
+        ]
+    return described
 
 
 class Action(enum.Enum):

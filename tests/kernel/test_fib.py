@@ -10,7 +10,15 @@ from static_route_operator.errors import KernelError
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.netlink import SO_RCVBUFFORCE
 from static_route_operator.planning.facts import Lookup, Subnet
-from static_route_operator.planning.routes import Action, Failure, Operation, Path
+from static_route_operator.planning.routes import (
+    BLACKHOLE_IPV4,
+    BLACKHOLE_IPV6,
+    Action,
+    Failure,
+    Operation,
+    Path,
+    Routes,
+)
 from static_route_operator.prefixes import pack_address, pack_prefix
 from tests.kernel.machine import Machine
 from tests.unit.builders import key, make_key, pack, paths, unknown_path
@@ -25,7 +33,7 @@ FAMILIES = pytest.mark.parametrize(
 
 
 def _path(machine: Machine, gateway: str, interface: str = "eth0") -> Path:
-    return Path(pack_address(gateway), machine.interface(interface))
+    return Path.via(pack_address(gateway), machine.interface(interface))
 
 
 def _many(count: int = MANY, *, ipv6: bool = False) -> list[bytes]:
@@ -192,7 +200,7 @@ async def test_all_of_many_failures_are_told(machine: Machine, fib: Fib) -> None
     keys = _many()
 
     failures = await fib.apply(
-        [Operation(Action.ADD, Path(pack_address("172.31.0.1"), machine.interface("eth0")), pack(keys))]
+        [Operation(Action.ADD, Path.via(pack_address("172.31.0.1"), machine.interface("eth0")), pack(keys))]
     )
 
     assert failures == dict.fromkeys(keys, Failure(errno.ENETUNREACH, "Nexthop has invalid gateway"))
@@ -205,7 +213,7 @@ async def test_failed_operation_does_not_stop_the_next(machine: Machine, fib: Fi
 
     failures = await fib.apply(
         [
-            Operation(Action.ADD, Path(pack_address("172.31.0.1"), machine.interface("eth0")), pack(bad)),
+            Operation(Action.ADD, Path.via(pack_address("172.31.0.1"), machine.interface("eth0")), pack(bad)),
             Operation(Action.ADD, path6, pack(good)),
             Operation(Action.ADD, path6, pack(good[:1])),
         ]
@@ -241,12 +249,11 @@ async def test_own_routes_of_every_table_are_read(machine: Machine, fib: Fib) ->
 ODD = pytest.mark.parametrize(
     ("destination", "odd", "gateway"),
     [
-        ("192.0.2.1/32", "blackhole {} proto 245", "10.0.0.1"),
         ("192.0.2.1/32", "unreachable {} proto 245", "10.0.0.1"),
         ("192.0.2.1/32", "{} dev eth0 proto 245", "10.0.0.1"),
-        ("192.0.2.1/32", "{} proto 245 nexthop via 10.0.0.1 nexthop via 10.1.0.1", "10.0.0.1"),
+        ("192.0.2.1/32", "{} proto 245 nexthop via 10.0.0.1 nexthop via inet6 fd00::1 dev eth0", "10.0.0.1"),
         ("192.0.2.1/32", "{} via inet6 fd00::1 dev eth0 proto 245", "10.0.0.1"),
-        ("2001:db8::1/128", "blackhole {} proto 245", "fd00::1"),
+        ("2001:db8::1/128", "unreachable {} proto 245", "fd00::1"),
         ("2001:db8::1/128", "{} dev eth0 proto 245", "fd00::1"),
         ("192.0.2.1/32", "{} proto 245 nhid 7", "10.0.0.1"),
         ("2001:db8::1/128", "{} proto 245 nhid 8", "fd00::1"),
@@ -283,18 +290,50 @@ async def test_odd_route_of_ours_is_deleted(
     assert machine.routes() == {}
 
 
-async def test_next_hops_merged_into_ours_are_read_as_shared(machine: Machine, fib: Fib) -> None:
+async def test_next_hops_merged_into_ours_outlive_them(machine: Machine, fib: Fib) -> None:
     """The kernel makes one IPv6 route of ours and of another program's; ours goes without the other's next hop."""
     one, path = key("2001:db8::1"), _path(machine, "fd00::1")
     await fib.apply([Operation(Action.ADD, path, pack([one]))])
     machine.ip("route append 2001:db8::1 via fd00:1::9 proto static")
 
-    shared = path._replace(shared=True)
-    assert paths(await fib.read()) == {one: shared}
+    merged = Path((*path.hops, *_path(machine, "fd00:1::9", "eth1").hops))
+    assert paths(await fib.read()) == {one: merged}
 
-    assert await fib.apply([Operation(Action.DELETE, shared, pack([one]))]) == {}
+    assert await fib.apply([Operation(Action.DELETE, merged, pack([one]))]) == {}
     assert paths(await fib.read()) == {}
     assert machine.routes("static") == {"2001:db8::1/128": "fd00:1::9 eth1"}
+
+
+BLACKHOLE = pytest.mark.parametrize(
+    ("destination", "blackhole", "gateways"),
+    [
+        ("192.0.2.1", BLACKHOLE_IPV4, ("10.0.0.1", "10.1.0.1")),
+        ("2001:db8::1", BLACKHOLE_IPV6, ("fd00::1", "fd00:1::1")),
+    ],
+    ids=["IPv4", "IPv6"],
+)
+
+
+@BLACKHOLE
+async def test_paths_of_every_kind_replace_each_other(
+    machine: Machine, fib: Fib, destination: str, blackhole: Path, gateways: tuple[str, str]
+) -> None:
+    """One next hop, several with weights, and none: each is read as it was written, replaces the others, and goes."""
+    keys = pack([key(destination), key(destination.replace("db8", "db9").replace("192", "193"))])
+    one, other = (_path(machine, gateway, f"eth{index}") for index, gateway in enumerate(gateways))
+    even, uneven = (Path(tuple(sorted((one.hops[0]._replace(weight=weight), *other.hops)))) for weight in (1, 256))
+    kinds = [one, even, blackhole, uneven, other, even, uneven, one, blackhole]
+
+    await fib.apply([Operation(Action.ADD, kinds[0], keys)])
+    for path in kinds[1:]:
+        assert await fib.apply([Operation(Action.REPLACE, path, keys)]) == {}
+        assert await fib.read() == Routes({path: keys})
+    for path in kinds:
+        assert await fib.apply([Operation(Action.DELETE, kinds[-1], keys)]) == {}
+        assert machine.routes() == {}
+        assert await fib.apply([Operation(Action.ADD, path, keys)]) == {}
+        kinds[-1] = path
+        assert await fib.read() == Routes({path: keys})
 
 
 async def test_lost_answers_are_noticed_and_survived(machine: Machine, fib: Fib) -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from static_route_operator.health.checks import Check, CheckType, Health, State, Target
+from static_route_operator.checks import Check, CheckType, Health, State, Target
 from static_route_operator.health.neighbours import Neighbours
 from static_route_operator.health.probers import Probers
 from static_route_operator.prefixes import pack_address

@@ -13,7 +13,7 @@ from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.messages import DecodedRoute
 from static_route_operator.kernel.monitor import Monitor
 from static_route_operator.kernel.processes import process_name
-from static_route_operator.planning.routes import UNKNOWN_PATH_IPV4, Action, Operation, Path
+from static_route_operator.planning.routes import Action, Hop, Operation, Path
 from static_route_operator.prefixes import pack_address
 from tests.kernel.machine import PATIENCE, Machine
 from tests.kernel.remover import Remover
@@ -75,7 +75,7 @@ async def test_foreign_changes_are_told(
 ) -> None:
     """What others add, replace and delete is told, with its path and protocol, whoever owns the route."""
     interface = machine.interface("eth0")
-    first, second = Path(pack_address(gateway), interface), Path(pack_address(other), interface)
+    first, second = Path.via(pack_address(gateway), interface), Path.via(pack_address(other), interface)
     machine.ip(
         f"route add {destination} via {gateway} proto 245",
         f"route replace {destination} via {other} proto static",
@@ -120,7 +120,7 @@ async def test_what_the_kernel_takes_away_is_nobodys_doing(machine: Machine, wat
 async def test_own_changes_are_not_told(machine: Machine, fib: Fib, watcher: Watcher) -> None:
     """What this program did itself it knows: only the change of somebody else comes through."""
     own, foreign = key("192.0.2.1"), key("192.0.2.2")
-    path = Path(pack_address("10.0.0.1"), machine.interface("eth0"))
+    path = Path.via(pack_address("10.0.0.1"), machine.interface("eth0"))
     await fib.apply([Operation(Action.ADD, path, pack([own]))])
     await fib.apply([Operation(Action.DELETE, path, pack([own]))])
     machine.ip("route add 192.0.2.2 via 10.0.0.1")
@@ -132,7 +132,7 @@ async def test_own_changes_are_not_told(machine: Machine, fib: Fib, watcher: Wat
 async def test_own_changes_after_a_new_socket_are_not_told(machine: Machine, fib: Fib, watcher: Watcher) -> None:
     """Also the changes of a request socket that was opened anew are known as our own."""
     fib.reopen()
-    path = Path(pack_address("10.0.0.1"), machine.interface("eth0"))
+    path = Path.via(pack_address("10.0.0.1"), machine.interface("eth0"))
     await fib.apply([Operation(Action.ADD, path, pack([key("192.0.2.1")]))])
     machine.ip("route add 192.0.2.2 via 10.0.0.1")
     await watcher.until(lambda: watcher.routes)
@@ -140,12 +140,16 @@ async def test_own_changes_after_a_new_socket_are_not_told(machine: Machine, fib
     assert [route.key for route, _ in watcher.routes] == [key("192.0.2.2")]
 
 
-async def test_foreign_multipath_is_told_as_unknown(machine: Machine, watcher: Watcher) -> None:
-    """A route with several next hops is told, with the unknown path."""
+async def test_foreign_multipath_is_told(machine: Machine, watcher: Watcher) -> None:
+    """A route with several next hops is told with all of them."""
     machine.ip("route add 192.0.2.1 proto bird nexthop via 10.0.0.1 nexthop via 10.1.0.1")
     await watcher.until(lambda: watcher.routes)
 
-    assert watcher.routes == [(DecodedRoute(key("192.0.2.1"), UNKNOWN_PATH_IPV4, 12), False)]
+    hops = (
+        Hop(pack_address("10.0.0.1"), machine.interface("eth0")),
+        Hop(pack_address("10.1.0.1"), machine.interface("eth1")),
+    )
+    assert watcher.routes == [(DecodedRoute(key("192.0.2.1"), Path(hops), 12), False)]
 
 
 @pytest.mark.parametrize(
@@ -194,7 +198,7 @@ async def test_lost_notifications_are_told_and_watching_goes_on(
     watcher = Watcher(fib)
     watcher.monitor.start()
     with contextlib.closing(Fib()) as foreign:
-        path = Path(pack_address("10.0.0.1"), machine.interface("eth0"))
+        path = Path.via(pack_address("10.0.0.1"), machine.interface("eth0"))
         keys = [key(f"198.18.{third}.{fourth}") for third in range(8) for fourth in range(250)]
         await foreign.apply([Operation(Action.ADD, path, pack(keys))])
         await watcher.until(lambda: watcher.overflows)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from static_route_operator.health.checks import Check, CheckType, State
+from static_route_operator.checks import Check, CheckType, State
 from static_route_operator.health.judge import (
     FIRST_DEADLINE,
     FIRST_HOLD,

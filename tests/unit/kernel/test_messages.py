@@ -9,14 +9,30 @@ from hypothesis import strategies as st
 
 from static_route_operator.kernel.messages import DecodedRoute, RouteDecoder, describe, encode
 from static_route_operator.kernel.netlink import blocks
-from static_route_operator.planning.routes import PROTOCOL, UNKNOWN_PATH_IPV4, UNKNOWN_PATH_IPV6, Action, Path
+from static_route_operator.planning.routes import (
+    BLACKHOLE_IPV4,
+    BLACKHOLE_IPV6,
+    PROTOCOL,
+    UNKNOWN_PATH_IPV4,
+    UNKNOWN_PATH_IPV6,
+    Action,
+    Hop,
+    Path,
+)
 from static_route_operator.prefixes import pack_address
 from tests.unit.builders import make_key, pack
 
-GATEWAY4 = Path(pack_address("10.0.0.1"), 2)
-GATEWAY6 = Path(pack_address("fd00::1"), 70_000)
-RICH4 = Path(pack_address("10.0.0.1"), 2, pack_address("10.0.0.9"), 1400, on_link=True)
-RICH6 = Path(pack_address("fd00::1"), 2, pack_address("fd00::9"), 1400, on_link=True)
+GATEWAY4 = Path.via(pack_address("10.0.0.1"), 2)
+GATEWAY6 = Path.via(pack_address("fd00::1"), 70_000)
+RICH4 = Path.via(pack_address("10.0.0.1"), 2, pack_address("10.0.0.9"), 1400, on_link=True)
+RICH6 = Path.via(pack_address("fd00::1"), 2, pack_address("fd00::9"), 1400, on_link=True)
+
+MANY4 = Path(
+    (Hop(pack_address("10.0.0.1"), 2, 3), Hop(pack_address("10.0.0.3"), 7, 256, on_link=True)),
+    pack_address("10.0.0.9"),
+    1400,
+)
+MANY6 = Path((Hop(pack_address("fd00::1"), 2), Hop(pack_address("fd00::3"), 70_000, 256, on_link=True)))
 
 # Type and flags: RTM_NEWROUTE 24 with REQUEST|CREATE|EXCL, with REQUEST|REPLACE, RTM_DELROUTE 25 with REQUEST.
 _KINDS = {Action.ADD: (24, 0x601), Action.REPLACE: (24, 0x101), Action.DELETE: (25, 0x1)}
@@ -30,11 +46,15 @@ def _message(action: Action, path: Path, key: bytes, sequence: int) -> bytes:
     """One request, the slow way."""
     address, length, (table, metric) = key[:-9], key[-9], struct.unpack("=II", key[-8:])
     family = 2 if len(address) == 4 else 10
-    scope, kind = (255, 0) if action is Action.DELETE else (0, 1)
-    body = struct.pack("=BBBBBBBBI", family, length, 0, 0, 0, 245, scope, kind, 4 if path.on_link else 0)
+    scope, kind = (255, 0) if action is Action.DELETE else (0, 6 if path.blackhole else 1)
+    hop, *others = path.hops
+    flags = 4 if hop.on_link and not others else 0
+    body = struct.pack("=BBBBBBBBI", family, length, 0, 0, 0, 245, scope, kind, flags)
     body += _attribute(1, address) + _attribute(15, struct.pack("=I", table)) + _attribute(6, struct.pack("=I", metric))
-    if path.interface:
-        body += _attribute(5, path.gateway) + _attribute(4, struct.pack("=I", path.interface))
+    if others and not (action is Action.DELETE and family == 2):
+        body += _attribute(9, b"".join(_next_hop(*each) for each in path.hops))
+    elif hop.interface and not others:
+        body += _attribute(5, hop.gateway) + _attribute(4, struct.pack("=I", hop.interface))
     if action is not Action.DELETE:
         body += _attribute(7, path.source) if path.source else b""
         body += _attribute(8, _attribute(2, struct.pack("=I", path.mtu))) if path.mtu else b""
@@ -62,14 +82,18 @@ def _keys(count: int, *, ipv4: bool) -> list[bytes]:
 @pytest.mark.parametrize(
     ("action", "path"),
     [
-        *((action, path) for action in Action for path in (GATEWAY4, GATEWAY6, RICH4, RICH6)),
+        *(
+            (action, path)
+            for action in Action
+            for path in (GATEWAY4, GATEWAY6, RICH4, RICH6, MANY4, MANY6, BLACKHOLE_IPV4, BLACKHOLE_IPV6)
+        ),
         (Action.DELETE, UNKNOWN_PATH_IPV4),
         (Action.DELETE, UNKNOWN_PATH_IPV6),
     ],
 )
 def test_messages_are_those_packed_one_by_one(action: Action, path: Path, count: int) -> None:
     """Many messages encoded at once equal the same ones packed field by field, to the byte."""
-    keys = pack(_keys(count, ipv4=len(path.gateway) == 4))
+    keys = pack(_keys(count, ipv4=path.address_size == 4))
 
     buffer = encode(action, path, keys, 65_530)
 
@@ -82,16 +106,25 @@ def _dumped(key: bytes, path: Path, *, protocol: int = PROTOCOL, kind: int = 1, 
     """The body of a message as the kernel dumps a route: table, destination unless it is the default, the rest."""
     address, length, (table, metric) = key[:-9], key[-9], struct.unpack("=II", key[-8:])
     family = 2 if len(address) == 4 else 10
-    flags |= 4 if path.on_link else 0
+    first, *others = path.hops
+    flags |= 4 if first.on_link and not others else 0
     body = struct.pack("=BBBBBBBBI", family, length, 0, tos, table & 0xFF, protocol, 0, kind, flags)
     body += _attribute(15, struct.pack("=I", table))
     body += _attribute(1, address) if length else b""
     body += _attribute(6, struct.pack("=I", metric)) if metric else b""
     body += _attribute(8, _attribute(2, struct.pack("=I", path.mtu))) if path.mtu else b""
     body += _attribute(7, path.source) if path.source else b""
-    body += _attribute(5, path.gateway) if path.gateway else b""
-    body += _attribute(4, struct.pack("=I", path.interface)) if path.interface else b""
+    if others:
+        # In an order of the kernel's own.
+        return body + _attribute(9, b"".join(_next_hop(*hop) for hop in path.hops[::-1]))
+    body += _attribute(5, first.gateway) if first.gateway else b""
+    body += _attribute(4, struct.pack("=I", first.interface)) if first.interface else b""
     return body
+
+
+def _next_hop(gateway: bytes, interface: int, weight: int = 1, on_link: bool = False) -> bytes:  # noqa: FBT002
+    attributes = _attribute(5, gateway)
+    return struct.pack("=HBBI", 8 + len(attributes), 4 if on_link else 0, weight - 1, interface) + attributes
 
 
 _keys4 = st.builds(
@@ -116,9 +149,18 @@ _addresses4 = st.ip_addresses(v=4).map(lambda each: each.packed)
 _addresses6 = st.ip_addresses(v=6).map(lambda each: each.packed)
 _interfaces = st.integers(1, 2**31 - 1)
 _mtus = st.just(0) | st.integers(68, 65_535)
-_alone = st.just(False)  # noqa: FBT003  the name says it
-_paths4 = st.builds(Path, _addresses4, _interfaces, st.just(b"") | _addresses4, _mtus, st.booleans(), _alone)
-_paths6 = st.builds(Path, _addresses6, _interfaces, st.just(b"") | _addresses6, _mtus, st.booleans(), _alone)
+
+
+def _paths(addresses: st.SearchStrategy[bytes]) -> st.SearchStrategy[Path]:
+    sources = st.just(b"") | addresses
+    hops = st.lists(st.builds(Hop, addresses, _interfaces, st.integers(1, 256), st.booleans()), min_size=2, max_size=4)
+    one = st.builds(Path.via, addresses, _interfaces, sources, _mtus, st.booleans())
+    many = st.builds(lambda each, source, mtu: Path(tuple(sorted(each)), source, mtu), hops, sources, _mtus)
+    return one | many
+
+
+_paths4 = _paths(_addresses4)
+_paths6 = _paths(_addresses6)
 
 
 @given(st.lists(st.tuples(_keys4, _paths4) | st.tuples(_keys6, _paths6), max_size=20), st.integers(1, 255))
@@ -167,10 +209,11 @@ def test_paths_are_not_confused_across_families_and_kinds() -> None:
     """Routes whose messages end alike, but that are of another family or kind, do not share a remembered path."""
     decoder = RouteDecoder()
     key4, key6 = make_key("192.0.2.0/24", 254, 0), make_key("2001:db8::/32", 254, 0)
-    by_interface = Path(b"", 2)
+    by_interface = Path.via(b"", 2)
 
     assert decoder.decode(_dumped(key4, GATEWAY4)) == (key4, GATEWAY4, PROTOCOL)
-    assert decoder.decode(_dumped(key4, GATEWAY4, kind=6)) == (key4, UNKNOWN_PATH_IPV4, PROTOCOL)
+    assert decoder.decode(_dumped(key4, GATEWAY4, kind=6)) == (key4, BLACKHOLE_IPV4, PROTOCOL)
+    assert decoder.decode(_dumped(key4, GATEWAY4, kind=7)) == (key4, UNKNOWN_PATH_IPV4, PROTOCOL)
     assert decoder.decode(_dumped(key4, GATEWAY4)) == (key4, GATEWAY4, PROTOCOL)
     assert decoder.decode(_dumped(key6, by_interface)) == (key6, UNKNOWN_PATH_IPV6, PROTOCOL)
     assert decoder.decode(_dumped(key4, by_interface)) == (key4, UNKNOWN_PATH_IPV4, PROTOCOL)
@@ -189,7 +232,7 @@ def test_paths_are_not_confused_across_families_and_kinds() -> None:
 def test_paths_this_program_never_writes_are_unknown(extra: bytes, what: str) -> None:
     """A route of another shape than ours has the unknown path, which no wanted one equals."""
     key = make_key("192.0.2.0/24", 254, 0)
-    decoded = RouteDecoder().decode(_dumped(key, Path(b"", 2)) + extra)
+    decoded = RouteDecoder().decode(_dumped(key, Path.via(b"", 2)) + extra)
 
     assert decoded == (key, UNKNOWN_PATH_IPV4, PROTOCOL), what
 
@@ -214,26 +257,20 @@ def test_many_different_paths_are_read_right() -> None:
     """More paths than the decoder remembers cost it time, not correctness."""
     decoder = RouteDecoder()
     key = make_key("192.0.2.0/24", 254, 0)
-    paths = [Path(bytes((10, each >> 8, each & 255, 1)), 2) for each in range(9000)]
+    paths = [Path.via(bytes((10, each >> 8, each & 255, 1)), 2) for each in range(9000)]
 
     decoded = [decoder.decode(_dumped(key, path)) for path in [*paths, *paths[:10]]]
 
     assert decoded == [(key, path, PROTOCOL) for path in [*paths, *paths[:10]]]
 
 
-def _next_hop(gateway: bytes, interface: int, flags: int = 0) -> bytes:
-    attributes = _attribute(5, gateway)
-    return struct.pack("=HBBI", 8 + len(attributes), flags, 0, interface) + attributes
+@pytest.mark.parametrize(("key", "path"), [("192.0.2.1", BLACKHOLE_IPV4), ("2001:db8::1", BLACKHOLE_IPV6)])
+def test_blackhole_is_read_back(key: str, path: Path) -> None:
+    """A blackhole is one; that of IPv6 has an interface, as the kernel tells it."""
+    one = make_key(key, 254, 1024)
+    told = _dumped(one, path, kind=6) + (_attribute(4, struct.pack("=I", 1)) if ":" in key else b"")
 
-
-def test_ipv6_route_with_merged_next_hops_is_read_as_shared() -> None:
-    """Of next hops that the kernel merged into one IPv6 route the first is of the protocol that is told."""
-    key = make_key("2001:db8::1", 254, 1024)
-    hops = _next_hop(GATEWAY6.gateway, 7, flags=4) + _next_hop(pack_address("fd00::3"), 8)
-    body = _dumped(key, Path(b"", 0, mtu=1400)) + _attribute(9, hops)
-
-    path = Path(GATEWAY6.gateway, 7, mtu=1400, on_link=True, shared=True)
-    assert RouteDecoder().decode(body) == DecodedRoute(key, path, PROTOCOL)
+    assert RouteDecoder().decode(told) == DecodedRoute(one, path, PROTOCOL)
 
 
 @pytest.mark.parametrize("kind", [9, 11, 18, 21, 22, 30, 99], ids=lambda kind: f"attribute {kind}")
@@ -250,16 +287,16 @@ def test_route_with_what_is_never_written_is_unknown(kind: int) -> None:
     [
         (_dumped(make_key("192.0.2.0/24", 254, 0), GATEWAY4, protocol=4), "via 10.0.0.1 proto static"),
         (_dumped(make_key("2001:db8::/32", 254, 0), GATEWAY6, protocol=186), "via fd00::1 proto 186"),
-        (_dumped(make_key("192.0.2.0/24", 254, 0), Path(b"", 0), kind=8, protocol=12), "prohibit proto bird"),
+        (_dumped(make_key("192.0.2.0/24", 254, 0), Path.via(b"", 0), kind=8, protocol=12), "prohibit proto bird"),
         (
-            _dumped(make_key("2001:db8::/32", 254, 0), Path(b"", 0), protocol=3)
-            + _attribute(9, _next_hop(GATEWAY6.gateway, 7) + _next_hop(pack_address("fd00::3"), 8)),
+            _dumped(make_key("2001:db8::/32", 254, 0), Path.via(b"", 0), protocol=3)
+            + _attribute(9, _next_hop(GATEWAY6.hops[0].gateway, 7) + _next_hop(pack_address("fd00::3"), 8)),
             "via fd00::1 via fd00::3 proto boot",
         ),
         (
-            _dumped(make_key("192.0.2.0/24", 254, 0), Path(b"", 7))
+            _dumped(make_key("192.0.2.0/24", 254, 0), Path.via(b"", 7))
             + _attribute(30, struct.pack("=I", 9))
-            + _attribute(18, struct.pack("=H", 10) + GATEWAY6.gateway),
+            + _attribute(18, struct.pack("=H", 10) + GATEWAY6.hops[0].gateway),
             "nhid 9 via fd00::1 proto 245",
         ),
     ],

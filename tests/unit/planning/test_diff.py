@@ -18,8 +18,12 @@ from tests.unit.builders import key, paths, routes
 
 KEYS4 = [key(f"192.0.2.{last}") for last in range(6)]
 KEYS6 = [key(f"2001:db8::{last}") for last in range(4)]
-PATHS4 = [Path(pack_address("10.0.0.1"), 2), Path(pack_address("10.0.0.3"), 2), Path(pack_address("10.0.0.1"), 3)]
-PATHS6 = [Path(pack_address("fd00::1"), 2), Path(pack_address("fd00::3"), 2)]
+PATHS4 = [
+    Path.via(pack_address("10.0.0.1"), 2),
+    Path.via(pack_address("10.0.0.3"), 2),
+    Path.via(pack_address("10.0.0.1"), 3),
+]
+PATHS6 = [Path.via(pack_address("fd00::1"), 2), Path.via(pack_address("fd00::3"), 2)]
 
 
 def _merge(four: dict[bytes, Path], six: dict[bytes, Path]) -> Routes:

@@ -32,9 +32,9 @@ def test_each_destination_goes_through_the_gateway() -> None:
     plan = _plan(route("v4", "10.0.0.1", ["192.0.2.0/24", "198.51.100.7"]), route("v6", "fd00::1", ["2001:db8::/32"]))
 
     assert paths(plan.wanted) == {
-        key("192.0.2.0/24"): Path(pack_address("10.0.0.1"), ETH0),
-        key("198.51.100.7"): Path(pack_address("10.0.0.1"), ETH0),
-        key("2001:db8::/32"): Path(pack_address("fd00::1"), ETH0),
+        key("192.0.2.0/24"): Path.via(pack_address("10.0.0.1"), ETH0),
+        key("198.51.100.7"): Path.via(pack_address("10.0.0.1"), ETH0),
+        key("2001:db8::/32"): Path.via(pack_address("fd00::1"), ETH0),
     }
     assert plan.held == []
     assert [(each.route.name, each.problems) for each in plan.objects] == [("v4", ()), ("v6", ())]
@@ -54,7 +54,7 @@ def test_first_in_precedence_gets_the_prefix(winner: StaticRoute, loser: StaticR
     for order in ((winner, loser), (loser, winner)):
         plan = _plan(*order)
 
-        assert paths(plan.wanted) == {key("192.0.2.1"): Path(winner.gateway, ETH0)}
+        assert paths(plan.wanted) == {key("192.0.2.1"): Path.via(winner.gateway, ETH0)}
         objects = _by_name(plan)
         assert objects[winner.name].problems == ()
         assert not objects[loser.name].keys
@@ -68,14 +68,14 @@ def test_only_the_shared_prefixes_stand_by() -> None:
     plan = _plan(route("a", destinations=["192.0.2.1"]), route("b", "10.0.0.3", ["192.0.2.1", "192.0.2.2"]))
 
     assert _by_name(plan)["b"].keys == keys("192.0.2.2")
-    assert plan.wanted.through(Path(pack_address("10.0.0.3"), ETH0)) == keys("192.0.2.2")
+    assert plan.wanted.through(Path.via(pack_address("10.0.0.3"), ETH0)) == keys("192.0.2.2")
 
 
 def test_loser_takes_over_when_the_winner_goes() -> None:
     """Without the winner the next in precedence gets the prefix."""
     second, third = route("b", "10.0.0.3"), route("c")
 
-    assert paths(_plan(third, second).wanted) == {key("192.0.2.1"): Path(second.gateway, ETH0)}
+    assert paths(_plan(third, second).wanted) == {key("192.0.2.1"): Path.via(second.gateway, ETH0)}
 
 
 def test_unusable_gateway_claims_nothing_and_its_keys_are_held() -> None:
@@ -83,7 +83,7 @@ def test_unusable_gateway_claims_nothing_and_its_keys_are_held() -> None:
     down = route("down", UNREACHABLE, ["192.0.2.1", "192.0.2.2"], priority=1)
     plan = _plan(down, route("up", destinations=["192.0.2.1"]))
 
-    assert paths(plan.wanted) == {key("192.0.2.1"): Path(pack_address("10.0.0.1"), ETH0)}
+    assert paths(plan.wanted) == {key("192.0.2.1"): Path.via(pack_address("10.0.0.1"), ETH0)}
     objects = _by_name(plan)
     assert not objects["down"].keys
     assert plan.held == [objects["down"].held] == [keys("192.0.2.1", "192.0.2.2")]
@@ -96,7 +96,7 @@ def test_options_are_in_the_path_and_in_the_key() -> None:
     options: dict[str, Any] = {"table": 100, "metric": 7, "mtu": 1400, "source": "10.0.0.2", "onLink": True}
     plan = _plan(route(**options))
 
-    path = Path(pack_address("10.0.0.1"), ETH0, pack_address("10.0.0.2"), 1400, on_link=True)
+    path = Path.via(pack_address("10.0.0.1"), ETH0, pack_address("10.0.0.2"), 1400, on_link=True)
     assert paths(plan.wanted) == {make_key("192.0.2.1", 100, 7): path}
 
 
@@ -113,7 +113,7 @@ def test_missing_source_claims_nothing_and_its_keys_are_held() -> None:
     """An object whose source is no address of the node leaves its prefixes to others, as with a bad gateway."""
     plan = _plan(route("a", source="10.0.0.99"), route("b", "10.0.0.3"))
 
-    assert paths(plan.wanted) == {key("192.0.2.1"): Path(pack_address("10.0.0.3"), ETH0)}
+    assert paths(plan.wanted) == {key("192.0.2.1"): Path.via(pack_address("10.0.0.3"), ETH0)}
     objects = _by_name(plan)
     assert [each.reason for each in objects["a"].problems] == [Reason.SOURCE_NOT_ON_NODE]
     assert objects["a"].held == keys("192.0.2.1")
@@ -134,7 +134,7 @@ def test_on_link_gateway_goes_out_where_the_node_would_send_to_it() -> None:
     lookup = {UNREACHABLE: Lookup(0, 7, on_link=False, local=False, ours=False)}
     plan = make_plan([route("a", UNREACHABLE, onLink=True)], facts(lookups=lookup))
 
-    assert paths(plan.wanted) == {key("192.0.2.1"): Path(pack_address(UNREACHABLE), 7, on_link=True)}
+    assert paths(plan.wanted) == {key("192.0.2.1"): Path.via(pack_address(UNREACHABLE), 7, on_link=True)}
 
 
 def test_refused_destinations_are_neither_wanted_nor_held() -> None:
@@ -242,7 +242,7 @@ def test_every_prefix_has_the_one_owner_it_should(routes: list[StaticRoute], ran
     owners = _expected_owners(routes)
     assert _owners(plan) == owners
     gateways = {each.name: each.gateway for each in routes}
-    assert paths(plan.wanted) == {one: Path(gateways[names[0]], ETH0) for one, names in owners.items()}
+    assert paths(plan.wanted) == {one: Path.via(gateways[names[0]], ETH0) for one, names in owners.items()}
 
 
 @given(_routes())
@@ -274,7 +274,7 @@ def test_what_did_not_change_is_not_made_anew() -> None:
 
     after = make_plan([*many[:-1], route("r19", "10.0.0.3", ["192.0.19.1", "192.0.19.2"]), other], facts(), before)
 
-    first, second = (Path(pack_address(gateway), ETH0) for gateway in ("10.0.0.1", "10.0.0.3"))
+    first, second = (Path.via(pack_address(gateway), ETH0) for gateway in ("10.0.0.1", "10.0.0.3"))
     assert len(after.wanted.through(first)) == 38
     assert after.wanted.through(second) == keys("192.0.19.1", "192.0.19.2", "198.51.100.1")
     same = make_plan([*many, other], facts(), before)

@@ -10,8 +10,8 @@ from tests.unit.builders import key, make_key, pack, paths, routes, unknown_path
 
 KEYS4 = [key(f"192.0.2.{last}") for last in range(6)]
 KEYS6 = [key(f"2001:db8::{last}") for last in range(3)]
-PATHS4 = [Path(pack_address("10.0.0.1"), 2), Path(pack_address("10.0.0.3"), 2)]
-PATHS6 = [Path(pack_address("fd00::1"), 2), Path(pack_address("fd00::1"), 2, mtu=1400)]
+PATHS4 = [Path.via(pack_address("10.0.0.1"), 2), Path.via(pack_address("10.0.0.3"), 2)]
+PATHS6 = [Path.via(pack_address("fd00::1"), 2), Path.via(pack_address("fd00::1"), 2, mtu=1400)]
 
 changes = st.lists(
     st.tuples(st.sampled_from([*PATHS4, None]), st.sets(st.sampled_from(KEYS4), min_size=1))
@@ -42,11 +42,11 @@ def test_each_route_has_the_path_it_was_put_on_last(some: list[tuple[Path | None
 @pytest.mark.parametrize(
     ("path", "differing"),
     [
-        (Path(pack_address("10.0.0.1"), 2), {}),
-        (Path(pack_address("10.0.0.1"), 7), {"interface": "7"}),
+        (Path.via(pack_address("10.0.0.1"), 2), {}),
+        (Path.via(pack_address("10.0.0.1"), 7), {"interface": "7"}),
         (UNKNOWN_PATH_IPV4, {"gateway": None, "interface": "0"}),
         (
-            Path(pack_address("10.0.0.1"), 2, pack_address("10.0.0.9"), 1400, on_link=True),
+            Path.via(pack_address("10.0.0.1"), 2, pack_address("10.0.0.9"), 1400, on_link=True),
             {"source": "10.0.0.9", "mtu": 1400, "onLink": True},
         ),
     ],
