@@ -6,6 +6,7 @@ everybody else's; whatever casts doubt on that knowledge makes the next run read
 """
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -17,7 +18,10 @@ from typing import Any
 
 from static_route_operator.api.noderoutestate import Row, RowState
 from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.checks import Health, State, Target
 from static_route_operator.errors import KernelError
+from static_route_operator.health.neighbours import Neighbours
+from static_route_operator.health.probers import Probers
 from static_route_operator.inventory import Inventory
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.messages import DecodedRoute
@@ -85,6 +89,10 @@ class Reconciler:
             lambda: self._fib.port, self._route_changed, self._node_changed, self._lost_notifications
         )
         self._wake = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._probers: Probers | None = None
+        self._neighbours = Neighbours(self._link_changed, self._neighbour_failed)
+        self._down: frozenset[Target] = frozenset()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._present = Routes()
         self._seen: dict[bytes, Path | None] = {}
@@ -99,7 +107,7 @@ class Reconciler:
         self._survey = True
         self._retry = True
         self._retry_delay = FIRST_RETRY
-        self._planned_for: tuple[int, Facts] | None = None
+        self._planned_for: tuple[int, Facts, frozenset[Target]] | None = None
         self._plan = Plan()
         self._busy = asyncio.Lock()
         self.rows: tuple[Row, ...] = ()
@@ -111,8 +119,9 @@ class Reconciler:
         self._wake.set()
 
     async def run(self) -> None:
-        """Watch and reconcile until cancelled. The routes stay."""
+        """Watch, probe and reconcile until cancelled. The routes stay."""
         self._monitor.start()
+        self._probers = Probers(self._health_changed)
         self._read_again()
         try:
             while True:
@@ -121,12 +130,21 @@ class Reconciler:
                 started = time.monotonic()
                 async with self._busy:
                     await self._run_once()
-                await asyncio.sleep(min(max(COALESCE, time.monotonic() - started), MOST_PAUSE))
+                await self._pause(min(max(COALESCE, time.monotonic() - started), MOST_PAUSE))
         finally:
             self._monitor.stop()
+            self._neighbours.stop()
+            self._probers.close()
             for timer in self._timers.values():
                 timer.cancel()
             self._fib.close()
+
+    async def _pause(self, seconds: float) -> None:
+        """Leave others the time, unless traffic is being lost."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._urgent.wait()
+        self._urgent.clear()
 
     async def run_to_end(self) -> None:
         """Reconcile once with what is known, for a program that then ends."""
@@ -231,6 +249,37 @@ class Reconciler:
         if timer is None or timer.when() <= asyncio.get_running_loop().time():
             self._timers[name] = asyncio.get_running_loop().call_later(delay, action)
 
+    # Gateways.
+
+    def _health_changed(self, target: Target, health: Health) -> None:
+        down = self._down | {target} if health.state is State.DOWN else self._down - {target}
+        if down != self._down:
+            self._down = down
+            # It says nothing about this node, so what is known of that stands: the routes are moved the sooner.
+            self._wake.set()
+            self._urgent.set()
+
+    def _link_changed(self, interface: int, up: bool) -> None:
+        if self._probers is not None:
+            (self._probers.link_up if up else self._probers.link_down)(interface)
+
+    def _neighbour_failed(self, address: bytes, interface: int) -> None:
+        if self._probers is not None:
+            self._probers.neighbour_failed(address, interface)
+
+    def _probe(self) -> None:
+        """Probe the gateways of the plan, and no others."""
+        if self._probers is None:
+            return
+        targets = self._plan.targets
+        self._probers.want(targets)
+        self._down = self._down.intersection(targets)
+        # Nodes with many pods have many neighbours: nobody listens to that for nothing.
+        if targets and not self._neighbours.running:
+            self._neighbours.start()
+        elif not targets:
+            self._neighbours.stop()
+
     # One run.
 
     async def _run_once(self) -> None:
@@ -261,12 +310,14 @@ class Reconciler:
         complete, version = inventory.complete, inventory.version
         selected, undecided = self._select()
         facts = await self._look(selected, version)
-        if self._planned_for != (version, facts):
+        down = self._down
+        if self._planned_for != (version, facts, down):
             before = self._plan
-            self._plan = make_plan(selected, facts, before)
+            self._plan = make_plan(selected, facts, before, node=inventory.node, down=down)
             if self._plan.wanted != before.wanted:
                 self._contention.release()
-            self._planned_for = (version, facts)
+            self._planned_for = (version, facts, down)
+            self._probe()
             self._retry = True
         fresh = self._stale
         if self._stale:
@@ -334,11 +385,12 @@ class Reconciler:
         """What this node knows of itself, as far as these objects ask for it; looked at only if it may have changed."""
         protected = self._protected()
         if self._planned_for and not self._unsure:
-            planned_version, facts = self._planned_for
+            planned_version, facts, _ = self._planned_for
             if (planned_version, facts.protected) == (version, protected):
                 return facts
         self._unsure = False
-        asked = {address for route in selected for address in (route.gateway, route.options.source) if address}
+        asked = {each.address for route in selected for each in route.gateways}
+        asked |= {route.options.source for route in selected if route.options.source}
         rules = any(route.options.table != TABLE_MAIN for route in selected)
         return await self._fib.look(asked, protected, rules=rules)
 
@@ -361,8 +413,8 @@ class Reconciler:
         routes = self._inventory.routes.values()
         if node is None:
             return (
-                [route for route in routes if route.node_selector is None],
-                [route for route in routes if route.node_selector is not None],
+                [route for route in routes if not route.selective],
+                [route for route in routes if route.selective],
             )
         return [route for route in routes if selects(route.node_selector, node)], []
 

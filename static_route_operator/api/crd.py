@@ -8,6 +8,26 @@ written: a rule on each destination must be cheap in its length, and no message 
 from static_route_operator.api.conditions import ConditionStatus, ConditionType
 from static_route_operator.api.definition import Schema, define
 from static_route_operator.api.destinations import LONGEST_DEFAULT
+from static_route_operator.api.gateways import (
+    DEFAULT_FAILURE_THRESHOLD,
+    DEFAULT_GATEWAY_PRIORITY,
+    DEFAULT_INTERVAL,
+    DEFAULT_PATH,
+    DEFAULT_SUCCESS_THRESHOLD,
+    DEFAULT_WEIGHT,
+    DURATION,
+    HTTP_PATH,
+    INTERFACE,
+    INTERVALS,
+    MAX_DURATION_LENGTH,
+    MAX_GATEWAY_PRIORITY,
+    MAX_GATEWAYS,
+    MAX_PATH_LENGTH,
+    MAX_THRESHOLD,
+    MAX_WEIGHT,
+    TIMEOUTS,
+    WhenAllDown,
+)
 from static_route_operator.api.nodeselector import OPERATORS
 from static_route_operator.api.options import (
     MAX_METRIC,
@@ -19,6 +39,7 @@ from static_route_operator.api.options import (
     TABLE_LOCAL,
 )
 from static_route_operator.api.staticroute import DEFAULT_PRIORITY, KIND, PLURAL
+from static_route_operator.checks import CheckType
 
 MAX_DESTINATIONS = 20_000
 MAX_EXCLUDES = 1_000
@@ -29,6 +50,9 @@ MOST_FAILING = 10
 # The longest texts of an address and of a CIDR that are worth reading: IPv6 in full with an embedded IPv4, and "/128".
 MAX_ADDRESS_LENGTH = 45
 MAX_DESTINATION_LENGTH = 49
+
+# The address whose family all others must have.
+_GATEWAY = "(has(self.gateway) ? self.gateway : has(self.gateways) ? self.gateways[0].address : '')"
 
 _ROUTABLE = "({address}).isGlobalUnicast() && !self.startsWith('0.')"
 
@@ -192,11 +216,10 @@ def _requirements(description: str, *, fields: bool) -> Schema:
     }
 
 
-def _node_selector() -> Schema:
+def _node_selector(description: str) -> Schema:
     return {
         "type": "object",
-        "description": "The nodes this is for, as in the node affinity of a Pod: one of the terms must match. Absent:"
-        " every node.",
+        "description": description,
         "required": ["nodeSelectorTerms"],
         "x-kubernetes-map-type": "atomic",
         "properties": {
@@ -220,7 +243,7 @@ def _node_selector() -> Schema:
 def _spec() -> Schema:
     return {
         "type": "object",
-        "required": ["destinations", "gateway"],
+        "required": ["destinations"],
         "properties": {
             "destinations": {
                 "type": "array",
@@ -234,9 +257,21 @@ def _spec() -> Schema:
                 "gateway",
                 "a unicast address on a subnet of the node",
                 "IP address of the gateway, on a subnet of the node (but see onLink). May be changed in place: the"
-                " routes move without a gap.",
+                " routes move without a gap. One of gateway and gateways must be there.",
             ),
-            "nodeSelector": _node_selector(),
+            "gateways": _gateways(),
+            "healthCheck": _health_check(),
+            "whenAllGatewaysDown": {
+                "type": "string",
+                "description": "What a node does with the routes when it can use none of the gateways: Keep leaves"
+                " those that are there as they are, Withdraw takes them away, so that a shorter prefix gets the"
+                " packets, and Blackhole drops the packets. Absent: Keep.",
+                "enum": [each.value for each in WhenAllDown],
+            },
+            "nodeSelector": _node_selector(
+                "The nodes this is for, as in the node affinity of a Pod: one of the terms must match. Absent: every"
+                " node."
+            ),
             "priority": {
                 "type": "integer",
                 "format": "int32",
@@ -249,22 +284,162 @@ def _spec() -> Schema:
             **_options(),
         },
         "x-kubernetes-validations": [
+            _rule("has(self.gateway) != has(self.gateways)", "name the gateway: exactly one of gateway and gateways"),
             _rule(
-                "self.destinations.all(d, d.contains(':') == self.gateway.contains(':'))",
+                _of_one_family("self.destinations"),
                 "destinations and gateway must be of one address family: all IPv4 or all IPv6",
             ),
             _rule(
-                "!has(self.excludes) || self.excludes.all(e, e.contains(':') == self.gateway.contains(':'))",
+                f"!has(self.excludes) || {_of_one_family('self.excludes')}",
                 "excludes and gateway must be of one address family: all IPv4 or all IPv6",
             ),
             _rule(
-                "!has(self.source) || self.source.contains(':') == self.gateway.contains(':')",
+                f"!has(self.source) || {_of_one_family('[self.source]')}",
                 "source and gateway must be of one address family",
             ),
             _rule(
-                f"!has(self.mtu) || self.mtu >= {MIN_MTU_IPV6} || !self.gateway.contains(':')",
+                f"!has(self.mtu) || self.mtu >= {MIN_MTU_IPV6} || !{_GATEWAY}.contains(':')",
                 f"mtu must be at least {MIN_MTU_IPV6} for IPv6",
             ),
+        ],
+    }
+
+
+def _of_one_family(texts: str) -> str:
+    """A CEL expression: all of these are of the address family of the gateway."""
+    return f"[{_GATEWAY}].all(g, {texts}.all(each, each.contains(':') == g.contains(':')))"
+
+
+def _gateways() -> Schema:
+    return {
+        "type": "array",
+        "description": "Gateways to choose from, in the place of gateway. Each node uses those that are for it, that it"
+        " reaches and that are up: of the lowest priority that has any, all together, by their weights.",
+        "minItems": 1,
+        "maxItems": MAX_GATEWAYS,
+        "x-kubernetes-list-type": "atomic",
+        "items": {
+            "type": "object",
+            "required": ["address"],
+            "properties": {
+                "address": _address(
+                    "gateway", "a unicast address on a subnet of the node", "IP address of the gateway."
+                ),
+                "weight": {
+                    "type": "integer",
+                    "format": "int32",
+                    "description": "Its share of the connections, beside the weights of the others in use; 0 drains it:"
+                    " nothing is sent to it.",
+                    "minimum": 0,
+                    "maximum": MAX_WEIGHT,
+                    "default": DEFAULT_WEIGHT,
+                },
+                "priority": {
+                    "type": "integer",
+                    "format": "int32",
+                    "description": "It stands by as long as any gateway of a lower one can be used.",
+                    "minimum": 0,
+                    "maximum": MAX_GATEWAY_PRIORITY,
+                    "default": DEFAULT_GATEWAY_PRIORITY,
+                },
+                "interface": {
+                    "type": "string",
+                    "description": "Name of the interface that it is on, even if none of its subnets holds it. Absent:"
+                    " the one on whose subnet it is.",
+                    "maxLength": 15,
+                    "pattern": INTERFACE,
+                },
+                "nodeSelector": _node_selector(
+                    "The nodes that may use it, of those that the StaticRoute is for. Absent: all of them."
+                ),
+            },
+        },
+        "x-kubernetes-validations": [
+            _rule(
+                "self.all(a, a.address.contains(':') == self[0].address.contains(':'))",
+                "gateways must be of one address family: all IPv4 or all IPv6",
+            ),
+            _rule(
+                "self.all(a, !isIP(a.address) ||"
+                " self.exists_one(b, isIP(b.address) && ip(a.address) == ip(b.address)))",
+                "gateways must be there once each",
+            ),
+        ],
+    }
+
+
+def _duration(description: str, bounds: tuple[str, str]) -> Schema:
+    least, most = bounds
+    return {
+        "type": "string",
+        "description": description,
+        "maxLength": MAX_DURATION_LENGTH,
+        "pattern": DURATION,
+        "x-kubernetes-validations": [
+            _rule(
+                f"!self.matches(r'{DURATION}') || (duration(self) >= duration('{least}')"
+                f" && duration(self) <= duration('{most}'))",
+                f"must be from {least} to {most}",
+            )
+        ],
+    }
+
+
+def _threshold(description: str, default: int) -> Schema:
+    return {
+        "type": "integer",
+        "format": "int32",
+        "description": description,
+        "minimum": 1,
+        "maximum": MAX_THRESHOLD,
+        "default": default,
+    }
+
+
+def _health_check() -> Schema:
+    return {
+        "type": "object",
+        "description": "How each node finds out whether the gateways that it may use are up. Absent: they count as up."
+        " Until the first verdict a gateway counts as up too.",
+        "properties": {
+            "type": {
+                "type": "string",
+                "description": "ICMP sends an echo request, TCP opens a connection to the port, HTTP sends a GET there"
+                " that must be answered with a status of 200 to 399.",
+                "enum": [each.value for each in CheckType],
+                "default": CheckType.ICMP.value,
+            },
+            "port": {
+                "type": "integer",
+                "format": "int32",
+                "description": "Port for TCP and HTTP.",
+                "minimum": 1,
+                "maximum": 65_535,
+            },
+            "path": {
+                "type": "string",
+                "description": f"Path for HTTP. Absent: {DEFAULT_PATH}.",
+                "maxLength": MAX_PATH_LENGTH,
+                "pattern": HTTP_PATH,
+            },
+            "interval": {
+                **_duration("From one probe to the next, such as 100ms or 2s.", INTERVALS),
+                "default": DEFAULT_INTERVAL,
+            },
+            "timeout": _duration(
+                "Within which a probe must be answered. Absent: learnt from the round-trip times.", TIMEOUTS
+            ),
+            "failureThreshold": _threshold(
+                "So many probes in a row must be lost for a gateway to be down.", DEFAULT_FAILURE_THRESHOLD
+            ),
+            "successThreshold": _threshold(
+                "So many probes in a row must be answered for a gateway that was down to be up.",
+                DEFAULT_SUCCESS_THRESHOLD,
+            ),
+        },
+        "x-kubernetes-validations": [
+            _rule("self.type == 'ICMP' ? !has(self.port) : has(self.port)", "port is for TCP and HTTP, which need one"),
+            _rule("self.type == 'HTTP' || !has(self.path)", "path is for HTTP only"),
         ],
     }
 
@@ -301,6 +476,10 @@ def _status() -> Schema:
                 "description": "The generation of the spec that this is about.",
             },
             "summary": {"type": "string", "description": "Ready nodes of selected nodes, as 3/3."},
+            "gateway": {
+                "type": "string",
+                "description": "The addresses of spec.gateways, for `kubectl get`; absent where spec has one gateway.",
+            },
             "routes": _count(
                 "Destinations that the spec names, equal ones counted once, in the parts that excludes leave."
             ),
@@ -354,8 +533,9 @@ def _columns() -> list[Schema]:
         {
             "name": "Gateway",
             "type": "string",
-            "jsonPath": ".spec.gateway",
-            "description": "Gateway to route through",
+            # Of spec and status: never in both.
+            "jsonPath": ".*.gateway",
+            "description": "Gateways to route through",
         },
         {
             "name": "Routes",

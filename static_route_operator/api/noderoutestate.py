@@ -48,6 +48,9 @@ class Reason(enum.StrEnum):
     PROTECTED_DESTINATION = "ProtectedDestination"  # some destinations would cut this node off
     GATEWAY_IS_THIS_NODE = "GatewayIsThisNode"
     GATEWAY_UNREACHABLE = "GatewayUnreachable"  # not on a subnet of this node that is up
+    NO_GATEWAY = "NoGatewayForNode"  # no gateway's nodeSelector matches this node
+    ALL_GATEWAYS_DOWN = "AllGatewaysDown"  # none can be used, since they are down, drained or not reachable from here
+    GATEWAYS_NOT_USED = "GatewaysNotUsed"  # every destination is in the kernel, but some gateways are down or drained
     SOURCE_NOT_ON_NODE = "SourceNotOnNode"  # not an address of this node
     KEEPS_BEING_REMOVED = "KeepsBeingRemoved"  # another program takes routes away again and again; the message has who
     KERNEL_REFUSED = "KernelRefused"  # the message has the kernel's own words

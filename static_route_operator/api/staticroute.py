@@ -5,10 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from static_route_operator.api import API_VERSION
-from static_route_operator.api.destinations import RefusedDestination, compile_destinations, parse_gateway
+from static_route_operator.api.destinations import RefusedDestination, compile_destinations
+from static_route_operator.api.gateways import Gateway, WhenAllDown, parse_check, parse_gateways, parse_when_all_down
 from static_route_operator.api.nodeselector import NodeSelector, parse_node_selector
 from static_route_operator.api.options import Options, parse_options
-from static_route_operator.errors import InvalidPrefixError, InvalidSpecError
+from static_route_operator.checks import Check
+from static_route_operator.errors import InvalidSpecError
 from static_route_operator.keys import Keys
 
 KIND = "StaticRoute"
@@ -26,24 +28,38 @@ class StaticRoute:
         uid: ``metadata.uid``; a re-created object of the same name has another one.
         generation: ``metadata.generation``: moves with the spec only.
         created: ``metadata.creationTimestamp`` as text (RFC 3339, so it sorts by time).
-        gateway: packed address.
-        keys: of the routes to its destinations without its excludes, of the gateway's family.
+        gateways: at least one, all of one address family.
+        keys: of the routes to its destinations without its excludes, of the gateways' family.
         refused: the entries of ``spec.destinations`` that have none.
         priority: between objects that want the same prefix the lower one wins, then the older, then the name.
         node_selector: the nodes it is for; None means every node.
         options: what it says about its routes beside where they lead.
+        check: how its gateways are checked; None takes them for up.
+        when_all_down: what is done on a node on which none of its gateways can be used.
     """
 
     name: str
     uid: str
     generation: int
     created: str
-    gateway: bytes
+    gateways: tuple[Gateway, ...]
     keys: Keys
     refused: tuple[RefusedDestination, ...] = ()
     priority: int = DEFAULT_PRIORITY
     node_selector: NodeSelector | None = None
     options: Options = field(default_factory=Options)
+    check: Check | None = None
+    when_all_down: WhenAllDown = WhenAllDown.KEEP
+
+    @property
+    def gateway(self) -> bytes:
+        """The packed address of the first gateway."""
+        return self.gateways[0].address
+
+    @property
+    def selective(self) -> bool:
+        """Whether it takes the labels of a node to tell what it is to do there."""
+        return self.node_selector is not None or any(each.node_selector is not None for each in self.gateways)
 
     @property
     def precedence(self) -> tuple[int, str, str]:
@@ -69,12 +85,7 @@ class StaticRoute:
         spec = body.get("spec")
         if not isinstance(spec, Mapping):
             raise InvalidSpecError(name, "spec", "is missing; it needs destinations and a gateway")
-        if "gateway" not in spec:
-            raise InvalidSpecError(name, "spec.gateway", "is missing; name the gateway's IP address")
-        try:
-            gateway = parse_gateway(spec["gateway"])
-        except InvalidPrefixError as error:
-            raise InvalidSpecError(name, "spec.gateway", str(error)) from None
+        gateways = parse_gateways(name, spec)
         entries = spec.get("destinations")
         if not isinstance(entries, list) or not entries:
             raise InvalidSpecError(name, "spec.destinations", "must be a list of at least one IP address or CIDR")
@@ -87,17 +98,20 @@ class StaticRoute:
                 node_selector = parse_node_selector(selector)
             except ValueError as error:
                 raise InvalidSpecError(name, "spec.nodeSelector", str(error)) from None
-        options = parse_options(name, spec, gateway)
-        keys, refused = compile_destinations(entries, gateway, options.tail, options.excludes)
+        family = gateways[0].address
+        options = parse_options(name, spec, family)
+        keys, refused = compile_destinations(entries, family, options.tail, options.excludes)
         return cls(
             name=name,
             uid=metadata.get("uid") or name,
             generation=metadata.get("generation") or 0,
             created=metadata.get("creationTimestamp") or "",
-            gateway=gateway,
+            gateways=gateways,
             keys=keys,
             refused=refused,
             priority=priority,
             node_selector=node_selector,
             options=options,
+            check=parse_check(name, spec),
+            when_all_down=parse_when_all_down(name, spec),
         )

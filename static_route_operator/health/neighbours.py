@@ -42,6 +42,11 @@ class Neighbours:
         self._on_failed = on_failed
         self._socket: NetlinkSocket | None = None
 
+    @property
+    def running(self) -> bool:
+        """Whether it watches."""
+        return self._socket is not None
+
     def start(self) -> None:
         """Start to watch, in the running event loop."""
         self._socket = NetlinkSocket(groups=GROUPS, buffer=BUFFER)

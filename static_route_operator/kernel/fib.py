@@ -114,11 +114,11 @@ class Fib:
             protected: packed addresses that must stay reachable, with what each is; they are looked up too.
             rules: whether the policy rules matter; some nodes have one for each pod.
         """
-        names = parse_links(await _whole(lambda: self._messages(RTM_GETLINK, ALL_LINKS)))
+        names, down = parse_links(await _whole(lambda: self._messages(RTM_GETLINK, ALL_LINKS)))
         addresses, subnets = parse_addresses(await _whole(lambda: self._messages(RTM_GETADDR, ALL_ADDRESSES)), names)
         found = parse_rules(await _whole(lambda: self._messages(RTM_GETRULE, ALL_RULES))) if rules else ()
         lookups = self._look_up({*asked, *protected})
-        return Facts(addresses, subnets, lookups, protected, names, found)
+        return Facts(addresses, subnets, lookups, protected, names, down, found)
 
     async def apply(self, operations: Sequence[Operation]) -> dict[bytes, Failure]:
         """Carry out operations in order; what the kernel refused, by key. All others are done.

@@ -31,14 +31,17 @@ def link_is_up(body: bytes) -> bool:
     return bool(flags & IFF_UP)
 
 
-def parse_links(answers: Iterable[Message]) -> dict[int, str]:
-    """The names of all links by index."""
+def parse_links(answers: Iterable[Message]) -> tuple[dict[int, str], frozenset[str]]:
+    """The names of all links by index, and of those that are administratively down."""
     names = {}
+    down = set()
     for message in answers:
         index = _IFINFOMSG.unpack_from(message.body)[2]
         found = dict(attributes(message.body, _IFINFOMSG.size))
         names[index] = found[IFLA_IFNAME].rstrip(b"\0").decode()
-    return names
+        if not link_is_up(message.body):
+            down.add(names[index])
+    return names, frozenset(down)
 
 
 def parse_addresses(answers: Iterable[Message], names: dict[int, str]) -> tuple[dict[bytes, str], tuple[Subnet, ...]]:

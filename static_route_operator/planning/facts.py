@@ -59,6 +59,7 @@ class Facts:
         lookups: by packed address, for gateways and protected addresses; an address without a route is absent.
         protected: packed addresses that must stay reachable as they are now, with what each is.
         interfaces: names of the interfaces by index.
+        down: names of those that are administratively down.
         rules: the policy rules; not asked for, and none, while no StaticRoute names a table.
     """
 
@@ -67,7 +68,12 @@ class Facts:
     lookups: Mapping[bytes, Lookup] = field(default_factory=dict)
     protected: Mapping[bytes, str] = field(default_factory=dict)
     interfaces: Mapping[int, str] = field(default_factory=dict)
+    down: frozenset[str] = frozenset()
     rules: tuple[Rule, ...] = ()
+
+    def index(self, interface: str) -> int:
+        """The index of an interface; 0 when there is none of this name."""
+        return next((index for index, name in self.interfaces.items() if name == interface), 0)
 
 
 @dataclass(frozen=True, slots=True)

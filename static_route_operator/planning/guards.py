@@ -21,29 +21,42 @@ class Problem:
     reason: Reason
     message: str
 
+    def but(self, text: str) -> "Problem":
+        """With what is done about it."""
+        return Problem(self.state, self.reason, f"{self.message}; {text}")
 
-def gateway_problem(gateway: bytes, facts: Facts, *, on_link: bool = False) -> Problem | None:
+
+def gateway_problem(gateway: bytes, facts: Facts, *, on_link: bool = False, interface: str = "") -> Problem | None:
     """Why no route can go through a gateway on this node; None when one can.
 
     Args:
         gateway: packed address.
         facts: what is known of this node.
         on_link: take it for a neighbour on the interface by which this node would send to it, as it now stands.
+        interface: name of the interface on which it is a neighbour, whatever the subnets are; empty when they tell.
     """
     text = unpack_address(gateway)
     lookup = facts.lookups.get(gateway)
-    if lookup is not None and lookup.on_link:
+    if lookup is not None and lookup.on_link and not interface:
         return None
     if lookup is not None and lookup.local:
         whose = facts.addresses.get(gateway)
         what = f"this node's own address on {whose}" if whose else "a local or broadcast address of this node"
         return Problem(RowState.REFUSED, Reason.GATEWAY_IS_THIS_NODE, f"gateway {text} is {what}")
+    if interface:
+        if interface not in facts.interfaces.values():
+            where = f"is on {interface}, which this node does not have"
+        elif interface in facts.down:
+            where = f"is on {interface}, which is down"
+        else:
+            return None
+        return Problem(RowState.FAILED, Reason.GATEWAY_UNREACHABLE, f"gateway {text} {where}")
     if on_link:
         why = _no_interface(lookup)
         return Problem(RowState.FAILED, Reason.GATEWAY_UNREACHABLE, f"gateway {text} {why}") if why else None
-    for subnet, interface in facts.subnets:
+    for subnet, name in facts.subnets:
         if contains(subnet, host_prefix(gateway)):
-            where = f"is on {unpack_prefix(subnet)} of {interface}, which has no route to it now: is {interface} up?"
+            where = f"is on {unpack_prefix(subnet)} of {name}, which has no route to it now: is {name} up?"
             break
     else:
         where = f"is not on any subnet of this node ({_subnets_text(gateway, facts)})"

@@ -1,14 +1,16 @@
 """Which routes this node should have, and which StaticRoute each belongs to."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from static_route_operator.api.noderoutestate import SEVERITY, Reason, RowState
 from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.checks import Target
 from static_route_operator.keys import Keys, prefix_of, repeated, united
-from static_route_operator.planning.facts import Facts
-from static_route_operator.planning.guards import Problem, Refusal, gateway_problem, refusals, source_problem
+from static_route_operator.planning.facts import Facts, Node
+from static_route_operator.planning.gateways import Choice, Chooser
+from static_route_operator.planning.guards import Problem, Refusal, refusals, source_problem
 from static_route_operator.planning.routes import Path, Routes
 from static_route_operator.prefixes import unpack_prefix
 
@@ -22,13 +24,15 @@ class ObjectPlan:
         keys: of the routes it has to itself here.
         held: of the routes that stay as they are if they are there: the object is valid, but can't be programmed now
             (its gateway is not reachable from here), and a route that may still work is better than none.
-        problems: what keeps the other destinations out, worst first.
+        problems: what keeps the other destinations out, or is to be said of its gateways, worst first.
+        choice: the gateways.
     """
 
     route: StaticRoute
     keys: Keys
     held: Keys
     problems: tuple[Problem, ...] = ()
+    choice: Choice = field(default_factory=Choice)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,64 +56,72 @@ class Plan:
         """The keys of all routes that stay as they are if they are there."""
         return [each.held for each in self.objects if each.held]
 
+    @property
+    def targets(self) -> list[Target]:
+        """The gateways to probe, and how; each once."""
+        return list(dict.fromkeys(target for each in self.objects for target in each.choice.targets))
 
-def make_plan(routes: Iterable[StaticRoute], facts: Facts, before: Plan | None = None) -> Plan:
+
+def make_plan(
+    routes: Iterable[StaticRoute],
+    facts: Facts,
+    before: Plan | None = None,
+    *,
+    node: Node | None = None,
+    down: Collection[Target] = (),
+) -> Plan:
     """Decide for every prefix which object gets it, and by which path.
 
     Objects are taken in order of precedence; the first that wants a prefix and can have it here gets it, the others
-    stand by. An object whose gateway can't be used on this node claims nothing, so the next one takes over.
+    stand by. An object none of whose gateways can be used on this node claims nothing, so the next one takes over,
+    unless it is to drop packets then.
 
     Args:
         routes: the objects that select this node.
         facts: what is known of this node; look-ups of all their gateways included.
         before: the last plan; what has not changed since is taken from it.
+        node: this node; needed where a gateway has a selector.
+        down: the targets whose gateways do not answer.
     """
     ordered = sorted(routes, key=lambda route: route.precedence)
-    usable = {route.gateway for route in ordered if not _gateway_problem(route, facts)}
     before = before or Plan()
+    chooser = Chooser(node or Node(""), facts, down, before.targets)
+    choices = [chooser.choose(route) for route in ordered]
+    gateways = {address for choice in choices for address in choice.reachable}
     contested = before.contested
     if _missing((route.keys for route in ordered), (each.route.keys for each in before.objects)):
         contested = repeated(route.keys for route in ordered)
     owners: dict[bytes, StaticRoute] = {}
     shares: dict[Path, list[Keys]] = {}
     objects = []
-    for route in ordered:
+    for route, choice in zip(ordered, choices, strict=True):
         keys, held = route.keys, Keys(route.keys.size)
-        refused = list(refusals(keys, facts, usable))
+        refused = list(refusals(keys, facts, gateways))
         for each in refused:
             keys -= each.keys
         problems = list(_refusals(route, refused))
-        if hindrances := _hindrances(route, facts):
-            problems += hindrances
-            keys, held = held, keys
+        problems += [choice.problem] if choice.problem else []
+        source = source_problem(route.options.source, facts)
+        path = choice.path
+        if path and not path.blackhole and source:
+            problems.append(source)
+            path, keep = None, True
+        else:
+            keep = choice.keep
+        if path is None:
+            keys, held = keys[:0], keys if keep else held
         elif contested and (rivalled := [key for key in keys if key in contested]):
             if lost := [key for key in rivalled if key in owners]:
                 problems.append(_standby(lost, owners))
                 keys -= Keys.of(keys.size, lost)
             for key in rivalled:
                 owners.setdefault(key, route)
-        if keys:
-            path = _path(route, facts)
+        if path and keys:
             shares.setdefault(path, []).append(keys)
         problems.sort(key=lambda each: -SEVERITY[each.state])
-        objects.append(ObjectPlan(route, keys, held, tuple(problems)))
+        objects.append(ObjectPlan(route, keys, held, tuple(problems), choice))
     kept = {path: tuple(each) for path, each in shares.items()}
     return Plan(_united(kept, before), tuple(objects), kept, contested)
-
-
-def _hindrances(route: StaticRoute, facts: Facts) -> list[Problem]:
-    """Why none of an object's routes can be programmed here now."""
-    found = (_gateway_problem(route, facts), source_problem(route.options.source, facts))
-    return [each for each in found if each]
-
-
-def _gateway_problem(route: StaticRoute, facts: Facts) -> Problem | None:
-    return gateway_problem(route.gateway, facts, on_link=route.options.on_link)
-
-
-def _path(route: StaticRoute, facts: Facts) -> Path:
-    interface = facts.lookups[route.gateway].interface
-    return Path.via(route.gateway, interface, route.options.source, route.options.mtu, route.options.on_link)
 
 
 def _united(shares: Mapping[Path, tuple[Keys, ...]], before: Plan) -> Routes:

@@ -71,6 +71,7 @@ class Subject:
         routes: how many destinations its spec names, equal ones counted once.
         accepted: whether its spec can be used.
         selector: the nodes it is for; None means every node.
+        gateways: the addresses of ``spec.gateways``; none where it has one gateway.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Subject:
     routes: int
     accepted: Condition
     selector: NodeSelector | None = None
+    gateways: tuple[str, ...] = ()
 
     @property
     def usable(self) -> bool:
@@ -106,7 +108,8 @@ class Subject:
             accepted = _accepted(ConditionReason.INVALID_DESTINATIONS, message + _more(len(route.refused) - 1))
         else:
             accepted = _accepted(ConditionReason.VALID, "the spec can be used")
-        return cls(route.name, route.uid, generation, routes, accepted, route.node_selector)
+        gateways = tuple(each.text for each in route.gateways) if "gateways" in body["spec"] else ()
+        return cls(route.name, route.uid, generation, routes, accepted, route.node_selector, gateways)
 
 
 class FailingNode(NamedTuple):
@@ -184,8 +187,12 @@ def make_status(subject: Subject, rollup: Rollup, before: Mapping[str, Any], now
         before: the status it has: a condition that keeps its status keeps the time of its last transition.
         now: RFC 3339.
     """
+    gateways: dict[str, Any] = {}
+    if subject.gateways or before.get("gateway"):
+        gateways["gateway"] = ", ".join(subject.gateways) or None
     return {
         "observedGeneration": subject.generation,
+        **gateways,
         "summary": f"{rollup.ready}/{rollup.selected}",
         "routes": subject.routes,
         "nodes": {

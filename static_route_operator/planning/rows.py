@@ -1,5 +1,6 @@
 """What became of each object on this node, put together from its plan and from what the kernel refused."""
 
+import dataclasses
 import errno
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,7 +74,11 @@ def _planned_row(planned: ObjectPlan, outcome: Outcome) -> Row:
     missing = sum(len(keys) for keys, _ in contested)
     missing += sum(not any(key in keys for keys, _ in contested) for key in failed)
     kept = outcome.present.count(planned.held) if planned.held else 0
-    return _row(planned.route, problems, len(planned.keys) - missing, kept)
+    row = _row(planned.route, problems, len(planned.keys) - missing, kept)
+    path = planned.choice.path
+    if path is None or not path.forwards:
+        return row
+    return dataclasses.replace(row, gateway=_texts(hop.gateway for hop in path.hops))
 
 
 def _contentions(contested: Sequence[tuple[Keys, Contest]]) -> Iterator[Problem]:
@@ -121,13 +126,17 @@ def _row(route: StaticRoute, problems: Sequence[Problem], programmed: int, kept:
     return Row(
         name=route.name,
         generation=route.generation,
-        gateway=unpack_address(route.gateway),
+        gateway=_texts(each.address for each in route.gateways),
         state=ordered[0].state if ordered else RowState.PROGRAMMED,
         reason=ordered[0].reason if ordered else Reason.PROGRAMMED,
         message="; ".join(messages),
         destinations=len(route.keys) + len(route.refused),
         programmed=programmed,
     )
+
+
+def _texts(addresses: Iterable[bytes]) -> str:
+    return ", ".join(map(unpack_address, addresses))
 
 
 def _invalid_row(error: InvalidSpecError, generation: int, known: Row | None) -> Row:

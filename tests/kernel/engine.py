@@ -47,11 +47,12 @@ class Engine:
         self._task = asyncio.get_running_loop().create_task(self.reconciler.run())
 
     async def stop(self) -> None:
-        """End; the routes stay."""
-        assert self._task is not None
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        """End, unless it has; the routes stay."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     def put(self, *routes: StaticRoute) -> None:
         """These objects are now as given."""

@@ -23,6 +23,18 @@ link set eth0 up
 address add 10.9.0.2/24 dev eth0
 address add fd09::2/64 dev eth0 nodad
 """
+_SECOND = """
+link set eth1 addrgenmode none
+link set eth1 up
+address add 10.8.0.2/24 dev eth1
+address add fd08::2/64 dev eth1 nodad
+"""
+_SECOND_FAR = """
+link set gw1 addrgenmode none
+link set gw1 up
+address add 10.8.0.1/24 dev gw1
+address add fd08::1/64 dev gw1 nodad
+"""
 # The gateway's address is not the switch's, though both are in one namespace.
 _FAR = """
 link set lo up
@@ -55,6 +67,13 @@ class Gateway:
         self.add(*(f"{address}/{64 if ':' in address else 24}" for address in ADDRESSES))
         wait_until(self._reachable, "the gateway answers")
         self.interface = socket.if_nametoindex("eth0")
+
+    def add_second(self) -> None:
+        """There is another gateway too, at 10.8.0.1 and fd08::1 on eth1, which never dies."""
+        self._run(["ip", "link", "add", "eth1", "type", "veth", "peer", "name", "gw1"])
+        self._run(["ip", "link", "set", "gw1", "netns", str(self._server.pid)])
+        self._run(["ip", "-batch", "-"], _SECOND)
+        self.far("ip -batch -", _SECOND_FAR)
 
     def add(self, *prefixes: str) -> None:
         """The gateway gets further addresses, with their lengths."""

@@ -14,24 +14,25 @@ ETH0 = 2
 
 def manifest(
     name: str = "nat",
-    gateway: str = "10.0.0.1",
+    gateway: str | None = "10.0.0.1",
     destinations: Iterable[str] = ("192.0.2.1",),
     *,
     metadata: Mapping[str, Any] | None = None,
     **spec: Any,
 ) -> dict[str, Any]:
-    """A StaticRoute as a JSON object."""
+    """A StaticRoute as a JSON object; without ``gateway`` where that is None."""
+    one = {} if gateway is None else {"gateway": gateway}
     return {
         "apiVersion": "networking.digitalocean.com/v1",
         "kind": "StaticRoute",
         "metadata": {"name": name, **(metadata or {})},
-        "spec": {"destinations": list(destinations), "gateway": gateway, **spec},
+        "spec": {"destinations": list(destinations), **one, **spec},
     }
 
 
 def route(
     name: str = "nat",
-    gateway: str = "10.0.0.1",
+    gateway: str | None = "10.0.0.1",
     destinations: Iterable[str] = ("192.0.2.1",),
     *,
     uid: str = "",

@@ -29,7 +29,9 @@ def _address(index: int, length: int, address: str, local: str = "") -> Message:
 
 def test_links_have_their_names_by_index() -> None:
     """Routes name interfaces by index, people by name."""
-    assert parse_links([_link(1, "lo"), _link(70_000, "enp0s31f6.4094")]) == {1: "lo", 70_000: "enp0s31f6.4094"}
+    names, _ = parse_links([_link(1, "lo"), _link(70_000, "enp0s31f6.4094")])
+
+    assert names == {1: "lo", 70_000: "enp0s31f6.4094"}
 
 
 @pytest.mark.parametrize(("flags", "up"), [(0x1, True), (0x11043, True), (0x1002, False), (0, False)])

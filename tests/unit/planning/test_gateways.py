@@ -1,0 +1,187 @@
+"""Which gateways a node uses."""
+
+from typing import Any
+
+import pytest
+
+from static_route_operator.api.noderoutestate import Reason, RowState
+from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.checks import Check, Target
+from static_route_operator.planning.facts import Facts, Lookup, Node
+from static_route_operator.planning.gateways import Choice, Chooser
+from static_route_operator.planning.plan import make_plan
+from static_route_operator.planning.routes import BLACKHOLE_IPV4, BLACKHOLE_IPV6, Hop, Path
+from static_route_operator.prefixes import pack_address
+from tests.unit.builders import ETH0, facts, key, keys, paths, route
+
+A, B, C = "10.0.0.1", "10.0.0.3", "10.0.0.4"
+HERE = facts(gateways=[A, B, C])
+NODE = Node("node1", {"zone": "a"})
+
+
+def _object(*gateways: dict[str, Any], name: str = "nat", **spec: Any) -> StaticRoute:
+    return route(name, None, gateways=list(gateways), **spec)
+
+
+def _target(address: str) -> Target:
+    return Target(pack_address(address), ETH0, Check())
+
+
+def _choose(some: StaticRoute, *down: str, known: Facts = HERE, probed: tuple[str, ...] = ()) -> Choice:
+    return Chooser(NODE, known, {_target(each) for each in down}, map(_target, probed)).choose(some)
+
+
+def _used(choice: Choice) -> dict[bytes, int]:
+    assert choice.path is not None
+    return {hop.gateway: hop.weight for hop in choice.path.hops}
+
+
+def _weights(**weights: int) -> dict[bytes, int]:
+    names = {"a": A, "b": B, "c": C}
+    return {pack_address(names[name]): weight for name, weight in weights.items()}
+
+
+def _in(zone: str) -> dict[str, Any]:
+    terms = [{"matchExpressions": [{"key": "zone", "operator": "In", "values": [zone]}]}]
+    return {"nodeSelector": {"nodeSelectorTerms": terms}}
+
+
+TIERS = _object(
+    {"address": C, "priority": 7},
+    {"address": B, "weight": 3, "priority": 1},
+    {"address": A, "weight": 2, "priority": 1},
+    healthCheck={},
+)
+
+
+@pytest.mark.parametrize(
+    ("down", "used"),
+    [
+        ([], _weights(a=2, b=3)),
+        ([A], _weights(b=1)),
+        ([A, B], _weights(c=1)),
+        ([C], _weights(a=2, b=3)),
+    ],
+    ids=["none", "one", "a tier", "the standby"],
+)
+def test_best_tier_with_a_live_gateway_is_used(down: list[str], used: dict[bytes, int]) -> None:
+    """The live gateways of the lowest priority that has any share the traffic; one alone has it all."""
+    choice = _choose(TIERS, *down)
+
+    assert _used(choice) == used
+    assert {each.gateway for each in choice.targets} == set(map(pack_address, (A, B, C)))
+    if down:
+        assert choice.problem is not None
+        assert (choice.problem.state, choice.problem.reason) == (RowState.PROGRAMMED, Reason.GATEWAYS_NOT_USED)
+        assert [f"gateway {each} is down" in choice.problem.message for each in down] == [True] * len(down)
+    else:
+        assert choice.problem is None
+
+
+def test_next_hops_are_sorted() -> None:
+    """In whatever order gateways are written, their routes are the same."""
+    one, other = {"address": A}, {"address": B}
+
+    assert _choose(_object(one, other)).path == _choose(_object(other, one)).path
+    assert _choose(_object(one, other)).path == Path((Hop(pack_address(A), ETH0), Hop(pack_address(B), ETH0)))
+
+
+def test_drained_gateway_is_not_used() -> None:
+    """Weight 0 takes a gateway out, and another tier in if it was the last; that is told."""
+    drained = _object({"address": A, "weight": 0}, {"address": B, "priority": 1})
+
+    assert _used(_choose(drained)) == _weights(b=1)
+    assert _choose(drained).problem is not None
+    assert _choose(_object({"address": A, "weight": 0})).keep
+
+
+def test_only_gateways_for_the_node_count() -> None:
+    """Each node uses those whose selector matches it; if there is none, it has no routes and says so."""
+    assert _used(_choose(_object({"address": A, **_in("a")}, {"address": B, **_in("b")}))) == _weights(a=1)
+
+    choice = _choose(_object({"address": B, **_in("b")}))
+    assert (choice.path, choice.keep) == (None, False)
+    assert choice.problem is not None
+    assert choice.problem.reason is Reason.NO_GATEWAY
+
+
+def test_gateway_on_a_subnet_of_other_nodes_is_no_error() -> None:
+    """Gateways that this node can't reach are passed over as long as it reaches another."""
+    choice = _choose(_object({"address": "172.31.0.1"}, {"address": A}))
+
+    assert _used(choice) == _weights(a=1)
+    assert choice.problem is None
+
+    none = _choose(_object({"address": "172.31.0.1"}, {"address": "172.31.0.2"}))
+    assert none.problem is not None
+    assert none.problem.reason is Reason.GATEWAY_UNREACHABLE
+    assert "172.31.0.1" in none.problem.message
+    assert "172.31.0.2" in none.problem.message
+
+
+@pytest.mark.parametrize(
+    ("policy", "path", "keep"), [("Keep", None, True), ("Withdraw", None, False), ("Blackhole", BLACKHOLE_IPV4, False)]
+)
+@pytest.mark.parametrize("cause", ["down", "unreachable"])
+def test_policy_is_for_all_that_keeps_gateways_from_use(policy: str, path: Path | None, keep: bool, cause: str) -> None:
+    """When none can be used, be it that they are down or that they can't be reached, the policy says what to do."""
+    some = _object({"address": A}, healthCheck={}, whenAllGatewaysDown=policy)
+    choice = _choose(some, A) if cause == "down" else _choose(some, known=facts(gateways=[]))
+
+    assert (choice.path, choice.keep) == (path, keep)
+    assert choice.problem is not None
+    assert choice.problem.state is RowState.FAILED
+
+
+def test_gateway_itself_drops_nothing() -> None:
+    """A node that is the only gateway has no routes through itself, and no blackhole in their place."""
+    own = facts(lookups={A: Lookup(32, 1, on_link=False, local=True, ours=False)})
+    choice = _choose(_object({"address": A}, whenAllGatewaysDown="Blackhole"), known=own)
+
+    assert choice.path is None
+    assert choice.problem is not None
+    assert choice.problem.reason is Reason.GATEWAY_IS_THIS_NODE
+
+
+def test_gateway_that_cannot_be_reached_goes_on_being_probed() -> None:
+    """It must not count as up the moment that its link is back."""
+    some = _object({"address": A}, healthCheck={})
+
+    assert _choose(some, known=facts(gateways=[])).targets == ()
+    assert _choose(some, A, known=facts(gateways=[]), probed=(A,)).targets == (_target(A),)
+
+
+def test_nothing_is_probed_without_a_check() -> None:
+    """Gateways count as up where nobody asked to check them."""
+    assert _choose(_object({"address": A})).targets == ()
+
+
+def test_object_without_a_gateway_leaves_its_prefixes_to_the_next() -> None:
+    """One that can't use any gateway claims nothing, unless it is to drop the packets."""
+    for policy, expected in (("Keep", B), ("Withdraw", B), ("Blackhole", None)):
+        first = _object({"address": A}, name="a", healthCheck={}, whenAllGatewaysDown=policy)
+        plan = make_plan([first, route("b", B)], HERE, node=NODE, down={_target(A)})
+
+        path = Path.via(pack_address(expected), ETH0) if expected else BLACKHOLE_IPV4
+        assert paths(plan.wanted) == {key("192.0.2.1"): path}
+
+
+def test_blackhole_is_of_the_family() -> None:
+    """IPv6 packets are dropped as well, and it takes no source address to do so."""
+    some = _object(
+        {"address": "fd00::9"}, destinations=["2001:db8::1"], whenAllGatewaysDown="Blackhole", source="fd00::77"
+    )
+
+    assert paths(make_plan([some], HERE).wanted) == {key("2001:db8::1"): BLACKHOLE_IPV6}
+
+
+def test_failover_takes_keys_from_the_last_plan() -> None:
+    """What moves is the path; the keys, however many, are the same object."""
+    before = make_plan([TIERS], HERE, node=NODE)
+    after = make_plan([TIERS], HERE, before, node=NODE, down={_target(A), _target(B)})
+
+    ((_, was),) = before.wanted
+    ((path, now),) = after.wanted
+    assert now is was
+    assert now == keys("192.0.2.1")
+    assert path == Path.via(pack_address(C), ETH0)
