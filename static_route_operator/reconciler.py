@@ -253,8 +253,9 @@ class Reconciler:
         inventory = self._inventory
         complete, version = inventory.complete, inventory.version
         selected, undecided = self._select()
+        known = self._planned_for[1] if self._planned_for else None
         facts = await self._look(selected, version)
-        fresh = self._stale
+        looked, read = facts is not known, self._stale
         if self._stale:
             await self._read()
         else:
@@ -275,7 +276,7 @@ class Reconciler:
         )
         if not complete:
             operations = [each for each in operations if each.action is not Action.DELETE]
-        await self._apply(operations, fresh=fresh)
+        await self._apply(operations, looked=looked, read=read)
         if self._stale:
             # What is in the kernel is not known now; the next run follows at once.
             return
@@ -350,7 +351,7 @@ class Reconciler:
             )
         return [route for route in routes if selects(route.node_selector, node)], []
 
-    async def _apply(self, operations: Sequence[Operation], *, fresh: bool) -> None:
+    async def _apply(self, operations: Sequence[Operation], *, looked: bool, read: bool) -> None:
         failures = await self._fib.apply(operations)
         for action, path, keys in operations:
             self._metrics.operations.labels(action.value).inc(len(keys))
@@ -370,9 +371,11 @@ class Reconciler:
         for key, failure in failures.items():
             if key not in self._plan.wanted:
                 logger.error("Route %s can't be removed: %s", unpack_prefix(prefix_of(key)), failure.text)
-        if any(failure.errno in {errno.EEXIST, errno.ENOENT} for failure in failures.values()) and not fresh:
-            # Not what was known: the next run reads first, and then knows whose route stands there.
-            self._stale = True
+        surprising = any(failure.errno in {errno.EEXIST, errno.ENOENT} for failure in failures.values())
+        if not looked or (surprising and not read):
+            # Not what was known: the next run looks and reads first, and then knows whether the gateway can still be
+            # reached, and whose route stands there.
+            self._stale = self._unsure = True
             return
         self._stale = self._stale or any(
             key in keys for action, _, keys in operations if action is not Action.ADD for key in failures
