@@ -11,6 +11,7 @@ import logging
 import os
 import random
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -87,7 +88,7 @@ class Reconciler:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._present = Routes()
         self._seen: dict[bytes, Path | None] = {}
-        self._lost: dict[bytes, Rival] = {}
+        self._lost: defaultdict[Rival, set[bytes]] = defaultdict(set)
         self._rival = Rival(0)
         self._contention = Contention()
         self._stale = True
@@ -197,7 +198,7 @@ class Reconciler:
             protocol = None if gone else route.protocol
             if (port, protocol) != (self._rival.port, self._rival.protocol):
                 self._rival = Rival(port, process_name(port), protocol)
-            self._lost[route.key] = self._rival
+            self._lost[self._rival].add(route.key)
 
     def _node_changed(self, lossy: bool) -> None:
         self._stale = self._stale or lossy
@@ -206,7 +207,7 @@ class Reconciler:
     def _lost_notifications(self) -> None:
         self._metrics.monitor_overflows.inc()
         logger.warning("Notifications of the kernel were lost; reading its routes again")
-        self._stale = True
+        self._stale = self._survey = True
         self.wake()
 
     def _read_again(self) -> None:
@@ -386,21 +387,26 @@ class Reconciler:
 
     def _account(self, operations: Sequence[Operation], failures: Mapping[bytes, Failure]) -> None:
         """Tell the contention what others took away and has been put back."""
-        repaired: dict[Rival, list[bytes]] = {}
-        for key in [key for key in self._lost if key not in failures]:
-            if any(action is not Action.DELETE and key in keys for action, _, keys in operations):
-                repaired.setdefault(self._lost.pop(key), []).append(key)
-        for rival, found in repaired.items():
-            for keys in by_family(found):
-                self._contention.repaired(keys, rival, time.monotonic(), time.time())
+        written = [keys for action, _, keys in operations if action is not Action.DELETE]
+        for rival, lost in self._lost.items():
+            for keys in by_family(lost):
+                for each in written:
+                    repaired = keys & each
+                    if failures:
+                        repaired = Keys.of(keys.size, [key for key in repaired if key not in failures])
+                    if repaired:
+                        self._contention.repaired(repaired, rival, time.monotonic(), time.time())
+                        lost.difference_update(repaired)
 
     def _settle(self, waiting: Sequence[Keys]) -> None:
         """Forget losses that are none (any more), and come again when something is due."""
-        self._lost = {
-            key: rival
-            for key, rival in self._lost.items()
-            if key in self._failures or any(key in keys for keys in waiting)
-        }
+        for rival, lost in list(self._lost.items()):
+            still = {key for keys in by_family(lost) for each in waiting for key in keys & each}
+            still |= {key for key in lost if key in self._failures}
+            if still:
+                self._lost[rival] = still
+            else:
+                del self._lost[rival]
         now = time.monotonic()
         self._contention.forget(now)
         if timer := self._timers.pop("contest", None):
