@@ -1,6 +1,8 @@
 """StaticRoutes from a directory of YAML files, for hosts without Kubernetes."""
 
+import contextlib
 import dataclasses
+import json
 import logging
 import uuid
 from collections.abc import Iterator
@@ -38,12 +40,19 @@ def read_manifest(file: Path) -> list[StaticRoute]:
         ManifestError: it can't be read, is no YAML, or holds anything but valid StaticRoutes.
     """
     try:
-        documents = list(yaml.load_all(file.read_text(encoding="utf-8"), _Loader))
+        documents = _documents(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"{file}: can't be read: {error}") from error
     except yaml.YAMLError as error:
         raise ManifestError(f"{file}: is not valid YAML: {' '.join(str(error).split())}") from error
     return [_parse(file, document) for document in _flatten(file, documents)]
+
+
+def _documents(text: str) -> list[Any]:
+    # JSON is YAML too, but its own reader takes a hundredth of the time for a list of 100,000 destinations.
+    with contextlib.suppress(json.JSONDecodeError):
+        return [json.loads(text)]
+    return list(yaml.load_all(text, _Loader))
 
 
 def _flatten(file: Path, documents: object) -> Iterator[dict[str, object]]:

@@ -6,7 +6,10 @@ kernel's messages are made of, so 100,000 of them are compared, sorted and encod
 """
 
 import functools
+import itertools
+import operator
 import socket
+from collections.abc import Sequence
 
 from static_route_operator.errors import InvalidPrefixError
 
@@ -14,6 +17,7 @@ IPV4_PREFIX_SIZE = 5
 IPV6_PREFIX_SIZE = 17
 
 _LENGTH = [bytes([length]) for length in range(129)]
+_LENGTH_OF_TEXT = {str(length): length for length in range(129)}
 
 
 def family_of(address_or_prefix: bytes) -> socket.AddressFamily:
@@ -65,6 +69,57 @@ def pack_prefix(text: str) -> bytes:
     if length != bits and (network := mask(address, length)) != address:
         raise InvalidPrefixError(f"'{text}' has host bits set; did you mean '{unpack_address(network)}/{length}'?")
     return address + _LENGTH[length]
+
+
+def pack_prefixes(texts: Sequence[str], size: int) -> bytes:
+    """The packed forms of many hosts and CIDRs of one family: sorted, each once, one after the other.
+
+    It accepts what `pack_prefix` accepts, at a tenth of the time.
+
+    Args:
+        texts: the hosts and CIDRs.
+        size: of a packed prefix of that family, in bytes.
+
+    Raises:
+        InvalidPrefixError: one of them is no prefix of that family; `pack_prefix` tells what is wrong with it.
+    """
+    bits = (size - 1) * 8
+    by_length: dict[int, list[str]] = {}
+    try:
+        by_length[bits] = [text for text in texts if "/" not in text]
+        if len(by_length[bits]) != len(texts):
+            for text in texts:
+                host, slash, length = text.partition("/")
+                if slash:
+                    by_length.setdefault(_LENGTH_OF_TEXT[length], []).append(host)
+        prefixes = [prefix for length, hosts in by_length.items() for prefix in _networks(hosts, length, size)]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        raise InvalidPrefixError("there is something that is not an IP address or CIDR of this family") from None
+    prefixes.sort()
+    if any(map(operator.eq, prefixes, itertools.islice(prefixes, 1, None))):
+        prefixes = list(dict.fromkeys(prefixes))
+    return b"".join(prefixes)
+
+
+def _networks(hosts: Sequence[str], length: int, size: int) -> list[bytes]:
+    """The packed prefixes of many network addresses and one length; ValueError when host bits are set."""
+    family = socket.AF_INET if size == IPV4_PREFIX_SIZE else socket.AF_INET6
+    suffix = _LENGTH[length]
+    prefixes = [address + suffix for address in map(socket.inet_pton, itertools.repeat(family), hosts)]
+    host_mask = ((1 << ((size - 1) * 8 - length)) - 1).to_bytes(size - 1)
+    packed = b"".join(prefixes)
+    for column, bits in enumerate(host_mask):
+        if bits and not _CLEAR[bits].issuperset(packed[column::size]):
+            raise ValueError("host bits are set")
+    if family == socket.AF_INET6 and any(prefix.startswith(_MAPPED) for prefix in prefixes):
+        raise ValueError("an IPv4-mapped address")
+    return prefixes
+
+
+# By the low bits of a byte that must be clear: the values that are so.
+_CLEAR = {
+    (1 << low) - 1: frozenset(value for value in range(256) if not value & ((1 << low) - 1)) for low in range(1, 9)
+}
 
 
 def unpack_address(address: bytes) -> str:

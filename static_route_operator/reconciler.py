@@ -22,20 +22,12 @@ from static_route_operator.inventory import Inventory
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.messages import PROTOCOL, DecodedRoute
 from static_route_operator.kernel.monitor import Monitor
+from static_route_operator.keys import IPV4_KEY_SIZE, by_family, prefix_of
 from static_route_operator.observability.metrics import Metrics
 from static_route_operator.planning.diff import diff
 from static_route_operator.planning.facts import Facts
 from static_route_operator.planning.plan import Plan, make_plan
-from static_route_operator.planning.routes import (
-    IPV4_KEY_SIZE,
-    Action,
-    Failure,
-    Operation,
-    Path,
-    describe_route,
-    in_order,
-    prefix_of,
-)
+from static_route_operator.planning.routes import Action, Failure, Operation, Path, Routes, describe_route
 from static_route_operator.planning.rows import make_rows, owner_of
 from static_route_operator.planning.selection import selects
 from static_route_operator.prefixes import unpack_prefix
@@ -91,7 +83,8 @@ class Reconciler:
         )
         self._wake = asyncio.Event()
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._present: dict[bytes, Path] = {}
+        self._present = Routes()
+        self._seen: dict[bytes, Path | None] = {}
         self._stale = True
         self._failures: dict[bytes, Failure] = {}
         self._twins: set[bytes] = set()
@@ -141,7 +134,7 @@ class Reconciler:
         # Never released: no run may follow.
         await self._busy.acquire()
         present = await self._fib.read()
-        failures = await self._fib.apply(diff({}, present))
+        failures = await self._fib.apply(diff(Routes(), present))
         for key, failure in failures.items():
             logger.error("Route %s can't be removed: %s", unpack_prefix(prefix_of(key)), failure.text)
         return len(present) - len(failures)
@@ -156,7 +149,7 @@ class Reconciler:
             "objects": [asdict(row) for row in self.rows],
             "routes": [
                 describe_route(key, path, names) | {"object": owner_of(key, self._plan)}
-                for key, path in in_order(self._present)
+                for key, path in self._present.in_order()
             ],
         }
 
@@ -168,11 +161,9 @@ class Reconciler:
             if self._busy.locked():
                 # A read or a change is under way: whether it came before or after this can't be told.
                 self._stale = True
-            elif gone:
-                self._present.pop(route.key, None)
             else:
-                self._present[route.key] = route.path
-                self._retry = self._retry or route.key in self._failures
+                self._seen[route.key] = None if gone else route.path
+                self._retry = self._retry or (not gone and route.key in self._failures)
             self.wake()
         elif not gone and route.key in self._present:
             # It replaced ours, or stands beside it: only a read can tell.
@@ -233,6 +224,7 @@ class Reconciler:
 
     def _start_over(self) -> None:
         self._fib.reopen()
+        self._monitor.own_port_changed()
         self._stale = True
         self._after("error", FIRST_RETRY, self.wake)
 
@@ -244,14 +236,16 @@ class Reconciler:
         fresh = self._stale
         if self._stale:
             await self._read()
+        else:
+            self._take_seen()
         if self._planned_for != (version, facts):
-            self._plan = make_plan(selected, facts)
+            self._plan = make_plan(selected, facts, self._plan)
             self._planned_for = (version, facts)
             self._retry = True
         if self._retry:
             self._retry = False
             self._failures = {key: self._contested[key] for key in self._contested if key in self._plan.wanted}
-        operations = diff(self._plan.wanted, self._present, held=self._plan.held, skip=self._failures)
+        operations = diff(self._plan.wanted, self._present, held=self._plan.held, skip=by_family(self._failures))
         if not complete:
             operations = [each for each in operations if each.action is not Action.DELETE]
         await self._apply(operations, fresh=fresh)
@@ -271,11 +265,13 @@ class Reconciler:
         in conflict, and is left as it is, until the twin goes.
         """
         self._stale = False
+        # Whatever is seen from now on makes it stale again, and is read then.
+        self._seen.clear()
         try:
-            self._present = await self._fib.read()
+            self._present = await self._fib.read(self._present)
             if self._survey:
-                self._twins = await self._fib.twins(self._present)
-            self._twins &= self._present.keys()
+                self._twins = set(await self._fib.twins(self._present))
+            self._twins = {key for key in self._twins if key in self._present}
             contested = self._fib.foreign_first(self._twins)
         except BaseException:
             self._stale = True
@@ -284,6 +280,19 @@ class Reconciler:
         if contested != self._contested.keys():
             self._contested = dict.fromkeys(contested, Failure(errno.EEXIST, os.strerror(errno.EEXIST)))
             self._retry = True
+
+    def _take_seen(self) -> None:
+        """Take in what others did to routes of ours, all at once."""
+        paths: dict[Path | None, list[bytes]] = {}
+        for key, path in self._seen.items():
+            paths.setdefault(path, []).append(key)
+        self._seen.clear()
+        for path, keys in paths.items():
+            for each in by_family(keys):
+                if path is None:
+                    self._present.drop(each)
+                else:
+                    self._present.put(path, each)
 
     def _select(self) -> tuple[list[StaticRoute], list[StaticRoute]]:
         """The objects for this node, and those of which that is not known yet."""
@@ -301,15 +310,15 @@ class Reconciler:
         for action, path, keys in operations:
             self._metrics.operations.labels(action.value).inc(len(keys))
             if action is Action.DELETE:
-                for key in keys:
-                    self._present.pop(key, None)
+                self._present.drop(keys)
             else:
-                self._present.update(dict.fromkeys(keys, path))
+                self._present.put(path, keys)
         if not failures:
             return
         self._metrics.operation_failures.inc(len(failures))
+        for each in by_family(failures):
+            self._present.drop(each)
         for key, failure in failures.items():
-            self._present.pop(key, None)
             if key not in self._plan.wanted:
                 logger.error("Route %s can't be removed: %s", unpack_prefix(prefix_of(key)), failure.text)
         if any(failure.errno in {errno.EEXIST, errno.ENOENT} for failure in failures.values()) and not fresh:
@@ -317,7 +326,7 @@ class Reconciler:
             self._stale = True
             return
         self._stale = self._stale or any(
-            key in failures for action, _, keys in operations if action is not Action.ADD for key in keys
+            key in keys for action, _, keys in operations if action is not Action.ADD for key in failures
         )
         self._failures |= failures
         self._after("retry", self._retry_delay * random.uniform(0.8, 1.2), self._retry_now)  # noqa: S311

@@ -9,7 +9,7 @@ import yaml
 
 from static_route_operator.api.noderoutestate import GOOD_STATES
 from static_route_operator.kernel.fib import Fib
-from static_route_operator.planning.routes import describe_route, in_order
+from static_route_operator.planning.routes import describe_route
 
 # Seconds to wait for the process on this host.
 TIMEOUT = 5
@@ -39,7 +39,7 @@ async def _kernel_routes() -> list[dict[str, Any]]:
         names = (await fib.look((), {})).interfaces
     finally:
         fib.close()
-    return [describe_route(key, path, names) | {"object": None} for key, path in in_order(present)]
+    return [describe_route(key, path, names) | {"object": None} for key, path in present.in_order()]
 
 
 def is_good(report: dict[str, Any]) -> bool:

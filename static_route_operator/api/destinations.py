@@ -4,10 +4,22 @@ The CRD's CEL rules (``crd.py``) refuse the same at `kubectl apply`; these check
 (manifests from a directory) and for objects stored before the rules. A test holds the two against each other.
 """
 
-from typing import NamedTuple
+import hashlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 from static_route_operator.errors import InvalidPrefixError
-from static_route_operator.prefixes import contains, host_prefix, pack_address, pack_prefix
+from static_route_operator.keys import Keys
+from static_route_operator.prefixes import (
+    contains,
+    host_prefix,
+    last_address,
+    pack_address,
+    pack_prefix,
+    pack_prefixes,
+    unpack_address,
+)
 
 
 class SpecialRange(NamedTuple):
@@ -76,3 +88,83 @@ def parse_gateway(text: object) -> bytes:
 def _special_range_of(address: bytes) -> SpecialRange | None:
     host = host_prefix(address)
     return next((special for special in SPECIAL_RANGES if contains(special.prefix, host)), None)
+
+
+class RefusedDestination(NamedTuple):
+    """An entry of ``spec.destinations`` that can't be routed, and why."""
+
+    text: str
+    problem: str
+
+
+# The destinations of all objects there are now, by a digest of their texts: a change of the gateway, or of anything
+# else, finds them compiled.
+_compiled: WeakValueDictionary[bytes, Keys] = WeakValueDictionary()
+
+
+def compile_destinations(
+    entries: Sequence[Any], gateway: bytes, tail: bytes
+) -> tuple[Keys, tuple[RefusedDestination, ...]]:
+    """The keys of all entries of ``spec.destinations`` that can be routed, and the other entries.
+
+    Args:
+        entries: as they stand in the object.
+        gateway: packed address; destinations of another family are refused.
+        tail: table and metric of the keys.
+    """
+    digest = _digest(entries, gateway, tail)
+    if digest is not None and (known := _compiled.get(digest)) is not None:
+        return known, ()
+    size = len(gateway) + 1
+    refused: tuple[RefusedDestination, ...] = ()
+    try:
+        prefixes = pack_prefixes(entries, size)
+        good = not _never_routed(prefixes, size)
+    except InvalidPrefixError:
+        good = False
+    if not good:
+        # One at a time, to say what is wrong with which.
+        prefixes, refused = _parse_each(entries, gateway)
+    keys = Keys.with_tail(size, prefixes, tail)
+    if digest is not None and not refused:
+        _compiled[digest] = keys
+    return keys, refused
+
+
+def _digest(entries: Sequence[Any], gateway: bytes, tail: bytes) -> bytes | None:
+    try:
+        texts = "\n".join(entries)
+    except TypeError:
+        return None
+    frame = len(entries).to_bytes(4) + bytes([len(gateway)]) + tail
+    return hashlib.blake2b(frame + texts.encode(errors="replace"), digest_size=32).digest()
+
+
+def _never_routed(prefixes: bytes, size: int) -> bool:
+    """Whether any of these is in a special range, or a default route."""
+    lengths = prefixes[size - 1 :: size]
+    if any(length in lengths for length in range(LONGEST_DEFAULT + 1)):
+        return True
+    keys = Keys(size, prefixes)
+    return any(
+        keys.index(special.prefix[:-1]) != keys.index(host_prefix(last_address(special.prefix)) + b"\0")
+        for special in SPECIAL_RANGES
+        if len(special.prefix) == size
+    )
+
+
+def _parse_each(entries: Sequence[Any], gateway: bytes) -> tuple[bytes, tuple[RefusedDestination, ...]]:
+    prefixes = set()
+    refused = []
+    for entry in entries:
+        try:
+            prefix = parse_destination(entry)
+        except InvalidPrefixError as error:
+            refused.append(RefusedDestination(str(entry), str(error)))
+            continue
+        if len(prefix) == len(gateway) + 1:
+            prefixes.add(prefix)
+        else:
+            problem = f"'{entry}' is not of the address family of gateway {unpack_address(gateway)}"
+            refused.append(RefusedDestination(str(entry), problem))
+    return b"".join(sorted(prefixes)), tuple(refused)

@@ -5,23 +5,15 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from static_route_operator.api import API_VERSION
-from static_route_operator.api.destinations import parse_destination, parse_gateway
+from static_route_operator.api.destinations import RefusedDestination, compile_destinations, parse_gateway
 from static_route_operator.api.nodeselector import NodeSelector, parse_node_selector
 from static_route_operator.errors import InvalidPrefixError, InvalidSpecError
-from static_route_operator.prefixes import unpack_address
+from static_route_operator.keys import Keys, default_tail
 
 KIND = "StaticRoute"
 PLURAL = "staticroutes"
 
 DEFAULT_PRIORITY = 100
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedDestination:
-    """An entry of ``spec.destinations`` that can't be routed, and why."""
-
-    text: str
-    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +26,8 @@ class StaticRoute:
         generation: ``metadata.generation``: moves with the spec only.
         created: ``metadata.creationTimestamp`` as text (RFC 3339, so it sorts by time).
         gateway: packed address.
-        destinations: packed prefixes of the gateway's family, sorted, each once.
-        refused: the entries of ``spec.destinations`` that are not among them.
+        keys: of the routes to its destinations, of the gateway's family.
+        refused: the entries of ``spec.destinations`` that have none.
         priority: between objects that want the same prefix the lower one wins, then the older, then the name.
         node_selector: the nodes it is for; None means every node.
     """
@@ -45,7 +37,7 @@ class StaticRoute:
     generation: int
     created: str
     gateway: bytes
-    destinations: tuple[bytes, ...]
+    keys: Keys
     refused: tuple[RefusedDestination, ...] = ()
     priority: int = DEFAULT_PRIORITY
     node_selector: NodeSelector | None = None
@@ -92,33 +84,15 @@ class StaticRoute:
                 node_selector = parse_node_selector(selector)
             except ValueError as error:
                 raise InvalidSpecError(name, "spec.nodeSelector", str(error)) from None
-        destinations, refused = _parse_destinations(entries, gateway)
+        keys, refused = compile_destinations(entries, gateway, default_tail(gateway))
         return cls(
             name=name,
             uid=metadata.get("uid") or name,
             generation=metadata.get("generation") or 0,
             created=metadata.get("creationTimestamp") or "",
             gateway=gateway,
-            destinations=destinations,
+            keys=keys,
             refused=refused,
             priority=priority,
             node_selector=node_selector,
         )
-
-
-def _parse_destinations(entries: list[Any], gateway: bytes) -> tuple[tuple[bytes, ...], tuple[RefusedDestination, ...]]:
-    prefixes = set()
-    refused = []
-    size = len(gateway) + 1
-    for entry in entries:
-        try:
-            prefix = parse_destination(entry)
-        except InvalidPrefixError as error:
-            refused.append(RefusedDestination(str(entry), str(error)))
-            continue
-        if len(prefix) == size:
-            prefixes.add(prefix)
-        else:
-            problem = f"'{entry}' is not of the address family of gateway {unpack_address(gateway)}"
-            refused.append(RefusedDestination(str(entry), problem))
-    return tuple(sorted(prefixes)), tuple(refused)

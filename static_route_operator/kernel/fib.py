@@ -2,8 +2,10 @@
 
 import asyncio
 import errno
+import itertools
 import struct
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from typing import TypeVar
 
 from static_route_operator.errors import KernelError
 from static_route_operator.kernel.interfaces import (
@@ -40,19 +42,22 @@ from static_route_operator.kernel.netlink import (
     NLM_F_REQUEST,
     NLMSG_DONE,
     NLMSG_ERROR,
+    Block,
     Message,
     NetlinkSocket,
     attributes,
+    blocks,
     lost_messages,
     messages,
     parse_refusal,
 )
+from static_route_operator.keys import IPV4_KEY_SIZE, Keys, prefix_of, split
 from static_route_operator.planning.facts import Facts, Lookup
-from static_route_operator.planning.routes import Action, Failure, Operation, Path, prefix_of
+from static_route_operator.planning.routes import Action, Failure, Operation, Path, Routes
 from static_route_operator.prefixes import unpack_address
 
-# The kernel acts on a buffer inside send(): this much takes it about 5 ms, then other tasks get a turn.
-SEND_SIZE = 64 << 10
+# Routes in one send, inside which the kernel acts on them: it takes about 3 ms, then other tasks get a turn.
+BATCH = 1024
 
 # How often a dump is taken again when the tables changed under it, before it is given up for now.
 DUMP_TRIES = 5
@@ -96,21 +101,16 @@ class Fib:
         self._socket.close()
         self._socket = NetlinkSocket()
 
-    async def read(self) -> dict[bytes, Path]:
+    async def read(self, expected: Routes | None = None) -> Routes:
         """All routes of this program (protocol 245) in every table, IPv4 and IPv6, filtered by the kernel.
+
+        Args:
+            expected: what is probably there: as long as it is, nothing is built anew.
 
         Raises:
             KernelError: the kernel refused, or the tables change too fast to get one complete dump.
         """
-        routes: dict[bytes, Path] = {}
-        for family in (AF_INET, AF_INET6):
-            decoder = RouteDecoder()
-            request = RTMSG.pack(family, 0, 0, 0, 0, PROTOCOL, 0, 0, 0)
-            for message in await self._dump(RTM_GETROUTE, request):
-                route = decoder.decode(message.body)
-                if route is not None and route.protocol == PROTOCOL:
-                    routes[route.key] = route.path
-        return routes
+        return await _whole(lambda: self._read(expected or Routes()))
 
     async def look(self, gateways: Iterable[bytes], protected: Mapping[bytes, str]) -> Facts:
         """What this node knows of itself now.
@@ -119,8 +119,8 @@ class Fib:
             gateways: packed addresses to look up.
             protected: packed addresses that must stay reachable, with what each is; they are looked up too.
         """
-        names = parse_links(await self._dump(RTM_GETLINK, ALL_LINKS))
-        addresses, subnets = parse_addresses(await self._dump(RTM_GETADDR, ALL_ADDRESSES), names)
+        names = parse_links(await _whole(lambda: self._messages(RTM_GETLINK, ALL_LINKS)))
+        addresses, subnets = parse_addresses(await _whole(lambda: self._messages(RTM_GETADDR, ALL_ADDRESSES)), names)
         lookups = self._look_up({*gateways, *protected})
         return Facts(addresses, subnets, lookups, protected, names)
 
@@ -135,32 +135,25 @@ class Fib:
         """
         failures: dict[bytes, Failure] = {}
         for action, path, keys in operations:
-            first = self._next_sequences(len(keys))
-            buffer, size = encode(action, path, keys, first)
-            step = SEND_SIZE // size * size
-            view = memoryview(buffer)
-            for start in range(0, len(buffer), step):
-                self._socket.send(view[start : start + step])
+            for start in range(0, len(keys), BATCH):
+                part = keys[start : start + BATCH]
+                first = self._next_sequences(len(part))
+                self._socket.send(encode(action, path, part, first))
                 for message in self._answers():
                     refusal = parse_refusal(message)
                     # Gone already is what a deletion is for.
                     if refusal.errno and not (action is Action.DELETE and refusal.errno == errno.ESRCH):
-                        failures[keys[message.sequence - first]] = Failure(refusal.errno, refusal.text)
+                        failures[part[message.sequence - first]] = Failure(refusal.errno, refusal.text)
                 await asyncio.sleep(0)
         return failures
 
-    async def twins(self, keys: Collection[bytes]) -> set[bytes]:
+    async def twins(self, routes: Routes) -> Keys:
         """Which of these IPv4 routes share their key with a route of another program.
 
         The kernel keeps several IPv4 routes with one key, in an order of their own (`ip route append`, `prepend`); of
         IPv6 ones it makes one. This reads all tables, so it costs more than `read` where others have many routes.
         """
-        decoder = RouteDecoder()
-        found = set()
-        for message in await self._dump(RTM_GETROUTE, RTMSG.pack(AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)):
-            if message.body[PROTOCOL_AT] != PROTOCOL and (route := decoder.decode(message.body)) and route.key in keys:
-                found.add(route.key)
-        return found
+        return await _whole(lambda: self._twins(routes))
 
     def foreign_first(self, keys: Collection[bytes]) -> set[bytes]:
         """Before which of these routes a route of another program stands in the kernel, with the same key."""
@@ -204,30 +197,59 @@ class Fib:
                 raise KernelError("the kernel dropped answers to route changes: the receive buffer was full") from error
             raise
 
-    async def _dump(self, kind: int, request: bytes) -> list[Message]:
-        for _ in range(DUMP_TRIES):
-            answers = await self._dump_once(kind, request)
-            if not any(message.flags & NLM_F_DUMP_INTR for message in answers):
-                return answers[:-1]
-            # The tables changed under the dump, so it may lack some.
-            await asyncio.sleep(0.01)
-        raise KernelError(f"the routing tables changed during each of {DUMP_TRIES} dumps")
+    async def _read(self, expected: Routes) -> Routes:
+        found: dict[Path, _Gathered] = {}
+        for family in (AF_INET, AF_INET6):
+            decoder = RouteDecoder()
+            async for block in self._dump(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, PROTOCOL, 0, 0, 0)):
+                for protocol, path, keys in decoder.decode_block(block.packed, block.size):
+                    if protocol == PROTOCOL:
+                        if path not in found:
+                            found[path] = _Gathered(expected.through(path))
+                        found[path].take(keys)
+        return Routes({path: gathered.keys() for path, gathered in found.items()})
 
-    async def _dump_once(self, kind: int, request: bytes) -> list[Message]:
-        """The answers to one request, up to and with the one that says it is done."""
+    async def _twins(self, routes: Routes) -> Keys:
+        decoder = RouteDecoder()
+        twins: set[bytes] = set()
+        async for block in self._dump(RTM_GETROUTE, RTMSG.pack(AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)):
+            for protocol, _, packed in decoder.decode_block(block.packed, block.size):
+                if protocol != PROTOCOL:
+                    foreign = Keys.of(IPV4_KEY_SIZE, split(packed, IPV4_KEY_SIZE))
+                    for _, ours in routes:
+                        twins.update(ours.between(prefix_of(foreign[0]), prefix_of(foreign[-1])) & foreign)
+        return Keys.of(IPV4_KEY_SIZE, twins)
+
+    async def _messages(self, kind: int, request: bytes) -> list[Message]:
+        return [message async for block in self._dump(kind, request) for message in messages(block.packed)]
+
+    async def _dump(self, kind: int, request: bytes) -> AsyncIterator[Block]:
+        """The answers to one request, without the last one, which says that it is done.
+
+        Raises:
+            _InterruptedDumpError: at the end, when the tables changed under the dump, so that it may lack some.
+        """
         sequence = self._next_sequences(1)
         header = HEADER.pack(HEADER.size + len(request), kind, NLM_F_REQUEST | NLM_F_DUMP, sequence, 0)
         self._socket.send(header + request)
-        answers: list[Message] = []
-        while not answers or answers[-1].kind != NLMSG_DONE:
+        interrupted = False
+        while True:
             datagram = self._socket.receive()
             if datagram is None:
                 raise KernelError("the kernel's dump ended early")
-            answers += [message for message in messages(datagram) if message.sequence == sequence]
-            if answers and answers[-1].kind == NLMSG_ERROR:
-                raise KernelError(f"the kernel refused a dump: {parse_refusal(answers[-1]).text}")
+            for block in blocks(datagram):
+                if block.sequence != sequence:
+                    continue
+                interrupted = interrupted or bool(block.flags & NLM_F_DUMP_INTR)
+                if block.kind not in {NLMSG_DONE, NLMSG_ERROR}:
+                    yield block
+                    continue
+                if (refusal := parse_refusal(next(messages(block.packed)))).errno:
+                    raise KernelError(f"the kernel refused a dump: {refusal.text}")
+                if interrupted:
+                    raise _InterruptedDumpError
+                return
             await asyncio.sleep(0)
-        return answers
 
     def _route_to(self, addresses: Sequence[bytes]) -> dict[bytes, Message]:
         """The route the kernel would use for each address; an address without one is absent."""
@@ -248,6 +270,59 @@ class Fib:
 
     def _look_up(self, addresses: Iterable[bytes]) -> dict[bytes, Lookup]:
         return {address: _lookup(answer) for address, answer in self._route_to(list(addresses)).items()}
+
+
+class _InterruptedDumpError(Exception):
+    """The tables changed under a dump."""
+
+
+_T = TypeVar("_T")
+
+
+async def _whole(dump: Callable[[], Awaitable[_T]]) -> _T:
+    """What a dump gives, taken again as often as it is interrupted."""
+    for _ in range(DUMP_TRIES):
+        try:
+            return await dump()
+        except _InterruptedDumpError:
+            await asyncio.sleep(0.01)
+    raise KernelError(f"the kernel's tables changed during each of {DUMP_TRIES} dumps")
+
+
+class _Gathered:
+    """The keys of one path out of a dump, beside those that are expected.
+
+    As long as they come as expected, nothing is held of them.
+
+    Args:
+        expected: what is probably there.
+    """
+
+    def __init__(self, expected: Keys) -> None:
+        self._expected = expected
+        self._position = 0
+        self._pieces: list[bytes] = []
+
+    def take(self, packed: bytes) -> None:
+        """Take in the next ones, in the kernel's order."""
+        if not self._pieces:
+            if self._expected.packed.startswith(packed, self._position):
+                self._position += len(packed)
+                return
+            self._pieces.append(self._expected.packed[: self._position])
+        # The kernel sorts by address like us, but has the longest prefix of an address first.
+        self._pieces.append(b"".join(sorted(split(packed, self._expected.size))))
+
+    def keys(self) -> Keys:
+        """All that were taken in."""
+        expected, size = self._expected, self._expected.size
+        if not self._pieces:
+            return expected if self._position == len(expected.packed) else expected[: self._position // size]
+        pieces = list(filter(None, self._pieces))
+        packed = b"".join(pieces)
+        if any(before[-size:] >= after[:size] for before, after in itertools.pairwise(pieces)):
+            return Keys.of(size, split(packed, size))
+        return Keys(size, packed)
 
 
 def _lookup(answer: Message) -> Lookup:

@@ -28,7 +28,7 @@ class Monitor:
     """Watches this network namespace.
 
     Args:
-        own_port: port id of the socket whose changes are our own, asked anew for each notification.
+        own_port: asked for the port id of the socket whose changes are our own.
         on_route: called for each route that somebody else added, changed or deleted: the route, and whether it is gone.
         on_node: called when a link or an address came, changed or went; True when routes may have gone with it unsaid.
         on_overflow: called when notifications were lost and watching has started anew: everything must be read again.
@@ -51,7 +51,13 @@ class Monitor:
     def start(self) -> None:
         """Start to watch, in the running event loop."""
         self._socket = NetlinkSocket(groups=GROUPS, buffer=BUFFER)
+        self._socket.ignore(self._own_port())
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
+
+    def own_port_changed(self) -> None:
+        """Our own changes come from another port from now on."""
+        if self._socket is not None:
+            self._socket.ignore(self._own_port())
 
     def stop(self) -> None:
         """Stop watching."""

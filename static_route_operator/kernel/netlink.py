@@ -1,5 +1,6 @@
 """Netlink sockets, and the frame around every message on them."""
 
+import array
 import contextlib
 import errno
 import os
@@ -14,6 +15,7 @@ from pyroute2.netlink.nlsocket import AsyncNetlinkSocket
 NETLINK_ROUTE = 0
 SOL_NETLINK = 270
 NETLINK_CAP_ACK = 10
+SO_ATTACH_FILTER = 26
 SO_SNDBUFFORCE = 32
 SO_RCVBUFFORCE = 33
 
@@ -32,10 +34,12 @@ NLMSGERR_ATTR_MSG = 1
 
 HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence number, port
 ATTRIBUTE = struct.Struct("=HH")  # length, type
+_LENGTH = struct.Struct("=I")
 
 # Larger than any datagram the kernel makes (a dump's are up to 32 KiB).
 RECEIVE_SIZE = 1 << 17
 ATTRIBUTE_TYPE_MASK = 0x3FFF
+_PORT_AT = 12
 
 
 class Message(NamedTuple):
@@ -79,6 +83,24 @@ class NetlinkSocket:
         self._socket.setblocking(False)  # noqa: FBT003  the name of the method says it
         self.port: int = self._socket.getsockname()[0]
 
+    def ignore(self, port: int) -> None:
+        """Hear no notifications of what this port's requests change: the kernel drops them instead of queueing them.
+
+        Only one port can be ignored; a later call replaces it.
+        """
+        # Classic BPF (linux/filter.h): load the header's port; if it is this one, keep 0 bytes, else all. The load
+        # turns network order into host order, so the port, which is in host order, comes out swapped.
+        (swapped,) = struct.unpack(">I", struct.pack("=I", port))
+        program = array.array(
+            "B",
+            struct.pack("=HBBI", 0x20, 0, 0, _PORT_AT)
+            + struct.pack("=HBBI", 0x15, 0, 1, swapped)
+            + struct.pack("=HBBI", 0x06, 0, 0, 0)
+            + struct.pack("=HBBI", 0x06, 0, 0, 0xFFFFFFFF),
+        )
+        address, size = program.buffer_info()
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", size // 8, address))
+
     def fileno(self) -> int:
         """The descriptor, for the event loop."""
         return self._socket.fileno()
@@ -111,6 +133,53 @@ def messages(datagram: bytes) -> Iterator[Message]:
             return
         yield Message(kind, flags, sequence, port, datagram[offset + HEADER.size : offset + length])
         offset += (length + 3) & ~3
+
+
+class Block(NamedTuple):
+    """Messages of one datagram that have equal size, type and flags, one after the other, in order.
+
+    Attributes:
+        kind: their type.
+        flags: NLM_F_ bits.
+        sequence: of the first one.
+        size: bytes of each, header and padding included.
+        packed: the messages, with their headers.
+    """
+
+    kind: int
+    flags: int
+    sequence: int
+    size: int
+    packed: bytes
+
+
+def blocks(datagram: bytes) -> Iterator[Block]:
+    """The messages of one datagram, put together by what their headers say."""
+    if len(datagram) < HEADER.size:
+        return
+    length, kind, flags, sequence, _ = HEADER.unpack_from(datagram)
+    size = (length + 3) & ~3
+    if size and not len(datagram) % size and _all_alike(datagram, size):
+        yield Block(kind, flags, sequence, size, datagram)
+        return
+    found: dict[bytes, list[bytes]] = {}
+    offset, end = 0, len(datagram) - HEADER.size
+    while offset <= end:
+        (length,) = _LENGTH.unpack_from(datagram, offset)
+        if length < HEADER.size:
+            break
+        size = (length + 3) & ~3
+        found.setdefault(datagram[offset : offset + 8], []).append(datagram[offset : offset + size])
+        offset += size
+    for same in found.values():
+        _, kind, flags, sequence, _ = HEADER.unpack_from(same[0])
+        yield Block(kind, flags, sequence, len(same[0]), b"".join(same))
+
+
+def _all_alike(datagram: bytes, size: int) -> bool:
+    number = len(datagram) // size
+    # Length, type and flags are the first eight bytes.
+    return all(datagram[column::size] == datagram[column : column + 1] * number for column in range(8))
 
 
 def attributes(body: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:

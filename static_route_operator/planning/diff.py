@@ -1,49 +1,50 @@
 """From what is in the kernel to what should be there, as a list of operations."""
 
-from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable
 
+from static_route_operator.keys import Keys
 from static_route_operator.planning.routes import Action, Operation, Path, Routes
 
 
-def diff(
-    wanted: Routes, present: Routes, *, held: Collection[bytes] = frozenset(), skip: Collection[bytes] = ()
-) -> list[Operation]:
+def diff(wanted: Routes, present: Routes, *, held: Iterable[Keys] = (), skip: Iterable[Keys] = ()) -> list[Operation]:
     """The operations that make the routes in the kernel those that are wanted.
 
     First replace, then add, then delete: a destination that stays wanted, be it by another or a shorter prefix, is
-    never without a route in between.
+    never without a route in between. The work is in proportion to what differs.
 
     Args:
-        wanted: path by key.
-        present: path by key, of the routes in the kernel that are ours.
+        wanted: the routes that should be there.
+        present: the routes in the kernel that are ours.
         held: keys that are left alone when they are present and not wanted.
         skip: keys that are left as they are (the kernel refused them lately).
     """
-    added: defaultdict[Path, list[bytes]] = defaultdict(list)
-    replaced: defaultdict[Path, list[bytes]] = defaultdict(list)
-    find = present.get
-    for key, path in wanted.items():
-        now = find(key)
-        if now is None:
-            added[path].append(key)
-        elif now != path:
-            replaced[path].append(key)
-    if skip:
-        _drop(added, skip)
-        _drop(replaced, skip)
-    deleted: defaultdict[tuple[Path, int], list[bytes]] = defaultdict(list)
-    for key in present.keys() - wanted.keys():
-        if key not in held and key not in skip:
-            # An unknown path tells no family, so the size of the key goes with it.
-            deleted[present[key], len(key)].append(key)
+    skip = list(skip)
+    missing: dict[Path, Keys] = {}
+    surplus: dict[Path, Keys] = {}
+    for path in dict.fromkeys(path for routes in (wanted, present) for path, _ in routes):
+        differing = wanted.through(path).compare(present.through(path))
+        missing[path] = _without(differing.only_left, skip)
+        surplus[path] = _without(differing.only_right, skip)
+    replaced: list[Operation] = []
+    for path, keys in missing.items():
+        left, moved = keys, Keys(path.key_size)
+        for other, there in surplus.items():
+            if left and there and other.key_size == path.key_size:
+                left, both, surplus[other] = left.compare(there)
+                moved |= both
+        missing[path] = left
+        if moved:
+            replaced.append(Operation(Action.REPLACE, path, moved))
     return [
-        *(Operation(Action.REPLACE, path, keys) for path, keys in replaced.items() if keys),
-        *(Operation(Action.ADD, path, keys) for path, keys in added.items() if keys),
-        *(Operation(Action.DELETE, path, sorted(keys)) for (path, _), keys in deleted.items()),
+        *replaced,
+        *(Operation(Action.ADD, path, keys) for path, keys in missing.items() if keys),
+        *(Operation(Action.DELETE, path, keys) for path, left in surplus.items() if (keys := _without(left, held))),
     ]
 
 
-def _drop(groups: Mapping[Path, list[bytes]], skip: Collection[bytes]) -> None:
-    for keys in groups.values():
-        keys[:] = [key for key in keys if key not in skip]
+def _without(keys: Keys, others: Iterable[Keys]) -> Keys:
+    for other in others:
+        if not keys:
+            break
+        keys -= other
+    return keys

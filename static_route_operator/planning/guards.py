@@ -1,14 +1,14 @@
 """Routes that would cut this node off, and gateways that can't work here.
 
-Destinations of an object are sorted packed prefixes, so each question is a few look-ups or one bisection, however many
-destinations there are.
+Keys of an object are sorted by their prefixes, so each question is a few bisections, however many there are.
 """
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from static_route_operator.api.noderoutestate import Reason, RowState
+from static_route_operator.keys import Keys, prefix_of
 from static_route_operator.planning.facts import Facts
 from static_route_operator.prefixes import contains, host_prefix, last_address, supernet, unpack_address, unpack_prefix
 
@@ -46,49 +46,51 @@ def _subnets_text(gateway: bytes, facts: Facts) -> str:
     return ", ".join(own[:8]) or "it has none of this address family"
 
 
-def refused_destinations(
-    destinations: Sequence[bytes], facts: Facts, gateways: Collection[bytes]
-) -> Iterator[tuple[bytes, str]]:
-    """The destinations that must not be routed on this node, each with the reason as a message.
+class Refusal(NamedTuple):
+    """Keys that must not be routed on this node, and why not; keys may be in several."""
+
+    keys: Keys
+    why: str
+
+
+def refusals(keys: Keys, facts: Facts, gateways: Collection[bytes]) -> Iterator[Refusal]:
+    """What must not be routed on this node.
 
     Refused is what would capture a protected address (win the longest-prefix match against the route it takes today),
     a gateway in use, one of the node's own addresses, or a part of a connected subnet. A broader prefix, which changes
     nothing for them, is accepted.
 
     Args:
-        destinations: sorted packed prefixes of one family.
+        keys: of one object.
         facts: what is known of this node.
         gateways: packed addresses of all gateways in use on it.
     """
-    if not destinations:
+    if not keys:
         return
-    size = len(destinations[0])
+    address_size = len(prefix_of(keys[0])) - 1
     for subnet, interface in facts.subnets:
-        if len(subnet) == size:
-            text = f"is in {unpack_prefix(subnet)}, a subnet that {interface} of this node is connected to"
-            yield from ((each, text) for each in _within(destinations, subnet))
+        if len(subnet) - 1 == address_size and (found := _within(keys, subnet)):
+            yield Refusal(
+                found, f"is in {unpack_prefix(subnet)}, a subnet that {interface} of this node is connected to"
+            )
     for address, interface in facts.addresses.items():
-        if len(address) + 1 == size:
-            text = f"is this node's own address on {interface}"
-            yield from ((each, text) for each in _within(destinations, host_prefix(address)))
+        if len(address) == address_size and (found := _within(keys, host_prefix(address))):
+            yield Refusal(found, f"is this node's own address on {interface}")
     for address, what in facts.protected.items():
-        if len(address) + 1 == size:
-            text = f"would capture {unpack_address(address)} ({what})"
-            yield from ((each, text) for each in _capturing(destinations, address, facts))
+        if len(address) == address_size and (found := _capturing(keys, address, facts)):
+            yield Refusal(found, f"would capture {unpack_address(address)} ({what})")
     for address in gateways:
-        if len(address) + 1 == size:
-            text = f"would capture the gateway {unpack_address(address)} itself"
-            yield from ((each, text) for each in _capturing(destinations, address, facts))
+        if len(address) == address_size and (found := _capturing(keys, address, facts)):
+            yield Refusal(found, f"would capture the gateway {unpack_address(address)} itself")
 
 
-def _within(destinations: Sequence[bytes], prefix: bytes) -> Sequence[bytes]:
-    """The destinations equal to ``prefix`` or more specific: one run of the sorted sequence."""
-    start = bisect_left(destinations, prefix)
-    return destinations[start : bisect_right(destinations, host_prefix(last_address(prefix)), start)]
+def _within(keys: Keys, prefix: bytes) -> Keys:
+    """The keys whose prefixes are equal to ``prefix`` or more specific."""
+    return keys.between(prefix, host_prefix(last_address(prefix)))
 
 
-def _capturing(destinations: Sequence[bytes], address: bytes, facts: Facts) -> Iterator[bytes]:
-    """The destinations that would win the longest-prefix match for ``address``.
+def _capturing(keys: Keys, address: bytes, facts: Facts) -> Keys:
+    """The keys that would win the longest-prefix match for ``address``.
 
     Equal length counts too: such a route differs by its metric only, and the metric of ours is the lowest there is. A
     look-up that already ends at a route of ours tells nothing about the one beneath: then any of ours that holds the
@@ -96,8 +98,10 @@ def _capturing(destinations: Sequence[bytes], address: bytes, facts: Facts) -> I
     """
     lookup = facts.lookups.get(address)
     shortest = 0 if lookup is None or lookup.ours else lookup.prefix_length
-    for length in range(shortest, len(address) * 8 + 1):
-        candidate = supernet(address, length)
-        index = bisect_left(destinations, candidate)
-        if index < len(destinations) and destinations[index] == candidate:
-            yield candidate
+    # Whatever holds the address sorts in here, and in most cases nothing does.
+    near = keys.between(supernet(address, shortest), host_prefix(address))
+    if not near:
+        return near
+    lengths = range(shortest, len(address) * 8 + 1)
+    found = (near.between(candidate, candidate) for candidate in (supernet(address, length) for length in lengths))
+    return Keys(keys.size, b"".join(each.packed for each in found))

@@ -1,13 +1,14 @@
 """Which routes this node should have, and which StaticRoute each belongs to."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from static_route_operator.api.noderoutestate import SEVERITY, Reason, RowState
 from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.keys import Keys, prefix_of, repeated, united
 from static_route_operator.planning.facts import Facts
-from static_route_operator.planning.guards import Problem, gateway_problem, refused_destinations
-from static_route_operator.planning.routes import Path, default_tail, keys_of, prefix_of
+from static_route_operator.planning.guards import Problem, Refusal, gateway_problem, refusals
+from static_route_operator.planning.routes import Path, Routes
 from static_route_operator.prefixes import unpack_prefix
 
 
@@ -17,12 +18,15 @@ class ObjectPlan:
 
     Attributes:
         route: the object.
-        keys: sorted keys of the routes it has to itself here.
+        keys: of the routes it has to itself here.
+        held: of the routes that stay as they are if they are there: the object is valid, but can't be programmed now
+            (its gateway is not reachable from here), and a route that may still work is better than none.
         problems: what keeps the other destinations out, worst first.
     """
 
     route: StaticRoute
-    keys: Sequence[bytes]
+    keys: Keys
+    held: Keys
     problems: tuple[Problem, ...] = ()
 
 
@@ -31,18 +35,22 @@ class Plan:
     """What should be in this node's kernel.
 
     Attributes:
-        wanted: the path of every route, by key.
-        held: keys that stay as they are if they are there: their object is valid, but can't be programmed now (its
-            gateway is not reachable from here), and a route that may still work is better than none.
+        wanted: every route that should be there.
         objects: the plan of each object that selects this node, in order of precedence.
+        shares: by path, the keys of each object that uses it.
     """
 
-    wanted: dict[bytes, Path] = field(default_factory=dict)
-    held: set[bytes] = field(default_factory=set)
+    wanted: Routes = field(default_factory=Routes)
     objects: tuple[ObjectPlan, ...] = ()
+    shares: Mapping[Path, tuple[Keys, ...]] = field(default_factory=dict)
+
+    @property
+    def held(self) -> list[Keys]:
+        """The keys of all routes that stay as they are if they are there."""
+        return [each.held for each in self.objects if each.held]
 
 
-def make_plan(routes: Iterable[StaticRoute], facts: Facts) -> Plan:
+def make_plan(routes: Iterable[StaticRoute], facts: Facts, before: Plan | None = None) -> Plan:
     """Decide for every prefix which object gets it, and by which path.
 
     Objects are taken in order of precedence; the first that wants a prefix and can have it here gets it, the others
@@ -51,46 +59,74 @@ def make_plan(routes: Iterable[StaticRoute], facts: Facts) -> Plan:
     Args:
         routes: the objects that select this node.
         facts: what is known of this node; look-ups of all their gateways included.
+        before: the last plan; what has not changed since is taken from it.
     """
     ordered = sorted(routes, key=lambda route: route.precedence)
     gateways = {route.gateway: gateway_problem(route.gateway, facts) for route in ordered}
     usable = {gateway for gateway, problem in gateways.items() if problem is None}
-    wanted: dict[bytes, Path] = {}
-    owners: list[tuple[StaticRoute, Sequence[bytes]]] = []
-    held: set[bytes] = set()
+    contested = repeated(route.keys for route in ordered)
+    owners: dict[bytes, StaticRoute] = {}
+    shares: dict[Path, list[Keys]] = {}
     objects = []
     for route in ordered:
-        refused = dict(refused_destinations(route.destinations, facts, usable))
+        keys, held = route.keys, Keys(route.keys.size)
+        refused = list(refusals(keys, facts, usable))
+        for each in refused:
+            keys -= each.keys
         problems = list(_refusals(route, refused))
-        prefixes = [each for each in route.destinations if each not in refused] if refused else route.destinations
-        keys: Sequence[bytes] = keys_of(prefixes, default_tail(len(route.gateway) + 1))
         if unusable := gateways[route.gateway]:
             problems.append(unusable)
-            held.update(keys)
-            keys = ()
-        elif not wanted.keys().isdisjoint(keys):
-            lost = [key for key in keys if key in wanted]
-            keys = [key for key in keys if key not in wanted]
-            problems.append(_standby(lost, owners))
+            keys, held = held, keys
+        elif contested and (rivalled := [key for key in keys if key in contested]):
+            if lost := [key for key in rivalled if key in owners]:
+                problems.append(_standby(lost, owners))
+                keys -= Keys.of(keys.size, lost)
+            for key in rivalled:
+                owners.setdefault(key, route)
         if keys:
-            wanted.update(dict.fromkeys(keys, Path(route.gateway, facts.lookups[route.gateway].interface)))
-        owners.append((route, keys))
+            path = Path(route.gateway, facts.lookups[route.gateway].interface)
+            shares.setdefault(path, []).append(keys)
         problems.sort(key=lambda each: -SEVERITY[each.state])
-        objects.append(ObjectPlan(route, keys, tuple(problems)))
-    return Plan(wanted, held, tuple(objects))
+        objects.append(ObjectPlan(route, keys, held, tuple(problems)))
+    return _united(objects, {path: tuple(each) for path, each in shares.items()}, before or Plan())
 
 
-def _refusals(route: StaticRoute, refused: dict[bytes, str]) -> Iterable[Problem]:
+def _united(objects: Sequence[ObjectPlan], shares: Mapping[Path, tuple[Keys, ...]], before: Plan) -> Plan:
+    """The plan with the keys of each path in one set, made from that of the last plan where little has changed."""
+    groups = {}
+    for path, parts in shares.items():
+        known = before.shares.get(path, ())
+        gone, new = _missing(known, parts), _missing(parts, known)
+        if len(gone) + len(new) < len(parts):
+            whole = before.wanted.through(path)
+            for keys in gone:
+                whole -= keys
+            for keys in new:
+                whole |= keys
+            groups[path] = whole
+        else:
+            groups[path] = united(parts)
+    return Plan(Routes(groups), tuple(objects), shares)
+
+
+def _missing(some: Iterable[Keys], others: Iterable[Keys]) -> list[Keys]:
+    """Those that are not among the others: the same objects, since equal ones are rare and need no care."""
+    known = set(map(id, others))
+    return [each for each in some if id(each) not in known]
+
+
+def _refusals(route: StaticRoute, refused: Sequence[Refusal]) -> Iterator[Problem]:
     if route.refused:
         yield Problem(RowState.REFUSED, Reason.INVALID_DESTINATION, _sample([each.problem for each in route.refused]))
     if refused:
-        texts = [f"{unpack_prefix(prefix)} {why}" for prefix, why in refused.items()]
+        # The last reason counts where there are several.
+        why = {key: each.why for each in refused for key in each.keys}
+        texts = [f"{unpack_prefix(prefix_of(key))} {text}" for key, text in why.items()]
         yield Problem(RowState.REFUSED, Reason.PROTECTED_DESTINATION, _sample(texts))
 
 
-def _standby(lost: Sequence[bytes], owners: Sequence[tuple[StaticRoute, Sequence[bytes]]]) -> Problem:
-    missing = set(lost)
-    winners = [route.name for route, keys in owners if not missing.isdisjoint(keys)]
+def _standby(lost: Sequence[bytes], owners: Mapping[bytes, StaticRoute]) -> Problem:
+    winners = list(dict.fromkeys(owners[key].name for key in lost))
     return Problem(
         RowState.STANDBY,
         Reason.ANOTHER_WINS,

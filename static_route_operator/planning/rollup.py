@@ -99,7 +99,7 @@ class Subject:
         except InvalidSpecError as error:
             accepted = _accepted(ConditionReason.INVALID_SPEC, f"{error.field}: {error.problem}")
             return cls(metadata["name"], metadata["uid"], generation, 0, accepted)
-        routes = len(route.destinations) + len(route.refused)
+        routes = len(route.keys) + len(route.refused)
         if route.refused:
             first = route.refused[0].problem
             message = f"{len(route.refused)} of {routes} destinations can't be routed: {first}"

@@ -1,71 +1,106 @@
-"""A route in two parts: the key, which the kernel holds once, and the path, which is what it says about that key.
+"""Routes as this program holds them: packed keys by path, however many there are.
 
-A *key* is bytes: packed prefix, then table and metric as 32-bit words in host order. It sorts by prefix, tells its
-family by its size, and its columns are what the kernel's messages need, so that many are encoded at once.
-A *path* is shared by all routes that use it.
+A route is a key (see `keys`), which the kernel holds once, and a path, which is what it says about that key. A path is
+shared by all routes that use it.
 """
 
 import enum
-import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from static_route_operator.prefixes import IPV4_PREFIX_SIZE, IPV6_PREFIX_SIZE, unpack_address, unpack_prefix
-
-TABLE_MAIN = 254
-
-# What the kernel makes of an absent metric; an IPv6 route without one is stored with 1024.
-DEFAULT_METRIC_IPV4 = 0
-DEFAULT_METRIC_IPV6 = 1024
-
-_TAIL = struct.Struct("=II")
-
-IPV4_KEY_SIZE = IPV4_PREFIX_SIZE + _TAIL.size
-IPV6_KEY_SIZE = IPV6_PREFIX_SIZE + _TAIL.size
+from static_route_operator.keys import IPV4_KEY_SIZE, IPV6_KEY_SIZE, Keys, prefix_of, tail_of
+from static_route_operator.prefixes import unpack_address, unpack_prefix
 
 
 class Path(NamedTuple):
-    """Where packets of a route go.
+    """Where packets of a route go, and how.
 
     Attributes:
-        gateway: packed address of the next hop; empty for a path that this program would never write itself.
-        interface: index of the output interface; 0 likewise.
+        gateway: packed address of the next hop, of the family of the route.
+        interface: index of the output interface; 0 in a path that this program would never write itself.
+        source: packed address that this node's own packets get; empty when the kernel chooses.
+        mtu: of the path, in bytes; 0 when it is the interface's.
+        on_link: the gateway is taken for reachable on the interface, whatever its subnets are.
     """
 
     gateway: bytes
     interface: int
+    source: bytes = b""
+    mtu: int = 0
+    on_link: bool = False
+
+    @property
+    def key_size(self) -> int:
+        """The size of the keys of routes that can take it."""
+        return IPV4_KEY_SIZE if len(self.gateway) == 4 else IPV6_KEY_SIZE
 
 
 # A route of ours in the kernel whose path is none that this program writes (another type, several next hops). It
 # differs from every wanted path, so it is replaced or deleted.
-UNKNOWN_PATH = Path(b"", 0)
-
-Routes = Mapping[bytes, Path]
-
-
-def default_tail(prefix_size: int) -> bytes:
-    """Table and metric of a key when the StaticRoute names none, for prefixes of this size."""
-    return _TAIL.pack(TABLE_MAIN, DEFAULT_METRIC_IPV4 if prefix_size == IPV4_PREFIX_SIZE else DEFAULT_METRIC_IPV6)
+UNKNOWN_PATH_IPV4 = Path(bytes(4), 0)
+UNKNOWN_PATH_IPV6 = Path(bytes(16), 0)
 
 
-def keys_of(prefixes: Iterable[bytes], tail: bytes) -> list[bytes]:
-    """The keys of prefixes that share table and metric."""
-    return [prefix + tail for prefix in prefixes]
+class Routes:
+    """Routes, each with one path.
 
+    Args:
+        groups: the keys by path; a key may be in one of them only.
+    """
 
-def make_key(prefix: bytes, table: int, metric: int) -> bytes:
-    """The key of one route."""
-    return prefix + _TAIL.pack(table, metric)
+    __slots__ = ("_groups",)
 
+    def __init__(self, groups: Mapping[Path, Keys] | None = None) -> None:
+        self._groups = {path: keys for path, keys in (groups or {}).items() if keys}
 
-def prefix_of(key: bytes) -> bytes:
-    """The packed prefix in a key."""
-    return key[: -_TAIL.size]
+    def __len__(self) -> int:
+        return sum(map(len, self._groups.values()))
 
+    def __iter__(self) -> Iterator[tuple[Path, Keys]]:
+        return iter(self._groups.items())
 
-def in_order(routes: Routes) -> list[tuple[bytes, Path]]:
-    """Routes as people expect them: IPv4 before IPv6, each by prefix."""
-    return sorted(routes.items(), key=lambda route: (len(route[0]), route[0]))
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Routes) and self._groups == other._groups
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Routes({self._groups!r})"
+
+    def __contains__(self, key: object) -> bool:
+        return any(key in keys for keys in self._groups.values())
+
+    def through(self, path: Path) -> Keys:
+        """The keys of the routes that take a path."""
+        return self._groups.get(path) or Keys(path.key_size)
+
+    def put(self, path: Path, keys: Keys) -> None:
+        """These routes now take this path, whatever they took before."""
+        for other in [other for other in self._groups if other != path]:
+            self._drop(other, keys)
+        if keys:
+            self._groups[path] = self.through(path) | keys
+
+    def drop(self, keys: Keys) -> None:
+        """These routes are gone, as far as they were there."""
+        for path in list(self._groups):
+            self._drop(path, keys)
+
+    def count(self, keys: Keys) -> int:
+        """How many of these routes there are."""
+        return sum(len(present & keys) for present in self._groups.values())
+
+    def in_order(self) -> list[tuple[bytes, Path]]:
+        """Key and path of each route as people expect them: IPv4 before IPv6, each by prefix."""
+        routes = [(key, path) for path, keys in self._groups.items() for key in keys]
+        return sorted(routes, key=lambda route: (len(route[0]), route[0]))
+
+    def _drop(self, path: Path, keys: Keys) -> None:
+        left = self._groups[path] - keys
+        if left:
+            self._groups[path] = left
+        else:
+            del self._groups[path]
 
 
 def describe_route(key: bytes, path: Path, interfaces: Mapping[int, str]) -> dict[str, Any]:
@@ -76,10 +111,10 @@ def describe_route(key: bytes, path: Path, interfaces: Mapping[int, str]) -> dic
         path: of the route.
         interfaces: names of interfaces by index; one that is not there is shown by its number.
     """
-    table, metric = _TAIL.unpack(key[-_TAIL.size :])
+    table, metric = tail_of(key)
     return {
         "destination": unpack_prefix(prefix_of(key)),
-        "gateway": unpack_address(path.gateway) if path.gateway else None,
+        "gateway": unpack_address(path.gateway) if path.interface else None,
         "interface": interfaces.get(path.interface, str(path.interface)),
         "table": table,
         "metric": metric,
@@ -95,17 +130,17 @@ class Action(enum.Enum):
 
 
 class Operation(NamedTuple):
-    """One action on routes that share a path and a family.
+    """One action on routes that share a path.
 
     Attributes:
         action: what to do.
         path: the path to write; for DELETE, the one the routes have now.
-        keys: the routes, in order.
+        keys: the routes, at least one.
     """
 
     action: Action
     path: Path
-    keys: Sequence[bytes]
+    keys: Keys
 
 
 class Failure(NamedTuple):

@@ -1,15 +1,15 @@
 """What became of each object on this node, put together from its plan and from what the kernel refused."""
 
 import errno
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from static_route_operator.api.noderoutestate import SEVERITY, Reason, Row, RowState
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
+from static_route_operator.keys import prefix_of
 from static_route_operator.planning.guards import Problem
 from static_route_operator.planning.plan import ObjectPlan, Plan
-from static_route_operator.planning.routes import Failure, Routes, prefix_of
+from static_route_operator.planning.routes import Failure, Routes
 from static_route_operator.prefixes import unpack_address, unpack_prefix
 
 
@@ -30,7 +30,7 @@ def make_rows(
         undecided: objects of which it is not known yet whether they are for this node.
         invalid: what is wrong with objects that can't be used, and the generation that is so.
     """
-    rows = {each.route.name: _planned_row(each, plan, present, failures) for each in plan.objects}
+    rows = {each.route.name: _planned_row(each, present, failures) for each in plan.objects}
     for route in undecided:
         problem = Problem(RowState.PENDING, Reason.PENDING, "the labels of this node are not known yet")
         rows[route.name] = _row(route, [problem], 0)
@@ -42,23 +42,15 @@ def make_rows(
 def owner_of(key: bytes, plan: Plan) -> str | None:
     """The name of the object that a route in the kernel belongs to."""
     for each in plan.objects:
-        if holds(each.keys, key) or (key in plan.held and holds(each.route.destinations, prefix_of(key))):
+        if key in each.keys or key in each.held:
             return each.route.name
     return None
 
 
-def holds(keys: Sequence[bytes], key: bytes) -> bool:
-    """Whether a sorted sequence holds a key."""
-    index = bisect_left(keys, key)
-    return index < len(keys) and keys[index] == key
-
-
-def _planned_row(planned: ObjectPlan, plan: Plan, present: Routes, failures: Mapping[bytes, Failure]) -> Row:
-    failed = [key for key in failures if holds(planned.keys, key)]
+def _planned_row(planned: ObjectPlan, present: Routes, failures: Mapping[bytes, Failure]) -> Row:
+    failed = [key for key in failures if key in planned.keys]
     problems = [*planned.problems, *_refusals_of_kernel({key: failures[key] for key in sorted(failed)})]
-    kept = 0
-    if not planned.keys:
-        kept = sum(key in present and holds(planned.route.destinations, prefix_of(key)) for key in plan.held)
+    kept = present.count(planned.held) if planned.held else 0
     return _row(planned.route, problems, len(planned.keys) - len(failed), kept)
 
 
@@ -99,7 +91,7 @@ def _row(route: StaticRoute, problems: Sequence[Problem], programmed: int, kept:
         state=ordered[0].state if ordered else RowState.PROGRAMMED,
         reason=ordered[0].reason if ordered else Reason.PROGRAMMED,
         message="; ".join(messages),
-        destinations=len(route.destinations) + len(route.refused),
+        destinations=len(route.keys) + len(route.refused),
         programmed=programmed,
     )
 

@@ -10,10 +10,10 @@ from static_route_operator.errors import KernelError
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.netlink import SO_RCVBUFFORCE
 from static_route_operator.planning.facts import Lookup, Subnet
-from static_route_operator.planning.routes import UNKNOWN_PATH, Action, Failure, Operation, Path, make_key
+from static_route_operator.planning.routes import Action, Failure, Operation, Path
 from static_route_operator.prefixes import pack_address, pack_prefix
 from tests.kernel.machine import Machine
-from tests.unit.builders import key
+from tests.unit.builders import key, make_key, pack, paths, unknown_path
 
 MANY = 20_000
 
@@ -40,7 +40,7 @@ async def test_fresh_machine_has_no_routes_of_ours(machine: Machine, fib: Fib) -
     """Connected routes and those of others are not ours."""
     machine.ip("route add 192.0.2.1 via 10.0.0.1 proto static", "route add default via 10.0.0.1")
 
-    assert await fib.read() == {}
+    assert not await fib.read()
 
 
 @FAMILIES
@@ -50,17 +50,17 @@ async def test_route_is_added_replaced_and_deleted(
     """Each action does in the kernel what it says, and reading tells the same as `ip`."""
     one, path, second = key(destination), _path(machine, gateway), _path(machine, other)
 
-    assert await fib.apply([Operation(Action.ADD, path, [one])]) == {}
+    assert await fib.apply([Operation(Action.ADD, path, pack([one]))]) == {}
     assert machine.routes() == {destination: f"{gateway} eth0"}
-    assert await fib.read() == {one: path}
+    assert paths(await fib.read()) == {one: path}
 
-    assert await fib.apply([Operation(Action.REPLACE, second, [one])]) == {}
+    assert await fib.apply([Operation(Action.REPLACE, second, pack([one]))]) == {}
     assert machine.routes() == {destination: f"{other} eth0"}
-    assert await fib.read() == {one: second}
+    assert paths(await fib.read()) == {one: second}
 
-    assert await fib.apply([Operation(Action.DELETE, second, [one])]) == {}
+    assert await fib.apply([Operation(Action.DELETE, second, pack([one]))]) == {}
     assert machine.routes() == {}
-    assert await fib.read() == {}
+    assert not await fib.read()
 
 
 @pytest.mark.parametrize("ipv6", [False, True], ids=["IPv4", "IPv6"])
@@ -70,18 +70,20 @@ async def test_many_routes_are_written_and_read(machine: Machine, fib: Fib, ipv6
     first = _path(machine, "fd00::1" if ipv6 else "10.0.0.1")
     second = _path(machine, "fd00:1::1" if ipv6 else "10.1.0.1", "eth1")
 
-    assert await fib.apply([Operation(Action.ADD, first, keys)]) == {}
-    assert await fib.read() == dict.fromkeys(keys, first)
+    assert await fib.apply([Operation(Action.ADD, first, pack(keys))]) == {}
+    assert paths(await fib.read()) == dict.fromkeys(keys, first)
     assert len(machine.routes()) == MANY
 
-    assert await fib.apply([Operation(Action.REPLACE, second, keys[::2])]) == {}
-    assert await fib.read() == dict.fromkeys(keys, first) | dict.fromkeys(keys[::2], second)
+    assert await fib.apply([Operation(Action.REPLACE, second, pack(keys[::2]))]) == {}
+    assert paths(await fib.read()) == dict.fromkeys(keys, first) | dict.fromkeys(keys[::2], second)
 
     assert (
-        await fib.apply([Operation(Action.DELETE, second, keys[::2]), Operation(Action.DELETE, first, keys[1::2])])
+        await fib.apply(
+            [Operation(Action.DELETE, second, pack(keys[::2])), Operation(Action.DELETE, first, pack(keys[1::2]))]
+        )
         == {}
     )
-    assert await fib.read() == {}
+    assert not await fib.read()
     assert machine.routes() == {}
 
 
@@ -92,7 +94,7 @@ async def test_foreign_route_is_left_alone_and_told(
     """Where another program's route holds the place, adding fails with EEXIST and its route stays as it is."""
     machine.ip(f"route add {destination} via {other} proto static")
 
-    failures = await fib.apply([Operation(Action.ADD, _path(machine, gateway), [key(destination)])])
+    failures = await fib.apply([Operation(Action.ADD, _path(machine, gateway), pack([key(destination)]))])
 
     assert failures == {key(destination): Failure(errno.EEXIST, "File exists")}
     assert machine.routes("static") == {destination: f"{other} eth0"}
@@ -107,7 +109,7 @@ async def test_foreign_route_with_another_metric_is_no_conflict(
     """Routes of one destination that differ in their metric stand beside each other."""
     machine.ip(f"route add {destination} via {other} proto static metric 4000")
 
-    assert await fib.apply([Operation(Action.ADD, _path(machine, gateway), [key(destination)])]) == {}
+    assert await fib.apply([Operation(Action.ADD, _path(machine, gateway), pack([key(destination)]))]) == {}
     assert machine.routes() == {destination: f"{gateway} eth0"}
     assert machine.routes("static") == {destination: f"{other} eth0 metric 4000"}
 
@@ -119,8 +121,8 @@ async def test_deleting_never_takes_a_foreign_route(
     """A deletion takes only what carries our protocol, even where a foreign route is equal in all else."""
     machine.ip(f"route add {destination} via {gateway} proto static")
 
-    for path in (_path(machine, gateway), UNKNOWN_PATH):
-        assert await fib.apply([Operation(Action.DELETE, path, [key(destination)])]) == {}
+    for path in (_path(machine, gateway), unknown_path(key(destination))):
+        assert await fib.apply([Operation(Action.DELETE, path, pack([key(destination)]))]) == {}
     assert machine.routes("static") == {destination: f"{gateway} eth0"}
 
 
@@ -130,9 +132,9 @@ async def test_deleting_picks_ours_beside_a_foreign_one(
 ) -> None:
     """Of two routes of one destination the deletion takes ours, whichever metric is better."""
     machine.ip(f"route add {destination} via {other} proto static metric 5")
-    await fib.apply([Operation(Action.ADD, _path(machine, gateway), [key(destination)])])
+    await fib.apply([Operation(Action.ADD, _path(machine, gateway), pack([key(destination)]))])
 
-    assert await fib.apply([Operation(Action.DELETE, _path(machine, gateway), [key(destination)])]) == {}
+    assert await fib.apply([Operation(Action.DELETE, _path(machine, gateway), pack([key(destination)]))]) == {}
     assert machine.routes() == {}
     assert machine.routes("static") == {destination: f"{other} eth0 metric 5"}
 
@@ -142,13 +144,13 @@ async def test_replacing_keeps_metric_and_table(
     machine: Machine, fib: Fib, destination: str, gateway: str, other: str
 ) -> None:
     """A route in a table of its own with a metric of its own keeps both, and no other appears."""
-    one = make_key(pack_prefix(destination), 70_000, 50)
-    await fib.apply([Operation(Action.ADD, _path(machine, gateway), [one])])
-    await fib.apply([Operation(Action.REPLACE, _path(machine, other), [one])])
+    one = make_key(destination, 70_000, 50)
+    await fib.apply([Operation(Action.ADD, _path(machine, gateway), pack([one]))])
+    await fib.apply([Operation(Action.REPLACE, _path(machine, other), pack([one]))])
 
     assert machine.routes(table="70000") == {destination: f"{other} eth0 metric 50"}
     assert machine.routes() == {}
-    assert await fib.read() == {one: _path(machine, other)}
+    assert paths(await fib.read()) == {one: _path(machine, other)}
 
 
 @FAMILIES
@@ -156,7 +158,7 @@ async def test_replacing_what_is_gone_is_told(
     machine: Machine, fib: Fib, destination: str, gateway: str, other: str
 ) -> None:
     """A route to be replaced that is not there is not made anew behind the planner's back."""
-    failures = await fib.apply([Operation(Action.REPLACE, _path(machine, gateway), [key(destination)])])
+    failures = await fib.apply([Operation(Action.REPLACE, _path(machine, gateway), pack([key(destination)]))])
 
     assert failures[key(destination)].errno == errno.ENOENT
     assert machine.routes() == {}
@@ -167,7 +169,7 @@ async def test_deleting_what_is_gone_is_done(
     machine: Machine, fib: Fib, destination: str, gateway: str, other: str
 ) -> None:
     """A route that is gone already is what a deletion is for."""
-    assert await fib.apply([Operation(Action.DELETE, _path(machine, gateway), [key(destination)])]) == {}
+    assert await fib.apply([Operation(Action.DELETE, _path(machine, gateway), pack([key(destination)]))]) == {}
 
 
 @pytest.mark.parametrize("ipv6", [False, True], ids=["IPv4", "IPv6"])
@@ -179,10 +181,10 @@ async def test_each_failure_is_the_right_routes(machine: Machine, fib: Fib, ipv6
     bad = [0, 1, 499, 500, 512, 1023, 1024, 7777, 13_333, MANY - 2, MANY - 1]
     machine.ip(*(f"route add {start + each} via {'fd00::3' if ipv6 else '10.0.0.3'} proto static" for each in bad))
 
-    failures = await fib.apply([Operation(Action.ADD, path, keys)])
+    failures = await fib.apply([Operation(Action.ADD, path, pack(keys))])
 
     assert failures == {keys[each]: Failure(errno.EEXIST, "File exists") for each in bad}
-    assert await fib.read() == {one: path for index, one in enumerate(keys) if index not in bad}
+    assert paths(await fib.read()) == {one: path for index, one in enumerate(keys) if index not in bad}
 
 
 async def test_all_of_many_failures_are_told(machine: Machine, fib: Fib) -> None:
@@ -190,7 +192,7 @@ async def test_all_of_many_failures_are_told(machine: Machine, fib: Fib) -> None
     keys = _many()
 
     failures = await fib.apply(
-        [Operation(Action.ADD, Path(pack_address("172.31.0.1"), machine.interface("eth0")), keys)]
+        [Operation(Action.ADD, Path(pack_address("172.31.0.1"), machine.interface("eth0")), pack(keys))]
     )
 
     assert failures == dict.fromkeys(keys, Failure(errno.ENETUNREACH, "Nexthop has invalid gateway"))
@@ -203,9 +205,9 @@ async def test_failed_operation_does_not_stop_the_next(machine: Machine, fib: Fi
 
     failures = await fib.apply(
         [
-            Operation(Action.ADD, Path(pack_address("172.31.0.1"), machine.interface("eth0")), bad),
-            Operation(Action.ADD, path6, good),
-            Operation(Action.ADD, path6, good[:1]),
+            Operation(Action.ADD, Path(pack_address("172.31.0.1"), machine.interface("eth0")), pack(bad)),
+            Operation(Action.ADD, path6, pack(good)),
+            Operation(Action.ADD, path6, pack(good[:1])),
         ]
     )
 
@@ -214,7 +216,7 @@ async def test_failed_operation_does_not_stop_the_next(machine: Machine, fib: Fi
         bad[1]: errno.ENETUNREACH,
         good[0]: errno.EEXIST,
     }
-    assert await fib.read() == dict.fromkeys(good, path6)
+    assert paths(await fib.read()) == dict.fromkeys(good, path6)
 
 
 async def test_own_routes_of_every_table_are_read(machine: Machine, fib: Fib) -> None:
@@ -227,12 +229,12 @@ async def test_own_routes_of_every_table_are_read(machine: Machine, fib: Fib) ->
         "route add 2001:db8::/32 via fd00::3 proto 245",
     )
 
-    assert await fib.read() == {
-        make_key(pack_prefix("192.0.2.0/24"), 100, 0): _path(machine, "10.0.0.1"),
-        make_key(pack_prefix("192.0.2.0/24"), 4_000_000_000, 7): _path(machine, "10.1.0.1", "eth1"),
-        make_key(pack_prefix("0.0.0.0/0"), 254, 0): _path(machine, "10.0.0.1"),
-        make_key(pack_prefix("2001:db8::/32"), 100, 7): _path(machine, "fd00::1"),
-        make_key(pack_prefix("2001:db8::/32"), 254, 1024): _path(machine, "fd00::3"),
+    assert paths(await fib.read()) == {
+        make_key("192.0.2.0/24", 100, 0): _path(machine, "10.0.0.1"),
+        make_key("192.0.2.0/24", 4_000_000_000, 7): _path(machine, "10.1.0.1", "eth1"),
+        make_key("0.0.0.0/0", 254, 0): _path(machine, "10.0.0.1"),
+        make_key("2001:db8::/32", 100, 7): _path(machine, "fd00::1"),
+        make_key("2001:db8::/32", 254, 1024): _path(machine, "fd00::3"),
     }
 
 
@@ -257,11 +259,11 @@ async def test_odd_route_of_ours_is_replaced(
 ) -> None:
     """A route with our protocol of a shape that is never written is read as unknown and replaced by a plain one."""
     machine.ip("route add " + odd.format(destination))
-    assert await fib.read() == {key(destination): UNKNOWN_PATH}
+    assert paths(await fib.read()) == {key(destination): unknown_path(key(destination))}
 
-    assert await fib.apply([Operation(Action.REPLACE, _path(machine, gateway), [key(destination)])]) == {}
+    assert await fib.apply([Operation(Action.REPLACE, _path(machine, gateway), pack([key(destination)]))]) == {}
     assert machine.routes() == {destination: f"{gateway} eth0"}
-    assert await fib.read() == {key(destination): _path(machine, gateway)}
+    assert paths(await fib.read()) == {key(destination): _path(machine, gateway)}
 
 
 @ODD
@@ -271,7 +273,7 @@ async def test_odd_route_of_ours_is_deleted(
     """A route with our protocol of a shape that is never written goes like any other."""
     machine.ip("route add " + odd.format(destination))
 
-    assert await fib.apply([Operation(Action.DELETE, UNKNOWN_PATH, [key(destination)])]) == {}
+    assert await fib.apply([Operation(Action.DELETE, unknown_path(key(destination)), pack([key(destination)]))]) == {}
     assert machine.routes() == {}
 
 
@@ -280,14 +282,14 @@ async def test_lost_answers_are_noticed_and_survived(machine: Machine, fib: Fib)
     keys = _many()
     path = _path(machine, "10.0.0.1")
     fib._socket._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4096)
-    await fib.apply([Operation(Action.ADD, path, keys[:1000])])
+    await fib.apply([Operation(Action.ADD, path, pack(keys[:1000]))])
 
     with pytest.raises(KernelError, match="dropped answers"):
-        await fib.apply([Operation(Action.ADD, path, keys[:1000])])
+        await fib.apply([Operation(Action.ADD, path, pack(keys[:1000]))])
 
     fib.reopen()
-    assert await fib.read() == dict.fromkeys(keys[:1000], path)
-    assert await fib.apply([Operation(Action.ADD, path, keys)]) == dict.fromkeys(
+    assert paths(await fib.read()) == dict.fromkeys(keys[:1000], path)
+    assert await fib.apply([Operation(Action.ADD, path, pack(keys))]) == dict.fromkeys(
         keys[:1000], Failure(errno.EEXIST, "File exists")
     )
 

@@ -10,10 +10,10 @@ from static_route_operator.kernel import monitor as monitor_module
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.messages import DecodedRoute
 from static_route_operator.kernel.monitor import Monitor
-from static_route_operator.planning.routes import UNKNOWN_PATH, Action, Operation, Path
+from static_route_operator.planning.routes import UNKNOWN_PATH_IPV4, Action, Operation, Path
 from static_route_operator.prefixes import pack_address
 from tests.kernel.machine import PATIENCE, Machine
-from tests.unit.builders import key
+from tests.unit.builders import key, pack
 
 
 class Watcher:
@@ -88,8 +88,8 @@ async def test_own_changes_are_not_told(machine: Machine, fib: Fib, watcher: Wat
     """What this program did itself it knows: only the change of somebody else comes through."""
     own, foreign = key("192.0.2.1"), key("192.0.2.2")
     path = Path(pack_address("10.0.0.1"), machine.interface("eth0"))
-    await fib.apply([Operation(Action.ADD, path, [own])])
-    await fib.apply([Operation(Action.DELETE, path, [own])])
+    await fib.apply([Operation(Action.ADD, path, pack([own]))])
+    await fib.apply([Operation(Action.DELETE, path, pack([own]))])
     machine.ip("route add 192.0.2.2 via 10.0.0.1")
     await watcher.until(lambda: watcher.routes)
 
@@ -100,7 +100,7 @@ async def test_own_changes_after_a_new_socket_are_not_told(machine: Machine, fib
     """Also the changes of a request socket that was opened anew are known as our own."""
     fib.reopen()
     path = Path(pack_address("10.0.0.1"), machine.interface("eth0"))
-    await fib.apply([Operation(Action.ADD, path, [key("192.0.2.1")])])
+    await fib.apply([Operation(Action.ADD, path, pack([key("192.0.2.1")]))])
     machine.ip("route add 192.0.2.2 via 10.0.0.1")
     await watcher.until(lambda: watcher.routes)
 
@@ -112,7 +112,7 @@ async def test_foreign_multipath_is_told_as_unknown(machine: Machine, watcher: W
     machine.ip("route add 192.0.2.1 proto bird nexthop via 10.0.0.1 nexthop via 10.1.0.1")
     await watcher.until(lambda: watcher.routes)
 
-    assert watcher.routes == [(DecodedRoute(key("192.0.2.1"), UNKNOWN_PATH, 12), False)]
+    assert watcher.routes == [(DecodedRoute(key("192.0.2.1"), UNKNOWN_PATH_IPV4, 12), False)]
 
 
 @pytest.mark.parametrize(
@@ -157,10 +157,10 @@ async def test_lost_notifications_are_told_and_watching_goes_on(
     with contextlib.closing(Fib()) as foreign:
         path = Path(pack_address("10.0.0.1"), machine.interface("eth0"))
         keys = [key(f"198.18.{third}.{fourth}") for third in range(8) for fourth in range(250)]
-        await foreign.apply([Operation(Action.ADD, path, keys)])
+        await foreign.apply([Operation(Action.ADD, path, pack(keys))])
         await watcher.until(lambda: watcher.overflows)
         await watcher.quiet()
-        await foreign.apply([Operation(Action.DELETE, path, keys[:1])])
+        await foreign.apply([Operation(Action.DELETE, path, pack(keys[:1]))])
         await watcher.until(lambda: watcher.routes)
 
     assert watcher.routes == [(DecodedRoute(keys[0], path, 245), True)]

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.keys import IPV4_KEY_SIZE, Keys, default_tail, make_tail
 from static_route_operator.planning.facts import Facts, Lookup, Subnet
-from static_route_operator.planning.routes import default_tail
+from static_route_operator.planning.routes import UNKNOWN_PATH_IPV4, UNKNOWN_PATH_IPV6, Path, Routes
 from static_route_operator.prefixes import contains, host_prefix, pack_address, pack_prefix
 
 ETH0 = 2
@@ -46,12 +47,41 @@ def route(
 def key(prefix: str) -> bytes:
     """The key of a route with default table and metric."""
     packed = pack_prefix(prefix)
-    return packed + default_tail(len(packed))
+    return packed + default_tail(packed[:-1])
 
 
-def prefixes(*texts: str) -> list[bytes]:
-    """Packed prefixes, sorted."""
-    return sorted(map(pack_prefix, texts))
+def make_key(prefix: str | bytes, table: int, metric: int) -> bytes:
+    """The key of a route."""
+    return (pack_prefix(prefix) if isinstance(prefix, str) else prefix) + make_tail(table, metric)
+
+
+def keys(*prefixes: str) -> Keys:
+    """The keys of routes of one family with default table and metric."""
+    return pack(map(key, prefixes))
+
+
+def pack(some: Iterable[bytes]) -> Keys:
+    """Keys of one family as a set."""
+    listed = list(some)
+    return Keys.of(len(listed[0]) if listed else IPV4_KEY_SIZE, listed)
+
+
+def routes(paths: Mapping[bytes, Path]) -> Routes:
+    """Routes, from the path of each key."""
+    found = Routes()
+    for each, path in paths.items():
+        found.put(path, pack([each]))
+    return found
+
+
+def paths(some: Routes) -> dict[bytes, Path]:
+    """The path of each key."""
+    return {key: path for path, keys in some for key in keys}
+
+
+def unknown_path(of: bytes) -> Path:
+    """What a route with this key has when its path is none that this program writes."""
+    return UNKNOWN_PATH_IPV4 if len(of) == IPV4_KEY_SIZE else UNKNOWN_PATH_IPV6
 
 
 def facts(

@@ -1,9 +1,19 @@
 """What may be a destination or a gateway at all."""
 
-import pytest
+import ipaddress
 
-from static_route_operator.api.destinations import SPECIAL_RANGES, parse_destination, parse_gateway
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from static_route_operator.api.destinations import (
+    SPECIAL_RANGES,
+    compile_destinations,
+    parse_destination,
+    parse_gateway,
+)
 from static_route_operator.errors import InvalidPrefixError
+from static_route_operator.keys import default_tail, make_tail
 from static_route_operator.prefixes import pack_address, pack_prefix
 
 
@@ -99,3 +109,57 @@ def test_destination_that_is_no_text_is_refused(value: object) -> None:
         parse_destination(value)
 
     assert str(caught.value) == f"'{value}' is not an IP address or CIDR; write it as text, in quotes"
+
+
+_hosts4 = st.ip_addresses(v=4).map(str)
+_cidrs4 = st.builds(
+    lambda address, length: str(ipaddress.ip_network((address, length), strict=False)),
+    st.ip_addresses(v=4),
+    st.integers(0, 32),
+)
+_hosts6 = st.ip_addresses(v=6).map(str)
+_cidrs6 = st.builds(
+    lambda address, length: str(ipaddress.ip_network((address, length), strict=False)),
+    st.ip_addresses(v=6),
+    st.integers(0, 128),
+)
+_odd = st.sampled_from(
+    ["", "x", "1.2.3.4/33", "1.2.3.4/8", "10.0.0.0/08", "10.0.0.0/", "::ffff:1.2.3.4", "::ffff:0:0/96", "::1"]
+) | st.just(7)
+
+
+@given(
+    st.lists(_hosts4 | _cidrs4) | st.lists(_hosts6 | _cidrs6) | st.lists(_hosts4 | _cidrs4 | _hosts6 | _odd),
+    st.sampled_from(["10.0.0.1", "fd00::1"]),
+)
+def test_many_are_compiled_as_each_by_itself(entries: list[str], gateway: str) -> None:
+    """All at once come out as one at a time: the same keys, the same refusals, the second time as the first."""
+    packed = pack_address(gateway)
+    good = set()
+    bad = []
+    for entry in entries:
+        try:
+            prefix = parse_destination(entry)
+        except InvalidPrefixError as error:
+            bad.append((str(entry), str(error)))
+        else:
+            if len(prefix) == len(packed) + 1:
+                good.add(prefix)
+            else:
+                bad.append((str(entry), f"'{entry}' is not of the address family of gateway {gateway}"))
+
+    for _ in range(2):
+        keys, refused = compile_destinations(entries, packed, default_tail(packed))
+
+        assert list(keys) == sorted(prefix + default_tail(packed) for prefix in good)
+        assert list(refused) == bad
+
+
+def test_equal_lists_are_compiled_once() -> None:
+    """A list that some object has already costs nothing again; another table, or another split of the text, is new."""
+    gateway, tail = pack_address("10.0.0.1"), default_tail(pack_address("10.0.0.1"))
+    keys, _ = compile_destinations(["192.0.2.1", "192.0.2.2"], gateway, tail)
+
+    assert compile_destinations(["192.0.2.1", "192.0.2.2"], gateway, tail)[0] is keys
+    assert compile_destinations(["192.0.2.1", "192.0.2.2"], gateway, make_tail(7, 0))[0] != keys
+    assert compile_destinations(["192.0.2.1\n192.0.2.2"], gateway, tail)[1]

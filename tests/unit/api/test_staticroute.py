@@ -8,7 +8,7 @@ from static_route_operator.api.nodeselector import NodeSelector
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
 from static_route_operator.prefixes import pack_address
-from tests.unit.builders import manifest, prefixes, route
+from tests.unit.builders import keys, manifest, route
 
 
 def test_every_field_is_read() -> None:
@@ -31,7 +31,7 @@ def test_every_field_is_read() -> None:
     assert isinstance(parsed.node_selector, NodeSelector)
     assert (parsed.name, parsed.uid, parsed.generation) == ("nat", "u1", 3)
     assert parsed.gateway == pack_address("10.0.0.1")
-    assert list(parsed.destinations) == prefixes("192.0.2.1/32", "203.0.113.0/24")
+    assert parsed.keys == keys("192.0.2.1/32", "203.0.113.0/24")
     assert parsed.refused == ()
     assert parsed.precedence == (5, "2024-05-01T10:00:00Z", "nat")
 
@@ -48,14 +48,14 @@ def test_equal_destinations_count_once() -> None:
     """A destination written twice, or as a host and as its CIDR, is one route."""
     parsed = route(destinations=["192.0.2.1", "192.0.2.1/32", "192.0.2.1"])
 
-    assert list(parsed.destinations) == prefixes("192.0.2.1/32")
+    assert parsed.keys == keys("192.0.2.1/32")
 
 
 def test_refused_destinations_do_not_stop_the_others() -> None:
     """Each destination that can't be routed is kept apart with its reason; the others are used."""
     parsed = route(destinations=["192.0.2.1", "10.0.0.1/8", "127.0.0.1", "fd00::/8", "x", "192.0.2.9"])
 
-    assert list(parsed.destinations) == prefixes("192.0.2.1", "192.0.2.9")
+    assert parsed.keys == keys("192.0.2.1", "192.0.2.9")
     assert [(each.text, each.problem) for each in parsed.refused] == [
         ("10.0.0.1/8", "'10.0.0.1/8' has host bits set; did you mean '10.0.0.0/8'?"),
         ("127.0.0.1", "'127.0.0.1' is in 127.0.0.0/8 (loopback), never routed through a gateway"),
@@ -68,7 +68,7 @@ def test_an_object_of_refused_destinations_alone_is_still_an_object() -> None:
     """Where every destination is refused, the object stays, so that its state can be told."""
     parsed = StaticRoute.parse(manifest(destinations=["127.0.0.1", 5]))  # type: ignore[list-item]  # as YAML may have it
 
-    assert parsed.destinations == ()
+    assert not parsed.keys
     assert [each.text for each in parsed.refused] == ["127.0.0.1", "5"]
 
 

@@ -8,11 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from static_route_operator.kernel.messages import PROTOCOL, DecodedRoute, RouteDecoder, encode
-from static_route_operator.planning.routes import UNKNOWN_PATH, Action, Path, make_key
-from static_route_operator.prefixes import pack_address, pack_prefix
+from static_route_operator.kernel.netlink import blocks
+from static_route_operator.planning.routes import UNKNOWN_PATH_IPV4, UNKNOWN_PATH_IPV6, Action, Path
+from static_route_operator.prefixes import pack_address
+from tests.unit.builders import make_key, pack
 
 GATEWAY4 = Path(pack_address("10.0.0.1"), 2)
 GATEWAY6 = Path(pack_address("fd00::1"), 70_000)
+RICH4 = Path(pack_address("10.0.0.1"), 2, pack_address("10.0.0.9"), 1400, on_link=True)
+RICH6 = Path(pack_address("fd00::1"), 2, pack_address("fd00::9"), 1400, on_link=True)
 
 # Type and flags: RTM_NEWROUTE 24 with REQUEST|CREATE|EXCL, with REQUEST|REPLACE, RTM_DELROUTE 25 with REQUEST.
 _KINDS = {Action.ADD: (24, 0x601), Action.REPLACE: (24, 0x101), Action.DELETE: (25, 0x1)}
@@ -27,10 +31,13 @@ def _message(action: Action, path: Path, key: bytes, sequence: int) -> bytes:
     address, length, (table, metric) = key[:-9], key[-9], struct.unpack("=II", key[-8:])
     family = 2 if len(address) == 4 else 10
     scope, kind = (255, 0) if action is Action.DELETE else (0, 1)
-    body = struct.pack("=BBBBBBBBI", family, length, 0, 0, 0, 245, scope, kind, 0)
+    body = struct.pack("=BBBBBBBBI", family, length, 0, 0, 0, 245, scope, kind, 4 if path.on_link else 0)
     body += _attribute(1, address) + _attribute(15, struct.pack("=I", table)) + _attribute(6, struct.pack("=I", metric))
-    if path != UNKNOWN_PATH:
+    if path.interface:
         body += _attribute(5, path.gateway) + _attribute(4, struct.pack("=I", path.interface))
+    if action is not Action.DELETE:
+        body += _attribute(7, path.source) if path.source else b""
+        body += _attribute(8, _attribute(2, struct.pack("=I", path.mtu))) if path.mtu else b""
     kind, flags = _KINDS[action]
     return struct.pack("=IHHII", 16 + len(body), kind, flags, sequence, 0) + body
 
@@ -52,33 +59,36 @@ def _keys(count: int, *, ipv4: bool) -> list[bytes]:
 
 
 @pytest.mark.parametrize("count", [1, 2, 1000])
-@pytest.mark.parametrize("ipv4", [True, False], ids=["IPv4", "IPv6"])
 @pytest.mark.parametrize(
-    ("action", "known"),
-    [(Action.ADD, True), (Action.REPLACE, True), (Action.DELETE, True), (Action.DELETE, False)],
-    ids=["add", "replace", "delete", "delete unknown"],
+    ("action", "path"),
+    [
+        *((action, path) for action in Action for path in (GATEWAY4, GATEWAY6, RICH4, RICH6)),
+        (Action.DELETE, UNKNOWN_PATH_IPV4),
+        (Action.DELETE, UNKNOWN_PATH_IPV6),
+    ],
 )
-def test_messages_are_those_packed_one_by_one(action: Action, known: bool, ipv4: bool, count: int) -> None:
+def test_messages_are_those_packed_one_by_one(action: Action, path: Path, count: int) -> None:
     """Many messages encoded at once equal the same ones packed field by field, to the byte."""
-    path = (GATEWAY4 if ipv4 else GATEWAY6) if known else UNKNOWN_PATH
-    keys = _keys(count, ipv4=ipv4)
+    keys = pack(_keys(count, ipv4=len(path.gateway) == 4))
 
-    buffer, size = encode(action, path, keys, 65_530)
+    buffer = encode(action, path, keys, 65_530)
 
     expected = [_message(action, path, key, 65_530 + index) for index, key in enumerate(keys)]
-    assert size == len(expected[0])
-    assert size % 4 == 0
+    assert len(expected[0]) % 4 == 0
     assert bytes(buffer) == b"".join(expected)
 
 
-def _dumped(key: bytes, path: Path, *, protocol: int = PROTOCOL, kind: int = 1, flags: int = 0) -> bytes:
+def _dumped(key: bytes, path: Path, *, protocol: int = PROTOCOL, kind: int = 1, flags: int = 0, tos: int = 0) -> bytes:
     """The body of a message as the kernel dumps a route: table, destination unless it is the default, the rest."""
     address, length, (table, metric) = key[:-9], key[-9], struct.unpack("=II", key[-8:])
     family = 2 if len(address) == 4 else 10
-    body = struct.pack("=BBBBBBBBI", family, length, 0, 0, table & 0xFF, protocol, 0, kind, flags)
+    flags |= 4 if path.on_link else 0
+    body = struct.pack("=BBBBBBBBI", family, length, 0, tos, table & 0xFF, protocol, 0, kind, flags)
     body += _attribute(15, struct.pack("=I", table))
     body += _attribute(1, address) if length else b""
     body += _attribute(6, struct.pack("=I", metric)) if metric else b""
+    body += _attribute(8, _attribute(2, struct.pack("=I", path.mtu))) if path.mtu else b""
+    body += _attribute(7, path.source) if path.source else b""
     body += _attribute(5, path.gateway) if path.gateway else b""
     body += _attribute(4, struct.pack("=I", path.interface)) if path.interface else b""
     return body
@@ -102,8 +112,12 @@ _keys6 = st.builds(
     st.integers(1, 2**32 - 1),
     st.integers(1, 2**32 - 1),
 )
-_paths4 = st.builds(Path, st.ip_addresses(v=4).map(lambda each: each.packed), st.integers(1, 2**31 - 1))
-_paths6 = st.builds(Path, st.ip_addresses(v=6).map(lambda each: each.packed), st.integers(1, 2**31 - 1))
+_addresses4 = st.ip_addresses(v=4).map(lambda each: each.packed)
+_addresses6 = st.ip_addresses(v=6).map(lambda each: each.packed)
+_interfaces = st.integers(1, 2**31 - 1)
+_mtus = st.just(0) | st.integers(68, 65_535)
+_paths4 = st.builds(Path, _addresses4, _interfaces, st.just(b"") | _addresses4, _mtus, st.booleans())
+_paths6 = st.builds(Path, _addresses6, _interfaces, st.just(b"") | _addresses6, _mtus, st.booleans())
 
 
 @given(st.lists(st.tuples(_keys4, _paths4) | st.tuples(_keys6, _paths6), max_size=20), st.integers(1, 255))
@@ -115,17 +129,51 @@ def test_dumped_routes_are_read_back(routes: list[tuple[bytes, Path]], protocol:
         assert decoder.decode(_dumped(key, path, protocol=protocol)) == DecodedRoute(key, path, protocol)
 
 
+@given(
+    st.lists(st.tuples(_keys4, st.sampled_from([GATEWAY4, RICH4]) | _paths4, st.sampled_from([245, 4])), max_size=40)
+    | st.lists(st.tuples(_keys6, st.sampled_from([GATEWAY6, RICH6]) | _paths6, st.sampled_from([245, 4])), max_size=40)
+)
+def test_dumps_are_read_back_in_bulk(routes: list[tuple[bytes, Path, int]]) -> None:
+    """Whatever shapes the messages of a dump have, and however they are mixed, each route comes out once."""
+    bodies = [_dumped(key, path, protocol=protocol) for key, path, protocol in routes]
+    datagram = b"".join(struct.pack("=IHHII", 16 + len(body), 24, 2, 7, 0) + body for body in bodies)
+    decoder = RouteDecoder()
+
+    found = [each for block in blocks(datagram) for each in decoder.decode_block(block.packed, block.size)]
+
+    size = len(routes[0][0]) if routes else 1
+    keys = [
+        (packed[start : start + size], path, protocol)
+        for protocol, path, packed in found
+        for start in range(0, len(packed), size)
+    ]
+    assert sorted(keys) == sorted(routes)
+
+
+def test_routes_of_one_shape_are_read_at_once() -> None:
+    """Routes that differ in their destinations only are one piece, in the kernel's order."""
+    keys = _keys(100, ipv4=True)[:1] * 3 + [make_key(f"192.0.2.{each}", 254, 0) for each in range(100)][::-1]
+    bodies = [_dumped(key, GATEWAY4) for key in keys]
+    datagram = b"".join(struct.pack("=IHHII", 16 + len(body), 24, 2, 7, 0) + body for body in bodies)
+
+    (block,) = blocks(datagram)
+
+    (found,) = RouteDecoder().decode_block(block.packed, block.size)
+    assert found == (PROTOCOL, GATEWAY4, b"".join(keys))
+
+
 def test_paths_are_not_confused_across_families_and_kinds() -> None:
     """Routes whose messages end alike, but that are of another family or kind, do not share a remembered path."""
     decoder = RouteDecoder()
-    key4, key6 = make_key(pack_prefix("192.0.2.0/24"), 254, 0), make_key(pack_prefix("2001:db8::/32"), 254, 0)
+    key4, key6 = make_key("192.0.2.0/24", 254, 0), make_key("2001:db8::/32", 254, 0)
     by_interface = Path(b"", 2)
 
     assert decoder.decode(_dumped(key4, GATEWAY4)) == (key4, GATEWAY4, PROTOCOL)
-    assert decoder.decode(_dumped(key4, GATEWAY4, kind=6)) == (key4, UNKNOWN_PATH, PROTOCOL)
+    assert decoder.decode(_dumped(key4, GATEWAY4, kind=6)) == (key4, UNKNOWN_PATH_IPV4, PROTOCOL)
     assert decoder.decode(_dumped(key4, GATEWAY4)) == (key4, GATEWAY4, PROTOCOL)
-    assert decoder.decode(_dumped(key6, by_interface)) == (key6, UNKNOWN_PATH, PROTOCOL)
-    assert decoder.decode(_dumped(key4, by_interface)) == (key4, UNKNOWN_PATH, PROTOCOL)
+    assert decoder.decode(_dumped(key6, by_interface)) == (key6, UNKNOWN_PATH_IPV6, PROTOCOL)
+    assert decoder.decode(_dumped(key4, by_interface)) == (key4, UNKNOWN_PATH_IPV4, PROTOCOL)
+    assert decoder.decode(_dumped(key4, GATEWAY4, tos=8)) == (key4, UNKNOWN_PATH_IPV4, PROTOCOL)
 
 
 @pytest.mark.parametrize(
@@ -133,21 +181,22 @@ def test_paths_are_not_confused_across_families_and_kinds() -> None:
     [
         (_attribute(9, struct.pack("=HBBI", 8, 0, 0, 2)), "several next hops"),
         (_attribute(18, struct.pack("=H16s", 10, bytes(16))), "an IPv6 next hop for IPv4"),
+        (_attribute(8, _attribute(10, struct.pack("=I", 64))), "another metric than the MTU"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_paths_this_program_never_writes_are_unknown(extra: bytes, what: str) -> None:
     """A route of another shape than ours has the unknown path, which no wanted one equals."""
-    key = make_key(pack_prefix("192.0.2.0/24"), 254, 0)
+    key = make_key("192.0.2.0/24", 254, 0)
     decoded = RouteDecoder().decode(_dumped(key, Path(b"", 2)) + extra)
 
-    assert decoded == (key, UNKNOWN_PATH, PROTOCOL), what
+    assert decoded == (key, UNKNOWN_PATH_IPV4, PROTOCOL), what
 
 
 @pytest.mark.parametrize("family", [0, 7, 28, 128])
 def test_other_families_are_passed_over(family: int) -> None:
     """A route that is neither IPv4 nor IPv6 is no route to this program."""
-    body = bytearray(_dumped(make_key(pack_prefix("192.0.2.0/24"), 254, 0), GATEWAY4))
+    body = bytearray(_dumped(make_key("192.0.2.0/24", 254, 0), GATEWAY4))
     body[0] = family
 
     assert RouteDecoder().decode(bytes(body)) is None
@@ -155,7 +204,7 @@ def test_other_families_are_passed_over(family: int) -> None:
 
 def test_cached_clones_are_passed_over() -> None:
     """What the kernel cloned for one destination of IPv6 is not in the table."""
-    key = make_key(pack_prefix("2001:db8::1"), 254, 1024)
+    key = make_key("2001:db8::1", 254, 1024)
 
     assert RouteDecoder().decode(_dumped(key, GATEWAY6, flags=0x200)) is None
 
@@ -163,7 +212,7 @@ def test_cached_clones_are_passed_over() -> None:
 def test_many_different_paths_are_read_right() -> None:
     """More paths than the decoder remembers cost it time, not correctness."""
     decoder = RouteDecoder()
-    key = make_key(pack_prefix("192.0.2.0/24"), 254, 0)
+    key = make_key("192.0.2.0/24", 254, 0)
     paths = [Path(bytes((10, each >> 8, each & 255, 1)), 2) for each in range(9000)]
 
     decoded = [decoder.decode(_dumped(key, path)) for path in [*paths, *paths[:10]]]

@@ -3,10 +3,18 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from static_route_operator.keys import by_family
 from static_route_operator.planning.diff import diff
-from static_route_operator.planning.routes import IPV4_KEY_SIZE, UNKNOWN_PATH, Action, Operation, Path, Routes
+from static_route_operator.planning.routes import (
+    UNKNOWN_PATH_IPV4,
+    UNKNOWN_PATH_IPV6,
+    Action,
+    Operation,
+    Path,
+    Routes,
+)
 from static_route_operator.prefixes import pack_address
-from tests.unit.builders import key
+from tests.unit.builders import key, paths, routes
 
 KEYS4 = [key(f"192.0.2.{last}") for last in range(6)]
 KEYS6 = [key(f"2001:db8::{last}") for last in range(4)]
@@ -14,8 +22,8 @@ PATHS4 = [Path(pack_address("10.0.0.1"), 2), Path(pack_address("10.0.0.3"), 2), 
 PATHS6 = [Path(pack_address("fd00::1"), 2), Path(pack_address("fd00::3"), 2)]
 
 
-def _merge(four: dict[bytes, Path], six: dict[bytes, Path]) -> dict[bytes, Path]:
-    return four | six
+def _merge(four: dict[bytes, Path], six: dict[bytes, Path]) -> Routes:
+    return routes(four | six)
 
 
 wanted_routes = st.builds(
@@ -25,17 +33,17 @@ wanted_routes = st.builds(
 )
 present_routes = st.builds(
     _merge,
-    st.dictionaries(st.sampled_from(KEYS4), st.sampled_from([*PATHS4, UNKNOWN_PATH])),
-    st.dictionaries(st.sampled_from(KEYS6), st.sampled_from([*PATHS6, UNKNOWN_PATH])),
+    st.dictionaries(st.sampled_from(KEYS4), st.sampled_from([*PATHS4, UNKNOWN_PATH_IPV4])),
+    st.dictionaries(st.sampled_from(KEYS6), st.sampled_from([*PATHS6, UNKNOWN_PATH_IPV6])),
 )
 some_keys = st.sets(st.sampled_from(KEYS4 + KEYS6))
 
 
 def _apply(operations: list[Operation], present: Routes) -> dict[bytes, Path]:
     """What the kernel would make of it; it is stricter than the kernel."""
-    routes = dict(present)
+    routes = paths(present)
     for action, path, keys in operations:
-        assert len({len(each) for each in keys}) == 1
+        assert keys.size == path.key_size
         for each in keys:
             match action:
                 case Action.ADD:
@@ -52,23 +60,23 @@ def _apply(operations: list[Operation], present: Routes) -> dict[bytes, Path]:
 @given(wanted_routes, present_routes, some_keys)
 def test_operations_lead_from_present_to_wanted(wanted: Routes, present: Routes, held: set[bytes]) -> None:
     """Carried out on what is present the operations give what is wanted, and what is held and was there."""
-    after = _apply(diff(wanted, present, held=held), present)
+    after = _apply(diff(wanted, present, held=by_family(held)), present)
 
-    kept = {each: path for each, path in present.items() if each in held and each not in wanted}
-    assert after == {**wanted, **kept}
+    kept = {each: path for each, path in paths(present).items() if each in held and each not in wanted}
+    assert after == {**paths(wanted), **kept}
 
 
 @given(wanted_routes, present_routes, some_keys, some_keys)
 def test_skipped_routes_are_left_alone(wanted: Routes, present: Routes, held: set[bytes], skip: set[bytes]) -> None:
     """No operation names a skipped route; the others come out as without it."""
-    operations = diff(wanted, present, held=held, skip=skip)
+    operations = diff(wanted, present, held=by_family(held), skip=by_family(skip))
 
     assert not {each for operation in operations for each in operation.keys} & skip
     after = _apply(operations, present)
     assert {each: path for each, path in after.items() if each in skip} == {
-        each: path for each, path in present.items() if each in skip
+        each: path for each, path in paths(present).items() if each in skip
     }
-    full = _apply(diff(wanted, present, held=held), present)
+    full = _apply(diff(wanted, present, held=by_family(held)), present)
     assert {each: path for each, path in after.items() if each not in skip} == {
         each: path for each, path in full.items() if each not in skip
     }
@@ -83,31 +91,20 @@ def test_replace_comes_first_and_delete_last(wanted: Routes, present: Routes) ->
     steps = [order.index(operation.action) for operation in operations]
     assert steps == sorted(steps)
     deleted = {each for action, _, keys in operations for each in keys if action is Action.DELETE}
-    assert not deleted & wanted.keys()
+    assert not deleted & paths(wanted).keys()
 
 
 @given(wanted_routes)
 def test_nothing_is_done_where_all_is_well(wanted: Routes) -> None:
     """What is as it should be is not touched."""
-    assert diff(wanted, dict(wanted)) == []
+    assert diff(wanted, routes(paths(wanted))) == []
 
 
 @given(wanted_routes, present_routes)
 def test_routes_are_grouped_by_path(wanted: Routes, present: Routes) -> None:
-    """There is one operation for all routes of one action, path and family, so that they are encoded at once."""
+    """There is one operation for all routes of one action and path, so that they are encoded at once."""
     operations = diff(wanted, present)
 
-    groups = [(action, path, len(keys[0])) for action, path, keys in operations]
+    groups = [(action, path) for action, path, _ in operations]
     assert len(groups) == len(set(groups))
     assert all(keys for _, _, keys in operations)
-
-
-def test_unknown_paths_of_both_families_are_deleted_apart() -> None:
-    """An unknown path tells no family, so IPv4 and IPv6 routes that have it go by an operation each."""
-    operations = diff({}, dict.fromkeys([KEYS4[1], KEYS6[0], KEYS4[0]], UNKNOWN_PATH))
-
-    assert sorted(operations, key=lambda each: len(each.keys[0])) == [
-        Operation(Action.DELETE, UNKNOWN_PATH, KEYS4[:2]),
-        Operation(Action.DELETE, UNKNOWN_PATH, KEYS6[:1]),
-    ]
-    assert len(KEYS4[0]) == IPV4_KEY_SIZE

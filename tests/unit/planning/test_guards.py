@@ -3,18 +3,19 @@
 import pytest
 
 from static_route_operator.api.noderoutestate import Reason, RowState
+from static_route_operator.keys import prefix_of
 from static_route_operator.planning.facts import Facts, Lookup
-from static_route_operator.planning.guards import gateway_problem, refused_destinations
+from static_route_operator.planning.guards import gateway_problem, refusals
 from static_route_operator.prefixes import pack_address, unpack_prefix
-from tests.unit.builders import ETH0, facts, prefixes
+from tests.unit.builders import ETH0, facts, keys
 
 LOCAL = Lookup(32, 1, on_link=False, local=True, ours=False)
 BY_DEFAULT_ROUTE = Lookup(0, ETH0, on_link=False, local=False, ours=False)
 
 
 def _refused(node: Facts, *destinations: str, gateways: tuple[str, ...] = ("10.0.0.1",)) -> dict[str, str]:
-    found = refused_destinations(prefixes(*destinations), node, [pack_address(gateway) for gateway in gateways])
-    return {unpack_prefix(prefix): why for prefix, why in found}
+    found = refusals(keys(*destinations), node, [pack_address(gateway) for gateway in gateways])
+    return {unpack_prefix(prefix_of(key)): why for refused, why in found for key in refused}
 
 
 @pytest.mark.parametrize("gateway", ["10.0.0.1", "fd00::1"])

@@ -1,42 +1,42 @@
-"""Keys and paths of routes."""
+"""Routes by path."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from static_route_operator.planning.routes import (
-    IPV4_KEY_SIZE,
-    IPV6_KEY_SIZE,
-    UNKNOWN_PATH,
-    Path,
-    default_tail,
-    describe_route,
-    in_order,
-    keys_of,
-    make_key,
-    prefix_of,
+from static_route_operator.planning.routes import UNKNOWN_PATH_IPV4, Path, Routes, describe_route
+from static_route_operator.prefixes import pack_address
+from tests.unit.builders import key, make_key, pack, paths, routes, unknown_path
+
+KEYS4 = [key(f"192.0.2.{last}") for last in range(6)]
+KEYS6 = [key(f"2001:db8::{last}") for last in range(3)]
+PATHS4 = [Path(pack_address("10.0.0.1"), 2), Path(pack_address("10.0.0.3"), 2)]
+PATHS6 = [Path(pack_address("fd00::1"), 2), Path(pack_address("fd00::1"), 2, mtu=1400)]
+
+changes = st.lists(
+    st.tuples(st.sampled_from([*PATHS4, None]), st.sets(st.sampled_from(KEYS4), min_size=1))
+    | st.tuples(st.sampled_from([*PATHS6, None]), st.sets(st.sampled_from(KEYS6), min_size=1))
 )
-from static_route_operator.prefixes import pack_address, pack_prefix
 
 
-@pytest.mark.parametrize(
-    ("prefix", "metric", "size"),
-    [("192.0.2.0/24", 0, IPV4_KEY_SIZE), ("2001:db8::/32", 1024, IPV6_KEY_SIZE)],
-)
-def test_default_key_is_what_the_kernel_stores(prefix: str, metric: int, size: int) -> None:
-    """Without table and metric a route is in the main table with the metric that the kernel makes of none."""
-    packed = pack_prefix(prefix)
-    (key,) = keys_of([packed], default_tail(len(packed)))
+@given(changes)
+def test_each_route_has_the_path_it_was_put_on_last(some: list[tuple[Path | None, set[bytes]]]) -> None:
+    """Routes that are put leave the path they had; dropped ones are gone; others stay as they were."""
+    found, expected = Routes(), dict[bytes, Path]()
 
-    assert key == make_key(packed, 254, metric)
-    assert len(key) == size
-    assert prefix_of(key) == packed
+    for path, changed in some:
+        if path is None:
+            found.drop(pack(changed))
+            expected = {each: known for each, known in expected.items() if each not in changed}
+        else:
+            found.put(path, pack(changed))
+            expected.update(dict.fromkeys(changed, path))
 
-
-def test_keys_sort_by_prefix() -> None:
-    """Keys of one table and metric sort as their prefixes do."""
-    texts = ["198.51.100.0/24", "192.0.2.1/32", "192.0.2.0/25", "192.0.2.0/24"]
-    keys = keys_of(map(pack_prefix, texts), default_tail(5))
-
-    assert sorted(keys) == keys[::-1]
+    assert paths(found) == expected
+    assert len(found) == len(expected)
+    assert found == routes(expected)
+    assert {each for each in [*KEYS4, *KEYS6] if each in found} == expected.keys()
+    assert found.count(pack(KEYS4)) == len(expected.keys() & set(KEYS4))
 
 
 @pytest.mark.parametrize(
@@ -44,13 +44,13 @@ def test_keys_sort_by_prefix() -> None:
     [
         (Path(pack_address("10.0.0.1"), 2), "10.0.0.1", "eth0"),
         (Path(pack_address("10.0.0.1"), 7), "10.0.0.1", "7"),
-        (UNKNOWN_PATH, None, "0"),
+        (UNKNOWN_PATH_IPV4, None, "0"),
     ],
     ids=["known interface", "interface that is gone", "unknown path"],
 )
 def test_route_is_described_in_words(path: Path, gateway: str | None, interface: str) -> None:
     """A route is shown with texts and names; an interface without a name by its number."""
-    assert describe_route(make_key(pack_prefix("192.0.2.0/24"), 100, 5), path, {2: "eth0"}) == {
+    assert describe_route(make_key("192.0.2.0/24", 100, 5), path, {2: "eth0"}) == {
         "destination": "192.0.2.0/24",
         "gateway": gateway,
         "interface": interface,
@@ -62,6 +62,6 @@ def test_route_is_described_in_words(path: Path, gateway: str | None, interface:
 def test_ipv4_is_shown_before_ipv6() -> None:
     """Routes are shown by family, whatever their first bytes, and then by prefix."""
     texts = ["10.0.0.0/8", "192.0.2.0/24", "192.0.2.0/25", "::2/128", "2001:db8::/32"]
-    keys = [make_key(pack_prefix(text), 254, 0) for text in texts]
+    keys = [make_key(text, 254, 0) for text in texts]
 
-    assert [key for key, _ in in_order(dict.fromkeys(keys[::-1], UNKNOWN_PATH))] == keys
+    assert [key for key, _ in routes({each: unknown_path(each) for each in keys[::-1]}).in_order()] == keys
