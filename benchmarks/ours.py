@@ -14,18 +14,19 @@ from http import HTTPStatus
 from pathlib import Path
 
 from benchmarks.contender import Contender
-from benchmarks.testbed import INTERFACE
+from benchmarks.testbed import GATEWAYS, INTERFACE
 from static_route_operator.api import API_VERSION
 from static_route_operator.api.noderoutestate import RowState
 from static_route_operator.inventory import Inventory
 from static_route_operator.kernel.fib import Fib
+from static_route_operator.keys import Keys, default_tail
 from static_route_operator.manifests import ManifestDirectory
 from static_route_operator.observability.metrics import Metrics
 from static_route_operator.planning.diff import diff
 from static_route_operator.planning.facts import Node
-from static_route_operator.planning.routes import Action, Operation, default_tail, keys_of
+from static_route_operator.planning.routes import Action, Operation, Routes
 from static_route_operator.planning.routes import Path as RoutePath
-from static_route_operator.prefixes import pack_address, pack_prefix
+from static_route_operator.prefixes import IPV4_PREFIX_SIZE, pack_address, pack_prefixes
 from static_route_operator.reconciler import Reconciler
 
 # Its log is not part of the tables.
@@ -44,7 +45,9 @@ class KernelLayer(Contender):
         """Open the socket, and have the keys ready."""
         self._runner = asyncio.Runner()
         self._runner.run(self._open())
-        self._keys = keys_of(map(pack_prefix, self.destinations), default_tail(5))
+        tail = default_tail(pack_address(GATEWAYS[0]))
+        prefixes = pack_prefixes(self.destinations, IPV4_PREFIX_SIZE)
+        self._keys = Keys.with_tail(IPV4_PREFIX_SIZE, prefixes, tail)
 
     async def _open(self) -> None:
         self._fib = Fib()
@@ -59,12 +62,12 @@ class KernelLayer(Contender):
 
     def install(self, gateway: str) -> float:
         """Add."""
-        self._gateway = gateway
+        self._path = RoutePath(pack_address(gateway), self._interface)
         return self._apply(Action.ADD)
 
     def switch(self, gateway: str) -> float:
         """Replace."""
-        self._gateway = gateway
+        self._path = RoutePath(pack_address(gateway), self._interface)
         return self._apply(Action.REPLACE)
 
     def delete(self) -> float:
@@ -73,13 +76,15 @@ class KernelLayer(Contender):
 
     def resync(self) -> None:
         """Read the kernel's routes and compare them with those that were put there."""
-        wanted = dict.fromkeys(self._keys, RoutePath(pack_address(self._gateway), self._interface))
-        operations = diff(wanted, self._runner.run(self._fib.read()))
+        self._runner.run(self._resync())
+
+    async def _resync(self) -> None:
+        wanted = Routes({self._path: self._keys})
+        operations = diff(wanted, await self._fib.read(wanted))
         assert not operations, operations[0][:2]
 
     def _apply(self, action: Action) -> float:
-        path = RoutePath(pack_address(self._gateway), self._interface)
-        operation = Operation(action, path, self._keys)
+        operation = Operation(action, self._path, self._keys)
         started = time.perf_counter()
         failures = self._runner.run(self._fib.apply([operation]))
         took = time.perf_counter() - started
