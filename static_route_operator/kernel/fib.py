@@ -56,8 +56,13 @@ from static_route_operator.planning.facts import Facts, Lookup
 from static_route_operator.planning.routes import Action, Failure, Operation, Path, Routes
 from static_route_operator.prefixes import unpack_address
 
-# Routes in one send, inside which the kernel acts on them: it takes about 3 ms, then other tasks get a turn.
-BATCH = 1024
+# The kernel acts on routes inside send(), at about 4 µs each. So many are sent at once; unless they are few, not by the
+# event loop, which has others to serve in the meantime.
+BATCH = 4096
+FEW = 128
+
+# What an answer may take of the receive buffer, the kernel's own accounting included: each message may be refused.
+_ANSWER_SIZE = 2048
 
 # How often a dump is taken again when the tables changed under it, before it is given up for now.
 DUMP_TRIES = 5
@@ -134,11 +139,12 @@ class Fib:
             KernelError: answers were lost, so what failed is not known; read the tables again.
         """
         failures: dict[bytes, Failure] = {}
+        batch = min(BATCH, self._socket.receive_buffer // _ANSWER_SIZE)
         for action, path, keys in operations:
-            for start in range(0, len(keys), BATCH):
-                part = keys[start : start + BATCH]
+            for start in range(0, len(keys), batch):
+                part = keys[start : start + batch]
                 first = self._next_sequences(len(part))
-                self._socket.send(encode(action, path, part, first))
+                await self._send(encode(action, path, part, first), len(part))
                 for message in self._answers():
                     refusal = parse_refusal(message)
                     # Gone already is what a deletion is for.
@@ -179,6 +185,18 @@ class Fib:
         if RTA_GATEWAY in found:
             words.insert(0, f"via {unpack_address(found[RTA_GATEWAY])}")
         return " ".join(words)
+
+    async def _send(self, buffer: bytearray, number: int) -> None:
+        if number <= FEW:
+            self._socket.send(buffer)
+            return
+        sending = asyncio.get_running_loop().run_in_executor(None, self._socket.send, buffer)
+        try:
+            await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            # The socket must not be closed under it.
+            await sending
+            raise
 
     def _next_sequences(self, count: int) -> int:
         """The first of ``count`` sequence numbers that no late answer can carry."""

@@ -9,7 +9,11 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from pyroute2.netlink.nlsocket import AsyncNetlinkSocket
+from static_route_operator.kernel.lazypackage import import_lazily
+
+import_lazily("pyroute2")
+
+from pyroute2.netlink.nlsocket import AsyncNetlinkSocket  # noqa: E402  the package must not be loaded before
 
 # From linux/netlink.h and asm-generic/socket.h; Python's socket module has none of these.
 NETLINK_ROUTE = 0
@@ -67,6 +71,10 @@ class NetlinkSocket:
         groups: multicast groups (bits) to hear notifications of.
         buffer: size of the send and receive buffers in bytes, whatever the system's limit when this process has
             CAP_NET_ADMIN, else up to that limit.
+
+    Attributes:
+        port: its port id.
+        receive_buffer: the size of its receive buffer in bytes, as the kernel counts.
     """
 
     def __init__(self, *, groups: int = 0, buffer: int = 8 << 20) -> None:
@@ -82,6 +90,7 @@ class NetlinkSocket:
         self._socket.bind((0, groups))
         self._socket.setblocking(False)  # noqa: FBT003  the name of the method says it
         self.port: int = self._socket.getsockname()[0]
+        self.receive_buffer = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
     def ignore(self, port: int) -> None:
         """Hear no notifications of what this port's requests change: the kernel drops them instead of queueing them.

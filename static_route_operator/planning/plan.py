@@ -1,5 +1,6 @@
 """Which routes this node should have, and which StaticRoute each belongs to."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -38,11 +39,13 @@ class Plan:
         wanted: every route that should be there.
         objects: the plan of each object that selects this node, in order of precedence.
         shares: by path, the keys of each object that uses it.
+        contested: what more than one object wants.
     """
 
     wanted: Routes = field(default_factory=Routes)
     objects: tuple[ObjectPlan, ...] = ()
     shares: Mapping[Path, tuple[Keys, ...]] = field(default_factory=dict)
+    contested: frozenset[bytes] = frozenset()
 
     @property
     def held(self) -> list[Keys]:
@@ -64,7 +67,10 @@ def make_plan(routes: Iterable[StaticRoute], facts: Facts, before: Plan | None =
     ordered = sorted(routes, key=lambda route: route.precedence)
     gateways = {route.gateway: gateway_problem(route.gateway, facts) for route in ordered}
     usable = {gateway for gateway, problem in gateways.items() if problem is None}
-    contested = repeated(route.keys for route in ordered)
+    before = before or Plan()
+    contested = before.contested
+    if _missing((route.keys for route in ordered), (each.route.keys for each in before.objects)):
+        contested = repeated(route.keys for route in ordered)
     owners: dict[bytes, StaticRoute] = {}
     shares: dict[Path, list[Keys]] = {}
     objects = []
@@ -88,11 +94,13 @@ def make_plan(routes: Iterable[StaticRoute], facts: Facts, before: Plan | None =
             shares.setdefault(path, []).append(keys)
         problems.sort(key=lambda each: -SEVERITY[each.state])
         objects.append(ObjectPlan(route, keys, held, tuple(problems)))
-    return _united(objects, {path: tuple(each) for path, each in shares.items()}, before or Plan())
+    return Plan(
+        _united(shares, before), tuple(objects), {path: tuple(each) for path, each in shares.items()}, contested
+    )
 
 
-def _united(objects: Sequence[ObjectPlan], shares: Mapping[Path, tuple[Keys, ...]], before: Plan) -> Plan:
-    """The plan with the keys of each path in one set, made from that of the last plan where little has changed."""
+def _united(shares: Mapping[Path, tuple[Keys, ...]], before: Plan) -> Routes:
+    """The keys of each path in one set, made from that of the last plan where little has changed."""
     groups = {}
     for path, parts in shares.items():
         known = before.shares.get(path, ())
@@ -106,13 +114,21 @@ def _united(objects: Sequence[ObjectPlan], shares: Mapping[Path, tuple[Keys, ...
             groups[path] = whole
         else:
             groups[path] = united(parts)
-    return Plan(Routes(groups), tuple(objects), shares)
+    return Routes(groups)
 
 
 def _missing(some: Iterable[Keys], others: Iterable[Keys]) -> list[Keys]:
-    """Those that are not among the others: the same objects, since equal ones are rare and need no care."""
-    known = set(map(id, others))
-    return [each for each in some if id(each) not in known]
+    """Those that are not among the others, each as often as it is missing.
+
+    The same objects, that is: equal ones are rare and need no care. Two StaticRoutes may share one.
+    """
+    known = Counter(map(id, others))
+    missing = []
+    for each in some:
+        known[id(each)] -= 1
+        if known[id(each)] < 0:
+            missing.append(each)
+    return missing
 
 
 def _refusals(route: StaticRoute, refused: Sequence[Refusal]) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from static_route_operator.kernel import fib as fib_module
 from static_route_operator.kernel import monitor as monitor_module
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.messages import DecodedRoute
@@ -152,6 +153,8 @@ async def test_lost_notifications_are_told_and_watching_goes_on(
 ) -> None:
     """When a burst overruns the buffer that is said, and what comes afterwards is told as before."""
     monkeypatch.setattr(monitor_module, "BUFFER", 8192)
+    # Sent by the event loop itself, which can't read the monitor's socket meanwhile.
+    monkeypatch.setattr(fib_module, "FEW", fib_module.BATCH)
     watcher = Watcher(fib)
     watcher.monitor.start()
     with contextlib.closing(Fib()) as foreign:
