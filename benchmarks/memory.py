@@ -39,7 +39,7 @@ IMPORTS = {
     "asyncio": "asyncio",
     "aiohttp": "aiohttp",
     "Kopf": "kopf",
-    "pyroute2": "pyroute2",
+    "pyroute2, what runs of it": "static_route_operator.kernel.netlink",
     "prometheus_client": "prometheus_client",
     "this program": "static_route_operator.agent",
 }
