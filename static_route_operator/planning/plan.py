@@ -94,9 +94,8 @@ def make_plan(routes: Iterable[StaticRoute], facts: Facts, before: Plan | None =
             shares.setdefault(path, []).append(keys)
         problems.sort(key=lambda each: -SEVERITY[each.state])
         objects.append(ObjectPlan(route, keys, held, tuple(problems)))
-    return Plan(
-        _united(shares, before), tuple(objects), {path: tuple(each) for path, each in shares.items()}, contested
-    )
+    kept = {path: tuple(each) for path, each in shares.items()}
+    return Plan(_united(kept, before), tuple(objects), kept, contested)
 
 
 def _united(shares: Mapping[Path, tuple[Keys, ...]], before: Plan) -> Routes:
