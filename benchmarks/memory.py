@@ -95,10 +95,10 @@ def agents() -> Iterator[tuple[str, ...]]:
 
 def _life(lab: Cluster, agent: Agent, number: int) -> Iterator[tuple[str, ...]]:
     yield "idle", *_figures(agent)
-    apply(lab, agent, number, GATEWAYS[0])
+    create(lab, agent, number)
     yield f"with {number:,} routes", *_figures(agent)
     for turn in range(1, SWITCHES + 1):
-        apply(lab, agent, number, GATEWAYS[turn % 2])
+        switch(lab, agent, number, GATEWAYS[turn % 2])
     yield f"after {SWITCHES} gateway switches", *_figures(agent)
     enough = _runs(agent) + RESYNCS
     eventually("there are enough resyncs", lambda: _runs(agent) >= enough, RESYNCS * PATIENCE)
@@ -108,13 +108,25 @@ def _life(lab: Cluster, agent: Agent, number: int) -> Iterator[tuple[str, ...]]:
     yield "after all routes were deleted", *_figures(agent)
 
 
-def apply(lab: Cluster, agent: Agent, number: int, gateway: str) -> None:
-    """Have destinations routed through a gateway, by as few objects as can hold them, and wait until they are."""
+def create(lab: Cluster, agent: Agent, number: int) -> None:
+    """Have destinations routed through the first gateway, by as few objects as can hold them, and wait for it."""
     every = destinations(number)
     parts = range(0, number, MAX_DESTINATIONS)
-    objects = [manifest(f"part{start}", every[start : start + MAX_DESTINATIONS], gateway) for start in parts]
+    objects = [manifest(f"part{start}", every[start : start + MAX_DESTINATIONS], GATEWAYS[0]) for start in parts]
     many = {"apiVersion": "v1", "kind": "List", "items": [json.loads(each) for each in objects]}
     lab.kubectl("apply", "--server-side", "-f", "-", input=json.dumps(many))
+    _until_through(agent, number, GATEWAYS[0])
+
+
+def switch(lab: Cluster, agent: Agent, number: int, gateway: str) -> None:
+    """Move all objects to a gateway, and wait until all routes are moved."""
+    patch = json.dumps({"spec": {"gateway": gateway}})
+    for name in lab.kubectl("get", "staticroutes", "-o", "name").split():
+        lab.kubectl("patch", name, "--type=merge", "-p", patch)
+    _until_through(agent, number, gateway)
+
+
+def _until_through(agent: Agent, number: int, gateway: str) -> None:
     eventually(f"{number} routes lead to {gateway}\n{agent.log()}", lambda: _routes(agent, gateway) == number, PATIENCE)
 
 
