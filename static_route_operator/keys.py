@@ -35,9 +35,14 @@ def make_tail(table: int, metric: int) -> bytes:
     return _TAIL.pack(table, metric)
 
 
+def default_metric(gateway: bytes) -> int:
+    """The metric when a StaticRoute names none, for routes through this packed address."""
+    return DEFAULT_METRIC_IPV4 if len(gateway) == 4 else DEFAULT_METRIC_IPV6
+
+
 def default_tail(gateway: bytes) -> bytes:
     """Table and metric when a StaticRoute names none, for routes through this packed address."""
-    return make_tail(TABLE_MAIN, DEFAULT_METRIC_IPV4 if len(gateway) == 4 else DEFAULT_METRIC_IPV6)
+    return make_tail(TABLE_MAIN, default_metric(gateway))
 
 
 def prefix_of(key: bytes) -> bytes:

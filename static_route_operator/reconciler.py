@@ -20,15 +20,17 @@ from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import KernelError
 from static_route_operator.inventory import Inventory
 from static_route_operator.kernel.fib import Fib
-from static_route_operator.kernel.messages import PROTOCOL, DecodedRoute
+from static_route_operator.kernel.messages import DecodedRoute
 from static_route_operator.kernel.monitor import Monitor
-from static_route_operator.keys import IPV4_KEY_SIZE, by_family, prefix_of
+from static_route_operator.kernel.processes import process_name
+from static_route_operator.keys import IPV4_KEY_SIZE, TABLE_MAIN, Keys, by_family, prefix_of
 from static_route_operator.observability.metrics import Metrics
+from static_route_operator.planning.contention import Contention, Rival
 from static_route_operator.planning.diff import diff
 from static_route_operator.planning.facts import Facts
 from static_route_operator.planning.plan import Plan, make_plan
-from static_route_operator.planning.routes import Action, Failure, Operation, Path, Routes, describe_route
-from static_route_operator.planning.rows import make_rows, owner_of
+from static_route_operator.planning.routes import PROTOCOL, Action, Failure, Operation, Path, Routes, describe_route
+from static_route_operator.planning.rows import Outcome, make_rows, owner_of
 from static_route_operator.planning.selection import selects
 from static_route_operator.prefixes import unpack_prefix
 
@@ -85,6 +87,9 @@ class Reconciler:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._present = Routes()
         self._seen: dict[bytes, Path | None] = {}
+        self._lost: dict[bytes, Rival] = {}
+        self._rival = Rival(0)
+        self._contention = Contention()
         self._stale = True
         self._failures: dict[bytes, Failure] = {}
         self._twins: set[bytes] = set()
@@ -155,11 +160,14 @@ class Reconciler:
 
     # Notifications.
 
-    def _route_changed(self, route: DecodedRoute, gone: bool) -> None:
+    def _route_changed(self, route: DecodedRoute, gone: bool, port: int) -> None:
         if route.protocol == PROTOCOL:
             self._metrics.drift.inc()
-            if self._busy.locked():
-                # A read or a change is under way: whether it came before or after this can't be told.
+            if gone or route.key not in self._plan.wanted.through(route.path):
+                self._note_loss(route, gone, port)
+            if self._busy.locked() or route.path.shared:
+                # A read or a change is under way: whether it came before or after this can't be told. Or others merged
+                # their next hops into ours: it is a read that makes that a conflict.
                 self._stale = True
             else:
                 self._seen[route.key] = None if gone else route.path
@@ -168,6 +176,7 @@ class Reconciler:
         elif not gone and route.key in self._present:
             # It replaced ours, or stands beside it: only a read can tell.
             self._metrics.drift.inc()
+            self._note_loss(route, gone, port)
             if len(route.key) == IPV4_KEY_SIZE:
                 self._twins.add(route.key)
             self._stale = True
@@ -177,6 +186,15 @@ class Reconciler:
             self._retry_now()
         else:
             self._after("foreign", FOREIGN_PAUSE, self.wake)
+
+    def _note_loss(self, route: DecodedRoute, gone: bool, port: int) -> None:
+        """Remember who may have taken a route away, until it has been put back."""
+        # What the kernel takes away goes with a link or an address: that is nobody's doing.
+        if port:
+            protocol = None if gone else route.protocol
+            if (port, protocol) != (self._rival.port, self._rival.protocol):
+                self._rival = Rival(port, process_name(port), protocol)
+            self._lost[route.key] = self._rival
 
     def _node_changed(self, lossy: bool) -> None:
         self._stale = self._stale or lossy
@@ -232,27 +250,34 @@ class Reconciler:
         inventory = self._inventory
         complete, version = inventory.complete, inventory.version
         selected, undecided = self._select()
-        facts = await self._fib.look({route.gateway for route in selected}, self._protected())
+        facts = await self._look(selected)
         fresh = self._stale
         if self._stale:
             await self._read()
         else:
             self._take_seen()
         if self._planned_for != (version, facts):
-            self._plan = make_plan(selected, facts, self._plan)
+            before = self._plan
+            self._plan = make_plan(selected, facts, before)
+            if self._plan.wanted != before.wanted:
+                self._contention.release()
             self._planned_for = (version, facts)
             self._retry = True
         if self._retry:
             self._retry = False
             self._failures = {key: self._contested[key] for key in self._contested if key in self._plan.wanted}
-        operations = diff(self._plan.wanted, self._present, held=self._plan.held, skip=by_family(self._failures))
+        waiting = self._contention.waiting(time.monotonic())
+        operations = diff(
+            self._plan.wanted, self._present, held=self._plan.held, skip=[*by_family(self._failures), *waiting]
+        )
         if not complete:
             operations = [each for each in operations if each.action is not Action.DELETE]
         await self._apply(operations, fresh=fresh)
         if self._stale:
             # What is in the kernel is not known now; the next run follows at once.
             return
-        self._report(undecided)
+        self._settle(waiting)
+        self._report(undecided, await self._told_failures())
         if complete:
             self.synced = True
             self._metrics.synced.set(1)
@@ -262,7 +287,8 @@ class Reconciler:
         """Read the kernel's routes: ours and, now and then, the foreign ones that share a key with them.
 
         Such a twin, when it stands before ours, is what traffic takes and what a REPLACE would hit. So ours counts as
-        in conflict, and is left as it is, until the twin goes.
+        in conflict, and is left as it is, until the twin goes. The same holds for a route that shares its place with
+        next hops of another program, which a REPLACE would take away.
         """
         self._stale = False
         # Whatever is seen from now on makes it stale again, and is read then.
@@ -272,7 +298,7 @@ class Reconciler:
             if self._survey:
                 self._twins = set(await self._fib.twins(self._present))
             self._twins = {key for key in self._twins if key in self._present}
-            contested = self._fib.foreign_first(self._twins)
+            contested = await self._fib.foreign_first(self._twins) | self._shared()
         except BaseException:
             self._stale = True
             raise
@@ -280,6 +306,16 @@ class Reconciler:
         if contested != self._contested.keys():
             self._contested = dict.fromkeys(contested, Failure(errno.EEXIST, os.strerror(errno.EEXIST)))
             self._retry = True
+
+    def _shared(self) -> set[bytes]:
+        """The wanted routes into which the kernel merged next hops of another program."""
+        return {key for path, keys in self._present if path.shared for key in keys}
+
+    async def _look(self, selected: Sequence[StaticRoute]) -> Facts:
+        """What this node knows of itself, as far as these objects ask for it."""
+        asked = {address for route in selected for address in (route.gateway, route.options.source) if address}
+        rules = any(route.options.table != TABLE_MAIN for route in selected)
+        return await self._fib.look(asked, self._protected(), rules=rules)
 
     def _take_seen(self) -> None:
         """Take in what others did to routes of ours, all at once."""
@@ -311,8 +347,12 @@ class Reconciler:
             self._metrics.operations.labels(action.value).inc(len(keys))
             if action is Action.DELETE:
                 self._present.drop(keys)
+                # Of next hops that share a place one goes at a time.
+                self._stale = self._stale or path.shared
             else:
                 self._present.put(path, keys)
+        if self._lost:
+            self._account(operations, failures)
         if not failures:
             return
         self._metrics.operation_failures.inc(len(failures))
@@ -332,15 +372,42 @@ class Reconciler:
         self._after("retry", self._retry_delay * random.uniform(0.8, 1.2), self._retry_now)  # noqa: S311
         self._retry_delay = min(self._retry_delay * 2, LAST_RETRY)
 
-    def _report(self, undecided: Sequence[StaticRoute]) -> None:
+    def _account(self, operations: Sequence[Operation], failures: Mapping[bytes, Failure]) -> None:
+        """Tell the contention what others took away and has been put back."""
+        repaired: dict[Rival, list[bytes]] = {}
+        for key in [key for key in self._lost if key not in failures]:
+            if any(action is not Action.DELETE and key in keys for action, _, keys in operations):
+                repaired.setdefault(self._lost.pop(key), []).append(key)
+        for rival, found in repaired.items():
+            for keys in by_family(found):
+                self._contention.repaired(keys, rival, time.monotonic(), time.time())
+
+    def _settle(self, waiting: Sequence[Keys]) -> None:
+        """Forget losses that are none (any more), and come again when something is due."""
+        self._lost = {
+            key: rival
+            for key, rival in self._lost.items()
+            if key in self._failures or any(key in keys for keys in waiting)
+        }
+        now = time.monotonic()
+        self._contention.forget(now)
+        if timer := self._timers.pop("contest", None):
+            timer.cancel()
+        if (change := self._contention.next_change(now)) is not None:
+            self._after("contest", change - now, self.wake)
+
+    def _report(self, undecided: Sequence[StaticRoute], failures: Mapping[bytes, Failure]) -> None:
         if not self._failures:
             self._retry_delay = FIRST_RETRY
         invalid = [(each.error, each.generation) for each in self._inventory.invalid.values()]
-        rows = make_rows(self._plan, self._present, self._told_failures(), undecided, invalid)
+        contests = self._contention.contests
+        outcome = Outcome(self._present, failures, contests)
+        rows = make_rows(self._plan, outcome, undecided, invalid)
         self._metrics.objects.set(len(self._inventory.routes))
         self._metrics.wanted_routes.set(len(self._plan.wanted))
         self._metrics.present_routes.set(len(self._present))
         self._metrics.failed_routes.set(len(self._failures))
+        self._metrics.contested_routes.set(sum(len(each.keys) for each in contests))
         if rows != self.rows:
             before = {row.name: row for row in self.rows}
             self.rows = rows
@@ -353,12 +420,12 @@ class Reconciler:
                     logger.info("StaticRoute %s: gone from this node", name)
             self._on_rows()
 
-    def _told_failures(self) -> dict[bytes, Failure]:
+    async def _told_failures(self) -> dict[bytes, Failure]:
         """What the kernel refused; conflicts with the words for who holds the place, or none after the first few."""
         conflicts = [key for key, failure in self._failures.items() if failure.errno == errno.EEXIST]
         named = set(sorted(conflicts)[:MOST_HOLDERS])
-        holders = {key: self._fib.holder(key) if key in named else "" for key in conflicts}
-        return self._failures | {key: Failure(errno.EEXIST, holder) for key, holder in holders.items()}
+        holders = await self._fib.holders(named)
+        return self._failures | {key: Failure(errno.EEXIST, holders.get(key, "")) for key in conflicts}
 
 
 def _log_transition(before: Row | None, row: Row) -> None:

@@ -1,7 +1,7 @@
 """The report of a node for people: asked of the running process, or of the kernel when none runs."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import aiohttp
@@ -9,6 +9,7 @@ import yaml
 
 from static_route_operator.api.noderoutestate import GOOD_STATES
 from static_route_operator.kernel.fib import Fib
+from static_route_operator.keys import DEFAULT_METRIC_IPV4, DEFAULT_METRIC_IPV6, TABLE_MAIN
 from static_route_operator.planning.routes import describe_route
 
 # Seconds to wait for the process on this host.
@@ -58,14 +59,7 @@ def format_report(report: dict[str, Any], output: str = "table") -> str:
         lines.append(f"# {note}")
     elif not report["complete"]:
         lines.append("# no complete list of StaticRoutes yet: nothing is removed until there is one")
-    routes = [
-        (each["destination"], each["gateway"] or "?", each["interface"], each["object"] or "-")
-        for each in report["routes"]
-    ]
-    if routes:
-        lines += _columns(("DESTINATION", "GATEWAY", "INTERFACE", "STATICROUTE"), routes)
-    else:
-        lines.append("No routes.")
+    lines += _route_lines(report["routes"]) or ["No routes."]
     objects = [
         (
             row["name"],
@@ -79,6 +73,37 @@ def format_report(report: dict[str, Any], output: str = "table") -> str:
     if objects:
         lines += ["", *_columns(("STATICROUTE", "GATEWAY", "ROUTES", "STATE", "MESSAGE"), objects)]
     return "\n".join(lines) + "\n"
+
+
+def _route_lines(routes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A table of routes; with their options if any has one."""
+    columns = {
+        "DESTINATION": [each["destination"] for each in routes],
+        "GATEWAY": [each["gateway"] or "?" for each in routes],
+        "INTERFACE": [each["interface"] for each in routes],
+        "OPTIONS": [_options(each) for each in routes],
+        "STATICROUTE": [each["object"] or "-" for each in routes],
+    }
+    if not any(columns["OPTIONS"]):
+        del columns["OPTIONS"]
+    return _columns(tuple(columns), list(zip(*columns.values(), strict=True))) if routes else []
+
+
+def _options(route: Mapping[str, Any]) -> str:
+    """What differs from a plain route, in the words of `ip route`."""
+    ipv6 = ":" in route["destination"]
+    words = []
+    if route["table"] != TABLE_MAIN:
+        words.append(f"table {route['table']}")
+    if route["metric"] != (DEFAULT_METRIC_IPV6 if ipv6 else DEFAULT_METRIC_IPV4):
+        words.append(f"metric {route['metric']}")
+    if route["source"]:
+        words.append(f"src {route['source']}")
+    if route["mtu"]:
+        words.append(f"mtu {route['mtu']}")
+    if route["onLink"]:
+        words.append("onlink")
+    return " ".join(words)
 
 
 def _columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -12,11 +12,11 @@ from typing import Any
 from watchfiles import awatch
 
 from static_route_operator.inventory import Inventory
-from static_route_operator.kernel.messages import PROTOCOL
 from static_route_operator.manifests import ManifestDirectory
 from static_route_operator.observability.http import HttpServer
 from static_route_operator.observability.metrics import Metrics
 from static_route_operator.planning.facts import Node
+from static_route_operator.planning.routes import PROTOCOL
 from static_route_operator.reconciler import Reconciler
 from static_route_operator.settings import Settings
 

@@ -9,9 +9,19 @@ from static_route_operator.api.conditions import ConditionStatus, ConditionType
 from static_route_operator.api.definition import Schema, define
 from static_route_operator.api.destinations import LONGEST_DEFAULT
 from static_route_operator.api.nodeselector import OPERATORS
+from static_route_operator.api.options import (
+    MAX_METRIC,
+    MAX_MTU,
+    MAX_TABLE,
+    MIN_MTU,
+    MIN_MTU_IPV6,
+    MIN_TABLE,
+    TABLE_LOCAL,
+)
 from static_route_operator.api.staticroute import DEFAULT_PRIORITY, KIND, PLURAL
 
 MAX_DESTINATIONS = 20_000
+MAX_EXCLUDES = 1_000
 MAX_PRIORITY = 1_000
 # So many failing nodes stand in a status: one object must not grow with the cluster.
 MOST_FAILING = 10
@@ -28,17 +38,24 @@ def _rule(rule: str, message: str = "", *, expression: str = "") -> Schema:
     return {"rule": rule, "messageExpression": expression} if expression else {"rule": rule, "message": message}
 
 
+def _prefix_rules() -> list[Schema]:
+    """What holds for each host and CIDR, whatever it is for."""
+    return [
+        _rule("isIP(self) || isCIDR(self)", expression='"\'" + self + "\' is not an IP address or CIDR"'),
+        _rule(
+            "!isCIDR(self) || cidr(self) == cidr(self).masked()",
+            expression='"\'" + self + "\' has host bits set; write the network\'s own address"',
+        ),
+    ]
+
+
 def _destination() -> Schema:
     never = "is loopback, link-local, multicast, broadcast or unspecified, never routed through a gateway"
     return {
         "type": "string",
         "maxLength": MAX_DESTINATION_LENGTH,
         "x-kubernetes-validations": [
-            _rule("isIP(self) || isCIDR(self)", expression='"\'" + self + "\' is not an IP address or CIDR"'),
-            _rule(
-                "!isCIDR(self) || cidr(self) == cidr(self).masked()",
-                expression='"\'" + self + "\' has host bits set; write the network\'s own address"',
-            ),
+            *_prefix_rules(),
             _rule(
                 f"!isCIDR(self) || cidr(self).prefixLength() > {LONGEST_DEFAULT}",
                 expression='"\'" + self + "\' is the default route or half of it,'
@@ -54,19 +71,81 @@ def _destination() -> Schema:
     }
 
 
-def _gateway() -> Schema:
+def _address(what: str, must_be: str, description: str) -> Schema:
+    """The schema of a unicast address.
+
+    Args:
+        what: its name in messages.
+        must_be: what it is, in the message about one that is not.
+        description: for the reference.
+    """
     return {
         "type": "string",
-        "description": "IP address of the gateway, on a subnet of the node. May be changed in place: the routes move"
-        " without a gap.",
+        "description": description,
         "maxLength": MAX_ADDRESS_LENGTH,
         "x-kubernetes-validations": [
-            _rule("isIP(self)", expression='"gateway \'" + self + "\' is not an IP address"'),
+            _rule("isIP(self)", expression=f'"{what} \'" + self + "\' is not an IP address"'),
             _rule(
                 f"!isIP(self) || {_ROUTABLE.format(address='ip(self)')}",
-                expression='"gateway \'" + self + "\' is not a unicast address on a subnet of the node"',
+                expression=f'"{what} \'" + self + "\' is not {must_be}"',
             ),
         ],
+    }
+
+
+def _options() -> dict[str, Schema]:
+    """What may be said about the routes beside where they lead, as in `ip route`."""
+    return {
+        "excludes": {
+            "type": "array",
+            "description": "Hosts and CIDRs that are cut out of the destinations, which become as many smaller"
+            " prefixes as that takes. Destinations that no exclude touches stay as they are.",
+            "maxItems": MAX_EXCLUDES,
+            "x-kubernetes-list-type": "atomic",
+            "items": {
+                "type": "string",
+                "maxLength": MAX_DESTINATION_LENGTH,
+                "x-kubernetes-validations": _prefix_rules(),
+            },
+        },
+        "metric": {
+            "type": "integer",
+            "format": "int64",
+            "description": "Of routes to the same prefix in the same table, whoever made them, the kernel takes the one"
+            " of the lowest metric. Absent, or 0 for IPv6: the kernel's own default, 0 for IPv4 and 1024 for IPv6.",
+            "minimum": 0,
+            "maximum": MAX_METRIC,
+        },
+        "table": {
+            "type": "integer",
+            "format": "int64",
+            "description": "Number of the routing table. Absent: 254, main. A table is used as far as a policy rule"
+            f" (`ip rule`) leads to it; this operator makes none. Never {TABLE_LOCAL}, which is the kernel's own.",
+            "minimum": MIN_TABLE,
+            "maximum": MAX_TABLE,
+            "x-kubernetes-validations": [
+                _rule(f"self != {TABLE_LOCAL}", f"table {TABLE_LOCAL} (local) is the kernel's own")
+            ],
+        },
+        "mtu": {
+            "type": "integer",
+            "format": "int32",
+            "description": "Largest packet that is sent through these routes, in bytes; for IPv6 at least"
+            f" {MIN_MTU_IPV6}. Absent: as large as the interface takes.",
+            "minimum": MIN_MTU,
+            "maximum": MAX_MTU,
+        },
+        "source": _address(
+            "source",
+            "a unicast address of the node",
+            "Address that packets of the node itself get, if the program that sends them chose none. It must be an"
+            " address of the node. Absent: as the kernel chooses.",
+        ),
+        "onLink": {
+            "type": "boolean",
+            "description": "Take the gateway for a neighbour even if it is on no subnet of the node: it is looked for"
+            " on the interface by which the node would send to it anyway. Absent: false.",
+        },
     }
 
 
@@ -151,7 +230,12 @@ def _spec() -> Schema:
                 "x-kubernetes-list-type": "atomic",
                 "items": _destination(),
             },
-            "gateway": _gateway(),
+            "gateway": _address(
+                "gateway",
+                "a unicast address on a subnet of the node",
+                "IP address of the gateway, on a subnet of the node (but see onLink). May be changed in place: the"
+                " routes move without a gap.",
+            ),
             "nodeSelector": _node_selector(),
             "priority": {
                 "type": "integer",
@@ -162,11 +246,24 @@ def _spec() -> Schema:
                 "maximum": MAX_PRIORITY,
                 "default": DEFAULT_PRIORITY,
             },
+            **_options(),
         },
         "x-kubernetes-validations": [
             _rule(
                 "self.destinations.all(d, d.contains(':') == self.gateway.contains(':'))",
                 "destinations and gateway must be of one address family: all IPv4 or all IPv6",
+            ),
+            _rule(
+                "!has(self.excludes) || self.excludes.all(e, e.contains(':') == self.gateway.contains(':'))",
+                "excludes and gateway must be of one address family: all IPv4 or all IPv6",
+            ),
+            _rule(
+                "!has(self.source) || self.source.contains(':') == self.gateway.contains(':')",
+                "source and gateway must be of one address family",
+            ),
+            _rule(
+                f"!has(self.mtu) || self.mtu >= {MIN_MTU_IPV6} || !self.gateway.contains(':')",
+                f"mtu must be at least {MIN_MTU_IPV6} for IPv6",
             ),
         ],
     }
@@ -204,7 +301,9 @@ def _status() -> Schema:
                 "description": "The generation of the spec that this is about.",
             },
             "summary": {"type": "string", "description": "Ready nodes of selected nodes, as 3/3."},
-            "routes": _count("Destinations that the spec names, equal ones counted once."),
+            "routes": _count(
+                "Destinations that the spec names, equal ones counted once, in the parts that excludes leave."
+            ),
             "nodes": {
                 "type": "object",
                 "description": "Numbers of nodes.",

@@ -5,6 +5,7 @@ The CRD's CEL rules (``crd.py``) refuse the same at `kubectl apply`; these check
 """
 
 import hashlib
+import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
@@ -20,6 +21,7 @@ from static_route_operator.prefixes import (
     pack_prefixes,
     unpack_address,
 )
+from static_route_operator.subtraction import subtract
 
 
 class SpecialRange(NamedTuple):
@@ -73,15 +75,28 @@ def parse_gateway(text: object) -> bytes:
     Raises:
         InvalidPrefixError: not an address, or one that no gateway can have.
     """
+    return _parse_unicast(text, "gateway", "a unicast address on a subnet of the node")
+
+
+def parse_source(text: object) -> bytes:
+    """The packed address that packets of the node are to get.
+
+    Raises:
+        InvalidPrefixError: not an address, or one that no packet can be sent from through a gateway.
+    """
+    return _parse_unicast(text, "source", "a unicast address of the node")
+
+
+def _parse_unicast(text: object, what: str, must_be: str) -> bytes:
     if not isinstance(text, str):
-        raise InvalidPrefixError(f"gateway '{text}' is not an IP address; write it as text, in quotes")
+        raise InvalidPrefixError(f"{what} '{text}' is not an IP address; write it as text, in quotes")
     try:
         address = pack_address(text)
     except InvalidPrefixError as error:
-        raise InvalidPrefixError(f"gateway {error}") from None
+        raise InvalidPrefixError(f"{what} {error}") from None
     if special := _special_range_of(address):
         where = f"is in {special.cidr} ({special.what})"
-        raise InvalidPrefixError(f"gateway '{text}' {where}; it must be a unicast address on a subnet of the node")
+        raise InvalidPrefixError(f"{what} '{text}' {where}; it must be {must_be}")
     return address
 
 
@@ -91,7 +106,7 @@ def _special_range_of(address: bytes) -> SpecialRange | None:
 
 
 class RefusedDestination(NamedTuple):
-    """An entry of ``spec.destinations`` that can't be routed, and why."""
+    """An entry of ``spec.destinations`` that can't be routed, and why; without a text it is about all of them."""
 
     text: str
     problem: str
@@ -103,7 +118,7 @@ _compiled: WeakValueDictionary[bytes, Keys] = WeakValueDictionary()
 
 
 def compile_destinations(
-    entries: Sequence[Any], gateway: bytes, tail: bytes
+    entries: Sequence[Any], gateway: bytes, tail: bytes, excludes: Sequence[bytes] = ()
 ) -> tuple[Keys, tuple[RefusedDestination, ...]]:
     """The keys of all entries of ``spec.destinations`` that can be routed, and the other entries.
 
@@ -111,8 +126,9 @@ def compile_destinations(
         entries: as they stand in the object.
         gateway: packed address; destinations of another family are refused.
         tail: table and metric of the keys.
+        excludes: packed prefixes of the gateway's family, which are cut out.
     """
-    digest = _digest(entries, gateway, tail)
+    digest = _digest(entries, gateway, tail, excludes)
     if digest is not None and (known := _compiled.get(digest)) is not None:
         return known, ()
     size = len(gateway) + 1
@@ -125,18 +141,21 @@ def compile_destinations(
     if not good:
         # One at a time, to say what is wrong with which.
         prefixes, refused = _parse_each(entries, gateway)
-    keys = Keys.with_tail(size, prefixes, tail)
+    left = subtract(prefixes, excludes)
+    if prefixes and not left:
+        refused += (RefusedDestination("", "spec.excludes leaves nothing of the destinations"),)
+    keys = Keys.with_tail(size, left, tail)
     if digest is not None and not refused:
         _compiled[digest] = keys
     return keys, refused
 
 
-def _digest(entries: Sequence[Any], gateway: bytes, tail: bytes) -> bytes | None:
+def _digest(entries: Sequence[Any], gateway: bytes, tail: bytes, excludes: Sequence[bytes]) -> bytes | None:
     try:
         texts = "\n".join(entries)
     except TypeError:
         return None
-    frame = len(entries).to_bytes(4) + bytes([len(gateway)]) + tail
+    frame = b"".join([struct.pack("=IIB", len(entries), len(excludes), len(gateway)), tail, *excludes])
     return hashlib.blake2b(frame + texts.encode(errors="replace"), digest_size=32).digest()
 
 

@@ -48,6 +48,8 @@ class Reason(enum.StrEnum):
     PROTECTED_DESTINATION = "ProtectedDestination"  # some destinations would cut this node off
     GATEWAY_IS_THIS_NODE = "GatewayIsThisNode"
     GATEWAY_UNREACHABLE = "GatewayUnreachable"  # not on a subnet of this node that is up
+    SOURCE_NOT_ON_NODE = "SourceNotOnNode"  # not an address of this node
+    KEEPS_BEING_REMOVED = "KeepsBeingRemoved"  # another program takes routes away again and again; the message has who
     KERNEL_REFUSED = "KernelRefused"  # the message has the kernel's own words
 
 
@@ -62,7 +64,7 @@ class Row:
         state: see `RowState`.
         reason: see `Reason`.
         message: for people: what is wrong, with the kernel's own text where it refused; empty when all is well.
-        destinations: how many its spec names, equal ones counted once.
+        destinations: how many its spec names, equal ones counted once, in the parts that excludes leave.
         programmed: how many of these are in this node's kernel.
     """
 

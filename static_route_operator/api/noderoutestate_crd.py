@@ -36,7 +36,9 @@ def _row() -> Schema:
                 "maxLength": MAX_MESSAGE_LENGTH,
             },
             "gateway": _text("The gateway that it is routed through."),
-            "destinations": _count("Destinations that its spec names, equal ones counted once."),
+            "destinations": _count(
+                "Destinations that its spec names, equal ones counted once, in the parts that excludes leave."
+            ),
             "programmed": _count("How many of these are in the node's kernel."),
         },
     }

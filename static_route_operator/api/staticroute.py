@@ -1,14 +1,15 @@
 """The StaticRoute object as this program holds it, read from its JSON or YAML form."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from static_route_operator.api import API_VERSION
 from static_route_operator.api.destinations import RefusedDestination, compile_destinations, parse_gateway
 from static_route_operator.api.nodeselector import NodeSelector, parse_node_selector
+from static_route_operator.api.options import Options, parse_options
 from static_route_operator.errors import InvalidPrefixError, InvalidSpecError
-from static_route_operator.keys import Keys, default_tail
+from static_route_operator.keys import Keys
 
 KIND = "StaticRoute"
 PLURAL = "staticroutes"
@@ -26,10 +27,11 @@ class StaticRoute:
         generation: ``metadata.generation``: moves with the spec only.
         created: ``metadata.creationTimestamp`` as text (RFC 3339, so it sorts by time).
         gateway: packed address.
-        keys: of the routes to its destinations, of the gateway's family.
+        keys: of the routes to its destinations without its excludes, of the gateway's family.
         refused: the entries of ``spec.destinations`` that have none.
         priority: between objects that want the same prefix the lower one wins, then the older, then the name.
         node_selector: the nodes it is for; None means every node.
+        options: what it says about its routes beside where they lead.
     """
 
     name: str
@@ -41,6 +43,7 @@ class StaticRoute:
     refused: tuple[RefusedDestination, ...] = ()
     priority: int = DEFAULT_PRIORITY
     node_selector: NodeSelector | None = None
+    options: Options = field(default_factory=Options)
 
     @property
     def precedence(self) -> tuple[int, str, str]:
@@ -84,7 +87,8 @@ class StaticRoute:
                 node_selector = parse_node_selector(selector)
             except ValueError as error:
                 raise InvalidSpecError(name, "spec.nodeSelector", str(error)) from None
-        keys, refused = compile_destinations(entries, gateway, default_tail(gateway))
+        options = parse_options(name, spec, gateway)
+        keys, refused = compile_destinations(entries, gateway, options.tail, options.excludes)
         return cls(
             name=name,
             uid=metadata.get("uid") or name,
@@ -95,4 +99,5 @@ class StaticRoute:
             refused=refused,
             priority=priority,
             node_selector=node_selector,
+            options=options,
         )

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import functools
 import itertools
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
@@ -19,12 +20,12 @@ from static_route_operator.kernel.interfaces import (
 from static_route_operator.kernel.messages import (
     AF_INET,
     AF_INET6,
-    PROTOCOL,
     PROTOCOL_AT,
     RTA_DST,
     RTA_GATEWAY,
     RTA_MULTIPATH,
     RTA_OIF,
+    RTA_TABLE,
     RTA_VIA,
     RTM_F_FIB_MATCH,
     RTM_GETROUTE,
@@ -32,6 +33,7 @@ from static_route_operator.kernel.messages import (
     RTMSG,
     RTN_UNICAST,
     RouteDecoder,
+    describe,
     encode,
 )
 from static_route_operator.kernel.netlink import (
@@ -51,10 +53,10 @@ from static_route_operator.kernel.netlink import (
     messages,
     parse_refusal,
 )
-from static_route_operator.keys import IPV4_KEY_SIZE, Keys, prefix_of, split
+from static_route_operator.kernel.rules import ALL_RULES, RTM_GETRULE, parse_rules
+from static_route_operator.keys import IPV4_KEY_SIZE, Keys, prefix_of, split, tail_of
 from static_route_operator.planning.facts import Facts, Lookup
-from static_route_operator.planning.routes import Action, Failure, Operation, Path, Routes
-from static_route_operator.prefixes import unpack_address
+from static_route_operator.planning.routes import PROTOCOL, Action, Failure, Operation, Path, Routes
 
 # The kernel acts on routes inside send(), at about 4 µs each. So many are sent at once; unless they are few, not by the
 # event loop, which has others to serve in the meantime.
@@ -70,19 +72,6 @@ DUMP_TRIES = 5
 RTN_LOCAL_KINDS = frozenset({2, 3, 4, 5})  # local, broadcast, anycast, multicast
 
 _WORD = struct.Struct("=I")
-
-# Names of rtm_protocol that a person knows from `ip route`; other numbers are shown as they are.
-PROTOCOL_NAMES = {
-    1: "redirect",
-    2: "kernel",
-    3: "boot",
-    4: "static",
-    9: "ra",
-    12: "bird",
-    16: "dhcp",
-    17: "kube-router",
-    80: "calico",
-}
 
 
 class Fib:
@@ -117,17 +106,19 @@ class Fib:
         """
         return await _whole(lambda: self._read(expected or Routes()))
 
-    async def look(self, gateways: Iterable[bytes], protected: Mapping[bytes, str]) -> Facts:
+    async def look(self, asked: Iterable[bytes], protected: Mapping[bytes, str], *, rules: bool = False) -> Facts:
         """What this node knows of itself now.
 
         Args:
-            gateways: packed addresses to look up.
+            asked: packed addresses to look up: gateways and sources.
             protected: packed addresses that must stay reachable, with what each is; they are looked up too.
+            rules: whether the policy rules matter; some nodes have one for each pod.
         """
         names = parse_links(await _whole(lambda: self._messages(RTM_GETLINK, ALL_LINKS)))
         addresses, subnets = parse_addresses(await _whole(lambda: self._messages(RTM_GETADDR, ALL_ADDRESSES)), names)
-        lookups = self._look_up({*gateways, *protected})
-        return Facts(addresses, subnets, lookups, protected, names)
+        found = parse_rules(await _whole(lambda: self._messages(RTM_GETRULE, ALL_RULES))) if rules else ()
+        lookups = self._look_up({*asked, *protected})
+        return Facts(addresses, subnets, lookups, protected, names, found)
 
     async def apply(self, operations: Sequence[Operation]) -> dict[bytes, Failure]:
         """Carry out operations in order; what the kernel refused, by key. All others are done.
@@ -161,30 +152,37 @@ class Fib:
         """
         return await _whole(lambda: self._twins(routes))
 
-    def foreign_first(self, keys: Collection[bytes]) -> set[bytes]:
+    async def foreign_first(self, keys: Collection[bytes]) -> set[bytes]:
         """Before which of these routes a route of another program stands in the kernel, with the same key."""
-        by_address = {prefix_of(key)[:-1]: key for key in keys}
-        answers = self._route_to(list(by_address))
-        return {
-            by_address[address]
-            for address, answer in answers.items()
-            if answer.body[1] == prefix_of(by_address[address])[-1] and answer.body[PROTOCOL_AT] != PROTOCOL
-        }
+        standing = await self._standing(keys)
+        return {key for key, message in standing.items() if message.body[PROTOCOL_AT] != PROTOCOL}
 
-    def holder(self, key: bytes) -> str:
-        """Who holds the place of a route in the kernel, in the words of `ip route`; empty when it can't be told."""
-        prefix = prefix_of(key)
-        answer = self._route_to([prefix[:-1]]).get(prefix[:-1])
-        if answer is None:
-            return ""
-        rtmsg = RTMSG.unpack_from(answer.body)
-        if rtmsg[1] != prefix[-1]:
-            return ""
-        found = dict(attributes(answer.body, RTMSG.size))
-        words = [f"proto {PROTOCOL_NAMES.get(rtmsg[5], rtmsg[5])}"]
-        if RTA_GATEWAY in found:
-            words.insert(0, f"via {unpack_address(found[RTA_GATEWAY])}")
-        return " ".join(words)
+    async def holders(self, keys: Collection[bytes]) -> dict[bytes, str]:
+        """Who holds the place of each of these routes in the kernel, in the words of `ip route`."""
+        return {key: describe(message.body) for key, message in (await self._standing(keys)).items()}
+
+    async def _standing(self, keys: Collection[bytes]) -> dict[bytes, Message]:
+        """The route that stands first at each of these places in the kernel, whoever made it."""
+        decoder = RouteDecoder()
+        answers = self._route_to(list({prefix_of(key)[:-1] for key in keys}))
+        found = {route.key: answer for answer in answers.values() if (route := decoder.decode(answer.body))}
+        # A look-up finds only what is used now: not what has a higher metric, drops packets, or is in another table.
+        missing = set(keys) - found.keys()
+        for family, table in {(AF_INET if len(key) == IPV4_KEY_SIZE else AF_INET6, tail_of(key)[0]) for key in missing}:
+            found |= await _whole(functools.partial(self._first_in, family, table, missing))
+        return {key: found[key] for key in keys if key in found}
+
+    async def _first_in(self, family: int, table: int, keys: Collection[bytes]) -> dict[bytes, Message]:
+        """The first route of each key in a table; the kernel tells them in the order in which it looks at them."""
+        decoder = RouteDecoder()
+        found: dict[bytes, Message] = {}
+        request = RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
+        request += ATTRIBUTE.pack(ATTRIBUTE.size + _WORD.size, RTA_TABLE) + _WORD.pack(table)
+        async for block in self._dump(RTM_GETROUTE, request):
+            for message in messages(block.packed):
+                if (route := decoder.decode(message.body)) and route.key in keys:
+                    found.setdefault(route.key, message)
+        return found
 
     async def _send(self, buffer: bytearray, number: int) -> None:
         if number <= FEW:

@@ -24,10 +24,15 @@ from static_route_operator.kernel.netlink import (
     attributes,
 )
 from static_route_operator.keys import DEFAULT_METRIC_IPV4, IPV4_KEY_SIZE, Keys
-from static_route_operator.planning.routes import UNKNOWN_PATH_IPV4, UNKNOWN_PATH_IPV6, Action, Path
-
-# Routes of this program carry this number as their protocol: it is how they are told from everybody else's.
-PROTOCOL = 245
+from static_route_operator.planning.routes import (
+    PROTOCOL,
+    UNKNOWN_PATH_IPV4,
+    UNKNOWN_PATH_IPV6,
+    Action,
+    Path,
+    protocol_name,
+)
+from static_route_operator.prefixes import unpack_address
 
 RTM_NEWROUTE = 24
 RTM_DELROUTE = 25
@@ -44,7 +49,10 @@ RTA_PREFSRC = 7
 RTA_METRICS = 8
 RTA_MULTIPATH = 9
 RTA_TABLE = 15
+RTA_CACHEINFO = 12
 RTA_VIA = 18
+RTA_PREF = 20
+RTA_NH_ID = 30
 
 RTAX_MTU = 2
 RTNH_F_ONLINK = 4
@@ -61,6 +69,27 @@ RTMSG = struct.Struct("=BBBBBBBBI")
 PROTOCOL_AT = 5
 _TABLE_AT = RTMSG.size + ATTRIBUTE.size
 _DESTINATION_AT = _TABLE_AT + 4 + ATTRIBUTE.size
+
+# What may stand in a route that this program wrote; anything else is of somebody else's making.
+_OWN_ATTRIBUTES = frozenset(
+    {
+        RTA_DST,
+        RTA_OIF,
+        RTA_GATEWAY,
+        RTA_PRIORITY,
+        RTA_PREFSRC,
+        RTA_METRICS,
+        RTA_CACHEINFO,
+        RTA_TABLE,
+        RTA_PREF,
+    }
+)
+
+# length, flags, hops, interface; attributes follow
+_NEXTHOP = struct.Struct("=HBBI")
+
+# Names of rtm_type in the words of `ip route`.
+_KIND_NAMES = {6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}
 _DESTINATION_HEADERS = {size: ATTRIBUTE.pack(ATTRIBUTE.size + size, RTA_DST) for size in (4, 16)}
 
 _WORD = struct.Struct("=I")
@@ -244,25 +273,63 @@ def _address_size(body: bytes) -> int | None:
 def _decode_shape(body: bytes) -> _Shape:
     family, _, source_length, tos, _, protocol, _, kind, flags = RTMSG.unpack_from(body)
     size = 4 if family == AF_INET else 16
-    metric = _WORD.pack(DEFAULT_METRIC_IPV4)
-    gateway, source, interface, mtu = b"", b"", 0, 0
-    plain = kind == RTN_UNICAST and not tos and not source_length
-    for attribute, value in attributes(body, RTMSG.size):
-        if attribute == RTA_PRIORITY:
-            metric = value
-        elif attribute == RTA_GATEWAY:
-            gateway = value
-        elif attribute == RTA_OIF:
-            (interface,) = _WORD.unpack(value)
-        elif attribute == RTA_PREFSRC:
-            source = value
-        elif attribute == RTA_METRICS:
-            metrics = dict(attributes(value))
-            (mtu,) = _WORD.unpack(metrics.pop(RTAX_MTU, bytes(4)))
-            plain = plain and not metrics
-        elif attribute in {RTA_MULTIPATH, RTA_VIA}:
-            plain = False
-    tail = body[_TABLE_AT : _TABLE_AT + _WORD.size] + metric
-    if not plain or len(gateway) != size or not interface:
-        return _Shape(protocol, UNKNOWN_PATH_IPV4 if family == AF_INET else UNKNOWN_PATH_IPV6, tail)
-    return _Shape(protocol, Path(gateway, interface, source, mtu, bool(flags & RTNH_F_ONLINK)), tail)
+    found = dict(attributes(body, RTMSG.size))
+    tail = body[_TABLE_AT : _TABLE_AT + _WORD.size] + found.get(RTA_PRIORITY, _WORD.pack(DEFAULT_METRIC_IPV4))
+    unknown = UNKNOWN_PATH_IPV4 if family == AF_INET else UNKNOWN_PATH_IPV6
+    shared = family == AF_INET6 and RTA_MULTIPATH in found
+    if shared:
+        # The first next hop is that of the protocol which the message tells.
+        first = next(_next_hops(found.pop(RTA_MULTIPATH)))
+        found |= {RTA_OIF: _WORD.pack(first.interface), **first.attributes}
+        flags |= first.flags
+    metrics = dict(attributes(found.get(RTA_METRICS, b"")))
+    path = Path(
+        gateway=found.get(RTA_GATEWAY, b""),
+        interface=_number(found.get(RTA_OIF)),
+        source=found.get(RTA_PREFSRC, b""),
+        mtu=_number(metrics.pop(RTAX_MTU, None)),
+        on_link=bool(flags & RTNH_F_ONLINK),
+        shared=shared,
+    )
+    plain = kind == RTN_UNICAST and not tos and not source_length and not metrics and found.keys() <= _OWN_ATTRIBUTES
+    return _Shape(protocol, path if plain and len(path.gateway) == size and path.interface else unknown, tail)
+
+
+def _number(value: bytes | None) -> int:
+    """A word in host order; 0 for none."""
+    return 0 if value is None else int(_WORD.unpack(value)[0])
+
+
+class _NextHop(NamedTuple):
+    """One next hop of a multipath route."""
+
+    flags: int
+    interface: int
+    attributes: dict[int, bytes]
+
+
+def _next_hops(value: bytes) -> Iterator[_NextHop]:
+    offset = 0
+    while offset + _NEXTHOP.size <= len(value):
+        length, flags, _, interface = _NEXTHOP.unpack_from(value, offset)
+        if length < _NEXTHOP.size:
+            return
+        yield _NextHop(flags, interface, dict(attributes(value[offset : offset + length], _NEXTHOP.size)))
+        offset += (length + 3) & ~3
+
+
+def describe(body: bytes) -> str:
+    """A route without its destination, in the words of `ip route`: type, next hops and protocol."""
+    rtmsg = RTMSG.unpack_from(body)
+    protocol, kind = rtmsg[5], rtmsg[7]
+    found = dict(attributes(body, RTMSG.size))
+    words = [_KIND_NAMES[kind]] if kind in _KIND_NAMES else []
+    if RTA_NH_ID in found:
+        words.append(f"nhid {_number(found[RTA_NH_ID])}")
+    for hop in (found, *(each.attributes for each in _next_hops(found.get(RTA_MULTIPATH, b"")))):
+        if RTA_GATEWAY in hop:
+            words.append(f"via {unpack_address(hop[RTA_GATEWAY])}")
+        elif RTA_VIA in hop:
+            # The gateway of another family: its number, then the address.
+            words.append(f"via {unpack_address(hop[RTA_VIA][2:])}")
+    return " ".join([*words, f"proto {protocol_name(protocol)}"])

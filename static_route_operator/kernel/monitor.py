@@ -1,7 +1,8 @@
 """Notifications of the kernel: what others do to links, addresses and routes, on a socket of its own.
 
-A route notification alone is not enough: when an interface goes down, IPv4 routes vanish without one. So links and
-addresses are watched too, and any of them means: look again.
+A route notification alone is not enough: when an interface goes down, IPv4 routes vanish without one, and a policy
+rule may lead elsewhere with a gateway. So links, addresses, rules and nexthop objects are watched too, and any of them
+means: look again.
 """
 
 import asyncio
@@ -14,8 +15,11 @@ from static_route_operator.kernel.netlink import Message, NetlinkSocket, lost_me
 
 logger = logging.getLogger(__name__)
 
-# linux/rtnetlink.h: links, IPv4 addresses, IPv4 routes, IPv6 addresses, IPv6 routes.
-GROUPS = 0x1 | 0x10 | 0x40 | 0x100 | 0x400
+# linux/rtnetlink.h: links, IPv4 addresses, IPv4 routes, IPv4 rules, IPv6 addresses, IPv6 routes, IPv6 rules, nexthop
+# objects.
+GROUPS = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << 18 | 1 << 31
+
+RTM_DELNEXTHOP = 105
 
 # A burst of 100,000 changes by somebody else fits.
 BUFFER = 64 << 20
@@ -29,15 +33,17 @@ class Monitor:
 
     Args:
         own_port: asked for the port id of the socket whose changes are our own.
-        on_route: called for each route that somebody else added, changed or deleted: the route, and whether it is gone.
-        on_node: called when a link or an address came, changed or went; True when routes may have gone with it unsaid.
+        on_route: called for each route that somebody else added, changed or deleted: the route, whether it is gone, and
+            the port id of who did it (see `processes`; 0 is the kernel itself).
+        on_node: called when a link, an address, a policy rule or a nexthop object came, changed or went; True when
+            routes may have gone with it unsaid.
         on_overflow: called when notifications were lost and watching has started anew: everything must be read again.
     """
 
     def __init__(
         self,
         own_port: Callable[[], int],
-        on_route: Callable[[DecodedRoute, bool], None],
+        on_route: Callable[[DecodedRoute, bool, int], None],
         on_node: Callable[[bool], None],
         on_overflow: Callable[[], None],
     ) -> None:
@@ -90,13 +96,13 @@ class Monitor:
                 node_changed = True
                 lossy = lossy or _takes_routes_along(message)
             elif message.port != self._own_port() and (route := self._decoder.decode(message.body)):
-                self._on_route(route, message.kind == RTM_DELROUTE)
+                self._on_route(route, message.kind == RTM_DELROUTE, message.port)
         if node_changed:
             self._on_node(lossy)
 
 
 def _takes_routes_along(message: Message) -> bool:
-    """Whether the kernel drops IPv4 routes, without a notification of each, when it sends this."""
+    """Whether the kernel drops IPv4 routes, or the source of IPv6 ones, without telling of each, when it sends this."""
     if message.kind == RTM_NEWLINK:
         return not link_is_up(message.body)
-    return message.kind in {RTM_DELLINK, RTM_DELADDR}
+    return message.kind in {RTM_DELLINK, RTM_DELADDR, RTM_DELNEXTHOP}

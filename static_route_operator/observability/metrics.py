@@ -50,6 +50,9 @@ class Metrics(ApiMetrics):
         self.failed_routes = gauge(
             "failed_routes", "Routes that the kernel refused, conflicts with foreign ones included."
         )
+        self.contested_routes = gauge(
+            "contested_routes", "Routes that another program removes or replaces again and again."
+        )
         self.objects = gauge("objects", "StaticRoutes known to this agent, for this node or not.")
         self.synced = gauge("synced", "1 once a complete list was taken in and applied.")
         self.last_success = gauge(

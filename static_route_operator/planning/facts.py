@@ -35,6 +35,20 @@ class Lookup(NamedTuple):
     ours: bool
 
 
+class Rule(NamedTuple):
+    """A policy rule (`ip rule`) that may match packets which this node itself sends.
+
+    Attributes:
+        priority: the lowest is asked first.
+        table: where it leads to.
+        source: packed prefix of the packets' source that it is for; of length 0 when it is for any.
+    """
+
+    priority: int
+    table: int
+    source: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """One look at a node.
@@ -45,6 +59,7 @@ class Facts:
         lookups: by packed address, for gateways and protected addresses; an address without a route is absent.
         protected: packed addresses that must stay reachable as they are now, with what each is.
         interfaces: names of the interfaces by index.
+        rules: the policy rules; not asked for, and none, while no StaticRoute names a table.
     """
 
     addresses: Mapping[bytes, str] = field(default_factory=dict)
@@ -52,6 +67,7 @@ class Facts:
     lookups: Mapping[bytes, Lookup] = field(default_factory=dict)
     protected: Mapping[bytes, str] = field(default_factory=dict)
     interfaces: Mapping[int, str] = field(default_factory=dict)
+    rules: tuple[Rule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

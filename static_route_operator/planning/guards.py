@@ -3,13 +3,13 @@
 Keys of an object are sorted by their prefixes, so each question is a few bisections, however many there are.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from static_route_operator.api.noderoutestate import Reason, RowState
-from static_route_operator.keys import Keys, prefix_of
-from static_route_operator.planning.facts import Facts
+from static_route_operator.keys import TABLE_MAIN, Keys, prefix_of, tail_of
+from static_route_operator.planning.facts import Facts, Lookup, Rule
 from static_route_operator.prefixes import contains, host_prefix, last_address, supernet, unpack_address, unpack_prefix
 
 
@@ -22,8 +22,14 @@ class Problem:
     message: str
 
 
-def gateway_problem(gateway: bytes, facts: Facts) -> Problem | None:
-    """Why no route can go through a gateway on this node; None when one can."""
+def gateway_problem(gateway: bytes, facts: Facts, *, on_link: bool = False) -> Problem | None:
+    """Why no route can go through a gateway on this node; None when one can.
+
+    Args:
+        gateway: packed address.
+        facts: what is known of this node.
+        on_link: take it for a neighbour on the interface by which this node would send to it, as it now stands.
+    """
     text = unpack_address(gateway)
     lookup = facts.lookups.get(gateway)
     if lookup is not None and lookup.on_link:
@@ -32,6 +38,9 @@ def gateway_problem(gateway: bytes, facts: Facts) -> Problem | None:
         whose = facts.addresses.get(gateway)
         what = f"this node's own address on {whose}" if whose else "a local or broadcast address of this node"
         return Problem(RowState.REFUSED, Reason.GATEWAY_IS_THIS_NODE, f"gateway {text} is {what}")
+    if on_link:
+        why = _no_interface(lookup)
+        return Problem(RowState.FAILED, Reason.GATEWAY_UNREACHABLE, f"gateway {text} {why}") if why else None
     for subnet, interface in facts.subnets:
         if contains(subnet, host_prefix(gateway)):
             where = f"is on {unpack_prefix(subnet)} of {interface}, which has no route to it now: is {interface} up?"
@@ -39,6 +48,28 @@ def gateway_problem(gateway: bytes, facts: Facts) -> Problem | None:
     else:
         where = f"is not on any subnet of this node ({_subnets_text(gateway, facts)})"
     return Problem(RowState.FAILED, Reason.GATEWAY_UNREACHABLE, f"gateway {text} {where}")
+
+
+def _no_interface(lookup: Lookup | None) -> str:
+    """Why it can't be told on which interface a neighbour would be; empty when it can."""
+    if lookup is None:
+        return "may be on any interface: this node has no route towards it"
+    if lookup.ours:
+        return "may be on any interface: this node's route towards it is one of a StaticRoute, maybe through itself"
+    if not lookup.interface:
+        return "may be on any interface: this node's route towards it has several next hops"
+    return ""
+
+
+def source_problem(source: bytes, facts: Facts) -> Problem | None:
+    """Why no route can have a source address on this node; None when one can, or when it is empty."""
+    lookup = facts.lookups.get(source)
+    # The kernel may take more addresses for its own than those of the interfaces (`ip route add local`).
+    if not source or source in facts.addresses or (lookup is not None and lookup.local):
+        return None
+    return Problem(
+        RowState.FAILED, Reason.SOURCE_NOT_ON_NODE, f"source {unpack_address(source)} is not an address of this node"
+    )
 
 
 def _subnets_text(gateway: bytes, facts: Facts) -> str:
@@ -60,13 +91,41 @@ def refusals(keys: Keys, facts: Facts, gateways: Collection[bytes]) -> Iterator[
     a gateway in use, one of the node's own addresses, or a part of a connected subnet. A broader prefix, which changes
     nothing for them, is accepted.
 
+    In another table than main there is no match to win: a rule that leads packets there comes before main, or may. So
+    if one may match the node's own packets, every prefix that holds such an address, or overlaps with such a subnet, is
+    refused. If none does, nothing is: that table is for the packets of others, whoever made the rules for them.
+
     Args:
-        keys: of one object.
+        keys: of one object, so of one table.
         facts: what is known of this node.
         gateways: packed addresses of all gateways in use on it.
     """
     if not keys:
         return
+    table, _ = tail_of(keys[0])
+    if table == TABLE_MAIN:
+        yield from _captures(keys, facts, facts.lookups, gateways)
+    elif rule := _rule_towards(table, keys, facts):
+        why = f"; rule {rule.priority} may lead packets of this node itself to table {table}"
+        for each in (*_captures(keys, facts, {}, gateways), *_around_subnets(keys, facts)):
+            yield Refusal(each.keys, each.why + why)
+
+
+def _rule_towards(table: int, keys: Keys, facts: Facts) -> Rule | None:
+    """The first rule that may lead packets of the node itself to a table, of the family of these keys."""
+    size = len(prefix_of(keys[0]))
+    own = [host_prefix(address) for address in facts.addresses]
+    for rule in facts.rules:
+        # A packet may have no source yet when its route is looked up, but then it gets one of the node's own.
+        source = rule.source
+        if (rule.table, len(source)) == (table, size) and any(contains(source, each) for each in own):
+            return rule
+    return None
+
+
+def _captures(
+    keys: Keys, facts: Facts, lookups: Mapping[bytes, Lookup], gateways: Collection[bytes]
+) -> Iterator[Refusal]:
     address_size = len(prefix_of(keys[0])) - 1
     for subnet, interface in facts.subnets:
         if len(subnet) - 1 == address_size and (found := _within(keys, subnet)):
@@ -77,11 +136,19 @@ def refusals(keys: Keys, facts: Facts, gateways: Collection[bytes]) -> Iterator[
         if len(address) == address_size and (found := _within(keys, host_prefix(address))):
             yield Refusal(found, f"is this node's own address on {interface}")
     for address, what in facts.protected.items():
-        if len(address) == address_size and (found := _capturing(keys, address, facts)):
+        if len(address) == address_size and (found := _capturing(keys, address, lookups)):
             yield Refusal(found, f"would capture {unpack_address(address)} ({what})")
     for address in gateways:
-        if len(address) == address_size and (found := _capturing(keys, address, facts)):
+        if len(address) == address_size and (found := _capturing(keys, address, lookups)):
             yield Refusal(found, f"would capture the gateway {unpack_address(address)} itself")
+
+
+def _around_subnets(keys: Keys, facts: Facts) -> Iterator[Refusal]:
+    """The keys whose prefixes are broader than a connected subnet and hold it."""
+    for subnet, interface in facts.subnets:
+        if len(subnet) == len(prefix_of(keys[0])) and (found := _holding(keys, subnet[:-1], range(subnet[-1]))):
+            text = f"would capture {unpack_prefix(subnet)}, a subnet that {interface} of this node is connected to"
+            yield Refusal(found, text)
 
 
 def _within(keys: Keys, prefix: bytes) -> Keys:
@@ -89,19 +156,23 @@ def _within(keys: Keys, prefix: bytes) -> Keys:
     return keys.between(prefix, host_prefix(last_address(prefix)))
 
 
-def _capturing(keys: Keys, address: bytes, facts: Facts) -> Keys:
-    """The keys that would win the longest-prefix match for ``address``.
+def _capturing(keys: Keys, address: bytes, lookups: Mapping[bytes, Lookup]) -> Keys:
+    """The keys that would win the longest-prefix match for ``address``; without a look-up, all that hold it.
 
-    Equal length counts too: such a route differs by its metric only, and the metric of ours is the lowest there is. A
-    look-up that already ends at a route of ours tells nothing about the one beneath: then any of ours that holds the
-    address counts.
+    Equal length counts too: such a route differs by its metric only, and if ours is not the lowest now it may be when
+    the other goes. A look-up that already ends at a route of ours tells nothing about the one beneath: then any of ours
+    that holds the address counts.
     """
-    lookup = facts.lookups.get(address)
+    lookup = lookups.get(address)
     shortest = 0 if lookup is None or lookup.ours else lookup.prefix_length
+    return _holding(keys, address, range(shortest, len(address) * 8 + 1))
+
+
+def _holding(keys: Keys, address: bytes, lengths: range) -> Keys:
+    """The keys whose prefixes hold ``address`` and have one of these lengths."""
     # Whatever holds the address sorts in here, and in most cases nothing does.
-    near = keys.between(supernet(address, shortest), host_prefix(address))
+    near = keys.between(supernet(address, lengths.start), host_prefix(address)) if lengths else keys[:0]
     if not near:
         return near
-    lengths = range(shortest, len(address) * 8 + 1)
     found = (near.between(candidate, candidate) for candidate in (supernet(address, length) for length in lengths))
     return Keys(keys.size, b"".join(each.packed for each in found))

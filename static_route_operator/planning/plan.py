@@ -8,7 +8,7 @@ from static_route_operator.api.noderoutestate import SEVERITY, Reason, RowState
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.keys import Keys, prefix_of, repeated, united
 from static_route_operator.planning.facts import Facts
-from static_route_operator.planning.guards import Problem, Refusal, gateway_problem, refusals
+from static_route_operator.planning.guards import Problem, Refusal, gateway_problem, refusals, source_problem
 from static_route_operator.planning.routes import Path, Routes
 from static_route_operator.prefixes import unpack_prefix
 
@@ -65,8 +65,7 @@ def make_plan(routes: Iterable[StaticRoute], facts: Facts, before: Plan | None =
         before: the last plan; what has not changed since is taken from it.
     """
     ordered = sorted(routes, key=lambda route: route.precedence)
-    gateways = {route.gateway: gateway_problem(route.gateway, facts) for route in ordered}
-    usable = {gateway for gateway, problem in gateways.items() if problem is None}
+    usable = {route.gateway for route in ordered if not _gateway_problem(route, facts)}
     before = before or Plan()
     contested = before.contested
     if _missing((route.keys for route in ordered), (each.route.keys for each in before.objects)):
@@ -80,8 +79,8 @@ def make_plan(routes: Iterable[StaticRoute], facts: Facts, before: Plan | None =
         for each in refused:
             keys -= each.keys
         problems = list(_refusals(route, refused))
-        if unusable := gateways[route.gateway]:
-            problems.append(unusable)
+        if hindrances := _hindrances(route, facts):
+            problems += hindrances
             keys, held = held, keys
         elif contested and (rivalled := [key for key in keys if key in contested]):
             if lost := [key for key in rivalled if key in owners]:
@@ -90,12 +89,27 @@ def make_plan(routes: Iterable[StaticRoute], facts: Facts, before: Plan | None =
             for key in rivalled:
                 owners.setdefault(key, route)
         if keys:
-            path = Path(route.gateway, facts.lookups[route.gateway].interface)
+            path = _path(route, facts)
             shares.setdefault(path, []).append(keys)
         problems.sort(key=lambda each: -SEVERITY[each.state])
         objects.append(ObjectPlan(route, keys, held, tuple(problems)))
     kept = {path: tuple(each) for path, each in shares.items()}
     return Plan(_united(kept, before), tuple(objects), kept, contested)
+
+
+def _hindrances(route: StaticRoute, facts: Facts) -> list[Problem]:
+    """Why none of an object's routes can be programmed here now."""
+    found = (_gateway_problem(route, facts), source_problem(route.options.source, facts))
+    return [each for each in found if each]
+
+
+def _gateway_problem(route: StaticRoute, facts: Facts) -> Problem | None:
+    return gateway_problem(route.gateway, facts, on_link=route.options.on_link)
+
+
+def _path(route: StaticRoute, facts: Facts) -> Path:
+    interface = facts.lookups[route.gateway].interface
+    return Path(route.gateway, interface, route.options.source, route.options.mtu, route.options.on_link)
 
 
 def _united(shares: Mapping[Path, tuple[Keys, ...]], before: Plan) -> Routes:

@@ -11,6 +11,27 @@ from typing import Any, NamedTuple
 from static_route_operator.keys import IPV4_KEY_SIZE, IPV6_KEY_SIZE, Keys, prefix_of, tail_of
 from static_route_operator.prefixes import unpack_address, unpack_prefix
 
+# Routes of this program carry this number as their protocol: it is how they are told from everybody else's.
+PROTOCOL = 245
+
+# Names of protocols that a person knows from `ip route`; other numbers are shown as they are.
+_PROTOCOL_NAMES = {
+    1: "redirect",
+    2: "kernel",
+    3: "boot",
+    4: "static",
+    9: "ra",
+    12: "bird",
+    16: "dhcp",
+    17: "kube-router",
+    80: "calico",
+}
+
+
+def protocol_name(protocol: int) -> str:
+    """Whose routes carry a protocol, in the word of `ip route`."""
+    return _PROTOCOL_NAMES.get(protocol, str(protocol))
+
 
 class Path(NamedTuple):
     """Where packets of a route go, and how.
@@ -21,6 +42,8 @@ class Path(NamedTuple):
         source: packed address that this node's own packets get; empty when the kernel chooses.
         mtu: of the path, in bytes; 0 when it is the interface's.
         on_link: the gateway is taken for reachable on the interface, whatever its subnets are.
+        shared: the kernel merged next hops of another program into the route, as it does for IPv6; never in a path that
+            this program writes.
     """
 
     gateway: bytes
@@ -28,6 +51,7 @@ class Path(NamedTuple):
     source: bytes = b""
     mtu: int = 0
     on_link: bool = False
+    shared: bool = False
 
     @property
     def key_size(self) -> int:
@@ -118,6 +142,9 @@ def describe_route(key: bytes, path: Path, interfaces: Mapping[int, str]) -> dic
         "interface": interfaces.get(path.interface, str(path.interface)),
         "table": table,
         "metric": metric,
+        "source": unpack_address(path.source) if path.source else None,
+        "mtu": path.mtu or None,
+        "onLink": path.on_link,
     }
 
 

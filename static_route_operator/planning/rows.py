@@ -2,21 +2,41 @@
 
 import errno
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from static_route_operator.api.noderoutestate import SEVERITY, Reason, Row, RowState
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
-from static_route_operator.keys import prefix_of
+from static_route_operator.keys import Keys, prefix_of
+from static_route_operator.planning.contention import LAST_PAUSE, Contest, remedy
 from static_route_operator.planning.guards import Problem
 from static_route_operator.planning.plan import ObjectPlan, Plan
 from static_route_operator.planning.routes import Failure, Routes
 from static_route_operator.prefixes import unpack_address, unpack_prefix
 
+# Contests of an object that are told in full; of the others the number of routes is.
+MOST_CONTESTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a plan in the kernel.
+
+    Attributes:
+        present: the routes that are there of ours.
+        failures: by key, what the kernel refused; the text of a conflict (EEXIST) says who holds the place, as far as
+            that was asked.
+        contests: what others take away again and again.
+    """
+
+    present: Routes
+    failures: Mapping[bytes, Failure]
+    contests: Sequence[Contest] = ()
+
 
 def make_rows(
     plan: Plan,
-    present: Routes,
-    failures: Mapping[bytes, Failure],
+    outcome: Outcome,
     undecided: Iterable[StaticRoute],
     invalid: Iterable[tuple[InvalidSpecError, int]],
 ) -> tuple[Row, ...]:
@@ -24,13 +44,11 @@ def make_rows(
 
     Args:
         plan: what should be in the kernel.
-        present: what is there of ours.
-        failures: by key, what the kernel refused; the text of a conflict (EEXIST) says who holds the place, as far as
-            that was asked.
+        outcome: what is.
         undecided: objects of which it is not known yet whether they are for this node.
         invalid: what is wrong with objects that can't be used, and the generation that is so.
     """
-    rows = {each.route.name: _planned_row(each, present, failures) for each in plan.objects}
+    rows = {each.route.name: _planned_row(each, outcome) for each in plan.objects}
     for route in undecided:
         problem = Problem(RowState.PENDING, Reason.PENDING, "the labels of this node are not known yet")
         rows[route.name] = _row(route, [problem], 0)
@@ -47,11 +65,27 @@ def owner_of(key: bytes, plan: Plan) -> str | None:
     return None
 
 
-def _planned_row(planned: ObjectPlan, present: Routes, failures: Mapping[bytes, Failure]) -> Row:
-    failed = [key for key in failures if key in planned.keys]
-    problems = [*planned.problems, *_refusals_of_kernel({key: failures[key] for key in sorted(failed)})]
-    kept = present.count(planned.held) if planned.held else 0
-    return _row(planned.route, problems, len(planned.keys) - len(failed), kept)
+def _planned_row(planned: ObjectPlan, outcome: Outcome) -> Row:
+    failed = {key: outcome.failures[key] for key in sorted(outcome.failures) if key in planned.keys}
+    contested = [(keys, contest) for contest in outcome.contests if (keys := planned.keys & contest.keys)]
+    problems = [*planned.problems, *_contentions(contested), *_refusals_of_kernel(failed)]
+    # What is contested counts as missing, whether it is there just now or not.
+    missing = sum(len(keys) for keys, _ in contested)
+    missing += sum(not any(key in keys for keys, _ in contested) for key in failed)
+    kept = outcome.present.count(planned.held) if planned.held else 0
+    return _row(planned.route, problems, len(planned.keys) - missing, kept)
+
+
+def _contentions(contested: Sequence[tuple[Keys, Contest]]) -> Iterator[Problem]:
+    if contested:
+        told = sorted(contested, key=lambda each: each[1].times, reverse=True)[:MOST_CONTESTS]
+        texts = [f"{unpack_prefix(prefix_of(keys[0]))}{_more(len(keys) - 1)} {contest}" for keys, contest in told]
+        rest = sum(len(keys) for keys, _ in contested) - sum(len(keys) for keys, _ in told)
+        message = (
+            f"{', '.join(texts)}{_more(rest)}; put back after pauses of up to {LAST_PAUSE:g} s: "
+            f"{remedy(told[0][1].rival)}"
+        )
+        yield Problem(RowState.FAILED, Reason.KEEPS_BEING_REMOVED, message)
 
 
 def _refusals_of_kernel(failures: Mapping[bytes, Failure]) -> Iterator[Problem]:

@@ -47,6 +47,51 @@ REFUSED = [
     ("gateway is unspecified", ["10.0.0.0/8"], "0.0.0.0", "gateway '0.0.0.0' is not a unicast address"),  # noqa: S104
 ]
 
+IPV6 = {"destinations": ["2001:db8::/32"], "gateway": "fd00::1"}
+
+# What is wrong with it, the fields beside destinations and gateway (or in their place), and the words.
+REFUSED_OPTIONS: list[tuple[str, dict[str, object], str]] = [
+    ("exclude is no address", {"excludes": ["x"]}, "'x' is not an IP address or CIDR"),
+    ("exclude is no text", {"excludes": [5]}, "spec.excludes[0]"),
+    ("exclude with host bits", {"excludes": ["10.0.0.0/24", "10.0.0.5/24"]}, "'10.0.0.5/24' has host bits set"),
+    ("exclude with IPv6 host bits", {**IPV6, "excludes": ["2001:db8::1/64"]}, "'2001:db8::1/64' has host bits set"),
+    (
+        "exclude of another family",
+        {"excludes": ["2001:db8::/48"]},
+        "excludes and gateway must be of one address family",
+    ),
+    ("IPv4 exclude", {**IPV6, "excludes": ["2001:db8::1", "10.0.0.1"]}, "excludes and gateway must be of one address"),
+    ("excludes are no list", {"excludes": "10.0.0.1"}, "spec.excludes"),
+    ("metric below 0", {"metric": -1}, "spec.metric"),
+    ("metric of 33 bits", {"metric": 1 << 32}, "spec.metric"),
+    ("metric as text", {"metric": "100"}, "spec.metric"),
+    ("metric in parts", {"metric": 1.5}, "spec.metric"),
+    ("table 0", {"table": 0}, "spec.table"),
+    ("local table", {"table": 255}, "table 255 (local) is the kernel's own"),
+    ("table of 33 bits", {"table": 1 << 32}, "spec.table"),
+    ("table by name", {"table": "main"}, "spec.table"),
+    ("small mtu", {"mtu": 67}, "spec.mtu"),
+    ("small IPv6 mtu", {**IPV6, "mtu": 1279}, "mtu must be at least 1280 for IPv6"),
+    ("large mtu", {"mtu": 65_521}, "spec.mtu"),
+    ("source is a CIDR", {"source": "10.0.0.2/32"}, "source '10.0.0.2/32' is not an IP address"),
+    ("source of another family", {"source": "fd00::2"}, "source and gateway must be of one address family"),
+    ("IPv4 source", {**IPV6, "source": "10.0.0.2"}, "source and gateway must be of one address family"),
+    ("loopback source", {"source": "127.0.0.1"}, "source '127.0.0.1' is not a unicast address of the node"),
+    ("link-local source", {**IPV6, "source": "fe80::1"}, "source 'fe80::1' is not a unicast address of the node"),
+    ("unspecified source", {"source": "0.0.0.0"}, "source '0.0.0.0' is not a unicast address of the node"),  # noqa: S104
+    ("onLink as text", {"onLink": "yes"}, "spec.onLink"),
+]
+
+ACCEPTED_OPTIONS: list[dict[str, object]] = [
+    {"excludes": ["10.0.0.5", "10.1.0.0/16", "127.0.0.0/8", "169.254.0.0/16", "128.0.0.0/1"]},
+    {**IPV6, "excludes": ["2001:db8::1", "2001:db8:1::/48", "fe80::/10", "8000::/1"]},
+    {"excludes": []},
+    {"metric": 0, "table": 1, "mtu": 68, "source": "10.116.0.9", "onLink": False},
+    {"metric": (1 << 32) - 1, "table": (1 << 32) - 1, "mtu": 65_520, "onLink": True},
+    {**IPV6, "metric": 0, "table": 253, "mtu": 1280, "source": "fd00::9", "onLink": True},
+    {"metric": None, "table": None, "mtu": None, "source": None, "onLink": None, "excludes": None},
+]
+
 ACCEPTED = [
     (["34.160.111.145"], GATEWAY),
     (["34.160.111.145/32", "10.0.0.0/8", "192.168.0.0/16", "100.64.0.0/10"], GATEWAY),
@@ -92,6 +137,32 @@ def test_accepted(cluster: Cluster, destinations: list[str], gateway: str) -> No
     assert StaticRoute.parse(manifest).refused == ()
 
 
+def _with(options: dict[str, object]) -> dict[str, Any]:
+    manifest = body(["10.0.0.0/8"], GATEWAY)
+    manifest["spec"] |= options
+    return manifest
+
+
+@pytest.mark.parametrize(
+    ("what", "options", "words"), REFUSED_OPTIONS, ids=[case[0].replace(" ", "-") for case in REFUSED_OPTIONS]
+)
+def test_option_refused(cluster: Cluster, what: str, options: dict[str, object], words: str) -> None:
+    """An option that can never work is refused by the API server, and by the node's own check with its field."""
+    manifest = _with(options)
+    assert words in dry_run(cluster, manifest)
+    with pytest.raises(InvalidSpecError) as caught:
+        StaticRoute.parse(manifest)
+    assert caught.value.field.partition("[")[0].removeprefix("spec.") in options
+
+
+@pytest.mark.parametrize("options", ACCEPTED_OPTIONS)
+def test_option_accepted(cluster: Cluster, options: dict[str, object]) -> None:
+    """An option that can work is accepted by the API server, and by the node's own check as well."""
+    manifest = _with(options)
+    assert dry_run(cluster, manifest) == ""
+    assert StaticRoute.parse(manifest).refused == ()
+
+
 @pytest.mark.parametrize("field", ["gateway", "destinations"])
 def test_required(cluster: Cluster, field: str) -> None:
     """A spec without gateway or destinations is refused, and the field named."""
@@ -130,6 +201,18 @@ def test_size(cluster: Cluster, number: int) -> None:
     """One object may hold 10,000 destinations and more."""
     destinations = [f"21.{index // 65536}.{index // 256 % 256}.{index % 256}" for index in range(number)]
     assert dry_run(cluster, body(destinations, GATEWAY)) == ""
+
+
+@pytest.mark.parametrize("ipv6", [False, True], ids=["IPv4", "IPv6"])
+def test_size_of_excludes(cluster: Cluster, ipv6: bool) -> None:
+    """One object may cut a thousand prefixes out of 20,000."""
+    if ipv6:
+        manifest = body([f"2001:db8:{index:x}::/48" for index in range(20_000)], "fd00::1")
+        manifest["spec"]["excludes"] = [f"2001:db8:{index:x}:1234:1234:1234:1234:1234" for index in range(1000)]
+    else:
+        manifest = body([f"21.{index // 256}.{index % 256}.0/24" for index in range(20_000)], GATEWAY)
+        manifest["spec"]["excludes"] = [f"21.{index // 256}.{index % 256}.77/32" for index in range(1000)]
+    assert dry_run(cluster, manifest) == ""
 
 
 def test_columns(cluster: Cluster) -> None:

@@ -9,6 +9,7 @@ from static_route_operator.planning.facts import Node
 from tests.kernel.engine import Engine
 from tests.kernel.machine import Machine
 from tests.kernel.namespaces import new_network_namespace
+from tests.kernel.remover import Remover
 
 
 @pytest.fixture
@@ -35,3 +36,11 @@ async def engine(machine: Machine) -> AsyncIterator[Engine]:
     engine.start()
     yield engine
     await engine.stop()
+
+
+@pytest.fixture
+def remover(machine: Machine) -> Iterator[Remover]:
+    """Another program that changes routes of that machine."""
+    remover = Remover()
+    yield remover
+    remover.stop()

@@ -5,6 +5,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 # Generous: a shared machine may stand still for seconds.
@@ -49,11 +50,15 @@ class Machine:
         return all(self.query("-6", "route", "show", "dev", name) for name in ("eth0", "eth1"))
 
     @staticmethod
-    def ip(*commands: str) -> None:
-        """Run `ip` commands, such as ``route add 192.0.2.1 via 10.0.0.1``; a command that fails fails the test."""
-        done = subprocess.run(
-            ["ip", "-batch", "-"], input="\n".join(commands), capture_output=True, text=True, check=False
-        )
+    def ip(*commands: str, ipv6: bool = False) -> None:
+        """Run `ip` commands, such as ``route add 192.0.2.1 via 10.0.0.1``; a command that fails fails the test.
+
+        Args:
+            commands: in order.
+            ipv6: those that name no address, such as ``route flush``, are about IPv6.
+        """
+        words = ["ip", *(["-6"] if ipv6 else []), "-batch", "-"]
+        done = subprocess.run(words, input="\n".join(commands), capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
 
     @staticmethod
@@ -66,13 +71,19 @@ class Machine:
         found: list[dict[str, Any]] = json.loads(done.stdout or "[]")
         return found
 
+    @staticmethod
+    def switch(setting: str, value: str | None = None) -> None:
+        """Set one of this machine's network settings (a file below /proc/sys/net); None makes 1 of 0 and 0 of 1."""
+        file = Path("/proc/sys/net", setting)
+        file.write_text(value or ("0" if file.read_text().strip() == "1" else "1"))
+
     def interface(self, name: str) -> int:
         """The index of an interface."""
         (link,) = self.query("link", "show", "dev", name)
         return int(link["ifindex"])
 
     def routes(self, protocol: str = OWN, table: str = "254") -> dict[str, str]:
-        """Routes of a protocol in the words of `ip`, by destination: gateway and interface, then type and metric.
+        """Routes of a protocol in the words of `ip`, by destination: gateway and interface, then type and options.
 
         The type is left out for unicast and the metric if it is what the kernel makes of none.
         """
@@ -89,6 +100,9 @@ class Machine:
                     words = [f"type {kind}"]
                 metric = route.get("metric", 0)
                 found[destination] = " + ".join(words) + (f" metric {metric}" if metric != none else "")
+                found[destination] += f" src {route['prefsrc']}" if "prefsrc" in route else ""
+                found[destination] += "".join(f" mtu {each['mtu']}" for each in route.get("metrics", ()))
+                found[destination] += " onlink" if "onlink" in route.get("flags", ()) else ""
         return found
 
 

@@ -99,7 +99,7 @@ async def test_foreign_route_is_left_alone_and_told(
     assert failures == {key(destination): Failure(errno.EEXIST, "File exists")}
     assert machine.routes("static") == {destination: f"{other} eth0"}
     assert machine.routes() == {}
-    assert fib.holder(key(destination)) == f"via {other} proto static"
+    assert await fib.holders([key(destination)]) == {key(destination): f"via {other} proto static"}
 
 
 @FAMILIES
@@ -248,9 +248,15 @@ ODD = pytest.mark.parametrize(
         ("192.0.2.1/32", "{} via inet6 fd00::1 dev eth0 proto 245", "10.0.0.1"),
         ("2001:db8::1/128", "blackhole {} proto 245", "fd00::1"),
         ("2001:db8::1/128", "{} dev eth0 proto 245", "fd00::1"),
-        ("2001:db8::1/128", "{} proto 245 nexthop via fd00::1 nexthop via fd00:1::1", "fd00::1"),
+        ("192.0.2.1/32", "{} proto 245 nhid 7", "10.0.0.1"),
+        ("2001:db8::1/128", "{} proto 245 nhid 8", "fd00::1"),
+        ("192.0.2.1/32", "{} via 10.0.0.1 proto 245 advmss 1000", "10.0.0.1"),
+        ("2001:db8::1/128", "{} via fd00::1 proto 245 advmss 1000", "fd00::1"),
     ],
 )
+
+# What `nhid` in an odd route stands for.
+OBJECTS = ("nexthop add id 7 via 10.0.0.1 dev eth0", "nexthop add id 8 via fd00::1 dev eth0")
 
 
 @ODD
@@ -258,7 +264,7 @@ async def test_odd_route_of_ours_is_replaced(
     machine: Machine, fib: Fib, destination: str, odd: str, gateway: str
 ) -> None:
     """A route with our protocol of a shape that is never written is read as unknown and replaced by a plain one."""
-    machine.ip("route add " + odd.format(destination))
+    machine.ip(*OBJECTS, "route add " + odd.format(destination))
     assert paths(await fib.read()) == {key(destination): unknown_path(key(destination))}
 
     assert await fib.apply([Operation(Action.REPLACE, _path(machine, gateway), pack([key(destination)]))]) == {}
@@ -271,10 +277,24 @@ async def test_odd_route_of_ours_is_deleted(
     machine: Machine, fib: Fib, destination: str, odd: str, gateway: str
 ) -> None:
     """A route with our protocol of a shape that is never written goes like any other."""
-    machine.ip("route add " + odd.format(destination))
+    machine.ip(*OBJECTS, "route add " + odd.format(destination))
 
     assert await fib.apply([Operation(Action.DELETE, unknown_path(key(destination)), pack([key(destination)]))]) == {}
     assert machine.routes() == {}
+
+
+async def test_next_hops_merged_into_ours_are_read_as_shared(machine: Machine, fib: Fib) -> None:
+    """The kernel makes one IPv6 route of ours and of another program's; ours goes without the other's next hop."""
+    one, path = key("2001:db8::1"), _path(machine, "fd00::1")
+    await fib.apply([Operation(Action.ADD, path, pack([one]))])
+    machine.ip("route append 2001:db8::1 via fd00:1::9 proto static")
+
+    shared = path._replace(shared=True)
+    assert paths(await fib.read()) == {one: shared}
+
+    assert await fib.apply([Operation(Action.DELETE, shared, pack([one]))]) == {}
+    assert paths(await fib.read()) == {}
+    assert machine.routes("static") == {"2001:db8::1/128": "fd00:1::9 eth1"}
 
 
 async def test_lost_answers_are_noticed_and_survived(machine: Machine, fib: Fib) -> None:
@@ -347,12 +367,48 @@ async def test_gateway_behind_a_link_that_is_down_is_not_on_link(machine: Machin
     [
         ("192.0.2.0/24 via 10.0.0.3 proto boot", "via 10.0.0.3 proto boot"),
         ("192.0.2.0/24 dev eth0 proto 186", "proto 186"),
-        ("192.0.0.0/16 via 10.0.0.3", ""),
-        ("blackhole 192.0.2.0/24 proto bird", ""),
+        ("192.0.2.0/24 via inet6 fd00::3 dev eth0 proto static", "via fd00::3 proto static"),
+        ("blackhole 192.0.2.0/24 proto bird", "blackhole proto bird"),
+        (
+            "192.0.2.0/24 proto static nexthop via 10.0.0.3 nexthop via 10.1.0.3 weight 2",
+            "via 10.0.0.3 via 10.1.0.3 proto static",
+        ),
+        ("192.0.0.0/16 via 10.0.0.3", None),
+        ("192.0.2.0/24 via 10.0.0.3 metric 5", None),
+        ("192.0.2.0/24 via 10.0.0.3 table 100", None),
     ],
 )
-async def test_holder_is_told_in_the_words_of_ip(machine: Machine, fib: Fib, foreign: str, words: str) -> None:
-    """Who holds a place is told by gateway and protocol, unless it holds another place or drops what it matches."""
+async def test_holder_is_told_in_the_words_of_ip(machine: Machine, fib: Fib, foreign: str, words: str | None) -> None:
+    """Who holds a place is told by type, gateways and protocol; who holds another place is not."""
     machine.ip(f"route add {foreign}")
 
-    assert fib.holder(key("192.0.2.0/24")) == words
+    assert await fib.holders([key("192.0.2.0/24")]) == ({key("192.0.2.0/24"): words} if words else {})
+
+
+@FAMILIES
+async def test_holder_of_a_place_that_is_not_used_is_told(
+    machine: Machine, fib: Fib, destination: str, gateway: str, other: str
+) -> None:
+    """A place in another table, or of a higher metric than another route, has a holder too."""
+    machine.ip(
+        f"route add {destination} via {gateway} proto static metric 5",
+        f"route add {destination} via {other} proto bird metric 6",
+        f"route add {destination} via {other} proto boot metric 7 table 70000",
+    )
+    used, beneath, elsewhere = (make_key(destination, *place) for place in ((254, 5), (254, 6), (70_000, 7)))
+
+    assert await fib.holders([used, beneath, elsewhere]) == {
+        used: f"via {gateway} proto static",
+        beneath: f"via {other} proto bird",
+        elsewhere: f"via {other} proto boot",
+    }
+
+
+@FAMILIES
+async def test_holder_by_a_nexthop_object_is_told(
+    machine: Machine, fib: Fib, destination: str, gateway: str, other: str
+) -> None:
+    """A route by way of a nexthop object is told with the object's number."""
+    machine.ip(f"nexthop add id 7 via {other} dev eth0", f"route add {destination} nhid 7 proto static")
+
+    assert await fib.holders([key(destination)]) == {key(destination): f"nhid 7 via {other} proto static"}

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -11,9 +12,11 @@ from static_route_operator.kernel import monitor as monitor_module
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.messages import DecodedRoute
 from static_route_operator.kernel.monitor import Monitor
+from static_route_operator.kernel.processes import process_name
 from static_route_operator.planning.routes import UNKNOWN_PATH_IPV4, Action, Operation, Path
 from static_route_operator.prefixes import pack_address
 from tests.kernel.machine import PATIENCE, Machine
+from tests.kernel.remover import Remover
 from tests.unit.builders import key, pack
 
 
@@ -27,11 +30,13 @@ class Watcher:
     def __init__(self, fib: Fib) -> None:
         self.routes: list[tuple[DecodedRoute, bool]] = []
         self.node: list[bool] = []
+        self.ports: list[int] = []
         self.overflows = 0
         self.monitor = Monitor(lambda: fib.port, self._route, self.node.append, self._overflow)
 
-    def _route(self, route: DecodedRoute, gone: bool) -> None:
+    def _route(self, route: DecodedRoute, gone: bool, port: int) -> None:
         self.routes.append((route, gone))
+        self.ports.append(port)
 
     def _overflow(self) -> None:
         self.overflows += 1
@@ -85,6 +90,33 @@ async def test_foreign_changes_are_told(
     ]
 
 
+async def test_sender_is_told(machine: Machine, watcher: Watcher, remover: Remover) -> None:
+    """With a change comes the process id of who made it, by which its name is found while it lives."""
+    remover.do("route add 192.0.2.1 via 10.0.0.1")
+    await watcher.until(lambda: watcher.routes)
+
+    assert watcher.ports == [remover.pid]
+    assert process_name(remover.pid) == "ip"
+    remover.stop()
+    assert process_name(remover.pid) == ""
+
+
+def test_sender_that_is_none() -> None:
+    """The kernel, further sockets of a process, and another container's process with our own id have no name."""
+    assert [process_name(port) for port in (0, 4294963200, os.getpid())] == ["", "", ""]
+
+
+async def test_what_the_kernel_takes_away_is_nobodys_doing(machine: Machine, watcher: Watcher) -> None:
+    """What goes with its interface comes from port 0, the kernel."""
+    machine.ip("route add 2001:db8::1 via fd00::1 proto 245")
+    await watcher.until(lambda: watcher.routes)
+    watcher.ports.clear()
+    machine.ip("link set eth0 down")
+    await watcher.until(lambda: watcher.routes[-1][1])
+
+    assert set(watcher.ports) == {0}
+
+
 async def test_own_changes_are_not_told(machine: Machine, fib: Fib, watcher: Watcher) -> None:
     """What this program did itself it knows: only the change of somebody else comes through."""
     own, foreign = key("192.0.2.1"), key("192.0.2.2")
@@ -122,7 +154,9 @@ async def test_foreign_multipath_is_told_as_unknown(machine: Machine, watcher: W
         ("link set eth0 down", True),
         ("address del 10.0.0.2/24 dev eth0", True),
         ("link del eth0", True),
+        ("nexthop del id 7", True),
         ("address add 10.0.0.7/24 dev eth0", False),
+        ("rule add fwmark 77 lookup 100", False),
         ("link add eth9 up type veth peer name eth9-peer", None),
     ],
 )
@@ -130,6 +164,8 @@ async def test_changes_of_the_node_are_told(
     machine: Machine, watcher: Watcher, change: str, lossy: bool | None
 ) -> None:
     """A change of links or addresses is told, and whether routes may have gone with it unsaid (None: either)."""
+    machine.ip("nexthop add id 7 via 10.1.0.1 dev eth1")
+    await watcher.quiet()
     machine.ip(change)
     await watcher.until(lambda: watcher.node)
 

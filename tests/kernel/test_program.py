@@ -277,6 +277,19 @@ def test_two_programs_agree(machine: Machine, manifests: Manifests, program: Pro
         assert machine.routes() == wanted
 
 
+def test_full_disk_stops_nothing(machine: Machine, manifests: Manifests) -> None:
+    """When nothing that it says can be written the program works on, and ends as it is asked to."""
+    manifests.write("nat.yaml", manifest())
+    with running(manifests.directory, Path("/dev/full")) as program:
+        _routes_are(machine, {"192.0.2.1/32": "10.0.0.1 eth0"})
+        machine.ip("route del 192.0.2.1")
+        _routes_are(machine, {"192.0.2.1/32": "10.0.0.1 eth0"})
+        manifests.write("nat.yaml", manifest("nat", "10.1.0.1"))
+        _routes_are(machine, {"192.0.2.1/32": "10.1.0.1 eth1"})
+        program.send(signal.SIGTERM)
+    assert machine.routes() == {"192.0.2.1/32": "10.1.0.1 eth1"}
+
+
 MANY = 60_000
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.keys import IPV4_KEY_SIZE, Keys, default_tail, make_tail
-from static_route_operator.planning.facts import Facts, Lookup, Subnet
+from static_route_operator.planning.facts import Facts, Lookup, Rule, Subnet
 from static_route_operator.planning.routes import UNKNOWN_PATH_IPV4, UNKNOWN_PATH_IPV6, Path, Routes
 from static_route_operator.prefixes import contains, host_prefix, pack_address, pack_prefix
 
@@ -91,6 +91,7 @@ def facts(
     lookups: Mapping[str, Lookup] | None = None,
     protected: Mapping[str, str] | None = None,
     gateways: Iterable[str] = ("10.0.0.1", "10.0.0.3", "fd00::1"),
+    rules: Iterable[Rule] = (),
 ) -> Facts:
     """A node with 10.0.0.2/24 and fd00::2/64 on eth0, which reaches the given gateways if they are in these subnets.
 
@@ -100,6 +101,7 @@ def facts(
         lookups: what the kernel says of an address; added to those of the gateways.
         protected: addresses, with what they are.
         gateways: addresses that are looked up.
+        rules: policy rules.
     """
     connected = tuple(
         Subnet(pack_prefix(prefix), interface)
@@ -119,4 +121,5 @@ def facts(
         lookups=found,
         protected={pack_address(address): what for address, what in (protected or {}).items()},
         interfaces={ETH0: "eth0"},
+        rules=tuple(rules),
     )

@@ -8,6 +8,8 @@ import yaml
 
 from static_route_operator.report import format_report, is_good
 
+PLAIN = {"table": 254, "metric": 0, "source": None, "mtu": None, "onLink": False}
+
 REPORT: dict[str, Any] = {
     "node": "node1",
     "complete": True,
@@ -34,8 +36,8 @@ REPORT: dict[str, Any] = {
         },
     ],
     "routes": [
-        {"destination": "192.0.2.0/24", "gateway": "10.0.0.1", "interface": "eth0", "object": "nat", "metric": 0},
-        {"destination": "198.51.100.255/32", "gateway": None, "interface": "7", "object": None, "metric": 0},
+        {"destination": "192.0.2.0/24", "gateway": "10.0.0.1", "interface": "eth0", "object": "nat", **PLAIN},
+        {"destination": "198.51.100.255/32", "gateway": None, "interface": "7", "object": None, **PLAIN},
     ],
 }
 
@@ -50,6 +52,19 @@ def test_table_shows_routes_and_objects_in_columns() -> None:
         "STATICROUTE   GATEWAY    ROUTES   STATE        MESSAGE\n"
         "nat           10.0.0.1   2/2      Programmed   -\n"
         "vpn           10.9.0.1   0/1      Failed       gateway 10.9.0.1 is not on any subnet of this node\n"
+    )
+
+
+def test_table_shows_options_where_there_are_any() -> None:
+    """What differs from a plain route is shown in the words of `ip route`; what is the kernel's default is not."""
+    rich = {"table": 100, "metric": 7, "source": "10.0.0.9", "mtu": 1400, "onLink": True}
+    plain6 = {"destination": "2001:db8::/32", "gateway": "fd00::1", "metric": 1024}
+    routes = [REPORT["routes"][0] | rich, REPORT["routes"][0] | plain6]
+
+    assert format_report(REPORT | {"objects": [], "routes": routes}) == (
+        "DESTINATION     GATEWAY    INTERFACE   OPTIONS                                           STATICROUTE\n"
+        "192.0.2.0/24    10.0.0.1   eth0        table 100 metric 7 src 10.0.0.9 mtu 1400 onlink   nat\n"
+        "2001:db8::/32   fd00::1    eth0                                                          nat\n"
     )
 
 

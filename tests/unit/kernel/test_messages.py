@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from static_route_operator.kernel.messages import PROTOCOL, DecodedRoute, RouteDecoder, encode
+from static_route_operator.kernel.messages import DecodedRoute, RouteDecoder, describe, encode
 from static_route_operator.kernel.netlink import blocks
-from static_route_operator.planning.routes import UNKNOWN_PATH_IPV4, UNKNOWN_PATH_IPV6, Action, Path
+from static_route_operator.planning.routes import PROTOCOL, UNKNOWN_PATH_IPV4, UNKNOWN_PATH_IPV6, Action, Path
 from static_route_operator.prefixes import pack_address
 from tests.unit.builders import make_key, pack
 
@@ -116,8 +116,9 @@ _addresses4 = st.ip_addresses(v=4).map(lambda each: each.packed)
 _addresses6 = st.ip_addresses(v=6).map(lambda each: each.packed)
 _interfaces = st.integers(1, 2**31 - 1)
 _mtus = st.just(0) | st.integers(68, 65_535)
-_paths4 = st.builds(Path, _addresses4, _interfaces, st.just(b"") | _addresses4, _mtus, st.booleans())
-_paths6 = st.builds(Path, _addresses6, _interfaces, st.just(b"") | _addresses6, _mtus, st.booleans())
+_alone = st.just(False)  # noqa: FBT003  the name says it
+_paths4 = st.builds(Path, _addresses4, _interfaces, st.just(b"") | _addresses4, _mtus, st.booleans(), _alone)
+_paths6 = st.builds(Path, _addresses6, _interfaces, st.just(b"") | _addresses6, _mtus, st.booleans(), _alone)
 
 
 @given(st.lists(st.tuples(_keys4, _paths4) | st.tuples(_keys6, _paths6), max_size=20), st.integers(1, 255))
@@ -218,3 +219,52 @@ def test_many_different_paths_are_read_right() -> None:
     decoded = [decoder.decode(_dumped(key, path)) for path in [*paths, *paths[:10]]]
 
     assert decoded == [(key, path, PROTOCOL) for path in [*paths, *paths[:10]]]
+
+
+def _next_hop(gateway: bytes, interface: int, flags: int = 0) -> bytes:
+    attributes = _attribute(5, gateway)
+    return struct.pack("=HBBI", 8 + len(attributes), flags, 0, interface) + attributes
+
+
+def test_ipv6_route_with_merged_next_hops_is_read_as_shared() -> None:
+    """Of next hops that the kernel merged into one IPv6 route the first is of the protocol that is told."""
+    key = make_key("2001:db8::1", 254, 1024)
+    hops = _next_hop(GATEWAY6.gateway, 7, flags=4) + _next_hop(pack_address("fd00::3"), 8)
+    body = _dumped(key, Path(b"", 0, mtu=1400)) + _attribute(9, hops)
+
+    path = Path(GATEWAY6.gateway, 7, mtu=1400, on_link=True, shared=True)
+    assert RouteDecoder().decode(body) == DecodedRoute(key, path, PROTOCOL)
+
+
+@pytest.mark.parametrize("kind", [9, 11, 18, 21, 22, 30, 99], ids=lambda kind: f"attribute {kind}")
+def test_route_with_what_is_never_written_is_unknown(kind: int) -> None:
+    """Several next hops, a realm, an encapsulation, a nexthop object: such a route is none that this program wrote."""
+    key = make_key("192.0.2.0/24", 254, 0)
+    body = _dumped(key, GATEWAY4) + _attribute(kind, struct.pack("=II", 8, 7))
+
+    assert RouteDecoder().decode(body) == DecodedRoute(key, UNKNOWN_PATH_IPV4, PROTOCOL)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (_dumped(make_key("192.0.2.0/24", 254, 0), GATEWAY4, protocol=4), "via 10.0.0.1 proto static"),
+        (_dumped(make_key("2001:db8::/32", 254, 0), GATEWAY6, protocol=186), "via fd00::1 proto 186"),
+        (_dumped(make_key("192.0.2.0/24", 254, 0), Path(b"", 0), kind=8, protocol=12), "prohibit proto bird"),
+        (
+            _dumped(make_key("2001:db8::/32", 254, 0), Path(b"", 0), protocol=3)
+            + _attribute(9, _next_hop(GATEWAY6.gateway, 7) + _next_hop(pack_address("fd00::3"), 8)),
+            "via fd00::1 via fd00::3 proto boot",
+        ),
+        (
+            _dumped(make_key("192.0.2.0/24", 254, 0), Path(b"", 7))
+            + _attribute(30, struct.pack("=I", 9))
+            + _attribute(18, struct.pack("=H", 10) + GATEWAY6.gateway),
+            "nhid 9 via fd00::1 proto 245",
+        ),
+    ],
+    ids=["IPv4", "IPv6", "type", "multipath", "nexthop object"],
+)
+def test_route_is_described_in_the_words_of_ip(body: bytes, words: str) -> None:
+    """Who holds a place is told as `ip route` would: by type, object, gateways and protocol."""
+    assert describe(body) == words

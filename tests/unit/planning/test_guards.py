@@ -4,10 +4,10 @@ import pytest
 
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.keys import prefix_of
-from static_route_operator.planning.facts import Facts, Lookup
-from static_route_operator.planning.guards import gateway_problem, refusals
-from static_route_operator.prefixes import pack_address, unpack_prefix
-from tests.unit.builders import ETH0, facts, keys
+from static_route_operator.planning.facts import Facts, Lookup, Rule
+from static_route_operator.planning.guards import gateway_problem, refusals, source_problem
+from static_route_operator.prefixes import pack_address, pack_prefix, unpack_prefix
+from tests.unit.builders import ETH0, facts, keys, make_key, pack
 
 LOCAL = Lookup(32, 1, on_link=False, local=True, ours=False)
 BY_DEFAULT_ROUTE = Lookup(0, ETH0, on_link=False, local=False, ours=False)
@@ -160,3 +160,112 @@ def test_only_the_destinations_concerned_are_refused() -> None:
     refused = _refused(PROTECTED, *harmless, "10.0.0.9", "172.20.0.1", "10.0.0.77")
 
     assert sorted(refused) == ["10.0.0.77/32", "10.0.0.9/32", "172.20.0.1/32"]
+
+
+# A gateway on no subnet, which the node would reach through its default route.
+ELSEWHERE = pack_address("10.9.9.9")
+
+
+def test_gateway_on_no_subnet_can_be_on_link() -> None:
+    """With onLink a gateway is usable that the node reaches somehow: on the interface of that route."""
+    node = facts(lookups={"10.9.9.9": BY_DEFAULT_ROUTE})
+
+    assert gateway_problem(ELSEWHERE, node, on_link=True) is None
+    assert gateway_problem(ELSEWHERE, node) is not None
+    assert gateway_problem(pack_address("10.0.0.1"), node, on_link=True) is None
+
+
+@pytest.mark.parametrize(
+    ("lookup", "state", "message"),
+    [
+        (None, RowState.FAILED, "may be on any interface: this node has no route towards it"),
+        (
+            Lookup(8, ETH0, on_link=False, local=False, ours=True),
+            RowState.FAILED,
+            "may be on any interface: this node's route towards it is one of a StaticRoute, maybe through itself",
+        ),
+        (
+            Lookup(0, 0, on_link=False, local=False, ours=False),
+            RowState.FAILED,
+            "may be on any interface: this node's route towards it has several next hops",
+        ),
+        (LOCAL, RowState.REFUSED, "is a local or broadcast address of this node"),
+    ],
+    ids=["no route", "a route of ours", "multipath", "own address"],
+)
+def test_on_link_gateway_without_one_interface_is_told(lookup: Lookup | None, state: RowState, message: str) -> None:
+    """Where it can't be told on which interface an onLink gateway would be, the message says why."""
+    node = facts(lookups={"10.9.9.9": lookup} if lookup else {})
+    problem = gateway_problem(ELSEWHERE, node, on_link=True)
+
+    assert problem is not None
+    assert (problem.state, problem.message) == (state, f"gateway 10.9.9.9 {message}")
+
+
+def test_source_is_an_address_of_the_node() -> None:
+    """A source is one of the node's addresses, or one that the kernel takes for its own; without one all is well."""
+    node = facts(lookups={"10.5.0.7": LOCAL, "10.9.9.9": BY_DEFAULT_ROUTE})
+
+    for text in ("10.0.0.2", "fd00::2", "10.5.0.7"):
+        assert source_problem(pack_address(text), node) is None
+    assert source_problem(b"", node) is None
+    for text in ("10.9.9.9", "10.0.0.3", "fd00::3"):
+        problem = source_problem(pack_address(text), node)
+        assert problem is not None
+        assert (problem.state, problem.reason) == (RowState.FAILED, Reason.SOURCE_NOT_ON_NODE)
+        assert problem.message == f"source {text} is not an address of this node"
+
+
+ANY, ANY_IPV6 = pack_prefix("0.0.0.0/0"), pack_prefix("::/0")
+HARMFUL = ("10.0.0.0/8", "10.0.0.0/25", "10.0.0.2/32", "172.16.0.0/12", "172.20.0.1/32", "10.0.0.1/32")
+
+
+def _refused_in(table: int, rules: tuple[Rule, ...], *destinations: str) -> dict[str, str]:
+    node = facts(protected={"172.20.0.1": "API server"}, lookups=PROTECTED_LOOKUPS, rules=rules)
+    some = pack(make_key(each, table, 0) for each in destinations)
+    found = refusals(some, node, [pack_address("10.0.0.1")])
+    return {unpack_prefix(prefix_of(key)): why for refused, why in found for key in refused}
+
+
+PROTECTED_LOOKUPS = {"172.20.0.1": Lookup(16, ETH0, on_link=False, local=False, ours=False)}
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        (),
+        (Rule(10, 254, ANY), Rule(11, 101, ANY)),
+        (Rule(10, 100, pack_prefix("10.244.0.0/16")),),
+        (Rule(10, 100, ANY_IPV6),),
+    ],
+    ids=["no rule", "rules to other tables", "rule for the packets of others", "rule of the other family"],
+)
+def test_table_that_own_packets_are_not_looked_up_in_takes_everything(rules: tuple[Rule, ...]) -> None:
+    """A table that no rule leads the node's own packets to can't cut it off, whatever is in it."""
+    assert _refused_in(100, rules, *HARMFUL) == {}
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [Rule(10, 100, ANY), Rule(10, 100, pack_prefix("10.0.0.0/24")), Rule(10, 100, pack_prefix("10.0.0.2/32"))],
+    ids=["any source", "subnet of the node", "address of the node"],
+)
+def test_table_that_own_packets_may_be_looked_up_in_is_guarded(rule: Rule) -> None:
+    """Where a rule may lead the node's own packets, each prefix that holds what must stay reachable is refused.
+
+    There is no better match in that table, so broad prefixes capture too; the message names the rule.
+    """
+    refused = _refused_in(100, (Rule(5, 101, ANY), rule), *HARMFUL, "192.0.2.0/24", "172.20.1.0/24")
+
+    assert sorted(refused) == sorted(HARMFUL)
+    assert refused["172.16.0.0/12"] == (
+        "would capture 172.20.0.1 (API server); rule 10 may lead packets of this node itself to table 100"
+    )
+    assert refused["10.0.0.0/8"].startswith(
+        "would capture 10.0.0.0/24, a subnet that eth0 of this node is connected to;"
+    )
+
+
+def test_rules_change_nothing_for_the_main_table() -> None:
+    """In main the longest prefix wins, whatever rules lead there."""
+    assert _refused_in(254, (Rule(10, 254, ANY),), "10.0.0.0/8", "172.16.0.0/12") == {}

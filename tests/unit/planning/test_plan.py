@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,10 +10,11 @@ from hypothesis import strategies as st
 
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.planning.facts import Lookup
 from static_route_operator.planning.plan import ObjectPlan, Plan, make_plan
 from static_route_operator.planning.routes import Path
 from static_route_operator.prefixes import pack_address
-from tests.unit.builders import ETH0, facts, key, keys, paths, route
+from tests.unit.builders import ETH0, facts, key, keys, make_key, paths, route
 
 UNREACHABLE = "172.31.0.1"
 
@@ -87,6 +89,52 @@ def test_unusable_gateway_claims_nothing_and_its_keys_are_held() -> None:
     assert plan.held == [objects["down"].held] == [keys("192.0.2.1", "192.0.2.2")]
     assert [each.reason for each in objects["down"].problems] == [Reason.GATEWAY_UNREACHABLE]
     assert objects["up"].problems == ()
+
+
+def test_options_are_in_the_path_and_in_the_key() -> None:
+    """Source, mtu and onLink say how the routes go; table and metric are part of what the kernel holds once."""
+    options: dict[str, Any] = {"table": 100, "metric": 7, "mtu": 1400, "source": "10.0.0.2", "onLink": True}
+    plan = _plan(route(**options))
+
+    path = Path(pack_address("10.0.0.1"), ETH0, pack_address("10.0.0.2"), 1400, on_link=True)
+    assert paths(plan.wanted) == {make_key("192.0.2.1", 100, 7): path}
+
+
+@pytest.mark.parametrize("options", [{"table": 100}, {"metric": 7}])
+def test_another_table_or_metric_is_no_competition(options: dict[str, Any]) -> None:
+    """Objects that want a prefix in other tables, or with other metrics, each have it: the kernel takes both."""
+    plan = _plan(route("a"), route("b", "10.0.0.3", **options))
+
+    assert [each.problems for each in plan.objects] == [(), ()]
+    assert len(plan.wanted) == 2
+
+
+def test_missing_source_claims_nothing_and_its_keys_are_held() -> None:
+    """An object whose source is no address of the node leaves its prefixes to others, as with a bad gateway."""
+    plan = _plan(route("a", source="10.0.0.99"), route("b", "10.0.0.3"))
+
+    assert paths(plan.wanted) == {key("192.0.2.1"): Path(pack_address("10.0.0.3"), ETH0)}
+    objects = _by_name(plan)
+    assert [each.reason for each in objects["a"].problems] == [Reason.SOURCE_NOT_ON_NODE]
+    assert objects["a"].held == keys("192.0.2.1")
+    assert objects["b"].problems == ()
+
+
+def test_gateway_of_an_object_without_its_source_is_not_captured() -> None:
+    """A gateway stays reachable as it is while its object waits for its source."""
+    lookup = {"10.9.0.1": Lookup(16, ETH0, on_link=True, local=False, ours=False)}
+    objects = [route("a", "10.9.0.1", source="10.0.0.99"), route("b", "10.0.0.3", ["10.9.0.0/24"])]
+    plan = make_plan(objects, facts(lookups=lookup))
+
+    assert [each.reason for each in _by_name(plan)["b"].problems] == [Reason.PROTECTED_DESTINATION]
+
+
+def test_on_link_gateway_goes_out_where_the_node_would_send_to_it() -> None:
+    """An onLink gateway on no subnet is looked for on the interface of the node's route towards it."""
+    lookup = {UNREACHABLE: Lookup(0, 7, on_link=False, local=False, ours=False)}
+    plan = make_plan([route("a", UNREACHABLE, onLink=True)], facts(lookups=lookup))
+
+    assert paths(plan.wanted) == {key("192.0.2.1"): Path(pack_address(UNREACHABLE), 7, on_link=True)}
 
 
 def test_refused_destinations_are_neither_wanted_nor_held() -> None:

@@ -40,23 +40,34 @@ def test_each_route_has_the_path_it_was_put_on_last(some: list[tuple[Path | None
 
 
 @pytest.mark.parametrize(
-    ("path", "gateway", "interface"),
+    ("path", "differing"),
     [
-        (Path(pack_address("10.0.0.1"), 2), "10.0.0.1", "eth0"),
-        (Path(pack_address("10.0.0.1"), 7), "10.0.0.1", "7"),
-        (UNKNOWN_PATH_IPV4, None, "0"),
+        (Path(pack_address("10.0.0.1"), 2), {}),
+        (Path(pack_address("10.0.0.1"), 7), {"interface": "7"}),
+        (UNKNOWN_PATH_IPV4, {"gateway": None, "interface": "0"}),
+        (
+            Path(pack_address("10.0.0.1"), 2, pack_address("10.0.0.9"), 1400, on_link=True),
+            {"source": "10.0.0.9", "mtu": 1400, "onLink": True},
+        ),
     ],
-    ids=["known interface", "interface that is gone", "unknown path"],
+    ids=["known interface", "interface that is gone", "unknown path", "options"],
 )
-def test_route_is_described_in_words(path: Path, gateway: str | None, interface: str) -> None:
+def test_route_is_described_in_words(path: Path, differing: dict[str, object]) -> None:
     """A route is shown with texts and names; an interface without a name by its number."""
-    assert describe_route(make_key("192.0.2.0/24", 100, 5), path, {2: "eth0"}) == {
-        "destination": "192.0.2.0/24",
-        "gateway": gateway,
-        "interface": interface,
-        "table": 100,
-        "metric": 5,
-    }
+    assert (
+        describe_route(make_key("192.0.2.0/24", 100, 5), path, {2: "eth0"})
+        == {
+            "destination": "192.0.2.0/24",
+            "gateway": "10.0.0.1",
+            "interface": "eth0",
+            "table": 100,
+            "metric": 5,
+            "source": None,
+            "mtu": None,
+            "onLink": False,
+        }
+        | differing
+    )
 
 
 def test_ipv4_is_shown_before_ipv6() -> None:
