@@ -46,6 +46,7 @@ def machine() -> str:
         f"BIRD {_says('bird', '--version')}",
         f"FRR {_says('/usr/lib/frr/zebra', '--version')}",
         f"pyroute2 {version('pyroute2')}",
+        f"load average before it began {os.getloadavg()[0]:.1f}",
     ]
     return ", ".join(parts) + "."
 
