@@ -27,10 +27,10 @@ from static_route_operator.api import GROUP, VERSION
 from static_route_operator.api.conditions import ConditionType, find_condition
 from static_route_operator.api.noderoutestate import NodeRouteState, Reason, Row, RowState
 from static_route_operator.api.staticroute import KIND, PLURAL
-from static_route_operator.cluster.api import Api
+from static_route_operator.cluster.api import WRITE_TIMEOUT, Api
 from static_route_operator.cluster.engine import EndlessBackoffs
 from static_route_operator.cluster.listing import METADATA_ONLY, PATH
-from static_route_operator.cluster.nodestate import NodeStateWriter
+from static_route_operator.cluster.nodestate import NodeStateWriter, Reach
 from static_route_operator.errors import ApiError
 from static_route_operator.observability.metrics import Metrics
 from static_route_operator.settings import ClusterSettings
@@ -59,6 +59,7 @@ class Event(NamedTuple):
         generation: of its spec.
         gateway: in its spec.
         told: the generation that the status is about.
+        selected: the number of nodes in the status; None while there is none.
         ready: whether the Ready condition is true.
     """
 
@@ -67,6 +68,7 @@ class Event(NamedTuple):
     generation: int = 0
     gateway: str = ""
     told: int = 0
+    selected: int | None = None
     ready: bool = False
 
 
@@ -88,6 +90,7 @@ def parse_event(line: bytes) -> Event:
         metadata["generation"],
         body["spec"]["gateway"],
         status.get("observedGeneration", 0),
+        status["nodes"]["selected"] if status else None,
         bool(status) and find_condition(status, ConditionType.READY).get("status") == "True",
     )
 
@@ -135,9 +138,10 @@ class Fleet:
 class FleetApi(Api):
     """An agent's own requests, with the agent's own token: a real `Api` has one for the whole process."""
 
-    def __init__(self, fleet: Fleet, token: str) -> None:
+    def __init__(self, fleet: Fleet, token: str, timeout: float = 10.0) -> None:
         super().__init__()
         self._fleet = fleet
+        self._seconds = timeout
         self._token = token
 
     async def get(self, path: str, *, accept: str = "application/json") -> dict[str, Any]:
@@ -154,7 +158,7 @@ class FleetApi(Api):
     async def _send(self, method: str, path: str, headers: Mapping[str, str], data: str = "") -> dict[str, Any]:
         try:
             async with (
-                self._fleet.session(self._token, keep=False, seconds=10) as session,
+                self._fleet.session(self._token, keep=False, seconds=self._seconds) as session,
                 session.request(method, path, headers=headers, data=data or None) as answer,
             ):
                 self._fleet.received["own requests"] += len(await answer.read())
@@ -185,7 +189,8 @@ class SimulatedAgent:
         self._token = token
         self._rows = dict(fleet.rows)
         self._api = FleetApi(fleet, token)
-        self._writer = NodeStateWriter(self._api, self._state, fleet.metrics)
+        self._reach = Reach()
+        self._writer = NodeStateWriter(FleetApi(fleet, token, WRITE_TIMEOUT), self._state, self._reach, fleet.metrics)
         self.ready = asyncio.Event()
 
     async def run(self) -> None:
@@ -251,6 +256,8 @@ class SimulatedAgent:
         if not event.name:
             return
         row = self._rows[event.name]
+        if event.selected is not None:
+            self._reach.put(event.name, event.selected)
         if event.ready and event.told == event.generation:
             self._fleet.ready.setdefault((event.name, event.generation), time.monotonic())
         if row.generation < event.generation:

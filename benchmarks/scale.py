@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import datetime as dt
 import json
+import logging
 import os
 import ssl
 import sys
@@ -59,6 +60,8 @@ _MEGABYTE = 1_000_000
 
 def main(arguments: list[str]) -> None:
     """Measure, and print."""
+    # What is refused is counted: each agent's own warning says no more.
+    logging.disable(logging.WARNING)
     for count in [int(argument) for argument in arguments] or COUNTS:
         print(f"| {count} nodes | figure |\n|---|---|", flush=True)
         for what, figure in measure(count):
@@ -137,12 +140,16 @@ class Measurement:
         print(f"{what}: {figure}", file=sys.stderr, flush=True)
         self._notes.append((what, figure))
 
-    def note_processes(self) -> None:
+    def note_memory(self, when: str) -> None:
+        """Keep the memory of the processes now."""
+        for name, pid in (("controller", self.controller), ("API server", self._api_server)):
+            if pid:
+                status = _status(pid)
+                self.note(f"{name} {when}: RSS", f"{status['VmRSS']} MiB, at most {status['VmHWM']} MiB")
+
+    def note_totals(self) -> None:
         """Keep what the processes have used by now."""
         for name, pid in (("controller", self.controller), ("API server", self._api_server)):
-            status = _status(pid)
-            memory = f"{status['VmRSS']} MiB, at most {status['VmHWM']} MiB"
-            self.note(f"{name} at the end: RSS", memory)
             self.note(f"{name} from its start to the end: processor time", f"{_processor_time(pid):.1f} s")
         self.note("requests that were refused or not answered, and tried again", _listed(self._fleet.refused))
 
@@ -199,11 +206,13 @@ async def _measure(lab: Cluster, controller: Controller, count: int) -> Measurem
             await _start(agents, fleet, running, measurement)
         with measurement.phase("start of the controller"):
             await _start_controller(lab, controller, fleet, names, measurement)
+        measurement.note_memory("when every StaticRoute was Ready")
         with measurement.phase("one change"):
             await _change(administrator, fleet, names[0], measurement)
         with measurement.phase(f"at rest for {REST:.0f} s"):
             await asyncio.sleep(REST)
-        measurement.note_processes()
+        measurement.note_memory("at the end")
+        measurement.note_totals()
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)

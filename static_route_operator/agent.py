@@ -8,7 +8,7 @@ import signal
 from collections.abc import Iterable, Iterator
 
 from static_route_operator.api.noderoutestate import NodeRouteState
-from static_route_operator.cluster.api import Api
+from static_route_operator.cluster.api import WRITE_TIMEOUT, Api
 from static_route_operator.cluster.departure import Verdict, decide
 from static_route_operator.cluster.listing import Listing
 from static_route_operator.cluster.nodestate import NodeStateWriter
@@ -106,7 +106,8 @@ async def run(settings: ClusterSettings) -> None:
             return None
         return NodeRouteState(node.name, node.uid, reconciler.rows)
 
-    writer = NodeStateWriter(api, node_state, metrics)
+    watch = Watch(settings.node_name, inventory, metrics)
+    writer = NodeStateWriter(Api(WRITE_TIMEOUT), node_state, watch.reach, metrics)
     reconciler = Reconciler(
         inventory,
         metrics,
@@ -124,7 +125,6 @@ async def run(settings: ClusterSettings) -> None:
     server = HttpServer(metrics, lambda: reconciler.synced, reconciler.report)
     if settings.http_port:
         await server.start(settings.http_address, settings.http_port)
-    watch = Watch(settings.node_name, inventory, metrics)
     listing = Listing(api, inventory, watch, metrics, settings.list_seconds)
     watch.on_relist = listing.request
     watch.start()

@@ -11,7 +11,7 @@ import signal
 from static_route_operator.api import GROUP, VERSION
 from static_route_operator.api.noderoutestate import PLURAL as STATES
 from static_route_operator.api.staticroute import PLURAL as ROUTES
-from static_route_operator.cluster.api import Api
+from static_route_operator.cluster.api import WRITE_TIMEOUT, Api
 from static_route_operator.cluster.events import EventRecorder
 from static_route_operator.cluster.finalizer import FinalizerRemover
 from static_route_operator.cluster.listing import Listing
@@ -89,7 +89,7 @@ async def run(settings: ControllerSettings) -> None:
         await server.start(settings.http_address, settings.http_port)
     api = Api()
     recorder = EventRecorder(api, metrics)
-    writer = StatusWriter(api, overview, metrics, recorder.record)
+    writer = StatusWriter(Api(WRITE_TIMEOUT), overview, metrics, recorder.record)
     remover = FinalizerRemover(api)
     survey = Survey(overview, metrics)
     survey.on_finalizers = remover.look_at
@@ -110,7 +110,7 @@ async def run(settings: ControllerSettings) -> None:
     survey.on_relist = relist
     survey.start()
     stopped = loop.create_task(stop.wait())
-    jobs = [controller.run(), recorder.run(), *(listing.run() for listing in listings)]
+    jobs = [controller.run(), writer.run(), recorder.run(), *(listing.run() for listing in listings)]
     tasks = [loop.create_task(job) for job in jobs]
     logger.info("Controller started")
     try:
@@ -124,7 +124,6 @@ async def run(settings: ControllerSettings) -> None:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        await writer.stop()
         await remover.stop()
         await survey.stop()
         await server.stop()

@@ -91,6 +91,7 @@ class Reconciler:
         self._rival = Rival(0)
         self._contention = Contention()
         self._stale = True
+        self._unsure = True
         self._failures: dict[bytes, Failure] = {}
         self._twins: set[bytes] = set()
         self._contested: dict[bytes, Failure] = {}
@@ -105,6 +106,7 @@ class Reconciler:
 
     def wake(self) -> None:
         """Something may have changed: run soon."""
+        self._unsure = True
         self._wake.set()
 
     async def run(self) -> None:
@@ -172,7 +174,8 @@ class Reconciler:
             else:
                 self._seen[route.key] = None if gone else route.path
                 self._retry = self._retry or (not gone and route.key in self._failures)
-            self.wake()
+            # It says nothing about the node, so what is known of that stands: the route is back the sooner.
+            self._wake.set()
         elif not gone and route.key in self._present:
             # It replaced ours, or stands beside it: only a read can tell.
             self._metrics.drift.inc()
@@ -243,14 +246,14 @@ class Reconciler:
     def _start_over(self) -> None:
         self._fib.reopen()
         self._monitor.own_port_changed()
-        self._stale = True
+        self._stale = self._unsure = True
         self._after("error", FIRST_RETRY, self.wake)
 
     async def _reconcile(self) -> None:
         inventory = self._inventory
         complete, version = inventory.complete, inventory.version
         selected, undecided = self._select()
-        facts = await self._look(selected)
+        facts = await self._look(selected, version)
         fresh = self._stale
         if self._stale:
             await self._read()
@@ -311,11 +314,17 @@ class Reconciler:
         """The wanted routes into which the kernel merged next hops of another program."""
         return {key for path, keys in self._present if path.shared for key in keys}
 
-    async def _look(self, selected: Sequence[StaticRoute]) -> Facts:
-        """What this node knows of itself, as far as these objects ask for it."""
+    async def _look(self, selected: Sequence[StaticRoute], version: int) -> Facts:
+        """What this node knows of itself, as far as these objects ask for it; looked at only if it may have changed."""
+        protected = self._protected()
+        if self._planned_for and not self._unsure:
+            planned_version, facts = self._planned_for
+            if (planned_version, facts.protected) == (version, protected):
+                return facts
+        self._unsure = False
         asked = {address for route in selected for address in (route.gateway, route.options.source) if address}
         rules = any(route.options.table != TABLE_MAIN for route in selected)
-        return await self._fib.look(asked, self._protected(), rules=rules)
+        return await self._fib.look(asked, protected, rules=rules)
 
     def _take_seen(self) -> None:
         """Take in what others did to routes of ours, all at once."""

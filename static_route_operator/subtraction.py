@@ -25,9 +25,10 @@ def subtract(prefixes: bytes, excludes: Iterable[bytes]) -> bytes:
     if not prefixes or not outermost:
         return prefixes
     size = len(outermost[0])
+    lengths = sorted(set(prefixes[size - 1 :: size]))
     regions: dict[bytes, list[bytes]] = {}
     for exclude in outermost:
-        regions.setdefault(_region(prefixes, exclude), []).append(exclude)
+        regions.setdefault(_region(prefixes, lengths, exclude), []).append(exclude)
     pieces = []
     done = 0
     # Regions don't overlap, and come in the order of their excludes.
@@ -51,10 +52,12 @@ def _outermost(prefixes: Iterable[bytes]) -> list[bytes]:
     return found
 
 
-def _region(prefixes: bytes, exclude: bytes) -> bytes:
+def _region(prefixes: bytes, lengths: Iterable[int], exclude: bytes) -> bytes:
     """The part of the address space where an exclude matters: the broadest prefix that holds it, or else itself."""
     size = len(exclude)
-    for length in range(exclude[-1]):
+    for length in lengths:
+        if length >= exclude[-1]:
+            break
         candidate = supernet(exclude[:-1], length)
         start = _position(prefixes, size, candidate) * size
         if prefixes[start : start + size] == candidate:
@@ -65,13 +68,16 @@ def _region(prefixes: bytes, exclude: bytes) -> bytes:
 def _remainder(prefix: bytes, excludes: Sequence[bytes]) -> Iterator[bytes]:
     """The parts of a prefix that no exclude touches, as few as can be; excludes are sorted and don't overlap."""
     start = bisect_left(excludes, prefix)
-    inside = excludes[start : bisect_left(excludes, _behind(prefix), start)]
-    if inside:
-        if inside[0] != prefix:
-            for half in _halves(prefix):
-                yield from _remainder(half, inside)
-    elif not start or not contains(excludes[start - 1], prefix):
-        yield prefix
+    if start and contains(excludes[start - 1], prefix):
+        return
+    pieces = [(prefix, excludes[start:])]
+    while pieces:
+        piece, rest = pieces.pop()
+        inside = rest[bisect_left(rest, piece) : bisect_left(rest, _behind(piece))]
+        if not inside:
+            yield piece
+        elif inside[0] != piece:
+            pieces += [(half, inside) for half in _halves(piece)]
 
 
 def _halves(prefix: bytes) -> tuple[bytes, bytes]:

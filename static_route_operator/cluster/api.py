@@ -21,6 +21,13 @@ from static_route_operator.errors import ApiError
 SERVICE_HOST = "KUBERNETES_SERVICE_HOST"
 SERVICE_PORT = "KUBERNETES_SERVICE_PORT"
 
+# An API server that can be reached at all takes connections at once, however long it takes to answer. Seconds.
+CONNECT_TIMEOUT = 10.0
+# For what is written at the same time by, or sent to, thousands of nodes: as long as the API server itself works on a
+# request. Whoever gives up earlier and sends it again makes one that is busy do the same work twice, until it gets
+# nothing done at all. Seconds.
+WRITE_TIMEOUT = 60.0
+
 
 def log_in(settings: kopf.OperatorSettings) -> kopf.ConnectionInfo:
     """Address and credentials of the API server: of the pod's service account, else of the user's kubeconfig.
@@ -50,7 +57,7 @@ class Api:
     """
 
     def __init__(self, timeout: float = 10.0) -> None:
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._timeout = aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_TIMEOUT)
         self._settings = kopf.OperatorSettings()
 
     async def get(self, path: str, *, accept: str = "application/json") -> dict[str, Any]:

@@ -38,6 +38,20 @@ class EndlessBackoffs:
             backoff = min(backoff * 2, LAST_BACKOFF)
 
 
+class _NothingKept(kopf.DiffBaseStorage):
+    """Instead of a deep copy of each object, destinations and all, for handlers of changes: there are none."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        """What is compared of an object."""
+        return cast("kopf.BodyEssence", {})
+
+    def fetch(self, **_: Any) -> None:
+        """What was kept of an object."""
+
+    def store(self, **_: Any) -> None:
+        """Keep it."""
+
+
 def engine_settings(selectors: Mapping[tuple[str, str], str]) -> kopf.OperatorSettings:
     """Kopf's settings for one of many instances on the same objects.
 
@@ -51,6 +65,9 @@ def engine_settings(selectors: Mapping[tuple[str, str], str]) -> kopf.OperatorSe
     # Kopf takes its finalizer off an object that no handler asks it for. The retired operator left Kopf's default one
     # on its objects: that must not be taken for ours, since a write is refused, and is tried again for ever.
     settings.persistence.finalizer = f"{GROUP}/never-set"
+    settings.persistence.diffbase_storage = _NothingKept()
+    # Until then Kopf holds on to the last event of each object, with all that is in it.
+    settings.queueing.idle_timeout = 0.1
     settings.networking.error_backoffs = EndlessBackoffs()
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5

@@ -7,7 +7,7 @@ does no harm.
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from static_route_operator.api import GROUP, VERSION
 from static_route_operator.api.noderoutestate import PLURAL, NodeRouteState
@@ -20,13 +20,43 @@ logger = logging.getLogger(__name__)
 FIELD_MANAGER = "static-route-operator"
 APPLY_PATCH = "application/apply-patch+yaml"
 
-# From a change to its write: what follows from one change comes along, and the nodes are spread. Seconds, random.
-COALESCE = (0.5, 1.5)
+# From a change to its write, at the least: what follows from one change comes along. Seconds.
+COALESCE = 0.5
+# Then the nodes that have the same to say are spread, each to a random moment: over so long that all of them together
+# send no more than so many rows a second, and this long at the least. By rows, since the API server's work for a write
+# grows with them: as measured, a row takes it a quarter of a millisecond, and a write as much as some rows by itself.
+# So a change of all nodes keeps little more than one processor busy. By number of nodes, which stands in the status of
+# each StaticRoute, so no request asks for it. The API server's own slowness would be a later and poorer measure: an
+# agent writes seldom, and an answer tells of the last change, not of this one.
+ROWS_PER_SECOND = 5_000.0
+ROWS_PER_WRITE = 15
+LEAST_SPREAD = 1.0  # seconds
 # From one write to the next. Seconds, random.
 PAUSE = (5.0, 10.0)
 # What could not be written is tried again after these, growing and jittered, for ever. Seconds.
 FIRST_BACKOFF = 2.0
 LAST_BACKOFF = 120.0
+
+
+class Reach:
+    """For how many nodes each StaticRoute is, as far as the controller has written it into its status."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, int] = {}
+        self._most = 0
+
+    def put(self, name: str, nodes: int) -> None:
+        """Take in what the status of a StaticRoute says."""
+        self._nodes[name] = nodes
+        self._most = max(self._most, nodes)
+
+    def drop(self, name: str) -> None:
+        """Take in that a StaticRoute is gone."""
+        self._nodes.pop(name, None)
+
+    def nodes(self, names: Iterable[str]) -> int:
+        """How many nodes a change of these concerns; one that is new, or gone, counts as the widest ever seen."""
+        return max((self._nodes.get(name, self._most) for name in names), default=self._most)
 
 
 class NodeStateWriter:
@@ -35,12 +65,14 @@ class NodeStateWriter:
     Args:
         api: the API server.
         state: asked for what is so now; None while not all StaticRoutes are known.
+        reach: tells how many nodes write at the same time.
         metrics: where to count.
     """
 
-    def __init__(self, api: Api, state: Callable[[], NodeRouteState | None], metrics: Metrics) -> None:
+    def __init__(self, api: Api, state: Callable[[], NodeRouteState | None], reach: Reach, metrics: Metrics) -> None:
         self._api = api
         self._state = state
+        self._reach = reach
         self._metrics = metrics
         self._changed = asyncio.Event()
         self._written: NodeRouteState | None = None
@@ -57,7 +89,9 @@ class NodeStateWriter:
         backoff = FIRST_BACKOFF
         while True:
             await self._changed.wait()
-            await asyncio.sleep(max(_random(COALESCE), due - loop.time()))
+            await asyncio.sleep(COALESCE)
+            spread = self._spread()
+            await asyncio.sleep(max(_random((0, spread)), due - loop.time()))
             self._changed.clear()
             state = self._state()
             if state is None:
@@ -65,11 +99,22 @@ class NodeStateWriter:
             elif state != self._written:
                 if await self._write(state):
                     backoff = FIRST_BACKOFF
-                    due = loop.time() + _random(PAUSE)
+                    # Where something changes all the time, all nodes together keep to the rate too.
+                    due = loop.time() + max(_random(PAUSE), spread)
                 else:
                     self._changed.set()
                     due = loop.time() + backoff * _random((0.5, 1.0))
                     backoff = min(backoff * 2, LAST_BACKOFF)
+
+    def _spread(self) -> float:
+        """Seconds over which those nodes are spread that have the same to say; 0 while this one has nothing to say."""
+        state = self._state()
+        if state is None or state == self._written:
+            return 0.0
+        known = set(self._written.rows) if self._written is not None else set()
+        changed = {row.name for row in known.symmetric_difference(state.rows)}
+        rows = self._reach.nodes(changed) * (ROWS_PER_WRITE + len(state.rows))
+        return max(LEAST_SPREAD, rows / ROWS_PER_SECOND)
 
     async def _write(self, state: NodeRouteState) -> bool:
         """Whether it was written."""

@@ -1,5 +1,6 @@
 """What the controller knows of the cluster: StaticRoutes, nodes, and what each node says of each StaticRoute."""
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -189,7 +190,7 @@ def parse_state(body: Mapping[str, Any]) -> StateOfNode:
     """What is kept of a NodeRouteState."""
     metadata = body["metadata"]
     owner = next((each["uid"] for each in metadata.get("ownerReferences") or () if each["kind"] == "Node"), "")
-    reports = {}
+    reports = []
     for row in body.get("status", {}).get("rows") or ():
         try:
             report = _report(
@@ -198,12 +199,19 @@ def parse_state(body: Mapping[str, Any]) -> StateOfNode:
         except (KeyError, ValueError):
             # Of an agent of another version: as if it had not answered, until one of this version does.
             continue
-        reports[row["name"]] = report
-    return StateOfNode(metadata["name"], owner, reports)
+        reports.append((sys.intern(row["name"]), report))
+    return StateOfNode(metadata["name"], owner, _reports(tuple(reports)))
 
 
-# Most nodes say the same of most StaticRoutes: kept once, not once per node.
+# Thousands of nodes say the same of hundreds of StaticRoutes: that is kept once, not once per node. What one node alone
+# says is kept as often as it is said.
 _report = lru_cache(maxsize=10_000)(Report)
+
+
+@lru_cache(maxsize=100)
+def _reports(reports: tuple[tuple[str, Report], ...]) -> Mapping[str, Report]:
+    """All that a node says, by name of the StaticRoute."""
+    return dict(reports)
 
 
 def _nothing() -> None:

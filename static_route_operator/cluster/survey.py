@@ -17,10 +17,16 @@ T = TypeVar("T", bound=Named)
 
 IDENTITY: Final = "static-route-operator-controller"
 
+# Objects of one answer when all are listed: what thousands of nodes say would take gigabytes to read at once.
+CHUNK = 100
+
 
 def survey_settings() -> kopf.OperatorSettings:
     """Kopf's settings for the controller; the event of one CRD makes it look at the whole group."""
-    return engine_settings({("apiextensions.k8s.io", "customresourcedefinitions"): f"metadata.name={STATES}.{GROUP}"})
+    crd = ("apiextensions.k8s.io", "customresourcedefinitions")
+    settings = engine_settings({crd: f"metadata.name={STATES}.{GROUP}"})
+    settings.watching.chunk_size = CHUNK
+    return settings
 
 
 class Survey(Engine):

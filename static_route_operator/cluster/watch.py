@@ -8,6 +8,7 @@ import kopf
 from static_route_operator.api import GROUP, VERSION
 from static_route_operator.api.staticroute import PLURAL, StaticRoute
 from static_route_operator.cluster.engine import Engine, engine_settings
+from static_route_operator.cluster.nodestate import Reach
 from static_route_operator.errors import InvalidSpecError
 from static_route_operator.inventory import Invalid, Inventory
 from static_route_operator.observability.metrics import ApiMetrics
@@ -31,12 +32,16 @@ class Watch(Engine):
         node_name: this node.
         inventory: what to feed, in the event loop that is running now.
         metrics: where to count.
+
+    Attributes:
+        reach: told what the statuses of StaticRoutes say of their nodes.
     """
 
     def __init__(self, node_name: str, inventory: Inventory, metrics: ApiMetrics) -> None:
         super().__init__(node_name, lambda: watch_settings(node_name), metrics)
         self._node_name = node_name
         self._inventory = inventory
+        self.reach = Reach()
         self._generations: dict[str, int] = {}
 
     def register(self, registry: kopf.OperatorRegistry) -> None:
@@ -49,6 +54,7 @@ class Watch(Engine):
             None: self._resume,
         }.items():
             kopf.on.event(GROUP, VERSION, PLURAL, when=_is_of_kind(kind), registry=registry)(handler)
+        kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)(self._see_status)
         kopf.on.event("v1", "nodes", registry=registry)(self._see_node)
 
     async def _create(self, event: kopf.RawEvent, **_: Any) -> None:
@@ -67,6 +73,15 @@ class Watch(Engine):
         if event["object"]["metadata"]["uid"] in self._generations:
             self.tell(self.on_relist)
         self._take(event["object"])
+
+    async def _see_status(self, event: kopf.RawEvent, **_: Any) -> None:
+        body: Mapping[str, Any] = event["object"]
+        name = body["metadata"]["name"]
+        nodes = (body.get("status") or {}).get("nodes")
+        if event["type"] == "DELETED":
+            self.tell(self.reach.drop, name)
+        elif isinstance(nodes, Mapping):
+            self.tell(self.reach.put, name, nodes.get("selected", 0))
 
     async def _see_node(self, event: kopf.RawEvent, **_: Any) -> None:
         metadata = event["object"]["metadata"]

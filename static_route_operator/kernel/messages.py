@@ -90,6 +90,7 @@ _NEXTHOP = struct.Struct("=HBBI")
 
 # Names of rtm_type in the words of `ip route`.
 _KIND_NAMES = {6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}
+
 _DESTINATION_HEADERS = {size: ATTRIBUTE.pack(ATTRIBUTE.size + size, RTA_DST) for size in (4, 16)}
 
 _WORD = struct.Struct("=I")

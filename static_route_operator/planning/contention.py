@@ -6,6 +6,9 @@ a route is in a *contest*: it is told, with the name of the rival as far as the 
 after pauses that double. The pauses are between two repairs, not after a loss: what is taken away every hour never has
 to wait. When the rival stops, the routes stay, and after a while all is forgotten.
 
+Whatever happens within a second counts as once: one flush of many routes, which may take a route several times as it
+comes back, or two agents of which one knows of a change a moment before the other.
+
 What goes with its interface or its gateway's subnet is no contest, and is back as soon as they are.
 
 Routes that were taken away together are one contest, with their keys packed; a flush of 100,000 routes is one.
@@ -23,7 +26,7 @@ from static_route_operator.planning.routes import PROTOCOL, protocol_name
 # Taken away this often, it is told and put back with pauses.
 CONTESTED: Final = 5
 # Seconds between two repairs of the same routes: the first pause, which doubles up to the last.
-FIRST_PAUSE: Final = 0.1
+FIRST_PAUSE: Final = 1.0
 LAST_PAUSE: Final = 30.0
 # Seconds for which a loss is remembered, so that a rival that comes every few minutes is found too.
 MEMORY: Final = 600.0
@@ -31,7 +34,7 @@ MEMORY: Final = 600.0
 # this many seconds at least.
 CALM: Final = 3.0
 SHORTEST_CALM: Final = 30.0
-# Seconds in which losses of one flush come in.
+# Seconds in which losses count as once.
 TOGETHER: Final = 1.0
 # More contests than this are not told apart; the least of them is forgotten.
 MOST: Final = 64
@@ -39,9 +42,10 @@ MOST: Final = 64
 # The second netlink socket of a process has no process id for its port id, but a number larger than any.
 _LAST_PROCESS: Final = 1 << 22
 
-# By the name of the process, of which the kernel keeps 15 characters.
+# By the name of the process, of which the kernel keeps 15 characters; empty when it can't be seen, as from a pod.
 _REMEDIES: Final = {
     "systemd-network": "set ManageForeignRoutes=no under [Network] in /etc/systemd/networkd.conf.d/ and restart it",
+    "": "if it is systemd-networkd set ManageForeignRoutes=no in networkd.conf.d, else stop it from doing so",
     "NetworkManager": "its log tells why it configures the interface again and again",
 }
 _OPERATORS: Final = frozenset({"static-route-op"})
@@ -72,10 +76,10 @@ class Contest:
 
     Attributes:
         keys: the routes.
-        times: how often they were taken away and put back.
+        times: how often they were taken away and put back, at least.
         since: when that was for the first time, in Unix time.
         rival: who did it; of several, the one at the last of the times that are told.
-        repaired: when they were put back the last time.
+        repaired: when they were put back the last time that counts.
         due: before this they are not put back again.
         ends: when it is forgotten, unless they are taken away before.
     """
@@ -118,7 +122,7 @@ class Contention:
             if not keys:
                 break
             others, again, keys = before.keys.compare(keys)
-            if again:
+            if again and now - before.repaired >= TOGETHER:
                 before.keys = others
                 times = before.times + 1
                 if _step(times) == before.told_times:

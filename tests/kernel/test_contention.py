@@ -13,6 +13,13 @@ from tests.kernel.remover import Remover
 from tests.unit.builders import route
 
 
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that takes seconds takes tenths of them."""
+    for name in ("TOGETHER", "FIRST_PAUSE", "LAST_PAUSE", "SHORTEST_CALM"):
+        monkeypatch.setattr(contention, name, getattr(contention, name) / 10)
+
+
 async def test_remover_is_told_and_slowed_down_until_it_stops(
     machine: Machine,
     engine: Engine,
@@ -21,9 +28,7 @@ async def test_remover_is_told_and_slowed_down_until_it_stops(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """What a program removes all the time comes back ever more slowly and is told with its name; then all heals."""
-    monkeypatch.setattr(contention, "LAST_PAUSE", 1.0)
     monkeypatch.setattr(contention, "CALM", 0.0)
-    monkeypatch.setattr(contention, "SHORTEST_CALM", 1.0)
     engine.put(route("fought", destinations=["192.0.2.1", "192.0.2.2"]), route("quiet", destinations=["192.0.2.9"]))
     engine.complete()
     await engine.state_is("quiet", "Programmed")
@@ -89,9 +94,11 @@ async def test_two_operators_with_different_wishes(machine: Machine, engine: Eng
         row = await each.state_is("nat", "Failed")
         assert row.message.endswith("two operators work against each other on this host: run one")
         assert "replaced (proto 245) by " in row.message
+    before = engine.count("operations_total", action="replace")
     await asyncio.sleep(2)
 
-    assert engine.count("operations_total", action="replace") < 20
+    # Until they noticed it was a hundred a second.
+    assert engine.count("operations_total", action="replace") - before < 20
     await other.stop()
 
 

@@ -2,11 +2,15 @@
 
 After each of them all routes of ours are as wanted, and nothing of others was touched: a neighbour's routes, of every
 kind there is, stand on an interface of their own, and are looked at in the end.
+
+Faults of the whole program (killed at any point, two at once, a full disk) are in `test_program`, programs that take
+routes away again and again in `test_contention`, conflicts with foreign routes in `test_reconciler`.
 """
 
 import asyncio
 import contextlib
 import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -85,6 +89,102 @@ async def _program_both(engine: Engine) -> dict[str, str]:
 # Links.
 
 
+async def test_carrier_loss_moves_no_route(machine: Machine, engine: Engine) -> None:
+    """A cable that is pulled takes no route away, since the kernel keeps them too."""
+    engine.put(route(), route("v6", "fd00::1", ["2001:db8::1"]))
+    engine.complete()
+    await engine.state_is("v6", "Programmed")
+    before = machine.routes()
+    machine.ip("link set eth0-peer down")
+    await engine.rest()
+    machine.ip("link set eth0-peer up")
+    await engine.rest()
+
+    assert machine.routes() == before
+    assert engine.count("operations_total", action="delete") == 0
+    assert [each.state for each in engine.reconciler.rows] == ["Programmed", "Programmed"]
+
+
+async def test_interface_down_and_up(machine: Machine, engine: Engine) -> None:
+    """Routes that the kernel drops with an interface are told as missing, and back when it is up again."""
+    engine.put(
+        route("v4", "10.0.0.1"), route("v6", "fd00::1", ["2001:db8::1"]), route("other", "10.1.0.1", ["192.0.2.9"])
+    )
+    engine.complete()
+    for name in ("v4", "v6", "other"):
+        await engine.state_is(name, "Programmed")
+    machine.ip("link set eth0 down")
+
+    row = await engine.state_is("v4", "Failed")
+    assert row.reason == Reason.GATEWAY_UNREACHABLE
+    assert "is on 10.0.0.0/24 of eth0, which has no route to it now: is eth0 up?" in row.message
+    await engine.state_is("v6", "Failed")
+    await engine.routes_are({"192.0.2.9/32": "10.1.0.1 eth1"})
+
+    # The kernel drops IPv6 addresses of a link that goes down; who configures the network adds them again.
+    machine.ip("link set eth0 up", "address add fd00::2/64 dev eth0 nodad")
+    await engine.state_is("v6", "Programmed")
+    await engine.routes_are(
+        {"192.0.2.1/32": "10.0.0.1 eth0", "192.0.2.9/32": "10.1.0.1 eth1", "2001:db8::1/128": "fd00::1 eth0"}
+    )
+
+
+async def test_interface_that_is_down_for_a_moment(machine: Machine, engine: Engine) -> None:
+    """Down and up within a moment loses no route for good, however the notifications are grouped."""
+    engine.put(route(destinations=_hosts(500)))
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    for _ in range(5):
+        machine.ip("link set eth0 down", "link set eth0 up")
+        await asyncio.sleep(0.02)
+
+    await engine.until(lambda: len(machine.routes()) == 500, "all routes are back")
+    assert (await engine.state_is("nat", "Programmed")).programmed == 500
+
+
+async def test_renamed_interface_changes_nothing(machine: Machine, engine: Engine) -> None:
+    """A rename moves no route, and the report has the new name."""
+    engine.put(route())
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    before = engine.count("operations_total", action="replace"), engine.count("operations_total", action="add")
+    machine.ip("link set eth0 name wan0")
+    await engine.until(lambda: engine.reconciler.report()["routes"][0]["interface"] == "wan0", "the name is known")
+
+    assert machine.routes() == {"192.0.2.1/32": "10.0.0.1 wan0"}
+    assert (
+        engine.count("operations_total", action="replace"),
+        engine.count("operations_total", action="add"),
+    ) == before
+
+
+async def test_interface_made_anew(machine: Machine, engine: Engine) -> None:
+    """An interface that is deleted and comes back with another index is used again."""
+    engine.put(route())
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    machine.ip("link del eth0")
+    await engine.state_is("nat", "Failed")
+    machine.ip(
+        "link add eth0 type veth peer name eth0-peer",
+        "link set eth0-peer up",
+        "link set eth0 up",
+        "address add 10.0.0.2/24 dev eth0",
+    )
+
+    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
+
+
+async def test_subnet_that_moves_to_another_interface(machine: Machine, engine: Engine) -> None:
+    """Routes follow their gateway to the interface that its subnet is on now."""
+    engine.put(route())
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    machine.ip("address add 10.0.0.9/24 dev eth1", "address del 10.0.0.2/24 dev eth0")
+
+    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth1"})
+
+
 @pytest.mark.parametrize("mtu", [1400, 9000])
 async def test_mtu_change_moves_no_route(machine: Machine, engine: Engine, mtu: int) -> None:
     """Routes stay as they are when the MTU of their interface changes."""
@@ -160,6 +260,41 @@ async def test_interface_made_anew_in_a_moment(machine: Machine, engine: Engine)
 # Addresses and what the kernel makes of them.
 
 
+async def test_address_removed_and_added(machine: Machine, engine: Engine) -> None:
+    """Routes that the kernel drops with the last address of an interface are back when it has one again."""
+    engine.put(route())
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    machine.ip("address del 10.0.0.2/24 dev eth0")
+
+    row = await engine.state_is("nat", "Failed")
+    assert "is not on any subnet of this node" in row.message
+    assert machine.routes() == {}
+
+    machine.ip("address add 10.0.0.2/24 dev eth0")
+    await engine.state_is("nat", "Programmed")
+    assert machine.routes() == {"192.0.2.1/32": "10.0.0.1 eth0"}
+
+
+@pytest.fixture
+def _promoting(machine: Machine) -> None:
+    """The kernel makes a second address the first one when that is removed, as systemd sets it up."""
+    machine.switch("ipv4/conf/eth0/promote_secondaries", "1")
+    machine.ip("address add 10.0.0.7/24 dev eth0")
+
+
+@pytest.mark.usefixtures("_promoting")
+async def test_one_address_of_several_removed(machine: Machine, engine: Engine) -> None:
+    """Where another address still makes the gateway's subnet reachable, the routes are there."""
+    engine.put(route())
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    machine.ip("address del 10.0.0.2/24 dev eth0")
+    await engine.rest()
+
+    assert machine.routes() == {"192.0.2.1/32": "10.0.0.1 eth0"}
+
+
 async def test_second_address_removed(machine: Machine, engine: Engine) -> None:
     """A further address of the interface comes and goes without any effect."""
     expected = await _program_both(engine)
@@ -223,6 +358,62 @@ async def test_settings_of_the_kernel_move_no_route(machine: Machine, engine: En
 
 
 # Other programs.
+
+
+@pytest.mark.parametrize(
+    "harm",
+    ["route del 192.0.2.1", "route flush proto 245", "route replace 192.0.2.1 via 10.0.0.9 proto 245"],
+)
+async def test_drift_is_repaired(machine: Machine, engine: Engine, harm: str) -> None:
+    """A route of ours that somebody deletes or changes is put right at once, and counted."""
+    engine.put(route(destinations=["192.0.2.1", "192.0.2.2"]))
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    machine.ip(harm)
+
+    await engine.until(lambda: engine.count("drift_total"), "drift is noticed")
+    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0", "192.0.2.2/32": "10.0.0.1 eth0"})
+
+
+async def test_drift_of_ipv6_is_repaired(machine: Machine, engine: Engine) -> None:
+    """An IPv6 route of ours that is deleted is as wanted again."""
+    engine.put(route("nat", "fd00::1", ["2001:db8::1"]))
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    machine.ip("route del 2001:db8::1")
+
+    await engine.until(lambda: engine.count("drift_total"), "drift is noticed")
+    await engine.routes_are({"2001:db8::1/128": "fd00::1 eth0"})
+
+
+@pytest.mark.parametrize("how", ["append", "prepend"])
+async def test_foreign_route_beside_ours_outlives_a_gateway_change(machine: Machine, engine: Engine, how: str) -> None:
+    """A foreign IPv4 route put before or behind ours, with the same key, is not replaced when our gateway changes."""
+    engine.put(route())
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    machine.ip(f"route {how} 192.0.2.1 via 10.0.0.9 proto static")
+    await engine.rest()
+    engine.put(route(gateway="10.0.0.3", generation=2))
+    await engine.rest()
+    assert machine.routes("static") == {"192.0.2.1/32": "10.0.0.9 eth0"}
+
+    engine.remove("nat")
+    await engine.routes_are({})
+    assert machine.routes("static") == {"192.0.2.1/32": "10.0.0.9 eth0"}
+
+
+async def test_gateway_that_a_foreign_route_hides(machine: Machine, engine: Engine) -> None:
+    """A foreign route to the gateway itself makes it unreachable; when it goes all is well again."""
+    engine.put(route())
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    machine.ip("route add 10.0.0.1 via 10.1.0.1 proto static")
+    await engine.state_is("nat", "Failed")
+    machine.ip("route del 10.0.0.1")
+
+    await engine.state_is("nat", "Programmed")
+    assert machine.routes() == {"192.0.2.1/32": "10.0.0.1 eth0"}
 
 
 async def test_flush_of_thousands(machine: Machine, engine: Engine) -> None:
@@ -415,6 +606,35 @@ def _lines(*words: str) -> int:
 
 
 # Sockets, rights and time.
+
+
+async def test_lost_notifications_are_made_up_for(
+    machine: Machine, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When so many routes are deleted at once that notifications get lost, all of them come back."""
+    monkeypatch.setattr(monitor_module, "BUFFER", 8192)
+    engine.reconciler._monitor.stop()
+    engine.reconciler._monitor.start()
+    engine.put(route(destinations=_hosts(2000)))
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    machine.ip("route flush proto 245")
+
+    await engine.until(lambda: engine.count("monitor_overflows_total"), "the loss is noticed")
+    await engine.until(lambda: len(machine.routes()) == 2000, "all routes are back")
+
+
+async def test_request_socket_that_breaks_is_replaced(machine: Machine, engine: Engine) -> None:
+    """A run that fails as a whole is counted and tried again with a new socket, and the routes come."""
+    engine.complete()
+    await engine.rest()
+    no_socket = os.open("/dev/null", os.O_RDONLY)
+    os.dup2(no_socket, engine.reconciler._fib._socket.fileno())
+    os.close(no_socket)
+    engine.put(route())
+
+    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
+    assert engine.count("reconcile_errors_total") >= 1
 
 
 async def test_burst_of_others_overruns_the_monitor(

@@ -2,19 +2,17 @@
 
 import asyncio
 import contextlib
-import os
 import threading
-from pathlib import Path
+from typing import Any
 
 import pytest
 
 from static_route_operator import reconciler as reconciler_module
 from static_route_operator.api.noderoutestate import Reason
-from static_route_operator.kernel import monitor as monitor_module
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.messages import RTM_DELROUTE, RTM_NEWROUTE, RouteDecoder
 from static_route_operator.kernel.netlink import NetlinkSocket, messages
-from static_route_operator.planning.facts import Node
+from static_route_operator.planning.facts import Facts, Node
 from static_route_operator.planning.routes import PROTOCOL
 from static_route_operator.prefixes import pack_address
 from tests.kernel.engine import Engine
@@ -62,32 +60,6 @@ async def test_removed_object_takes_its_routes_along(machine: Machine, engine: E
 
     await engine.routes_are({"192.0.2.2/32": "10.0.0.1 eth0"})
     await engine.until(lambda: engine.row("b") is None, "b has no row")
-
-
-@pytest.mark.parametrize(
-    "harm",
-    ["route del 192.0.2.1", "route flush proto 245", "route replace 192.0.2.1 via 10.0.0.9 proto 245"],
-)
-async def test_drift_is_repaired(machine: Machine, engine: Engine, harm: str) -> None:
-    """A route of ours that somebody deletes or changes is put right at once, and counted."""
-    engine.put(route(destinations=["192.0.2.1", "192.0.2.2"]))
-    engine.complete()
-    await engine.state_is("nat", "Programmed")
-    machine.ip(harm)
-
-    await engine.until(lambda: engine.count("drift_total"), "drift is noticed")
-    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0", "192.0.2.2/32": "10.0.0.1 eth0"})
-
-
-async def test_drift_of_ipv6_is_repaired(machine: Machine, engine: Engine) -> None:
-    """An IPv6 route of ours that is deleted is as wanted again."""
-    engine.put(route("nat", "fd00::1", ["2001:db8::1"]))
-    engine.complete()
-    await engine.state_is("nat", "Programmed")
-    machine.ip("route del 2001:db8::1")
-
-    await engine.until(lambda: engine.count("drift_total"), "drift is noticed")
-    await engine.routes_are({"2001:db8::1/128": "fd00::1 eth0"})
 
 
 async def test_route_of_ours_nobody_wants_is_removed(machine: Machine, engine: Engine) -> None:
@@ -152,23 +124,6 @@ async def test_conflict_touches_nothing_else_and_heals(
     assert engine.count("failed_routes") == 0
 
 
-@pytest.mark.parametrize("how", ["append", "prepend"])
-async def test_foreign_route_beside_ours_outlives_a_gateway_change(machine: Machine, engine: Engine, how: str) -> None:
-    """A foreign IPv4 route put before or behind ours, with the same key, is not replaced when our gateway changes."""
-    engine.put(route())
-    engine.complete()
-    await engine.state_is("nat", "Programmed")
-    machine.ip(f"route {how} 192.0.2.1 via 10.0.0.9 proto static")
-    await engine.rest()
-    engine.put(route(gateway="10.0.0.3", generation=2))
-    await engine.rest()
-    assert machine.routes("static") == {"192.0.2.1/32": "10.0.0.9 eth0"}
-
-    engine.remove("nat")
-    await engine.routes_are({})
-    assert machine.routes("static") == {"192.0.2.1/32": "10.0.0.9 eth0"}
-
-
 @pytest.mark.usefixtures("_no_retries")
 async def test_conflict_that_goes_unsaid_heals_too(machine: Machine, engine: Engine) -> None:
     """A foreign route that vanishes with its interface, without a notification, no longer stands in the way."""
@@ -204,137 +159,6 @@ async def test_removing_an_object_in_conflict_leaves_the_foreign_route(machine: 
     await engine.rest()
 
     assert machine.routes("static") == {"192.0.2.1/32": "10.0.0.3 eth0"}
-
-
-async def test_interface_down_and_up(machine: Machine, engine: Engine) -> None:
-    """Routes that the kernel drops with an interface are told as missing, and back when it is up again."""
-    engine.put(
-        route("v4", "10.0.0.1"), route("v6", "fd00::1", ["2001:db8::1"]), route("other", "10.1.0.1", ["192.0.2.9"])
-    )
-    engine.complete()
-    for name in ("v4", "v6", "other"):
-        await engine.state_is(name, "Programmed")
-    machine.ip("link set eth0 down")
-
-    row = await engine.state_is("v4", "Failed")
-    assert row.reason == Reason.GATEWAY_UNREACHABLE
-    assert "is on 10.0.0.0/24 of eth0, which has no route to it now: is eth0 up?" in row.message
-    await engine.state_is("v6", "Failed")
-    await engine.routes_are({"192.0.2.9/32": "10.1.0.1 eth1"})
-
-    # The kernel drops IPv6 addresses of a link that goes down; who configures the network adds them again.
-    machine.ip("link set eth0 up", "address add fd00::2/64 dev eth0 nodad")
-    await engine.state_is("v6", "Programmed")
-    await engine.routes_are(
-        {"192.0.2.1/32": "10.0.0.1 eth0", "192.0.2.9/32": "10.1.0.1 eth1", "2001:db8::1/128": "fd00::1 eth0"}
-    )
-
-
-async def test_carrier_loss_moves_no_route(machine: Machine, engine: Engine) -> None:
-    """A cable that is pulled takes no route away, since the kernel keeps them too."""
-    engine.put(route(), route("v6", "fd00::1", ["2001:db8::1"]))
-    engine.complete()
-    await engine.state_is("v6", "Programmed")
-    before = machine.routes()
-    machine.ip("link set eth0-peer down")
-    await engine.rest()
-    machine.ip("link set eth0-peer up")
-    await engine.rest()
-
-    assert machine.routes() == before
-    assert engine.count("operations_total", action="delete") == 0
-    assert [each.state for each in engine.reconciler.rows] == ["Programmed", "Programmed"]
-
-
-@pytest.fixture
-def _promoting(machine: Machine) -> None:
-    """The kernel makes a second address the first one when that is removed, as systemd sets it up."""
-    Path("/proc/sys/net/ipv4/conf/eth0/promote_secondaries").write_text("1")
-    machine.ip("address add 10.0.0.7/24 dev eth0")
-
-
-@pytest.mark.usefixtures("_promoting")
-async def test_one_address_of_several_removed(machine: Machine, engine: Engine) -> None:
-    """Where another address still makes the gateway's subnet reachable, the routes are there."""
-    engine.put(route())
-    engine.complete()
-    await engine.state_is("nat", "Programmed")
-    machine.ip("address del 10.0.0.2/24 dev eth0")
-    await engine.rest()
-
-    assert machine.routes() == {"192.0.2.1/32": "10.0.0.1 eth0"}
-
-
-async def test_interface_that_is_down_for_a_moment(machine: Machine, engine: Engine) -> None:
-    """Down and up within a moment loses no route for good, however the notifications are grouped."""
-    engine.put(route(destinations=_hosts(500)))
-    engine.complete()
-    await engine.state_is("nat", "Programmed")
-    for _ in range(5):
-        machine.ip("link set eth0 down", "link set eth0 up")
-        await asyncio.sleep(0.02)
-
-    await engine.until(lambda: len(machine.routes()) == 500, "all routes are back")
-    assert (await engine.state_is("nat", "Programmed")).programmed == 500
-
-
-async def test_address_removed_and_added(machine: Machine, engine: Engine) -> None:
-    """Routes that the kernel drops with the last address of an interface are back when it has one again."""
-    engine.put(route())
-    engine.complete()
-    await engine.state_is("nat", "Programmed")
-    machine.ip("address del 10.0.0.2/24 dev eth0")
-
-    row = await engine.state_is("nat", "Failed")
-    assert "is not on any subnet of this node" in row.message
-    assert machine.routes() == {}
-
-    machine.ip("address add 10.0.0.2/24 dev eth0")
-    await engine.state_is("nat", "Programmed")
-    assert machine.routes() == {"192.0.2.1/32": "10.0.0.1 eth0"}
-
-
-async def test_subnet_that_moves_to_another_interface(machine: Machine, engine: Engine) -> None:
-    """Routes follow their gateway to the interface that its subnet is on now."""
-    engine.put(route())
-    engine.complete()
-    await engine.state_is("nat", "Programmed")
-    machine.ip("address add 10.0.0.9/24 dev eth1", "address del 10.0.0.2/24 dev eth0")
-
-    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth1"})
-
-
-async def test_interface_made_anew(machine: Machine, engine: Engine) -> None:
-    """An interface that is deleted and comes back with another index is used again."""
-    engine.put(route())
-    engine.complete()
-    await engine.state_is("nat", "Programmed")
-    machine.ip("link del eth0")
-    await engine.state_is("nat", "Failed")
-    machine.ip(
-        "link add eth0 type veth peer name eth0-peer",
-        "link set eth0-peer up",
-        "link set eth0 up",
-        "address add 10.0.0.2/24 dev eth0",
-    )
-
-    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
-
-
-async def test_renamed_interface_changes_nothing(machine: Machine, engine: Engine) -> None:
-    """A rename moves no route, and the report has the new name."""
-    engine.put(route())
-    engine.complete()
-    await engine.state_is("nat", "Programmed")
-    before = engine.count("operations_total", action="replace"), engine.count("operations_total", action="add")
-    machine.ip("link set eth0 name wan0")
-    await engine.until(lambda: engine.reconciler.report()["routes"][0]["interface"] == "wan0", "the name is known")
-
-    assert machine.routes() == {"192.0.2.1/32": "10.0.0.1 wan0"}
-    assert (
-        engine.count("operations_total", action="replace"),
-        engine.count("operations_total", action="add"),
-    ) == before
 
 
 async def test_gateway_change_leaves_no_window(machine: Machine, engine: Engine) -> None:
@@ -476,19 +300,6 @@ async def test_routes_of_a_gateway_that_got_lost_are_left(machine: Machine, engi
     assert engine.reconciler.report()["routes"][0]["object"] == "nat"
 
 
-async def test_gateway_that_a_foreign_route_hides(machine: Machine, engine: Engine) -> None:
-    """A foreign route to the gateway itself makes it unreachable; when it goes all is well again."""
-    engine.put(route())
-    engine.complete()
-    await engine.state_is("nat", "Programmed")
-    machine.ip("route add 10.0.0.1 via 10.1.0.1 proto static")
-    await engine.state_is("nat", "Failed")
-    machine.ip("route del 10.0.0.1")
-
-    await engine.state_is("nat", "Programmed")
-    assert machine.routes() == {"192.0.2.1/32": "10.0.0.1 eth0"}
-
-
 async def test_protected_addresses_are_asked_for_in_each_run(machine: Machine, engine: Engine) -> None:
     """An address that becomes protected loses the route that captures it, and only that one."""
     engine.put(route(destinations=["192.0.2.0/24", "198.51.100.1"]))
@@ -588,6 +399,30 @@ async def test_nothing_is_done_at_rest(machine: Machine, engine: Engine) -> None
     assert before == (engine.count("reconcile_duration_seconds_count"), 1000)
 
 
+async def test_lost_route_needs_no_look_at_the_node(
+    machine: Machine, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A route that others remove is put back with what is known of the node: nothing says that it has changed."""
+    engine.put(route())
+    engine.complete()
+    await engine.state_is("nat", "Programmed")
+    await engine.rest()
+    looks: list[object] = []
+    look = engine.reconciler._fib.look
+
+    async def noted(*words: Any, **more: Any) -> Facts:
+        looks.append(words)
+        return await look(*words, **more)
+
+    monkeypatch.setattr(engine.reconciler._fib, "look", noted)
+    machine.ip("route del 192.0.2.1")
+    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
+    assert looks == []
+
+    engine.reconciler.wake()
+    await engine.until(lambda: looks, "it looks when it is asked to")
+
+
 async def test_foreign_changes_cost_no_writes(machine: Machine, engine: Engine) -> None:
     """The routes of others come and go by the thousand without a change to ours, and without a run for each."""
     engine.put(route())
@@ -601,35 +436,6 @@ async def test_foreign_changes_cost_no_writes(machine: Machine, engine: Engine) 
     assert engine.count("operations_total", action="add") == 1
     assert engine.count("reconcile_duration_seconds_count") - before < 50
     assert machine.routes() == {"192.0.2.1/32": "10.0.0.1 eth0"}
-
-
-async def test_lost_notifications_are_made_up_for(
-    machine: Machine, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """When so many routes are deleted at once that notifications get lost, all of them come back."""
-    monkeypatch.setattr(monitor_module, "BUFFER", 8192)
-    engine.reconciler._monitor.stop()
-    engine.reconciler._monitor.start()
-    engine.put(route(destinations=_hosts(2000)))
-    engine.complete()
-    await engine.state_is("nat", "Programmed")
-    machine.ip("route flush proto 245")
-
-    await engine.until(lambda: engine.count("monitor_overflows_total"), "the loss is noticed")
-    await engine.until(lambda: len(machine.routes()) == 2000, "all routes are back")
-
-
-async def test_request_socket_that_breaks_is_replaced(machine: Machine, engine: Engine) -> None:
-    """A run that fails as a whole is counted and tried again with a new socket, and the routes come."""
-    engine.complete()
-    await engine.rest()
-    no_socket = os.open("/dev/null", os.O_RDONLY)
-    os.dup2(no_socket, engine.reconciler._fib._socket.fileno())
-    os.close(no_socket)
-    engine.put(route())
-
-    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
-    assert engine.count("reconcile_errors_total") >= 1
 
 
 async def test_defect_does_not_end_the_care_for_routes(

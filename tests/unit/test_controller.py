@@ -23,7 +23,8 @@ async def _play(api: FakeApi, overview: Overview) -> None:
     metrics = ControllerMetrics()
     recorder = EventRecorder(cast("Api", api), metrics)
     writer = StatusWriter(cast("Api", api), overview, metrics, recorder.record)
-    tasks = [asyncio.create_task(each.run()) for each in (Controller(overview, writer, recorder, metrics), recorder)]
+    controller = Controller(overview, writer, recorder, metrics)
+    tasks = [asyncio.create_task(each.run()) for each in (controller, writer, recorder)]
     subject = Subject.parse(manifest(metadata={"uid": "u", "generation": 1}))
     overview.put_route(subject, {}, 1)
     names = [f"node{number}" for number in range(NODES)]
@@ -41,7 +42,6 @@ async def _play(api: FakeApi, overview: Overview) -> None:
         overview.states.put(name, StateOfNode(name, name, {"nat": report}), 2)
         await asyncio.sleep(0.05)
     await asyncio.sleep(1000)
-    await writer.stop()
     for task in tasks:
         task.cancel()
 

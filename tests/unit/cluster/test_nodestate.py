@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any, cast
 
@@ -11,7 +12,17 @@ import pytest
 
 from static_route_operator.api.noderoutestate import NodeRouteState, Reason, Row, RowState
 from static_route_operator.cluster.api import Api
-from static_route_operator.cluster.nodestate import APPLY_PATCH, COALESCE, LAST_BACKOFF, PAUSE, NodeStateWriter
+from static_route_operator.cluster.nodestate import (
+    APPLY_PATCH,
+    COALESCE,
+    LAST_BACKOFF,
+    LEAST_SPREAD,
+    PAUSE,
+    ROWS_PER_SECOND,
+    ROWS_PER_WRITE,
+    NodeStateWriter,
+    Reach,
+)
 from static_route_operator.observability.metrics import Metrics
 from tests.unit import virtual_time
 from tests.unit.cluster.fakeapi import FakeApi
@@ -31,18 +42,20 @@ class Scene:
     Attributes:
         api: what it writes to.
         metrics: where it counts.
+        reach: what the statuses say.
     """
 
     def __init__(self, *refusals: int | None) -> None:
         self.api = FakeApi(*refusals)
         self.metrics = Metrics()
+        self.reach = Reach()
         self._state: NodeRouteState | None = None
 
     def run(self, seconds: float, **changes: tuple[float, NodeRouteState | None]) -> None:
         """Let the writer run for so long; each change is a time and what is so from then on."""
 
         async def run() -> None:
-            writer = NodeStateWriter(cast("Api", self.api), lambda: self._state, self.metrics)
+            writer = NodeStateWriter(cast("Api", self.api), lambda: self._state, self.reach, self.metrics)
             for time, state in changes.values():
                 asyncio.get_running_loop().call_later(time, self._change(writer, state))
             with contextlib.suppress(TimeoutError):
@@ -71,7 +84,7 @@ def test_one_write_soon_after_a_change_and_none_at_rest() -> None:
     (patch,) = scene.api.patches
     path = "/apis/networking.digitalocean.com/v1/noderoutestates/node1?fieldManager=static-route-operator&force=true"
     assert patch == (path, _state().to_json(), APPLY_PATCH)
-    assert 10 + COALESCE[0] <= scene.api.times[0] <= 10 + COALESCE[1] + 0.1
+    assert 10 + COALESCE <= scene.api.times[0] <= 10 + COALESCE + LEAST_SPREAD + 0.1
 
 
 def test_burst_is_one_write() -> None:
@@ -141,3 +154,58 @@ def test_what_is_so_by_then_is_written_after_an_outage() -> None:
     scene.run(300, first=(1, _state(1)), second=(4, _state(2)))
 
     assert scene.written == [_state(2).to_json()]
+
+
+def _state_of(*names: str, generation: int = 1) -> NodeRouteState:
+    rows = (Row(each, generation, "10.0.0.1", RowState.PROGRAMMED, Reason.PROGRAMMED, "", 1, 1) for each in names)
+    return NodeRouteState("node1", "uid-1", tuple(rows))
+
+
+def _delay(reach: Mapping[str, int], before: NodeRouteState, after: NodeRouteState) -> float:
+    """Mean of the seconds from a change to its write, without those that all have in common."""
+    delays = []
+    for _ in range(200):
+        scene = Scene()
+        for name, nodes in reach.items():
+            scene.reach.put(name, nodes)
+        scene.run(2000, first=(1, before), second=(1000, after))
+        delays.append(scene.api.times[-1] - 1000 - COALESCE)
+    return statistics.mean(delays)
+
+
+def test_nodes_are_spread_by_their_number_and_their_rows() -> None:
+    """On 5,000 nodes the reports of one change come at a rate that an API server takes; on three at once."""
+    before, after = _state_of("a", "b"), _state_of("a", "b", generation=2)
+
+    assert _delay({"a": 3, "b": 3}, before, after) == pytest.approx(LEAST_SPREAD / 2, rel=0.3)
+    spread = 5000 * (ROWS_PER_WRITE + 2) / ROWS_PER_SECOND
+    assert _delay({"a": 3, "b": 5000}, before, after) == pytest.approx(spread / 2, rel=0.3)
+
+
+def test_only_what_changed_counts() -> None:
+    """A StaticRoute for few nodes is told of at once on a node that has others for thousands."""
+    mixed = NodeRouteState("node1", "uid-1", (*_state_of("few", generation=2).rows, *_state_of("many").rows))
+
+    assert _delay({"few": 3, "many": 5000}, _state_of("few", "many"), mixed) < LEAST_SPREAD
+
+
+def test_what_has_no_status_counts_as_the_widest() -> None:
+    """A StaticRoute that is new, or gone, may concern every node."""
+    reach = Reach()
+    assert reach.nodes(["new"]) == 0
+    reach.put("few", 3)
+    reach.put("many", 5000)
+    assert reach.nodes(["few"]) == 3
+    assert reach.nodes(["few", "new"]) == 5000
+    reach.drop("many")
+    assert reach.nodes(["many"]) == 5000
+
+
+def test_all_nodes_together_keep_to_the_rate() -> None:
+    """Where something changes all the time, the writes of one node are as far apart as those of all take."""
+    scene = Scene()
+    scene.reach.put("a", 5000)
+    scene.run(500, **{f"change{number}": (number / 2, _state(number)) for number in range(1, 1000)})
+
+    spread = 5000 * (ROWS_PER_WRITE + 1) / ROWS_PER_SECOND
+    assert all(after - before >= spread for before, after in pairwise(scene.api.times))

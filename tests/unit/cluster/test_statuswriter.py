@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from itertools import pairwise
 from typing import Any, cast
 
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.cluster.api import Api
 from static_route_operator.cluster.overview import Overview
-from static_route_operator.cluster.statuswriter import PAUSE, StatusWriter
+from static_route_operator.cluster.statuswriter import DESTINATION_SIZE, EVENT_SIZE, FAN_OUT, PAUSE, StatusWriter
 from static_route_operator.observability.metrics import ControllerMetrics
 from static_route_operator.planning.facts import Node
 from static_route_operator.planning.rollup import Member, Report, Subject, roll_up
@@ -26,14 +27,30 @@ class Scene:
     def __init__(self, *refusals: int | None) -> None:
         self.api = FakeApi(*refusals)
         self.overview = Overview()
-        self.writer = StatusWriter(cast("Api", self.api), self.overview, ControllerMetrics(), lambda *_: None)
+        self.start()
         self.subject = self.of_generation(1)
+
+    def start(self) -> None:
+        """Start a writer."""
+        self.writer = StatusWriter(cast("Api", self.api), self.overview, ControllerMetrics(), lambda *_: None)
+        self._task = asyncio.create_task(self.writer.run())
+
+    async def stop(self) -> None:
+        """End it."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
 
     def of_generation(self, generation: int) -> Subject:
         """Change the spec."""
         self.subject = Subject.parse(manifest(metadata={"uid": "u", "generation": generation}))
         self.overview.put_route(self.subject, self.overview.stored(self.subject), generation)
         return self.subject
+
+    def say_of(self, name: str, states: str, generation: int = 1) -> None:
+        """Nodes report of another StaticRoute."""
+        self.subject = Subject.parse(manifest(name, metadata={"uid": name, "generation": generation}))
+        self.overview.put_route(self.subject, self.overview.stored(self.subject), generation)
+        self.say(states)
 
     def say(self, states: str) -> None:
         """Nodes report: r is ready, f fails, p has not answered."""
@@ -46,6 +63,16 @@ class Scene:
             lambda each: Report(generation, row[states[int(each.uid)]], Reason.PENDING, ""),
         )
         self.writer.offer(self.subject, rollup)
+
+    def grow(self, nodes: int) -> None:
+        """Be a cluster of so many nodes."""
+        for number in range(nodes):
+            self.overview.members.put(f"{number}", Member(Node(f"node{number}"), f"{number}", ready=True), 1)
+
+    @property
+    def written(self) -> list[str]:
+        """What was written, and of which object."""
+        return [f"{path.split('/')[-2]} {body['status']['summary']}" for path, body, _ in self.api.patches]
 
     @property
     def summaries(self) -> list[str]:
@@ -60,7 +87,7 @@ def play(act: Callable[[Scene], Coroutine[Any, Any, None]], *refusals: int | Non
         scene = Scene(*refusals)
         await act(scene)
         await asyncio.sleep(1000)
-        await scene.writer.stop()
+        await scene.stop()
         return scene
 
     return virtual_time.run(run())[0]
@@ -163,8 +190,8 @@ def test_a_restart_goes_on_where_the_last_left_off() -> None:
     async def act(scene: Scene) -> None:
         scene.say("ppp")
         await asyncio.sleep(1)
-        await scene.writer.stop()
-        scene.writer = StatusWriter(cast("Api", scene.api), scene.overview, ControllerMetrics(), lambda *_: None)
+        await scene.stop()
+        scene.start()
         scene.say("ppp")
         await asyncio.sleep(1)
         scene.say("rrr")
@@ -195,3 +222,83 @@ def test_an_object_that_is_gone_is_forgotten() -> None:
         scene.writer.retain(())
 
     assert play(act, *[503] * 3).summaries == []
+
+
+def test_what_is_due_at_once_is_paced_by_nodes_and_destinations() -> None:
+    """Hundreds of statuses that are due at once don't flood thousands of watches."""
+
+    async def act(scene: Scene) -> None:
+        scene.grow(5000)
+        for number in range(100):
+            scene.say_of(f"r{number}", "rrr")
+        await asyncio.sleep(0)
+
+    scene = play(act)
+    assert len(scene.summaries) == 100
+    gaps = [after - before for before, after in pairwise(scene.api.times)]
+    least = 5000 * (EVENT_SIZE + DESTINATION_SIZE) / FAN_OUT
+    assert all(least <= gap < least + 0.1 for gap in gaps)
+
+
+def test_a_large_object_on_thousands_of_nodes_is_written_three_times() -> None:
+    """While 2,000 destinations roll out to 5,000 nodes over minutes: its start, once meanwhile, and its end."""
+
+    async def act(scene: Scene) -> None:
+        scene.grow(5000)
+        destinations = [f"20.0.{number // 250}.{number % 250}" for number in range(2000)]
+        scene.subject = Subject.parse(manifest(destinations=destinations, metadata={"uid": "u", "generation": 1}))
+        for done in range(220):
+            scene.say("r" * done + "p" * (220 - done))
+            await asyncio.sleep(1)
+        scene.say("r" * 220)
+
+    scene = play(act)
+    assert len(scene.summaries) == 3
+    assert scene.summaries[-1] == "220/220"
+
+
+def test_on_few_nodes_nothing_waits() -> None:
+    """Three nodes take a hundred statuses as fast as they can be written."""
+
+    async def act(scene: Scene) -> None:
+        scene.grow(3)
+        for number in range(100):
+            scene.say_of(f"r{number}", "rrr")
+
+    assert play(act).api.times[-1] < 2
+
+
+def test_the_most_urgent_goes_first() -> None:
+    """Of what is due: first what turned worse, then what has settled, then what begins."""
+
+    async def act(scene: Scene) -> None:
+        scene.grow(100_000)
+        scene.say_of("first", "ppp")
+        await asyncio.sleep(1)
+        for name, states in {"begins": "ppp", "settles": "rrr", "worse": "rpf"}.items():
+            scene.say_of(name, states)
+
+    assert play(act).written == ["first 0/3", "worse 1/3", "settles 3/3", "begins 0/3"]
+
+
+def test_what_settles_before_its_turn_is_written_once() -> None:
+    """A roll-out that is over when its turn comes is told of by one write, not two."""
+
+    async def act(scene: Scene) -> None:
+        scene.grow(100_000)
+        for states in ("ppp", "rpp", "rrr"):
+            for name in ("a", "b", "c"):
+                scene.say_of(name, states)
+            await asyncio.sleep(0.5)
+
+    assert play(act).written == ["a 0/3", "b 3/3", "c 3/3", "a 3/3"]
+
+
+def test_one_that_is_refused_does_not_hold_up_the_others() -> None:
+    """While one waits for its next try, others are written."""
+
+    async def act(scene: Scene) -> None:
+        for name in ("a", "b", "c"):
+            scene.say_of(name, "rrr")
+
+    assert play(act, 422).written == ["b 3/3", "c 3/3", "a 3/3"]

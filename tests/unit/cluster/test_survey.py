@@ -1,13 +1,14 @@
 """What the controller makes of the events that Kopf tells it, and which statuses it looks at because of them."""
 
 import asyncio
+import json
 from typing import Any
 
 import kopf
 import pytest
 
-from static_route_operator.cluster.overview import Overview
-from static_route_operator.cluster.survey import Survey, survey_settings
+from static_route_operator.cluster.overview import Overview, parse_state
+from static_route_operator.cluster.survey import CHUNK, Survey, survey_settings
 from static_route_operator.observability.metrics import ControllerMetrics
 from tests.unit.builders import manifest
 
@@ -215,3 +216,19 @@ async def test_kopf_writes_nothing(told: Told) -> None:
     assert settings.posting.enabled is False
     assert settings.peering.standalone is True
     assert isinstance(settings, kopf.OperatorSettings)
+
+
+def test_all_is_not_read_at_once() -> None:
+    """What thousands of nodes say is listed in parts."""
+    assert survey_settings().watching.chunk_size == CHUNK
+
+
+def test_equal_words_of_many_nodes_are_kept_once() -> None:
+    """A thousand nodes that say the same take the room of one; one that says something else is on its own."""
+    texts = [json.dumps(state(f"node{number}", row("a"), row("b"))) for number in range(3)]
+    first, second, third = (parse_state(json.loads(text)) for text in texts)
+    other = parse_state(state("node9", row("a"), row("b", "Failed")))
+
+    assert first.reports is second.reports is third.reports
+    assert other.reports["a"] is first.reports["a"]
+    assert other.reports["b"] != first.reports["b"]

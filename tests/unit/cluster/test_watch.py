@@ -39,6 +39,15 @@ def test_only_the_own_node_and_the_own_crd_are_watched() -> None:
     )
 
 
+def test_kopf_keeps_nothing_of_an_object() -> None:
+    """Objects with thousands of destinations are not copied at each event, and not held for seconds after it."""
+    settings = watch_settings("node1")
+    body: Any = manifest(destinations=["192.0.2.1"] * 2000)
+
+    assert settings.persistence.diffbase_storage.build(body=kopf.Body(body)) == {}
+    assert settings.queueing.idle_timeout < 1
+
+
 def test_every_request_has_an_end() -> None:
     """No request and no silent watch is waited for without a limit."""
     settings = watch_settings("node1")
@@ -67,13 +76,13 @@ class Told:
     def __init__(self) -> None:
         self.inventory = Inventory()
         self.relists = 0
-        self._watch = Watch("node1", self.inventory, Metrics())
-        self._watch.on_relist = self._count
+        self.watch = Watch("node1", self.inventory, Metrics())
+        self.watch.on_relist = self._count
         self._handlers = {
-            "ADDED": self._watch._create,
-            "MODIFIED": self._watch._update,
-            "DELETED": self._watch._delete,
-            None: self._watch._resume,
+            "ADDED": self.watch._create,
+            "MODIFIED": self.watch._update,
+            "DELETED": self.watch._delete,
+            None: self.watch._resume,
         }
 
     def _count(self) -> None:
@@ -85,11 +94,17 @@ class Told:
         await self._handlers[kind](event)
         await asyncio.sleep(0)
 
+    async def status(self, kind: str | None, body: dict[str, Any]) -> None:
+        """What Kopf does with the same event besides."""
+        event: Any = {"type": kind, "object": body}
+        await self.watch._see_status(event)
+        await asyncio.sleep(0)
+
     async def node(self, kind: str | None, name: str, **labels: str) -> None:
         """What Kopf does with an event of a Node."""
         metadata = {"name": name, "uid": f"uid-{name}", "labels": labels or None}
         event: Any = {"type": kind, "object": {"metadata": metadata}}
-        await self._watch._see_node(event)
+        await self.watch._see_node(event)
         await asyncio.sleep(0)
 
     @property
@@ -158,6 +173,22 @@ async def test_invalid_object_is_told_as_such(told: Told) -> None:
     assert told.inventory.invalid["uid-a"].error.field == "spec.gateway"
 
 
+async def test_status_tells_on_how_many_nodes_an_object_is(told: Told) -> None:
+    """Any event tells it; an object without a status, or with one of the retired operator, says nothing."""
+    reach = told.watch.reach
+    for kind, name, status in (
+        ("ADDED", "new", None),
+        ("ADDED", "retired", {"create_fn": [{"destination": "192.0.2.1"}]}),
+        (None, "few", {"nodes": {"selected": 3}}),
+        ("MODIFIED", "many", {"nodes": {"selected": 5000}}),
+    ):
+        await told.status(kind, _object(name) | ({"status": status} if status else {}))
+    assert [reach.nodes([name]) for name in ("new", "retired", "few", "many")] == [5000, 5000, 3, 5000]
+
+    await told.status("DELETED", _object("few"))
+    assert reach.nodes(["few"]) == 5000
+
+
 async def test_relist_is_noticed(told: Told) -> None:
     """An object listed for the second time shows that Kopf has listed anew, so deletions may have been missed."""
     await told.event(None, _object())
@@ -190,6 +221,6 @@ def test_only_event_handlers_are_registered() -> None:
 
     registry = asyncio.run(build())
 
-    assert len(registry._watching.get_all_handlers()) == 5
+    assert len(registry._watching.get_all_handlers()) == 6
     for writing in (registry._changing, registry._spawning, registry._indexing, registry._webhooks):
         assert writing.get_all_handlers() == []
