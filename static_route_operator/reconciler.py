@@ -33,6 +33,7 @@ from static_route_operator.planning.plan import Plan, make_plan
 from static_route_operator.planning.routes import PROTOCOL, Action, Failure, Operation, Path, Routes, describe_route
 from static_route_operator.planning.rows import Outcome, make_rows, owner_of
 from static_route_operator.planning.selection import selects
+from static_route_operator.planning.storm import Storm
 from static_route_operator.prefixes import unpack_prefix
 
 logger = logging.getLogger(__name__)
@@ -91,6 +92,7 @@ class Reconciler:
         self._lost: defaultdict[Rival, set[bytes]] = defaultdict(set)
         self._rival = Rival(0)
         self._contention = Contention()
+        self._storm = Storm()
         self._stale = True
         self._unsure = True
         self._failures: dict[bytes, Failure] = {}
@@ -117,6 +119,8 @@ class Reconciler:
         try:
             while True:
                 await self._wake.wait()
+                while pause := self._storm.pause(time.monotonic()):  # noqa: ASYNC110  what is waited for is that nothing comes
+                    await asyncio.sleep(pause)
                 self._wake.clear()
                 started = time.monotonic()
                 async with self._busy:
@@ -167,6 +171,7 @@ class Reconciler:
         if route.protocol == PROTOCOL:
             self._metrics.drift.inc()
             if gone or route.key not in self._plan.wanted.through(route.path):
+                self._storm.lost(time.monotonic())
                 self._note_loss(route, gone, port)
             if self._busy.locked() or route.path.shared:
                 # A read or a change is under way: whether it came before or after this can't be told. Or others merged
