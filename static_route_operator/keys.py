@@ -29,6 +29,9 @@ DEFAULT_METRIC_IPV6 = 1024
 # Pieces of two sets that differ are halved until they are this small (in keys), then compared as Python sets.
 _SMALL = 128
 
+# So many of a set are shown.
+_SHOWN = 8
+
 # A set that is taken in parts is taken in so many at least.
 _FEWEST_PARTS = 32
 
@@ -145,7 +148,9 @@ class Keys(Sequence[bytes]):
         return hash(self.packed)
 
     def __repr__(self) -> str:
-        return f"Keys({self.size}, {list(self)!r})"
+        # Short, whatever they are many: tracebacks and asyncio's own messages show the variables of tasks.
+        more = ", …" if len(self) > _SHOWN else ""
+        return f"Keys({self.size}, {', '.join(map(repr, self[:_SHOWN]))}{more}: {len(self)})"
 
     def index(self, bound: bytes, *_: int) -> int:
         """How many keys sort before ``bound``, which may be a prefix or any other bytes."""
