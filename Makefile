@@ -81,9 +81,11 @@ cluster: $(VENV)/ready ## A three-node cluster on this machine with the operator
 cluster-down: $(VENV)/ready ## Take that cluster away
 	$(BIN)/python -m tests.lab down
 
-bench: $(VENV)/ready ## Benchmarks, with their tables in Markdown (root)
+bench: $(VENV)/ready ## Benchmarks, beside BIRD and FRR; writes the tables of docs/performance.md (root)
 	tools/apt-install $(shell tools/apt-packages lab)
-	$(BIN)/python -m benchmarks.kernel
+	for package in $(shell tools/apt-packages peers); do tools/apt-install $$package || echo "bench: without $$package"; done
+	$(BIN)/python -m benchmarks.kernel --write
+	$(BIN)/python -m benchmarks.memory --write
 	$(BIN)/python -m benchmarks.cluster
 
 clean: ## Remove what is cached for this project

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks import processes
 from tests.cluster.agent import NAMESPACE, SERVICE_ACCOUNT, Agent, eventually, everywhere, install
 from tests.cluster.controller import USER, Controller, Kubelets
 from tests.lab.audit import AuditLog
@@ -208,12 +209,9 @@ def memory(agents: list[Agent]) -> str:
     time.sleep(6)
     resident, own = [], []
     for agent in agents:
-        values = {}
-        for line in Path(f"/proc/{agent.pid}/smaps_rollup").read_text().splitlines()[1:]:
-            key, value = line.split(":")
-            values[key] = int(value.split()[0]) / 1024
-        resident.append(values["Rss"])
-        own.append(values["Private_Clean"] + values["Private_Dirty"])
+        now = processes.memory(agent.pid)
+        resident.append(now.resident)
+        own.append(now.own)
     return f"{statistics.median(resident):.1f} MiB, {statistics.median(own):.1f} MiB"
 
 

@@ -9,6 +9,7 @@ import functools
 import itertools
 import operator
 import socket
+import struct
 from collections.abc import Sequence
 
 from static_route_operator.errors import InvalidPrefixError
@@ -84,36 +85,39 @@ def pack_prefixes(texts: Sequence[str], size: int) -> bytes:
         InvalidPrefixError: one of them is no prefix of that family; `pack_prefix` tells what is wrong with it.
     """
     bits = (size - 1) * 8
-    by_length: dict[int, list[str]] = {}
+    by_length: dict[int, Sequence[str]] = {bits: texts}
     try:
-        by_length[bits] = [text for text in texts if "/" not in text]
-        if len(by_length[bits]) != len(texts):
+        if any("/" in text for text in texts):
+            split: dict[int, list[str]] = {}
             for text in texts:
                 host, slash, length = text.partition("/")
-                if slash:
-                    by_length.setdefault(_LENGTH_OF_TEXT[length], []).append(host)
-        prefixes = [prefix for length, hosts in by_length.items() for prefix in _networks(hosts, length, size)]
+                split.setdefault(_LENGTH_OF_TEXT[length] if slash else bits, []).append(host)
+            by_length = dict(split)
+        runs = [_networks(hosts, length, size) for length, hosts in by_length.items()]
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         raise InvalidPrefixError("there is something that is not an IP address or CIDR of this family") from None
-    prefixes.sort()
-    if any(map(operator.eq, prefixes, itertools.islice(prefixes, 1, None))):
-        prefixes = list(dict.fromkeys(prefixes))
-    return b"".join(prefixes)
+    if len(runs) == 1:
+        return runs[0]
+    return b"".join(sorted(prefix for (prefix,) in struct.iter_unpack(f"{size}s", b"".join(runs))))
 
 
-def _networks(hosts: Sequence[str], length: int, size: int) -> list[bytes]:
-    """The packed prefixes of many network addresses and one length; ValueError when host bits are set."""
+def _networks(hosts: Sequence[str], length: int, size: int) -> bytes:
+    """The packed prefixes of many network addresses and one length, sorted, each once; ValueError for host bits."""
     family = socket.AF_INET if size == IPV4_PREFIX_SIZE else socket.AF_INET6
-    suffix = _LENGTH[length]
-    prefixes = [address + suffix for address in map(socket.inet_pton, itertools.repeat(family), hosts)]
-    host_mask = ((1 << ((size - 1) * 8 - length)) - 1).to_bytes(size - 1)
-    packed = b"".join(prefixes)
-    for column, bits in enumerate(host_mask):
-        if bits and not _CLEAR[bits].issuperset(packed[column::size]):
-            raise ValueError("host bits are set")
-    if family == socket.AF_INET6 and any(prefix.startswith(_MAPPED) for prefix in prefixes):
+    addresses = sorted(map(socket.inet_pton, itertools.repeat(family), hosts))
+    if any(map(operator.eq, addresses, itertools.islice(addresses, 1, None))):
+        addresses = list(dict.fromkeys(addresses))
+    if family == socket.AF_INET6 and any(address.startswith(_MAPPED) for address in addresses):
         raise ValueError("an IPv4-mapped address")
-    return prefixes
+    packed = b"".join(addresses)
+    prefixes = bytearray(_LENGTH[length] * size * len(addresses))
+    host_mask = ((1 << ((size - 1) * 8 - length)) - 1).to_bytes(size - 1)
+    for column, bits in enumerate(host_mask):
+        values = packed[column :: size - 1]
+        if bits and not _CLEAR[bits].issuperset(values):
+            raise ValueError("host bits are set")
+        prefixes[column::size] = values
+    return bytes(prefixes)
 
 
 # By the low bits of a byte that must be clear: the values that are so.

@@ -12,6 +12,7 @@ import logging
 import os
 import random
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -37,6 +38,7 @@ from static_route_operator.planning.plan import Plan, make_plan
 from static_route_operator.planning.routes import PROTOCOL, Action, Failure, Operation, Path, Routes, describe_route
 from static_route_operator.planning.rows import Outcome, make_rows, owner_of
 from static_route_operator.planning.selection import selects
+from static_route_operator.planning.storm import Storm
 from static_route_operator.prefixes import unpack_prefix
 
 logger = logging.getLogger(__name__)
@@ -96,9 +98,10 @@ class Reconciler:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._present = Routes()
         self._seen: dict[bytes, Path | None] = {}
-        self._lost: dict[bytes, Rival] = {}
+        self._lost: defaultdict[Rival, set[bytes]] = defaultdict(set)
         self._rival = Rival(0)
         self._contention = Contention()
+        self._storm = Storm()
         self._stale = True
         self._unsure = True
         self._failures: dict[bytes, Failure] = {}
@@ -126,6 +129,8 @@ class Reconciler:
         try:
             while True:
                 await self._wake.wait()
+                while not self._urgent.is_set() and (pause := self._storm.pause(time.monotonic())):  # noqa: ASYNC110  what is waited for is that nothing comes
+                    await asyncio.sleep(pause)
                 self._wake.clear()
                 started = time.monotonic()
                 async with self._busy:
@@ -185,6 +190,7 @@ class Reconciler:
         if route.protocol == PROTOCOL:
             self._metrics.drift.inc()
             if gone or route.key not in self._plan.wanted.through(route.path):
+                self._storm.lost(time.monotonic())
                 self._note_loss(route, gone, port)
             if self._busy.locked() or self._is_part(route, gone):
                 # A read or a change is under way: whether it came before or after this can't be told. Or there are
@@ -222,7 +228,7 @@ class Reconciler:
             protocol = None if gone else route.protocol
             if (port, protocol) != (self._rival.port, self._rival.protocol):
                 self._rival = Rival(port, process_name(port), protocol)
-            self._lost[route.key] = self._rival
+            self._lost[self._rival].add(route.key)
 
     def _node_changed(self, lossy: bool) -> None:
         self._stale = self._stale or lossy
@@ -231,7 +237,7 @@ class Reconciler:
     def _lost_notifications(self) -> None:
         self._metrics.monitor_overflows.inc()
         logger.warning("Notifications of the kernel were lost; reading its routes again")
-        self._stale = True
+        self._stale = self._survey = True
         self.wake()
 
     def _read_again(self) -> None:
@@ -309,6 +315,7 @@ class Reconciler:
         inventory = self._inventory
         complete, version = inventory.complete, inventory.version
         selected, undecided = self._select()
+        known = self._planned_for[1] if self._planned_for else None
         facts = await self._look(selected, version)
         down = self._down
         if self._planned_for != (version, facts, down):
@@ -319,7 +326,7 @@ class Reconciler:
             self._planned_for = (version, facts, down)
             self._probe()
             self._retry = True
-        fresh = self._stale
+        looked, read = facts is not known, self._stale
         if self._stale:
             await self._read()
         else:
@@ -333,7 +340,7 @@ class Reconciler:
         )
         if not complete:
             operations = [each for each in operations if each.action is not Action.DELETE]
-        await self._apply(operations, fresh=fresh)
+        await self._apply(operations, looked=looked, read=read)
         if self._stale:
             # What is in the kernel is not known now; the next run follows at once.
             return
@@ -418,7 +425,7 @@ class Reconciler:
             )
         return [route for route in routes if selects(route.node_selector, node)], []
 
-    async def _apply(self, operations: Sequence[Operation], *, fresh: bool) -> None:
+    async def _apply(self, operations: Sequence[Operation], *, looked: bool, read: bool) -> None:
         failures = await self._fib.apply(operations)
         for action, path, keys in operations:
             self._metrics.operations.labels(action.value).inc(len(keys))
@@ -436,9 +443,11 @@ class Reconciler:
         for key, failure in failures.items():
             if key not in self._plan.wanted:
                 logger.error("Route %s can't be removed: %s", unpack_prefix(prefix_of(key)), failure.text)
-        if any(failure.errno in {errno.EEXIST, errno.ENOENT} for failure in failures.values()) and not fresh:
-            # Not what was known: the next run reads first, and then knows whose route stands there.
-            self._stale = True
+        surprising = any(failure.errno in {errno.EEXIST, errno.ENOENT} for failure in failures.values())
+        if not looked or (surprising and not read):
+            # Not what was known: the next run looks and reads first, and then knows whether the gateway can still be
+            # reached, and whose route stands there.
+            self._stale = self._unsure = True
             return
         self._stale = self._stale or any(
             key in keys for action, _, keys in operations if action is not Action.ADD for key in failures
@@ -449,21 +458,26 @@ class Reconciler:
 
     def _account(self, operations: Sequence[Operation], failures: Mapping[bytes, Failure]) -> None:
         """Tell the contention what others took away and has been put back."""
-        repaired: dict[Rival, list[bytes]] = {}
-        for key in [key for key in self._lost if key not in failures]:
-            if any(action is not Action.DELETE and key in keys for action, _, keys in operations):
-                repaired.setdefault(self._lost.pop(key), []).append(key)
-        for rival, found in repaired.items():
-            for keys in by_family(found):
-                self._contention.repaired(keys, rival, time.monotonic(), time.time())
+        written = [keys for action, _, keys in operations if action is not Action.DELETE]
+        for rival, lost in self._lost.items():
+            for keys in by_family(lost):
+                for each in written:
+                    repaired = keys & each
+                    if failures:
+                        repaired = Keys.of(keys.size, [key for key in repaired if key not in failures])
+                    if repaired:
+                        self._contention.repaired(repaired, rival, time.monotonic(), time.time())
+                        lost.difference_update(repaired)
 
     def _settle(self, waiting: Sequence[Keys]) -> None:
         """Forget losses that are none (any more), and come again when something is due."""
-        self._lost = {
-            key: rival
-            for key, rival in self._lost.items()
-            if key in self._failures or any(key in keys for keys in waiting)
-        }
+        for rival, lost in list(self._lost.items()):
+            still = {key for keys in by_family(lost) for each in waiting for key in keys & each}
+            still |= {key for key in lost if key in self._failures}
+            if still:
+                self._lost[rival] = still
+            else:
+                del self._lost[rival]
         now = time.monotonic()
         self._contention.forget(now)
         if timer := self._timers.pop("contest", None):

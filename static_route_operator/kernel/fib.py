@@ -132,8 +132,7 @@ class Fib:
         failures: dict[bytes, Failure] = {}
         batch = min(BATCH, self._socket.receive_buffer // _ANSWER_SIZE)
         for action, path, keys in operations:
-            for start in range(0, len(keys), batch):
-                part = keys[start : start + batch]
+            for part in keys.interleaved(batch):
                 first = self._next_sequences(len(part))
                 await self._send(encode(action, path, part, first), len(part))
                 for message in self._answers():

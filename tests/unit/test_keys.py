@@ -77,6 +77,7 @@ def test_members_are_found(some: set[int], number: int) -> None:
     assert bool(keys) == bool(some)
     assert [keys[index] for index in range(len(keys))] == list(keys) == sorted(map(_key, some))
     assert list(keys[1:-1]) == list(keys)[1:-1]
+    assert list(keys[1::3]) == list(keys)[1::3]
     assert keys.index(_key(number)) == sum(each < number for each in some)
 
 
@@ -129,3 +130,24 @@ def test_keys_sort_by_prefix() -> None:
     keys = Keys.with_tail(5, b"".join(map(pack_prefix, texts)), tail)
 
     assert keys == Keys.of(IPV4_KEY_SIZE, [pack_prefix(text) + tail for text in reversed(texts)])
+
+
+@given(some_numbers, st.integers(1, 700))
+def test_interleaved_parts_are_all_keys_once(some: set[int], most: int) -> None:
+    """Parts are sorted, no larger than asked for, and together the whole; a small set is one part."""
+    parts = list(_keys(some).interleaved(most))
+
+    found = [_numbers(part) for part in parts]
+    assert set().union(*found) == some
+    assert sum(map(len, found)) == len(some)
+    assert all(len(part) <= most for part in parts)
+    assert len(some) > most or parts == [_keys(some)]
+
+
+def test_interleaved_parts_lie_between_those_before() -> None:
+    """The first part is spread over the whole set, and the next one halfway between its keys."""
+    first, second, *rest = _keys(set(range(3200))).interleaved(100)
+
+    assert _numbers(first) == set(range(0, 3200, 32))
+    assert _numbers(second) == set(range(16, 3200, 32))
+    assert len(rest) == 30

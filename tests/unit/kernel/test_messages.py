@@ -6,9 +6,11 @@ import struct
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from static_route_operator.kernel.messages import DecodedRoute, RouteDecoder, describe, encode
 from static_route_operator.kernel.netlink import blocks
+from static_route_operator.keys import prefix_of, tail_of
 from static_route_operator.planning.routes import (
     BLACKHOLE_IPV4,
     BLACKHOLE_IPV6,
@@ -19,7 +21,7 @@ from static_route_operator.planning.routes import (
     Hop,
     Path,
 )
-from static_route_operator.prefixes import pack_address
+from static_route_operator.prefixes import pack_address, unpack_address
 from tests.unit.builders import make_key, pack
 
 GATEWAY4 = Path.via(pack_address("10.0.0.1"), 2)
@@ -305,3 +307,43 @@ def test_route_with_what_is_never_written_is_unknown(kind: int) -> None:
 def test_route_is_described_in_the_words_of_ip(body: bytes, words: str) -> None:
     """Who holds a place is told as `ip route` would: by type, object, gateways and protocol."""
     assert describe(body) == words
+
+
+@given(
+    st.sampled_from(Action),
+    st.tuples(_paths4, st.lists(_keys4, min_size=1, max_size=5, unique=True))
+    | st.tuples(_paths6, st.lists(_keys6, min_size=1, max_size=5, unique=True)),
+    st.integers(0, 2**31),
+)
+def test_pyroute2_reads_what_is_encoded(action: Action, some: tuple[Path, list[bytes]], first_sequence: int) -> None:
+    """An independent decoder finds in each message what it is about."""
+    path, keys = some
+    buffer = bytes(encode(action, path, pack(keys), first_sequence))
+    size = len(buffer) // len(keys)
+
+    for index, key in enumerate(sorted(keys)):
+        message = rtmsg(buffer[index * size : (index + 1) * size])
+        message.decode()
+
+        table, metric = tail_of(key)
+        assert message["header"]["sequence_number"] == first_sequence + index
+        assert (message["proto"], message["dst_len"]) == (PROTOCOL, prefix_of(key)[-1])
+        assert message.get_attr("RTA_DST") == unpack_address(prefix_of(key)[:-1])
+        assert (message.get_attr("RTA_TABLE"), message.get_attr("RTA_PRIORITY")) == (table, metric)
+        hops = message.get_attr("RTA_MULTIPATH")
+        if len(path.hops) > 1 and not (action is Action.DELETE and path.address_size == 4):
+            assert [
+                Hop(pack_address(hop.get_attr("RTA_GATEWAY")), hop["oif"], hop["hops"] + 1, bool(hop["flags"] & 4))
+                for hop in hops
+            ] == list(path.hops)
+        else:
+            assert hops is None
+        (hop,) = path.hops if len(path.hops) == 1 else (None,)
+        assert message.get_attr("RTA_GATEWAY") == (unpack_address(hop.gateway) if hop else None)
+        assert message.get_attr("RTA_OIF") == (hop.interface if hop else None)
+        if action is Action.DELETE:
+            continue
+        assert message.get_attr("RTA_PREFSRC") == (unpack_address(path.source) if path.source else None)
+        metrics = message.get_attr("RTA_METRICS")
+        assert (metrics.get_attr("RTAX_MTU") if metrics else 0) == path.mtu
+        assert bool(message["flags"] & 4) == bool(hop and hop.on_link)

@@ -1,0 +1,74 @@
+"""What is asked of whoever puts routes into the kernel."""
+
+import abc
+import contextlib
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+from benchmarks.testbed import Kernel
+
+
+class Contender(abc.ABC):
+    """One that routes all destinations through a gateway. Its steps are timed; what prepares them is not.
+
+    Args:
+        destinations: what to route.
+        directory: for its files, empty.
+
+    Attributes:
+        name: for people.
+        most: so many destinations are as many as it can be asked for.
+        destinations: what to route.
+        kernel: of the namespace it works in.
+    """
+
+    name: ClassVar[str]
+    most: ClassVar[int] = 500_000
+
+    def __init__(self, destinations: Sequence[str], directory: Path) -> None:
+        self.destinations = destinations
+        self.directory = directory
+        self.kernel = Kernel()
+
+    @classmethod
+    def missing(cls) -> str:
+        """What is not installed that it needs; empty when all is there."""
+        return ""
+
+    def start(self) -> None:  # noqa: B027  not everybody has something to start
+        """Run, without a route."""
+
+    def stop(self) -> None:
+        """Run no more."""
+        self.kernel.close()
+
+    @abc.abstractmethod
+    def install(self, gateway: str) -> float:
+        """From no route to all; seconds."""
+
+    @abc.abstractmethod
+    def switch(self, gateway: str) -> float:
+        """All routes from another gateway to this one; seconds."""
+
+    @abc.abstractmethod
+    def delete(self) -> float:
+        """From all routes to none; seconds."""
+
+
+AnyContender = TypeVar("AnyContender", bound=Contender)
+
+
+@contextlib.contextmanager
+def at_work(contender: type[AnyContender], destinations: Sequence[str]) -> Iterator[AnyContender]:
+    """One that runs, without a route, on the node that this thread is on."""
+    with tempfile.TemporaryDirectory() as directory:
+        # Daemons that give up being root must reach it.
+        Path(directory).chmod(0o755)
+        one = contender(destinations, Path(directory))
+        try:
+            one.start()
+            yield one
+        finally:
+            one.stop()
