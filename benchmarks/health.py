@@ -17,11 +17,15 @@ import statistics
 import sys
 import time
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path as File
 
 from static_route_operator.health.checks import Check, CheckType, Health, State, Target
 from static_route_operator.health.probers import Probers
-from static_route_operator.prefixes import pack_address
+from static_route_operator.kernel.fib import Fib
+from static_route_operator.keys import Keys, default_tail
+from static_route_operator.planning.diff import diff
+from static_route_operator.planning.routes import Path, Routes
+from static_route_operator.prefixes import pack_address, pack_prefixes
 from tests.kernel.gateway import ADDRESSES, PORT, Gateway
 from tests.kernel.namespaces import new_network_namespace
 
@@ -30,6 +34,7 @@ INTERVALS = (0.01, 0.1, 1.0)
 MANY = 200
 MEASURED_SECONDS = 20
 SOAK_SECONDS = 60.0
+ROUTES = 100_000
 PATIENCE = 60.0
 
 
@@ -93,7 +98,7 @@ def detection(gateway: Gateway) -> None:
 
 def _resident() -> float:
     """This process's memory in MiB."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / (1 << 20)
+    return int(File("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / (1 << 20)
 
 
 async def probe_many(gateway: Gateway, kind: CheckType, ipv6: bool) -> tuple[float, float]:
@@ -130,8 +135,23 @@ def _burn() -> None:
         pass
 
 
+async def install(interface: int) -> None:
+    """Install and remove 100,000 routes again and again, in this very event loop, as the agent does."""
+    destinations = [f"20.{index >> 16}.{index >> 8 & 255}.{index & 255}" for index in range(ROUTES)]
+    via = pack_address(ADDRESSES[0])
+    wanted = Routes({Path(via, interface): Keys.with_tail(5, pack_prefixes(destinations, 5), default_tail(via))})
+    fib = Fib()
+    try:
+        while True:
+            for routes in (wanted, Routes()):
+                assert not await fib.apply(diff(routes, await fib.read()))
+                await asyncio.sleep(1)
+    finally:
+        fib.close()
+
+
 async def soak(gateway: Gateway, seconds: float) -> tuple[int, int, list[tuple[float, Target, Health]]]:
-    """Probes sent and lost, and false alarms, while every core is busy."""
+    """Probes sent and lost, and false alarms, while every core is busy and routes come and go."""
     targets = [
         Target(pack_address(address), gateway.interface, _check(kind, interval))
         for address in ADDRESSES
@@ -144,9 +164,12 @@ async def soak(gateway: Gateway, seconds: float) -> tuple[int, int, list[tuple[f
     burners = [multiprocessing.Process(target=_burn, daemon=True) for _ in range(2 * (os.cpu_count() or 1))]
     for burner in burners:
         burner.start()
+    installing = asyncio.create_task(install(gateway.interface))
     try:
-        await asyncio.sleep(seconds)
+        await asyncio.wait([installing], timeout=seconds)
+        assert not installing.done(), installing.exception()
     finally:
+        installing.cancel()
         for burner in burners:
             burner.kill()
     healths = [observer.probers.health(each) for each in targets]
