@@ -95,7 +95,7 @@ class Health:
         state: unknown until the first verdict.
         since: when it came to be so, in seconds since the epoch; 0 for what is not probed.
         rtt: the last round-trip time in seconds; None until the first answer. For HTTP, the whole exchange.
-        smoothed_rtt: a moving average of the same, since the gateway came up.
+        smoothed_rtt: a moving average of the same since the gateway came up; None until a few answers have come.
         sent: probes that were sent and judged.
         lost: those of them that were not answered as they should, in time.
         flaps: how often it went from up to down.

@@ -3,10 +3,14 @@
 Pure: the time is told, in seconds of any clock that never goes back.
 """
 
+import statistics
+
 from static_route_operator.checks import Check, CheckType, State
 
-# Until an answer has told better: what RFC 6298 (2.1) starts from. Seconds.
+# Until answers have told better: what RFC 6298 (2.1) starts from. Seconds.
 FIRST_DEADLINE = 1.0
+# So many answers have to.
+FIRST_SAMPLES = 5
 # An answer may be at least so much later than usual. The kernel answers echo requests and handshakes; a process answers
 # HTTP and may have to wait for its turn. Seconds.
 LEAST_MARGIN = {CheckType.ICMP: 0.002, CheckType.TCP: 0.002, CheckType.HTTP: 0.02}
@@ -34,32 +38,40 @@ class RoundTrip:
 
     Attributes:
         last: the last sample in seconds; None before the first.
-        smoothed: the moving average; None before the first sample.
+        smoothed: the moving average; None before the first samples.
     """
 
     def __init__(self) -> None:
         self.last: float | None = None
         self.smoothed: float | None = None
         self._variation = 0.0
+        self._first: list[float] = []
 
-    def add(self, sample: float) -> None:
-        """Take a sample in.
+    def add(self, sample: float, most: float) -> None:
+        """Take a sample in, as ``most`` if it is more, lest one that waited for seconds makes patient for minutes.
 
         That of a late answer too: unlike a TCP segment that was sent twice, an answer tells which probe it is for.
         """
         self.last = sample
-        if self.smoothed is None:
-            self.smoothed, self._variation = sample, sample / 2
-        else:
+        sample = min(sample, most)
+        if self.smoothed is not None:
             self._variation += (abs(self.smoothed - sample) - self._variation) / 4
             self.smoothed += (sample - self.smoothed) / 8
+            return
+        # The first answers may have waited until an address was resolved, or a SYN was sent again.
+        self._first.append(sample)
+        if len(self._first) == FIRST_SAMPLES:
+            self.smoothed = statistics.median(self._first)
+            self._variation = self.smoothed / 2
+            self._first.clear()
 
     def forget(self) -> None:
-        """The next sample is the first again; the last one is kept to be shown."""
+        """Learn anew; the last sample is kept to be shown."""
         self.smoothed = None
+        self._first.clear()
 
     def patience(self, margin: float) -> float | None:
-        """How long an answer may take, in seconds, but at least the usual time and a margin; None before any sample."""
+        """How long an answer may take, in seconds, but at least the usual time and a margin; None while unknown."""
         if self.smoothed is None:
             return None
         return self.smoothed + max(4 * self._variation, PATH_MARGIN * self.smoothed, margin)
@@ -128,7 +140,7 @@ class Judge:
         was thought.
         """
         self.sent += not late
-        self.round_trip.add(rtt)
+        self.round_trip.add(rtt, 2 * self.deadline)
         self._failures = 0
         self._doubt = ""
         self._successes += 1
@@ -141,10 +153,15 @@ class Judge:
         self._up_at = now
         return True
 
-    def failed(self, now: float, reason: str) -> bool:
-        """A probe was lost, or answered with a refusal; whether that changes the verdict."""
+    def failed(self, now: float, reason: str, *, outdated: bool = False) -> bool:
+        """A probe was lost, or answered with a refusal; whether that changes the verdict.
+
+        That of an outdated one, since which a later one was answered, is only counted.
+        """
         self.sent += 1
         self.lost += 1
+        if outdated:
+            return False
         self._failures += 1
         self._successes = 0
         self.reason = self._doubt or reason

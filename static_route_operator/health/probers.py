@@ -89,6 +89,7 @@ class _Prober:
     since: float
     next_send: float = 0.0
     last_sent: float = 0.0
+    last_answered: int = 0
     probes: dict[int, _Probe] = field(default_factory=dict)
 
 
@@ -245,7 +246,7 @@ class Probers:
                 if error.errno in OUR_FAULT:
                     prober.judge.reason = f"can't be sent: {os.strerror(error.errno or 0)}"
                 else:
-                    self._lose(prober, os.strerror(error.errno or 0).lower())
+                    self._lose(prober, os.strerror(error.errno or 0).lower(), number)
             else:
                 probe = _Probe(number, now, prober.judge.deadline)
                 prober.probes[number] = probe
@@ -273,12 +274,12 @@ class Probers:
         for number in late[:-LATE_ONES]:
             del prober.probes[number]
             self._transport.forget(prober.identity, number)
-        self._lose(prober, f"no answer in {probe.deadline * 1000:.3g} ms")
-        self._hasten(prober)
+        self._lose(prober, f"no answer in {_duration(probe.deadline)}", probe.number)
 
     def _answered(self, identity: int, number: int, arrived: float) -> None:
         if (found := self._settle(identity, number)) is not None:
             prober, probe = found
+            prober.last_answered = max(prober.last_answered, number)
             rtt = max(0.0, arrived - probe.sent)
             self._conclude(prober, prober.judge.answered(self._loop.time(), rtt, late=probe.lost))
             if prober.judge.state is not State.UP:
@@ -290,8 +291,7 @@ class Probers:
     def _failed(self, identity: int, number: int, reason: str) -> None:
         found = self._settle(identity, number)
         if found is not None and not found[1].lost:
-            self._lose(found[0], reason)
-            self._hasten(found[0])
+            self._lose(found[0], reason, number)
             self._arm()
 
     def _settle(self, identity: int, number: int) -> tuple[_Prober, _Probe] | None:
@@ -299,8 +299,10 @@ class Probers:
         probe = prober.probes.pop(number, None) if prober is not None else None
         return None if prober is None or probe is None else (prober, probe)
 
-    def _lose(self, prober: _Prober, reason: str) -> None:
-        self._conclude(prober, prober.judge.failed(self._loop.time(), reason))
+    def _lose(self, prober: _Prober, reason: str, number: int) -> None:
+        outdated = number < prober.last_answered
+        self._conclude(prober, prober.judge.failed(self._loop.time(), reason, outdated=outdated))
+        self._hasten(prober)
 
     def _hasten(self, prober: _Prober) -> None:
         """After a loss the next probe may be due earlier than was thought."""
@@ -325,3 +327,7 @@ class Probers:
         except Exception:
             # The other gateways go on being probed.
             logger.exception("What was to follow a change of a gateway's health failed")
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds * 1000:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"

@@ -3,8 +3,10 @@
 As a program, it is the web server on the gateway: a GET of ``/503`` is answered with that status.
 """
 
-import http.server
+import asyncio
+import contextlib
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -52,19 +54,26 @@ link set gw0 up
 link set switch up
 """
 
+# linux/if_bridge.h.
+_PORT_STATES = {"disabled": 0, "forwarding": 3}
+
 
 class Gateway:
     """A node, which this thread is on, with a gateway at 10.9.0.1 and fd09::1 on eth0; more addresses can be added."""
 
     def __init__(self) -> None:
         with new_network_namespace():
-            self._server = subprocess.Popen([sys.executable, "-m", "tests.kernel.gateway"], stdout=subprocess.PIPE)
+            self._server = subprocess.Popen([sys.executable, "-m", "tests.kernel.gateway"], stdin=subprocess.PIPE)
         self._run(["ip", "link", "add", "eth0", "type", "veth", "peer", "name", "node"])
         self._run(["ip", "link", "set", "node", "netns", str(self._server.pid)])
         self._run(["ip", "-batch", "-"], _NODE)
         self.far("ip -batch -", _FAR)
         self.far("sysctl -qw net.ipv4.conf.all.arp_ignore=1")
         self.add(*(f"{address}/{64 if ':' in address else 24}" for address in ADDRESSES))
+        # Lives on, so that to cut the wire takes no longer than to say so.
+        self._wire = subprocess.Popen(
+            [*self._nsenter(), "nice", "-n", "-20", "bridge", "-force", "-batch", "-"], stdin=subprocess.PIPE, bufsize=0
+        )
         wait_until(self._reachable, "the gateway answers")
         self.interface = socket.if_nametoindex("eth0")
 
@@ -81,24 +90,37 @@ class Gateway:
 
     def far(self, command: str, script: str = "") -> None:
         """Run a command on the gateway."""
-        self._run(["nsenter", "-t", str(self._server.pid), "-n", *command.split()], script)
+        self._run([*self._nsenter(), *command.split()], script)
+
+    def run(self, command: str) -> None:
+        """Run a command on the node."""
+        self._run(shlex.split(command))
+
+    def _nsenter(self) -> list[str]:
+        return ["nsenter", "-t", str(self._server.pid), "-n"]
 
     def die(self) -> float:
         """From now on nothing that is sent to it arrives, and the node's link stays up; when that was (monotonic)."""
-        self.far("ip link set port down")
-        return time.monotonic()
+        return self._set_wire("disabled")
 
     def live(self) -> float:
         """It is back; since when (monotonic)."""
-        self.far("ip link set port up")
-        return time.monotonic()
+        return self._set_wire("forwarding")
+
+    def _set_wire(self, state: str) -> float:
+        assert self._wire.stdin is not None
+        when = time.monotonic()
+        self._wire.stdin.write(f"link set dev port state {_PORT_STATES[state]}\n".encode())
+        return when
 
     def stop(self) -> None:
         """Take it away."""
-        self._server.kill()
+        assert self._wire.stdin is not None
+        self._wire.stdin.close()
+        self._wire.wait()
+        assert self._server.stdin is not None
+        self._server.stdin.close()
         self._server.wait()
-        assert self._server.stdout is not None
-        self._server.stdout.close()
 
     @staticmethod
     def _reachable() -> bool:
@@ -115,24 +137,27 @@ class Gateway:
         assert done.returncode == 0, (command, done.stderr)
 
 
-class _Server(http.server.ThreadingHTTPServer):
-    address_family = socket.AF_INET6
-    request_queue_size = 1024
+async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    # A prober hangs up as soon as it has seen the status.
+    with contextlib.suppress(OSError, EOFError, IndexError):
+        request = await reader.readuntil(b"\r\n\r\n")
+        status = request.split()[1].lstrip(b"/") or b"200"
+        writer.write(b"HTTP/1.1 " + status + b" Status\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+    with contextlib.suppress(OSError):
+        writer.close()
+        await writer.wait_closed()
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A prober hangs up as soon as it has seen the status."""
 
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        """Answer with the status that the path asks for."""
-        self.send_response(int(self.path[1:] or 200))
-        self.end_headers()
-
-    def log_message(self, *arguments: object) -> None:
-        """Say nothing."""
+async def _main() -> None:
+    listener = socket.create_server(("::", PORT), family=socket.AF_INET6, dualstack_ipv6=True)
+    server = await asyncio.start_server(_serve, sock=listener, backlog=1024)
+    # It ends with whoever started it.
+    await asyncio.to_thread(sys.stdin.read)
+    server.close()
 
 
 if __name__ == "__main__":
-    os.setpriority(os.PRIO_PROCESS, 0, -5)
-    _Server(("::", PORT), _Handler).serve_forever()
+    # What is slow should be what is tested.
+    os.setpriority(os.PRIO_PROCESS, 0, -20)
+    asyncio.run(_main())

@@ -1,6 +1,10 @@
 """Gateways that die silently and come back, probed over real links."""
 
 import asyncio
+import contextlib
+import os
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 
@@ -10,9 +14,16 @@ from static_route_operator.checks import Check, CheckType, Health, State, Target
 from static_route_operator.health.neighbours import Neighbours
 from static_route_operator.health.probers import Probers
 from static_route_operator.prefixes import pack_address
+from tests.kernel.capabilities import without
 from tests.kernel.gateway import ADDRESSES, PORT, Gateway
 from tests.kernel.machine import PATIENCE
 from tests.kernel.namespaces import new_network_namespace
+
+# linux/capability.h.
+NET_RAW = 13
+
+# Seconds; `python -m benchmarks.health soak SECONDS` does it for longer.
+SOAK = 5.0
 
 
 @pytest.fixture
@@ -93,3 +104,93 @@ async def test_silent_death_and_return(gateway: Gateway, watcher: Watcher, addre
     gateway.live()
     await watcher.becomes(target, State.UP)
     assert [health.state for _, _, health in watcher.changes] == [State.UP, State.DOWN, State.UP]
+
+
+@pytest.mark.parametrize("address", ADDRESSES, ids=["IPv4", "IPv6"])
+@pytest.mark.parametrize(
+    ("check", "reason"),
+    [
+        (Check(CheckType.TCP, 9, interval=0.05), "connection refused"),
+        (Check(CheckType.HTTP, 9, interval=0.05), "connection refused"),
+        (Check(CheckType.HTTP, PORT, "/503", interval=0.05), "HTTP 503"),
+    ],
+    ids=["TCP", "HTTP", "status"],
+)
+async def test_refusals(gateway: Gateway, watcher: Watcher, address: str, check: Check, reason: str) -> None:
+    """A gateway that refuses is down, and it is told why."""
+    target = Target(pack_address(address), gateway.interface, check)
+    watcher.probers.want([target])
+    _, health = await watcher.becomes(target, State.DOWN)
+    assert health.reason == reason
+
+
+@pytest.mark.parametrize("address", ADDRESSES, ids=["IPv4", "IPv6"])
+async def test_link_and_neighbour(gateway: Gateway, watcher: Watcher, address: str) -> None:
+    """A link that loses its carrier counts at once; the entry of a neighbour that lives may be deleted."""
+    target = Target(pack_address(address), gateway.interface, Check(interval=5.0, success_threshold=1))
+    watcher.probers.want([target])
+    await watcher.becomes(target, State.UP)
+    gateway.run(f"ip neigh del {address} dev eth0")
+    await asyncio.sleep(0.5)
+    assert [health.state for _, _, health in watcher.changes] == [State.UP]
+
+    gateway.far("ip link set node down")
+    _, health = await watcher.becomes(target, State.DOWN)
+    assert health.reason == "link down"
+    gateway.far("ip link set node up")
+    await watcher.becomes(target, State.UP)
+
+
+async def test_neighbour_that_fails(gateway: Gateway, watcher: Watcher) -> None:
+    """What the kernel finds out about a neighbour comes before what three probes would."""
+    target = Target(pack_address(ADDRESSES[0]), gateway.interface, Check(interval=5.0))
+    watcher.probers.want([target])
+    await watcher.becomes(target, State.UP)
+    gateway.die()
+    gateway.run("ip neigh flush dev eth0")
+    _, health = await watcher.becomes(target, State.DOWN)
+    assert health.reason == "neighbour FAILED"
+
+
+@pytest.mark.parametrize("address", ADDRESSES, ids=["IPv4", "IPv6"])
+async def test_without_raw_sockets(gateway: Gateway, watcher: Watcher, address: str) -> None:
+    """Without CAP_NET_RAW, ping sockets do where the system grants them; else the gateway stays unknown, and why."""
+    target = Target(pack_address(address), gateway.interface, Check(interval=0.05))
+    with without(NET_RAW):
+        watcher.probers.want([target])
+        await watcher.until(lambda: watcher.probers.health(target).reason)
+        assert watcher.probers.health(target).state is State.UNKNOWN
+        assert "Operation not permitted" in watcher.probers.health(target).reason or "Permission denied" in (
+            watcher.probers.health(target).reason
+        )
+        gateway.run("sysctl -qw net.ipv4.ping_group_range='0 0'")
+        await watcher.becomes(target, State.UP)
+        gateway.die()
+        await watcher.becomes(target, State.DOWN)
+
+
+@contextlib.contextmanager
+def busy() -> Iterator[None]:
+    """Every core has more to do than it can."""
+    burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * (os.cpu_count() or 1))]
+    try:
+        yield
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.wait()
+
+
+async def test_no_false_alarm_on_a_busy_machine(gateway: Gateway, watcher: Watcher) -> None:
+    """With the defaults, and ten times faster, no gateway is called down while every core is busy."""
+    checks = [
+        Check(kind, 0 if kind is CheckType.ICMP else PORT, interval=interval)
+        for kind in CheckType
+        for interval in (0.1, 1.0)
+    ]
+    targets = [Target(pack_address(address), gateway.interface, check) for check in checks for address in ADDRESSES]
+    watcher.probers.want(targets)
+    await watcher.until(lambda: len(watcher.changes) == len(targets))
+    with busy():
+        await asyncio.sleep(SOAK)
+    assert [health.reason for _, _, health in watcher.changes if health.state is State.DOWN] == []

@@ -8,6 +8,7 @@ from static_route_operator.checks import Check, CheckType, State
 from static_route_operator.health.judge import (
     FIRST_DEADLINE,
     FIRST_HOLD,
+    FIRST_SAMPLES,
     IDLE_INTERVAL,
     MOST_DEADLINE,
     MOST_HOLD,
@@ -79,7 +80,7 @@ def test_late_answer_forgives() -> None:
     assert not judge.answered(0, 0.02, late=True)
     assert not judge.failed(0, "no answer")
     assert judge.state is State.UP
-    assert judge.deadline > 0.01
+    assert judge.deadline > 0.005
     assert (judge.sent, judge.lost) == (23, 3)
 
 
@@ -136,6 +137,16 @@ def test_deadline_before_the_first_answer() -> None:
     assert Judge(Check(interval=5)).deadline == 5
 
 
+def test_one_very_late_answer_is_soon_forgotten() -> None:
+    """A single answer that took a second hardly changes the deadline; many do."""
+    judge = up(Check(interval=0.01))
+    judge.answered(0, 1.0, late=True)
+    assert judge.deadline < 0.01
+    for _ in range(100):
+        judge.answered(0, 1.0, late=True)
+    assert judge.deadline > 1
+
+
 def test_timeout_is_the_deadline() -> None:
     """Who says how long an answer may take is taken at their word."""
     assert Judge(Check(timeout=0.3)).deadline == 0.3
@@ -159,8 +170,18 @@ def test_return_of_another_machine() -> None:
     judge = up(Check(interval=0.01))
     fall(judge, 0)
     assert judge.deadline == FIRST_DEADLINE
-    judge.answered(1, 0.3)
+    for second in range(FIRST_SAMPLES):
+        judge.answered(second, 0.3)
     assert judge.round_trip.smoothed == 0.3
+
+
+def test_first_answers_may_be_slow() -> None:
+    """What waited for the address of the neighbour does not spoil the estimate, and meanwhile there is patience."""
+    judge = Judge(Check(interval=0.01))
+    for rtt in (0.9, 0.4, 0.001, 0.001, 0.001):
+        assert judge.deadline == FIRST_DEADLINE
+        judge.answered(0, rtt)
+    assert judge.deadline == pytest.approx(0.003)
 
 
 def test_pace() -> None:
