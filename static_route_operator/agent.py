@@ -104,7 +104,7 @@ async def run(settings: ClusterSettings) -> None:
         # While something is not known yet, a row that is missing would be a lie.
         if node is None or not inventory.complete or not reconciler.synced:
             return None
-        return NodeRouteState(node.name, node.uid, reconciler.rows)
+        return NodeRouteState(node.name, node.uid, reconciler.rows, reconciler.gateways)
 
     watch = Watch(settings.node_name, inventory, metrics)
     writer = NodeStateWriter(Api(WRITE_TIMEOUT), node_state, watch.reach, metrics)

@@ -43,6 +43,11 @@ class Check:
     failure_threshold: int = 3
     success_threshold: int = 2
 
+    def __str__(self) -> str:
+        port = f" {self.port}" if self.port else ""
+        path = f" {self.path}" if self.type is CheckType.HTTP else ""
+        return f"{self.type.value}{port}{path} every {self.interval:g} s"
+
     def __post_init__(self) -> None:
         if self.type is not CheckType.ICMP and not 0 < self.port < 1 << 16:
             raise ValueError(f"a {self.type.value} check needs a port from 1 to 65535, not {self.port}")
@@ -112,3 +117,10 @@ class Health:
     flaps: int = 0
     reason: str = ""
     held: float = 0.0
+
+    @property
+    def usual_rtt(self) -> float | None:
+        """The round-trip time as it usually is, in seconds; None for a gateway that is not up."""
+        if self.state is not State.UP:
+            return None
+        return self.rtt if self.smoothed_rtt is None else self.smoothed_rtt

@@ -13,11 +13,11 @@ import os
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from static_route_operator.api.noderoutestate import Row, RowState
+from static_route_operator.api.noderoutestate import GatewayRow, Row, RowState
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.checks import Health, State, Target
 from static_route_operator.errors import KernelError
@@ -29,7 +29,7 @@ from static_route_operator.kernel.messages import DecodedRoute
 from static_route_operator.kernel.monitor import Monitor
 from static_route_operator.kernel.processes import process_name
 from static_route_operator.keys import IPV4_KEY_SIZE, TABLE_MAIN, Keys, by_family, prefix_of
-from static_route_operator.observability.metrics import Metrics
+from static_route_operator.observability.metrics import Metrics, ObservedGateway
 from static_route_operator.planning.contention import Contention, Rival
 from static_route_operator.planning.diff import diff
 from static_route_operator.planning.facts import Facts
@@ -69,6 +69,7 @@ class Reconciler:
 
     Attributes:
         rows: what became of each object that selects this node, by name.
+        gateways: the health of each gateway that is probed.
         synced: the last run with a complete inventory left nothing undone but what the kernel refused.
     """
 
@@ -94,6 +95,7 @@ class Reconciler:
         self._urgent = asyncio.Event()
         self._probers: Probers | None = None
         self._neighbours = Neighbours(self._link_changed, self._neighbour_failed)
+        self._targets: list[Target] = []
         self._down: frozenset[Target] = frozenset()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._present = Routes()
@@ -114,6 +116,8 @@ class Reconciler:
         self._plan = Plan()
         self._busy = asyncio.Lock()
         self.rows: tuple[Row, ...] = ()
+        self.gateways: tuple[GatewayRow, ...] = ()
+        metrics.watch_gateways(self._observed_gateways)
         self.synced = False
 
     def wake(self) -> None:
@@ -178,6 +182,20 @@ class Reconciler:
             "node": node.name if node else None,
             "complete": self._inventory.complete,
             "objects": [asdict(row) for row in self.rows],
+            "gateways": [
+                {
+                    "address": target.address,
+                    "interface": self._interface_name(target.interface),
+                    "check": str(target.check),
+                    "state": health.state.value,
+                    "since": health.since,
+                    "rttSeconds": health.usual_rtt,
+                    "sent": health.sent,
+                    "lost": health.lost,
+                    "message": health.reason if health.state is not State.UP else "",
+                }
+                for target, health in self.health().items()
+            ],
             "routes": [
                 describe_route(key, path, names) | {"object": owner_of(key, self._plan)}
                 for key, path in self._present.in_order()
@@ -261,9 +279,9 @@ class Reconciler:
         down = self._down | {target} if health.state is State.DOWN else self._down - {target}
         if down != self._down:
             self._down = down
-            # It says nothing about this node, so what is known of that stands: the routes are moved the sooner.
-            self._wake.set()
             self._urgent.set()
+        # It says nothing about this node, so what is known of that stands: the routes are moved the sooner.
+        self._wake.set()
 
     def _link_changed(self, interface: int, up: bool) -> None:
         if self._probers is not None:
@@ -273,11 +291,36 @@ class Reconciler:
         if self._probers is not None:
             self._probers.neighbour_failed(address, interface)
 
+    def health(self) -> dict[Target, Health]:
+        """The health of each gateway that is probed."""
+        return {each: self._probers.health(each) for each in self._targets} if self._probers is not None else {}
+
+    def _interface_name(self, index: int) -> str:
+        names = self._planned_for[1].interfaces if self._planned_for else {}
+        return names.get(index, str(index))
+
+    def _gateway_rows(self, health: Mapping[Target, Health]) -> tuple[GatewayRow, ...]:
+        return tuple(
+            GatewayRow(
+                target.address,
+                self._interface_name(target.interface),
+                str(target.check),
+                each.state.value,
+                int(each.since),
+            )
+            for target, each in sorted(health.items(), key=lambda item: item[0].gateway)
+        )
+
+    def _observed_gateways(self) -> Iterator[ObservedGateway]:
+        for target, health in self.health().items():
+            labels = (target.address, self._interface_name(target.interface), str(target.check))
+            yield ObservedGateway(*labels, up=health.state is not State.DOWN, rtt=health.usual_rtt)
+
     def _probe(self) -> None:
         """Probe the gateways of the plan, and no others."""
         if self._probers is None:
             return
-        targets = self._plan.targets
+        targets = self._targets = self._plan.targets
         self._probers.want(targets)
         self._down = self._down.intersection(targets)
         # Nodes with many pods have many neighbours: nobody listens to that for nothing.
@@ -490,13 +533,18 @@ class Reconciler:
             self._retry_delay = FIRST_RETRY
         invalid = [(each.error, each.generation) for each in self._inventory.invalid.values()]
         contests = self._contention.contests
-        outcome = Outcome(self._present, failures, contests)
+        health = self.health()
+        outcome = Outcome(self._present, failures, contests, {target: each.state for target, each in health.items()})
         rows = make_rows(self._plan, outcome, undecided, invalid)
         self._metrics.objects.set(len(self._inventory.routes))
         self._metrics.wanted_routes.set(len(self._plan.wanted))
         self._metrics.present_routes.set(len(self._present))
         self._metrics.failed_routes.set(len(self._failures))
         self._metrics.contested_routes.set(sum(len(each.keys) for each in contests))
+        gateways = self._gateway_rows(health)
+        if gateways != self.gateways:
+            self.gateways = gateways
+            self._on_rows()
         if rows != self.rows:
             before = {row.name: row for row in self.rows}
             self.rows = rows

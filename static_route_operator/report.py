@@ -60,6 +60,8 @@ def format_report(report: dict[str, Any], output: str = "table") -> str:
     elif not report["complete"]:
         lines.append("# no complete list of StaticRoutes yet: nothing is removed until there is one")
     lines += _route_lines(report["routes"]) or ["No routes."]
+    if gateways := report.get("gateways"):
+        lines += ["", *_gateway_lines(gateways)]
     objects = [
         (
             row["name"],
@@ -87,6 +89,23 @@ def _route_lines(routes: Sequence[Mapping[str, Any]]) -> list[str]:
     if not any(columns["OPTIONS"]):
         del columns["OPTIONS"]
     return _columns(tuple(columns), list(zip(*columns.values(), strict=True))) if routes else []
+
+
+def _gateway_lines(gateways: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A table of the gateways that are probed."""
+    rows = [
+        (
+            each["address"],
+            each["interface"],
+            each["check"],
+            each["state"],
+            "-" if each["rttSeconds"] is None else f"{each['rttSeconds'] * 1000:.3g} ms",
+            f"{each['lost']}/{each['sent']}",
+            each["message"] or "-",
+        )
+        for each in gateways
+    ]
+    return _columns(("GATEWAY", "INTERFACE", "CHECK", "STATE", "RTT", "LOST", "MESSAGE"), rows)
 
 
 def _gateway(route: Mapping[str, Any]) -> str:

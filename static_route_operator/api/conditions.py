@@ -13,6 +13,7 @@ class ConditionType(enum.StrEnum):
     """What is said of a StaticRoute."""
 
     ACCEPTED = "Accepted"  # its spec can be used
+    GATEWAYS_HEALTHY = "GatewaysHealthy"  # all gateways that are checked answer; absent without a health check
     READY = "Ready"  # every node that it selects has all of its routes, or stands by for another StaticRoute
 
 
@@ -35,6 +36,9 @@ class ConditionReason(enum.StrEnum):
     NODES_FAILING = "NodesFailing"
     NODES_NOT_READY = "NodesNotReady"
     NO_NODES_SELECTED = "NoNodesSelected"
+    ALL_GATEWAYS_UP = "AllGatewaysUp"
+    GATEWAYS_DOWN = "GatewaysDown"
+    NOT_PROBED = "NotProbed"
 
 
 # The reference page of the docs is made from this.
@@ -76,6 +80,21 @@ MEANINGS: Mapping[tuple[ConditionType, ConditionStatus, ConditionReason], str] =
         ConditionReason.NO_NODES_SELECTED,
     ): "No node matches `spec.nodeSelector`, or there is none.",
     (ConditionType.READY, ConditionStatus.FALSE, ConditionReason.INVALID_SPEC): "See Accepted.",
+    (
+        ConditionType.GATEWAYS_HEALTHY,
+        ConditionStatus.TRUE,
+        ConditionReason.ALL_GATEWAYS_UP,
+    ): "Every gateway answers all nodes that probe it.",
+    (
+        ConditionType.GATEWAYS_HEALTHY,
+        ConditionStatus.FALSE,
+        ConditionReason.GATEWAYS_DOWN,
+    ): "Some gateways do not answer some nodes; `status.gateways` has the numbers.",
+    (
+        ConditionType.GATEWAYS_HEALTHY,
+        ConditionStatus.UNKNOWN,
+        ConditionReason.NOT_PROBED,
+    ): "No node has told of any gateway yet.",
 }
 
 

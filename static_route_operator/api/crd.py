@@ -508,9 +508,23 @@ def _status() -> Schema:
                     },
                 },
             },
+            "gateways": {
+                "type": "array",
+                "description": "The gateways that nodes probe for it; absent without a health check.",
+                "x-kubernetes-list-type": "atomic",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "address": {"type": "string"},
+                        "healthyNodes": _count("Nodes that it answers."),
+                        "unhealthyNodes": _count("Nodes that it does not answer."),
+                    },
+                },
+            },
             "conditions": {
                 "type": "array",
-                "description": "Accepted: the spec can be used. Ready: every selected node has all of its routes.",
+                "description": "Accepted: the spec can be used. Ready: every selected node has all of its routes."
+                " GatewaysHealthy: every gateway that is checked answers.",
                 "x-kubernetes-list-type": "map",
                 "x-kubernetes-list-map-keys": ["type"],
                 "items": _condition(),

@@ -4,6 +4,7 @@ The reasons are the one documented list that rows, events and conditions use; us
 change their meaning.
 """
 
+import datetime as dt
 import enum
 from dataclasses import dataclass
 from typing import Any, Final
@@ -69,6 +70,8 @@ class Row:
         message: for people: what is wrong, with the kernel's own text where it refused; empty when all is well.
         destinations: how many its spec names, equal ones counted once, in the parts that excludes leave.
         programmed: how many of these are in this node's kernel.
+        up: addresses of its gateways that answer here; none while they are not checked.
+        down: addresses of those that do not.
     """
 
     name: str
@@ -79,9 +82,12 @@ class Row:
     message: str
     destinations: int
     programmed: int
+    up: tuple[str, ...] = ()
+    down: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As it stands in the object; a long message is cut."""
+        gateways = {"gatewaysUp": list(self.up), "gatewaysDown": list(self.down)}
         message = self.message
         if len(message) > MAX_MESSAGE_LENGTH:
             message = message[: MAX_MESSAGE_LENGTH - len(_CUT)] + _CUT
@@ -94,6 +100,36 @@ class Row:
             "gateway": self.gateway,
             "destinations": self.destinations,
             "programmed": self.programmed,
+            **{name: addresses for name, addresses in gateways.items() if addresses},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayRow:
+    """The health of a gateway as a node sees it: what stays the same while nothing changes, so no times.
+
+    Attributes:
+        address: as text.
+        interface: name.
+        check: how it is checked, in words.
+        state: see `State` of `checks`.
+        since: when it came to be so, in Unix time.
+    """
+
+    address: str
+    interface: str
+    check: str
+    state: str
+    since: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in the object."""
+        return {
+            "address": self.address,
+            "interface": self.interface,
+            "check": self.check,
+            "state": self.state,
+            "since": dt.datetime.fromtimestamp(self.since, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
 
 
@@ -105,11 +141,13 @@ class NodeRouteState:
         node: the node's name, and so the object's.
         node_uid: a node that comes again under its name has another one.
         rows: one for each StaticRoute that selects the node, by name.
+        gateways: those that the node probes.
     """
 
     node: str
     node_uid: str
     rows: tuple[Row, ...]
+    gateways: tuple[GatewayRow, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The object as a manifest, owned by its Node so that it goes with it."""
@@ -129,5 +167,6 @@ class NodeRouteState:
                 "failed": sum(state in BAD_STATES for state in states),
                 "routes": sum(row.programmed for row in self.rows),
                 "rows": [row.to_json() for row in self.rows],
+                **({"gateways": [each.to_json() for each in self.gateways]} if self.gateways else {}),
             },
         }

@@ -5,6 +5,7 @@ It has no status subresource: only its node's agent writes the object, and so cr
 
 from static_route_operator.api.definition import Schema, define
 from static_route_operator.api.noderoutestate import KIND, MAX_MESSAGE_LENGTH, PLURAL, RowState
+from static_route_operator.checks import State
 
 
 def _count(description: str) -> Schema:
@@ -40,6 +41,34 @@ def _row() -> Schema:
                 "Destinations that its spec names, equal ones counted once, in the parts that excludes leave."
             ),
             "programmed": _count("How many of these are in the node's kernel."),
+            "gatewaysUp": _texts("Its gateways that answer this node; absent without a health check."),
+            "gatewaysDown": _texts("Its gateways that do not."),
+        },
+    }
+
+
+def _texts(description: str) -> Schema:
+    return {
+        "type": "array",
+        "description": description,
+        "x-kubernetes-list-type": "atomic",
+        "items": {"type": "string"},
+    }
+
+
+def _gateway() -> Schema:
+    return {
+        "type": "object",
+        "required": ["address", "state"],
+        "properties": {
+            "address": _text("The gateway."),
+            "interface": _text("The interface by which it is probed."),
+            "check": _text("How."),
+            "state": {
+                **_text("Up, Down, or Unknown before the first verdict."),
+                "enum": [each.value for each in State],
+            },
+            "since": {"type": "string", "format": "date-time", "description": "When it came to be so."},
         },
     }
 
@@ -59,6 +88,12 @@ def _status() -> Schema:
                 "description": "The StaticRoutes that select the node, by name.",
                 "x-kubernetes-list-type": "atomic",
                 "items": _row(),
+            },
+            "gateways": {
+                "type": "array",
+                "description": "The gateways that the node probes, however many StaticRoutes use each.",
+                "x-kubernetes-list-type": "atomic",
+                "items": _gateway(),
             },
         },
     }

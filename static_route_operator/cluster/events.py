@@ -55,6 +55,8 @@ KINDS: Mapping[str, Kind] = {
     ConditionReason.NODES_FAILING: Kind("Warning", "NodesFailing"),
     ConditionReason.NO_NODES_SELECTED: Kind("Warning", "NoNodesSelected"),
     ConditionReason.INVALID_SPEC: Kind("Warning", "Invalid"),
+    ConditionReason.ALL_GATEWAYS_UP: Kind("Normal", "GatewaysHealthy"),
+    ConditionReason.GATEWAYS_DOWN: Kind("Warning", "GatewaysDown"),
 }
 
 
@@ -79,6 +81,7 @@ class EventRecorder:
         self._api = api
         self._metrics = metrics
         self._told: dict[str, tuple[int, str]] = {}
+        self._told_gateways: dict[str, frozenset[str]] = {}
         self._series: dict[str, dict[tuple[str, str], _Series]] = {}
         self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
@@ -90,6 +93,7 @@ class EventRecorder:
             before: the status it had.
             after: the status it has now.
         """
+        self._record_gateways(subject, before, after)
         # What the object said before this process started was told then.
         told = self._told.setdefault(subject.uid, _state(before))
         state = _state(after)
@@ -102,9 +106,20 @@ class EventRecorder:
         note = find_condition(after, ConditionType.READY)["message"][:LONGEST_NOTE]
         self._queue.put_nowait(self._event(subject, kind, note))
 
+    def _record_gateways(self, subject: Subject, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        """Tell of gateways that went down or came back; that they are up at first is no news."""
+        told = self._told_gateways.setdefault(subject.uid, _down(before))
+        down = _down(after)
+        condition = find_condition(after, ConditionType.GATEWAYS_HEALTHY)
+        kind = KINDS.get(condition.get("reason", ""))
+        if kind is None or down == told:
+            return
+        self._told_gateways[subject.uid] = down
+        self._queue.put_nowait(self._event(subject, kind, condition["message"][:LONGEST_NOTE]))
+
     def retain(self, uids: Container[str]) -> None:
         """Forget all objects but these."""
-        for known in (self._told, self._series):
+        for known in (self._told, self._told_gateways, self._series):
             for uid in [uid for uid in known if uid not in uids]:
                 del known[uid]
 
@@ -155,6 +170,13 @@ class EventRecorder:
             else:
                 self._metrics.events.labels("ok").inc()
                 return
+
+
+def _down(status: Mapping[str, Any]) -> frozenset[str]:
+    """The gateways that are down on some node."""
+    gateways = status.get("gateways")
+    found = gateways if isinstance(gateways, list) else ()
+    return frozenset(each["address"] for each in found if isinstance(each, Mapping) and each.get("unhealthyNodes"))
 
 
 def _state(status: Mapping[str, Any]) -> tuple[int, str]:

@@ -194,7 +194,12 @@ def parse_state(body: Mapping[str, Any]) -> StateOfNode:
     for row in body.get("status", {}).get("rows") or ():
         try:
             report = _report(
-                row["observedGeneration"], RowState(row["state"]), Reason(row["reason"]), row.get("message", "")
+                row["observedGeneration"],
+                RowState(row["state"]),
+                Reason(row["reason"]),
+                row.get("message", ""),
+                tuple(row.get("gatewaysUp") or ()),
+                tuple(row.get("gatewaysDown") or ()),
             )
         except (KeyError, ValueError):
             # Of an agent of another version: as if it had not answered, until one of this version does.

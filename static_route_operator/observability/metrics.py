@@ -1,7 +1,12 @@
 """The metrics, each with its unit in its name and no label per destination."""
 
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
 
 from static_route_operator import __version__
 
@@ -39,6 +44,48 @@ class ApiMetrics:
         return generate_latest(self._registry)
 
 
+class ObservedGateway(NamedTuple):
+    """What is measured of a gateway.
+
+    Attributes:
+        gateway: its address.
+        interface: name of the interface by which it is probed.
+        check: how, in words.
+        up: False when it does not answer.
+        rtt: round-trip time in seconds; None while it does not answer.
+    """
+
+    gateway: str
+    interface: str
+    check: str
+    up: bool
+    rtt: float | None
+
+
+class _Gateways(Collector):
+    """The gateways as they are when somebody asks."""
+
+    def __init__(self) -> None:
+        self.source: Callable[[], Iterable[ObservedGateway]] = tuple
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Two gauges for each gateway."""
+        labels = ("gateway", "interface", "check")
+        up = GaugeMetricFamily(
+            f"{PREFIX}_gateway_up", "0 when a gateway that is probed does not answer.", labels=labels
+        )
+        rtt = GaugeMetricFamily(
+            f"{PREFIX}_gateway_rtt_seconds", "Smoothed round-trip time of the probes of a gateway.", labels=labels
+        )
+        # One series for each: checks that differ in what is not shown are not told apart.
+        for each in {one[:3]: one for one in self.source()}.values():
+            up.add_metric(each[:3], float(each.up))
+            if each.rtt is not None:
+                rtt.add_metric(each[:3], each.rtt)
+        yield up
+        yield rtt
+
+
 class Metrics(ApiMetrics):
     """All metrics of one agent."""
 
@@ -69,7 +116,13 @@ class Metrics(ApiMetrics):
         self.reconcile_errors = counter("reconcile_errors", "Runs that failed as a whole and were tried again.")
         self.drift = counter("drift", "Routes of this program that somebody else changed or removed.")
         self.monitor_overflows = counter("monitor_overflows", "Times that notifications of the kernel were lost.")
+        self._gateways = _Gateways()
+        self._registry.register(self._gateways)
         self.state_writes = counter("state_writes", "Writes of this node's NodeRouteState.", ("result",))
+
+    def watch_gateways(self, source: Callable[[], Iterable[ObservedGateway]]) -> None:
+        """Ask there for the gateways whenever metrics are read."""
+        self._gateways.source = source
 
 
 class ControllerMetrics(ApiMetrics):

@@ -1,5 +1,6 @@
 """How a StaticRoute fares on all of its nodes, put together from what each node says of it."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -32,12 +33,16 @@ class Report(NamedTuple):
         state: see `RowState`.
         reason: see `Reason`.
         message: for people; empty when all is well.
+        up: addresses of its gateways that answer there.
+        down: addresses of those that do not.
     """
 
     generation: int
     state: RowState
     reason: Reason
     message: str
+    up: tuple[str, ...] = ()
+    down: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,9 @@ class Subject:
         routes: how many destinations its spec names, equal ones counted once.
         accepted: whether its spec can be used.
         selector: the nodes it is for; None means every node.
-        gateways: the addresses of ``spec.gateways``; none where it has one gateway.
+        gateways: the addresses of its gateways.
+        several: whether they are in ``spec.gateways``.
+        checked: whether its gateways are checked.
     """
 
     name: str
@@ -81,6 +88,8 @@ class Subject:
     accepted: Condition
     selector: NodeSelector | None = None
     gateways: tuple[str, ...] = ()
+    several: bool = False
+    checked: bool = False
 
     @property
     def usable(self) -> bool:
@@ -108,8 +117,29 @@ class Subject:
             accepted = _accepted(ConditionReason.INVALID_DESTINATIONS, message + _more(len(route.refused) - 1))
         else:
             accepted = _accepted(ConditionReason.VALID, "the spec can be used")
-        gateways = tuple(each.text for each in route.gateways) if "gateways" in body["spec"] else ()
-        return cls(route.name, route.uid, generation, routes, accepted, route.node_selector, gateways)
+        return cls(
+            name=route.name,
+            uid=route.uid,
+            generation=generation,
+            routes=routes,
+            accepted=accepted,
+            selector=route.node_selector,
+            gateways=tuple(each.text for each in route.gateways),
+            several=body["spec"].get("gateway") is None,
+            checked=route.check is not None,
+        )
+
+
+class GatewayCount(NamedTuple):
+    """On how many nodes a gateway is up, and on how many it is down."""
+
+    address: str
+    healthy: int
+    unhealthy: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As it stands in a status."""
+        return {"address": self.address, "healthyNodes": self.healthy, "unhealthyNodes": self.unhealthy}
 
 
 class FailingNode(NamedTuple):
@@ -131,6 +161,7 @@ class Rollup:
         unknown: number of nodes that are NotReady in Kubernetes, whatever they said before.
         failing: the first of the failed nodes, worst first, then by name.
         condition: the Ready condition.
+        gateways: those that nodes probe for it; None when it has no health check.
     """
 
     ready: int
@@ -139,6 +170,7 @@ class Rollup:
     unknown: int
     failing: tuple[FailingNode, ...]
     condition: Condition
+    gateways: tuple[GatewayCount, ...] | None = None
 
     @property
     def selected(self) -> int:
@@ -158,6 +190,8 @@ def roll_up(subject: Subject, members: Iterable[Member], report_of: Callable[[Me
     failed: list[tuple[int, FailingNode]] = []
     pending: list[str] = []
     unknown: list[str] = []
+    up: Counter[str] = Counter()
+    down: Counter[str] = Counter()
     for member in members:
         if not subject.selects(member):
             continue
@@ -165,6 +199,9 @@ def roll_up(subject: Subject, members: Iterable[Member], report_of: Callable[[Me
             unknown.append(member.name)
             continue
         report = report_of(member)
+        if report is not None:
+            up.update(report.up)
+            down.update(report.down)
         if report is None or report.generation != subject.generation or report.state is RowState.PENDING:
             pending.append(member.name)
         elif report.state in GOOD_STATES:
@@ -175,7 +212,12 @@ def roll_up(subject: Subject, members: Iterable[Member], report_of: Callable[[Me
     failed.sort()
     worst = tuple(failing for _, failing in failed[:MOST_FAILING])
     condition = _ready_condition(subject, ready, [failing for _, failing in failed], sorted(pending), sorted(unknown))
-    return Rollup(ready, len(failed), len(pending), len(unknown), worst, condition)
+    gateways = None
+    if subject.checked:
+        gateways = tuple(
+            GatewayCount(each, up[each], down[each]) for each in subject.gateways if up[each] or down[each]
+        )
+    return Rollup(ready, len(failed), len(pending), len(unknown), worst, condition, gateways)
 
 
 def make_status(subject: Subject, rollup: Rollup, before: Mapping[str, Any], now: str) -> dict[str, Any]:
@@ -187,9 +229,16 @@ def make_status(subject: Subject, rollup: Rollup, before: Mapping[str, Any], now
         before: the status it has: a condition that keeps its status keeps the time of its last transition.
         now: RFC 3339.
     """
+    conditions = [subject.accepted, rollup.condition]
     gateways: dict[str, Any] = {}
-    if subject.gateways or before.get("gateway"):
-        gateways["gateway"] = ", ".join(subject.gateways) or None
+    # Absent where they say nothing; null takes away what another version of the object had.
+    if rollup.gateways is not None:
+        gateways["gateways"] = [each.to_json() for each in rollup.gateways]
+        conditions.append(_gateways_condition(rollup.gateways))
+    elif before.get("gateways"):
+        gateways["gateways"] = None
+    if subject.several or before.get("gateway"):
+        gateways["gateway"] = ", ".join(subject.gateways) if subject.several else None
     return {
         "observedGeneration": subject.generation,
         **gateways,
@@ -212,7 +261,7 @@ def make_status(subject: Subject, rollup: Rollup, before: Mapping[str, Any], now
                 "observedGeneration": subject.generation,
                 "lastTransitionTime": _since(each, find_condition(before, each.type)) or now,
             }
-            for each in (subject.accepted, rollup.condition)
+            for each in conditions
         ],
     }
 
@@ -224,6 +273,19 @@ def _since(condition: Condition, before: Mapping[str, Any]) -> str:
 def _accepted(reason: ConditionReason, message: str) -> Condition:
     status = ConditionStatus.TRUE if reason is ConditionReason.VALID else ConditionStatus.FALSE
     return Condition(ConditionType.ACCEPTED, status, reason, message)
+
+
+def _gateways_condition(gateways: Sequence[GatewayCount]) -> Condition:
+    if not gateways:
+        status, reason, message = ConditionStatus.UNKNOWN, ConditionReason.NOT_PROBED, "no node has told of any yet"
+    elif down := [each for each in gateways if each.unhealthy]:
+        status, reason = ConditionStatus.FALSE, ConditionReason.GATEWAYS_DOWN
+        # Which, not on how many nodes: that is in `status.gateways`, and would be another Event each time.
+        message = f"down: {_names([each.address + (' on some nodes' if each.healthy else '') for each in down])}"
+    else:
+        status, reason = ConditionStatus.TRUE, ConditionReason.ALL_GATEWAYS_UP
+        message = f"up: {_names([each.address for each in gateways])}"
+    return Condition(ConditionType.GATEWAYS_HEALTHY, status, reason, message)
 
 
 def _ready_condition(

@@ -3,10 +3,11 @@
 import dataclasses
 import errno
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from static_route_operator.api.noderoutestate import SEVERITY, Reason, Row, RowState
 from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.checks import State, Target
 from static_route_operator.errors import InvalidSpecError
 from static_route_operator.keys import Keys, prefix_of
 from static_route_operator.planning.contention import LAST_PAUSE, Contest, remedy
@@ -28,11 +29,13 @@ class Outcome:
         failures: by key, what the kernel refused; the text of a conflict (EEXIST) says who holds the place, as far as
             that was asked.
         contests: what others take away again and again.
+        health: of the gateways that are probed.
     """
 
     present: Routes
     failures: Mapping[bytes, Failure]
     contests: Sequence[Contest] = ()
+    health: Mapping[Target, State] = field(default_factory=dict)
 
 
 def make_rows(
@@ -76,9 +79,15 @@ def _planned_row(planned: ObjectPlan, outcome: Outcome) -> Row:
     kept = outcome.present.count(planned.held) if planned.held else 0
     row = _row(planned.route, problems, len(planned.keys) - missing, kept)
     path = planned.choice.path
-    if path is None or not path.forwards:
-        return row
-    return dataclasses.replace(row, gateway=_texts(hop.gateway for hop in path.hops))
+    if path is not None and path.forwards:
+        row = dataclasses.replace(row, gateway=_texts(hop.gateway for hop in path.hops))
+    if targets := planned.choice.targets:
+        up, down = (
+            tuple(each.address for each in targets if outcome.health.get(each) is state)
+            for state in (State.UP, State.DOWN)
+        )
+        row = dataclasses.replace(row, up=up, down=down)
+    return row
 
 
 def _contentions(contested: Sequence[tuple[Keys, Contest]]) -> Iterator[Problem]:

@@ -1,5 +1,6 @@
 """Several gateways on a real kernel: choice, weights, failover by health, and what is done when none is left."""
 
+import asyncio
 import ipaddress
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -261,6 +262,40 @@ async def test_interface_of_a_gateway_is_taken_as_given(gateway: Gateway, engine
     engine.put(_object([{"address": elsewhere, "interface": "eth7"}], [family.destination], generation=3))
     row = await engine.state_is("nat", "Failed", 3)
     assert f"gateway {elsewhere} is on eth7, which this node does not have" in row.message
+
+
+async def test_health_is_told_and_still_at_rest(gateway: Gateway, engine: Engine) -> None:
+    """Which gateways answer is in the row, the node's state, the report and the metrics; at rest nothing is."""
+    told: list[object] = []
+    engine.reconciler._on_rows = lambda: told.append(None)
+    await _settle(engine, _object(_tiers(Family("10.9.0.1", "10.8.0.1", "")), ["192.0.2.1"], healthCheck=FAST))
+
+    def up() -> set[str]:
+        row = engine.row("nat")
+        return set(row.up if row else ())
+
+    await engine.until(lambda: up() == {"10.9.0.1", "10.8.0.1"}, "both are up")
+    check = "ICMP every 0.05 s"
+    states = {(each.address, each.interface, each.check, each.state) for each in engine.reconciler.gateways}
+    assert states == {("10.9.0.1", "eth0", check, "Up"), ("10.8.0.1", "eth1", check, "Up")}
+    labels = {"gateway": "10.9.0.1", "interface": "eth0", "check": check}
+    assert engine.count("gateway_up", **labels) == 1
+    assert 0 < engine.count("gateway_rtt_seconds", **labels) < 1
+    told.clear()
+    runs = engine.count("reconcile_duration_seconds_count")
+    await asyncio.sleep(0.5)
+    assert not told
+    assert engine.count("reconcile_duration_seconds_count") == runs
+
+    gateway.die()
+    await engine.until(lambda: up() == {"10.8.0.1"}, "one is down")
+    row = engine.row("nat")
+    assert row is not None
+    assert row.down == ("10.9.0.1",)
+    assert engine.count("gateway_up", **labels) == 0
+    down = next(each for each in engine.reconciler.report()["gateways"] if each["state"] == "Down")
+    assert down["address"] == "10.9.0.1"
+    assert down["message"].startswith("no answer in")
 
 
 @FAMILIES

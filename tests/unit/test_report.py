@@ -109,3 +109,33 @@ def test_json_and_yaml_hold_the_whole_report() -> None:
 def test_report_is_good_when_every_object_is(states: list[str], good: bool) -> None:
     """One object that is neither programmed nor standing by makes the whole not good."""
     assert is_good({"objects": [{"state": state} for state in states]}) is good
+
+
+def test_several_gateways_and_their_health_are_shown() -> None:
+    """A route of several next hops shows each with its weight, a blackhole what it is; then how the gateways answer."""
+    hops = [{"gateway": "10.0.0.1", "weight": 3}, {"gateway": "10.0.0.3", "weight": 1}]
+    both = {"gateway": "10.0.0.1", "gateways": [{**hop, "interface": "eth0", "onLink": False} for hop in hops]}
+    none = {"destination": "192.0.2.2/32", "gateway": None, "interface": "", "type": "blackhole", "object": "vpn"}
+    probed = {"address": "10.0.0.1", "interface": "eth0", "check": "ICMP every 1 s", "since": 0.0, "sent": 9, "lost": 4}
+    report = {
+        **REPORT,
+        "routes": [
+            {"destination": "192.0.2.1/32", "interface": "eth0", "object": "nat", **PLAIN, **both},
+            PLAIN | none,
+        ],
+        "gateways": [
+            {**probed, "state": "Up", "rttSeconds": 0.00123, "message": ""},
+            {**probed, "state": "Down", "rttSeconds": None, "message": "link down"},
+        ],
+    }
+
+    lines = format_report(report).splitlines()
+
+    assert [line.split() for line in lines[1:3]] == [
+        ["192.0.2.1/32", *["10.0.0.1", "weight", "3,", "10.0.0.3", "weight", "1"], "eth0", "nat"],
+        ["192.0.2.2/32", "blackhole", "-", "vpn"],
+    ]
+    assert [line.split() for line in lines[5:7]] == [
+        ["10.0.0.1", "eth0", "ICMP", "every", "1", "s", "Up", "1.23", "ms", "4/9", "-"],
+        ["10.0.0.1", "eth0", "ICMP", "every", "1", "s", "Down", "-", "4/9", "link", "down"],
+    ]

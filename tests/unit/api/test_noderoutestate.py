@@ -1,8 +1,16 @@
 """The object in which a node says how its StaticRoutes fare."""
 
 import json
+from dataclasses import replace
 
-from static_route_operator.api.noderoutestate import MAX_MESSAGE_LENGTH, NodeRouteState, Reason, Row, RowState
+from static_route_operator.api.noderoutestate import (
+    MAX_MESSAGE_LENGTH,
+    GatewayRow,
+    NodeRouteState,
+    Reason,
+    Row,
+    RowState,
+)
 from static_route_operator.api.noderoutestate_crd import custom_resource_definition
 
 
@@ -47,7 +55,19 @@ def test_schema_knows_every_field() -> None:
     """The API server prunes no field: each that is written stands in the schema, and each in the schema is written."""
     (version,) = custom_resource_definition()["spec"]["versions"]
     status = version["schema"]["openAPIV3Schema"]["properties"]["status"]
-    written = NodeRouteState("node1", "uid-1", (_row("a"),)).to_json()["status"]
+    row = replace(_row("a"), up=("10.0.0.1",), down=("10.0.0.3",))
+    gateway = GatewayRow("10.0.0.1", "eth0", "ICMP every 1 s", "Up", 1_700_000_000)
+    written = NodeRouteState("node1", "uid-1", (row,), (gateway,)).to_json()["status"]
 
     assert status["properties"].keys() == written.keys()
     assert status["properties"]["rows"]["items"]["properties"].keys() == written["rows"][0].keys()
+    assert status["properties"]["gateways"]["items"]["properties"].keys() == written["gateways"][0].keys()
+    assert written["gateways"][0]["since"] == "2023-11-14T22:13:20Z"
+
+
+def test_node_that_probes_nothing_says_nothing_of_it() -> None:
+    """Objects without a health check look as ever."""
+    written = NodeRouteState("node1", "uid-1", (_row("a"),)).to_json()["status"]
+
+    assert "gateways" not in written
+    assert not written["rows"][0].keys() & {"gatewaysUp", "gatewaysDown"}

@@ -124,3 +124,29 @@ def test_event_is_tried_a_few_times() -> None:
     """An Event that can't be written is given up in the end: what it says stands in the status."""
     assert len(told(status(READY), refusals=(503, 500))) == 1
     assert told(status(READY), refusals=(503,) * 5) == []
+
+
+def _with_gateways(**unhealthy: int) -> dict[str, Any]:
+    """A status of which every gateway has so many nodes that it does not answer."""
+    made = status(READY)
+    reason = "GatewaysDown" if any(unhealthy.values()) else "AllGatewaysUp"
+    made["gateways"] = [{"address": name, "unhealthyNodes": number} for name, number in unhealthy.items()]
+    made["conditions"] += [{"type": "GatewaysHealthy", "reason": reason, "message": "…"}]
+    return made
+
+
+def test_gateway_is_told_once_for_all_nodes() -> None:
+    """That a gateway goes down is one Event, however many nodes find out after each other; so is its return."""
+    events = told(*(_with_gateways(a=number, b=0) for number in (0, 1, 2, 3, 1, 0)), before=_with_gateways(a=0, b=0))
+
+    assert [(each["type"], each["reason"]) for each in events] == [
+        ("Warning", "GatewaysDown"),
+        ("Normal", "GatewaysHealthy"),
+    ]
+
+
+def test_another_gateway_is_another_event() -> None:
+    """Each gateway that goes down is told; those that are up at first are no news."""
+    events = told(*(_with_gateways(a=a, b=b) for a, b in ((0, 0), (1, 0), (1, 1))))
+
+    assert [each["reason"] for each in events] == ["Ready", "GatewaysDown", "GatewaysDown"]

@@ -333,9 +333,8 @@ def test_pyroute2_reads_what_is_encoded(action: Action, some: tuple[Path, list[b
         hops = message.get_attr("RTA_MULTIPATH")
         if len(path.hops) > 1 and not (action is Action.DELETE and path.address_size == 4):
             assert [
-                Hop(pack_address(hop.get_attr("RTA_GATEWAY")), hop["oif"], hop["hops"] + 1, bool(hop["flags"] & 4))
-                for hop in hops
-            ] == list(path.hops)
+                (hop.get_attr("RTA_GATEWAY"), hop["oif"], hop["hops"] + 1, bool(hop["flags"] & 4)) for hop in hops
+            ] == [(unpack_address(hop.gateway), *hop[1:]) for hop in path.hops]
         else:
             assert hops is None
         (hop,) = path.hops if len(path.hops) == 1 else (None,)

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from static_route_operator import __version__
-from static_route_operator.observability.metrics import Metrics
+from static_route_operator.observability.metrics import Metrics, ObservedGateway
 
 
 def _samples(metrics: Metrics) -> dict[str, float]:
@@ -77,3 +77,25 @@ def test_every_metric_is_described_under_its_name(row: tuple[str, str, str]) -> 
     assert f"# HELP {name} {text}\n" in scraped
     assert kind in {"gauge", "counter", "histogram", "info"}
     assert text.endswith(".")
+
+
+def test_gateways_are_asked_for_when_metrics_are_read() -> None:
+    """Each gateway that is probed has its health, and its round-trip time as soon as there is one."""
+    metrics = Metrics()
+    found = [
+        ObservedGateway("10.0.0.1", "eth0", "ICMP every 1 s", up=True, rtt=0.002),
+        ObservedGateway("10.0.0.3", "eth0", "ICMP every 1 s", up=False, rtt=None),
+    ]
+    metrics.watch_gateways(lambda: found)
+
+    samples = {
+        name.replace("static_route_operator_", ""): value
+        for name, value in _samples(metrics).items()
+        if "gateway_" in name
+    }
+    first, second = (
+        f'{{check="ICMP every 1 s",gateway="{each}",interface="eth0"}}' for each in ("10.0.0.1", "10.0.0.3")
+    )
+    assert samples == {f"gateway_up{first}": 1, f"gateway_up{second}": 0, f"gateway_rtt_seconds{first}": 0.002}
+    found.clear()
+    assert not any("gateway_" in name for name in _samples(metrics))

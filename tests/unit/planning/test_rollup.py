@@ -105,7 +105,7 @@ def test_a_status_does_not_grow_with_the_cluster() -> None:
 def test_invalid_spec() -> None:
     """A spec that can't be used is not accepted, with the field and the problem, and is ready nowhere."""
     status = make_status(subject(gateway="nowhere"), rolled_up({"a": GOOD}, gateway="nowhere"), {}, "now")
-    accepted, ready = (find_condition(status, each) for each in ConditionType)
+    accepted, ready = (find_condition(status, each) for each in (ConditionType.ACCEPTED, ConditionType.READY))
 
     assert (accepted["status"], accepted["reason"], ready["status"], ready["reason"]) == (
         *("False", "InvalidSpec"),
@@ -163,3 +163,51 @@ def test_every_node_is_counted_once_and_order_does_not_matter(
     assert len(rollup.failing) == min(rollup.failed, 10)
     assert rolled_up({name: reports[name] for name in names}, not_ready=not_ready) == rollup
     assert (rollup.condition.status == "True") == (0 < rollup.ready == rollup.selected)
+
+
+UP = GOOD._replace(up=("10.0.0.1", "10.0.0.3"))
+ONE_DOWN = GOOD._replace(up=("10.0.0.3",), down=("10.0.0.1",))
+SEVERAL: dict[str, Any] = {
+    "gateway": None,
+    "gateways": [{"address": "10.0.0.1"}, {"address": "10.0.0.3"}],
+    "healthCheck": {},
+}
+
+
+@pytest.mark.parametrize(
+    ("reports", "status", "reason", "message", "numbers"),
+    [
+        ({"a": UP, "b": UP}, "True", "AllGatewaysUp", "up: 10.0.0.1, 10.0.0.3", [(2, 0), (2, 0)]),
+        ({"a": UP, "b": ONE_DOWN}, "False", "GatewaysDown", "down: 10.0.0.1 on some nodes", [(1, 1), (2, 0)]),
+        ({"a": ONE_DOWN}, "False", "GatewaysDown", "down: 10.0.0.1", [(0, 1), (1, 0)]),
+        ({"a": GOOD, "b": None}, "Unknown", "NotProbed", "no node has told of any yet", []),
+    ],
+    ids=["up", "down somewhere", "down everywhere", "not probed yet"],
+)
+def test_health_of_gateways(
+    reports: Mapping[str, Report | None],
+    status: str,
+    reason: str,
+    message: str,
+    numbers: list[tuple[int, int]],
+) -> None:
+    """On how many nodes each gateway is up or down is in the status, and in a condition whether all are up."""
+    made = make_status(subject(**SEVERAL), rolled_up(reports, **SEVERAL), {}, "now")
+
+    condition = find_condition(made, ConditionType.GATEWAYS_HEALTHY)
+    assert (condition["status"], condition["reason"], condition["message"]) == (status, reason, message)
+    assert [(each["healthyNodes"], each["unhealthyNodes"]) for each in made["gateways"]] == numbers
+    assert made["gateway"] == "10.0.0.1, 10.0.0.3"
+
+
+def test_health_of_gateways_is_not_spoken_of_without_a_check() -> None:
+    """The status of an object with one gateway and no check looks as ever; what it had before is taken away."""
+    plain, reports = subject(), {"a": GOOD}
+
+    made = make_status(plain, rolled_up(reports), {}, "now")
+    assert not made.keys() & {"gateway", "gateways"}
+    assert [each["type"] for each in made["conditions"]] == ["Accepted", "Ready"]
+
+    before = make_status(subject(**SEVERAL), rolled_up({"a": UP}, **SEVERAL), {}, "now")
+    after = make_status(plain, rolled_up(reports), before, "now")
+    assert (after["gateway"], after["gateways"]) == (None, None)
