@@ -16,7 +16,8 @@ def test_example_is_valid(path: Path) -> None:
     """Every StaticRoute of the examples is valid once its placeholder is filled in."""
     text = path.read_text()
     gateway = "fd00:116::5" if "2001:db8" in text else "10.116.0.5"
-    text = re.sub("<[A-Z0-9_]+>", gateway, text)
+    for index, placeholder in enumerate(dict.fromkeys(re.findall("<[A-Z0-9_]+>", text))):
+        text = text.replace(placeholder, gateway + str(index))
     for document in yaml.safe_load_all(text):
         if document["kind"] == "StaticRoute":
             assert StaticRoute.parse(document).refused == ()
