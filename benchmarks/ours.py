@@ -1,5 +1,6 @@
 """This program, in two sizes: the kernel layer alone, and a running agent."""
 
+import abc
 import asyncio
 import contextlib
 import gc
@@ -92,7 +93,27 @@ class KernelLayer(Contender):
         return took
 
 
-class Agent(Contender):
+class Manifested(Contender):
+    """What is told by a manifest in a directory."""
+
+    def install(self, gateway: str) -> float:
+        """Give it a manifest."""
+        return self._change(gateway)
+
+    def switch(self, gateway: str) -> float:
+        """Give it the manifest with the other gateway."""
+        return self._change(gateway)
+
+    def delete(self) -> float:
+        """Take the manifest away."""
+        return self._change(None)
+
+    @abc.abstractmethod
+    def _change(self, gateway: str | None) -> float:
+        """Write the manifest for a gateway, or take it away; the seconds until the kernel has it."""
+
+
+class Agent(Manifested):
     """A running agent without a cluster: from a changed manifest on disk until it reports the change as programmed.
 
     The step begins when the directory is read; in the field the file system's notification comes before that.
@@ -110,18 +131,6 @@ class Agent(Contender):
         super().stop()
         self._runner.run(self._stop())
         self._runner.close()
-
-    def install(self, gateway: str) -> float:
-        """Give it a manifest."""
-        return self._change(gateway)
-
-    def switch(self, gateway: str) -> float:
-        """Give it the manifest with the other gateway."""
-        return self._change(gateway)
-
-    def delete(self) -> float:
-        """Take the manifest away."""
-        return self._change(None)
 
     def _change(self, gateway: str | None) -> float:
         write_manifest(self.directory, self.destinations, gateway)
@@ -164,7 +173,7 @@ class Agent(Contender):
         return done[0] if done else 0
 
 
-class Process(Contender):
+class Process(Manifested):
     """The program without a cluster, as a process: what a user starts."""
 
     name = "static-route-operator"
@@ -190,18 +199,6 @@ class Process(Contender):
         super().stop()
         self._process.terminate()
         self._process.wait()
-
-    def install(self, gateway: str) -> float:
-        """Give it a manifest."""
-        return self._change(gateway)
-
-    def switch(self, gateway: str) -> float:
-        """Give it the manifest with the other gateway."""
-        return self._change(gateway)
-
-    def delete(self) -> float:
-        """Take the manifest away."""
-        return self._change(None)
 
     def _change(self, gateway: str | None) -> float:
         started = time.perf_counter()

@@ -177,7 +177,6 @@ class Reconciler:
     def report(self) -> dict[str, Any]:
         """What this node holds and why, as a JSON object: the rows, and every route of ours with its object."""
         node = self._inventory.node
-        names = self._planned_for[1].interfaces if self._planned_for else {}
         return {
             "node": node.name if node else None,
             "complete": self._inventory.complete,
@@ -197,7 +196,7 @@ class Reconciler:
                 for target, health in self.health().items()
             ],
             "routes": [
-                describe_route(key, path, names) | {"object": owner_of(key, self._plan)}
+                describe_route(key, path, self._interfaces) | {"object": owner_of(key, self._plan)}
                 for key, path in self._present.in_order()
             ],
         }
@@ -295,9 +294,12 @@ class Reconciler:
         """The health of each gateway that is probed."""
         return {each: self._probers.health(each) for each in self._targets} if self._probers is not None else {}
 
+    @property
+    def _interfaces(self) -> Mapping[int, str]:
+        return self._planned_for[1].interfaces if self._planned_for else {}
+
     def _interface_name(self, index: int) -> str:
-        names = self._planned_for[1].interfaces if self._planned_for else {}
-        return names.get(index, str(index))
+        return self._interfaces.get(index, str(index))
 
     def _gateway_rows(self, health: Mapping[Target, Health]) -> tuple[GatewayRow, ...]:
         return tuple(

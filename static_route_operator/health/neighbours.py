@@ -5,23 +5,18 @@ import logging
 import struct
 from collections.abc import Callable
 
+from static_route_operator.kernel.interfaces import IFF_LOWER_UP, IFF_UP, IFINFOMSG, RTM_DELLINK, RTM_NEWLINK
 from static_route_operator.kernel.netlink import Message, NetlinkSocket, attributes, messages
 
 logger = logging.getLogger(__name__)
 
 # linux/rtnetlink.h, neighbour.h and if.h: links, neighbours.
 GROUPS = 0x1 | 0x4
-RTM_NEWLINK = 16
-RTM_DELLINK = 17
 RTM_NEWNEIGH = 28
 NUD_FAILED = 0x20
 NDA_DST = 1
 AF_UNSPEC = 0
-# Administratively up, and with a carrier.
-IFF_UP = 0x1
-IFF_LOWER_UP = 0x10000
 
-_IFINFOMSG = struct.Struct("=BxHiII")  # family, type, index, flags, change
 _NDMSG = struct.Struct("=BxxxiHBB")  # family, index, state, flags, type
 
 BUFFER = 4 << 20
@@ -75,7 +70,7 @@ class Neighbours:
 
     def _take(self, message: Message) -> None:
         if message.kind in {RTM_NEWLINK, RTM_DELLINK}:
-            family, _, index, flags, _ = _IFINFOMSG.unpack_from(message.body)
+            family, _, index, flags, _ = IFINFOMSG.unpack_from(message.body)
             # Bridges tell of their ports in a family of their own: a port that leaves is not a link that goes.
             if family == AF_UNSPEC:
                 up = IFF_UP | IFF_LOWER_UP

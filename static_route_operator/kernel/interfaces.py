@@ -16,18 +16,20 @@ RTM_GETADDR = 22
 IFLA_IFNAME = 3
 IFA_ADDRESS = 1
 IFA_LOCAL = 2
-IFF_UP = 1
+# Administratively up, and with a carrier.
+IFF_UP = 0x1
+IFF_LOWER_UP = 0x10000
 
-_IFINFOMSG = struct.Struct("=BxHiII")  # family, type, index, flags, change
+IFINFOMSG = struct.Struct("=BxHiII")  # family, type, index, flags, change
 _IFADDRMSG = struct.Struct("=BBBBI")  # family, prefix length, flags, scope, index
 
-ALL_LINKS = _IFINFOMSG.pack(0, 0, 0, 0, 0)
+ALL_LINKS = IFINFOMSG.pack(0, 0, 0, 0, 0)
 ALL_ADDRESSES = _IFADDRMSG.pack(0, 0, 0, 0, 0)
 
 
 def link_is_up(body: bytes) -> bool:
     """Whether a link message is about a link that is administratively up."""
-    flags: int = _IFINFOMSG.unpack_from(body)[3]
+    flags: int = IFINFOMSG.unpack_from(body)[3]
     return bool(flags & IFF_UP)
 
 
@@ -36,8 +38,8 @@ def parse_links(answers: Iterable[Message]) -> tuple[dict[int, str], frozenset[s
     names = {}
     down = set()
     for message in answers:
-        index = _IFINFOMSG.unpack_from(message.body)[2]
-        found = dict(attributes(message.body, _IFINFOMSG.size))
+        index = IFINFOMSG.unpack_from(message.body)[2]
+        found = dict(attributes(message.body, IFINFOMSG.size))
         names[index] = found[IFLA_IFNAME].rstrip(b"\0").decode()
         if not link_is_up(message.body):
             down.add(names[index])

@@ -75,6 +75,17 @@ class Engine:
         listed = dict.fromkeys([*self.inventory.routes, *self.inventory.invalid], self._version)
         self.inventory.take_list(listed, self._version)
 
+    async def settle(self, *routes: StaticRoute) -> None:
+        """These objects are now as given, there are no others, and all are programmed."""
+        self.put(*routes)
+        self.complete()
+        for route in routes:
+            await self.state_is(route.name, "Programmed", route.generation)
+
+    def operations(self) -> dict[str, float]:
+        """How many routes were written so far, by what was done."""
+        return {action: self.count("operations_total", action=action) for action in ("add", "replace", "delete")}
+
     async def until(self, condition: Callable[[], object], what: str) -> None:
         """Let it work until something is so."""
         with contextlib.suppress(TimeoutError):

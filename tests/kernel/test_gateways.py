@@ -85,28 +85,17 @@ async def _until_via(engine: Engine, expected: dict[str, int]) -> None:
     await engine.until(lambda: _via(engine) == expected, f"routes are by {expected}")
 
 
-async def _settle(engine: Engine, *objects: StaticRoute) -> None:
-    engine.put(*objects)
-    engine.complete()
-    for each in objects:
-        await engine.state_is(each.name, "Programmed", each.generation)
-
-
-def _operations(engine: Engine) -> dict[str, float]:
-    return {action: engine.count("operations_total", action=action) for action in ("add", "replace", "delete")}
-
-
 @FAMILIES
 async def test_thousands_of_routes_fail_over_and_come_back(gateway: Gateway, engine: Engine, family: Family) -> None:
     """When the active gateway dies silently each route is replaced once, by the standby, and back when it returns."""
     network = ipaddress.ip_network("198.18.0.0/15" if "." in family.mortal else "2001:db8::/64")
     destinations = [str(network[index + 1]) for index in range(2000)]
-    await _settle(engine, _object(_tiers(family), destinations, healthCheck=FAST))
+    await engine.settle(_object(_tiers(family), destinations, healthCheck=FAST))
     assert _via(engine) == {f"{family.mortal} eth0": 2000}
     await engine.rest()
 
     died = gateway.die()
-    await engine.until(lambda: _operations(engine)["replace"] == 2000, "all have moved")
+    await engine.until(lambda: engine.operations()["replace"] == 2000, "all have moved")
     assert time.monotonic() - died < 2
     assert _via(engine) == {f"{family.other} eth1": 2000}
     row = await engine.state_is("nat", "Programmed")
@@ -116,14 +105,14 @@ async def test_thousands_of_routes_fail_over_and_come_back(gateway: Gateway, eng
     gateway.live()
     await _until_via(engine, {f"{family.mortal} eth0": 2000})
     done = {"add": 2000, "replace": 4000, "delete": 0}
-    await engine.until(lambda: _operations(engine) == done, "each route was replaced twice")
+    await engine.until(lambda: engine.operations() == done, "each route was replaced twice")
     await engine.until(lambda: engine.row("nat").message == "", "nothing is to be said")  # type: ignore[union-attr]
 
 
 @FAMILIES
 async def test_traffic_is_shared_by_weight(gateway: Gateway, engine: Engine, family: Family) -> None:
     """Gateways of one priority are next hops of one route with their weights; one that dies leaves it to the other."""
-    await _settle(engine, _object(_weighted(family, 3, 1), [family.destination], healthCheck=FAST))
+    await engine.settle(_object(_weighted(family, 3, 1), [family.destination], healthCheck=FAST))
     both = {family.other: 1, family.mortal: 3}
 
     def weights() -> dict[str, int]:
@@ -132,10 +121,10 @@ async def test_traffic_is_shared_by_weight(gateway: Gateway, engine: Engine, fam
         return {hop["gateway"]: hop["weight"] for hop in found.get("nexthops", ())}
 
     assert weights() == both
-    before = _operations(engine)
+    before = engine.operations()
     engine.reconciler._read_again()
     await engine.rest()
-    assert _operations(engine) == before
+    assert engine.operations() == before
 
     gateway.die()
     await engine.routes_are({family.destination: f"{family.other} eth1"})
@@ -144,7 +133,7 @@ async def test_traffic_is_shared_by_weight(gateway: Gateway, engine: Engine, fam
 
     engine.put(_object(_weighted(family, 1, 256), [family.destination], generation=2, healthCheck=FAST))
     await engine.until(lambda: weights() == {family.other: 256, family.mortal: 1}, "the weights are new")
-    assert _operations(engine) == {"add": 1, "replace": 3, "delete": 0}
+    assert engine.operations() == {"add": 1, "replace": 3, "delete": 0}
 
     engine.remove("nat")
     await engine.routes_are({})
@@ -154,15 +143,15 @@ async def test_traffic_is_shared_by_weight(gateway: Gateway, engine: Engine, fam
 async def test_restart_moves_no_route(gateway: Gateway, engine: Engine, family: Family) -> None:
     """The next process finds the routes of several next hops as they should be, with all gateways unknown yet."""
     spec = _object(_weighted(family, 2, 1), [family.destination], healthCheck=FAST)
-    await _settle(engine, spec)
+    await engine.settle(spec)
     await engine.stop()
 
     successor = Engine(engine.machine, Node("node1", {"zone": "a"}))
     successor.start()
     try:
-        await _settle(successor, spec)
+        await successor.settle(spec)
         await successor.rest()
-        assert _operations(successor) == {"add": 0, "replace": 0, "delete": 0}
+        assert successor.operations() == {"add": 0, "replace": 0, "delete": 0}
     finally:
         await successor.stop()
 
@@ -172,13 +161,13 @@ async def test_restart_after_a_change_of_gateways(gateway: Gateway, engine: Engi
     """Next hops of a former process that are not wanted any more go, though nobody remembers whose they are."""
     gateway.add("10.9.0.3/24", "fd09::3/64")
     third = family.mortal[:-1] + "3"
-    await _settle(engine, _object(_weighted(family, 1, 1), [family.destination]))
+    await engine.settle(_object(_weighted(family, 1, 1), [family.destination]))
     await engine.stop()
 
     successor = Engine(engine.machine, Node("node1", {"zone": "a"}))
     successor.start()
     try:
-        await _settle(successor, _object([{"address": third}, {"address": family.other}], [family.destination]))
+        await successor.settle(_object([{"address": third}, {"address": family.other}], [family.destination]))
         expected = sorted((f"{family.other} eth1", f"{third} eth0"))
         await successor.routes_are({family.destination: " + ".join(expected)})
     finally:
@@ -188,10 +177,10 @@ async def test_restart_after_a_change_of_gateways(gateway: Gateway, engine: Engi
 @FAMILIES
 async def test_drained_gateway_gets_no_traffic(gateway: Gateway, engine: Engine, family: Family) -> None:
     """Weight 0 moves all routes to the others by one REPLACE; when all are drained the routes stay as they were."""
-    await _settle(engine, _object(_weighted(family, 1, 1), [family.destination]))
-    await _settle(engine, _object(_weighted(family, 0, 1), [family.destination], generation=2))
+    await engine.settle(_object(_weighted(family, 1, 1), [family.destination]))
+    await engine.settle(_object(_weighted(family, 0, 1), [family.destination], generation=2))
     assert engine.machine.routes() == {family.destination: f"{family.other} eth1"}
-    assert _operations(engine) == {"add": 1, "replace": 1, "delete": 0}
+    assert engine.operations() == {"add": 1, "replace": 1, "delete": 0}
 
     engine.put(_object(_weighted(family, 0, 0), [family.destination], generation=3))
     row = await engine.state_is("nat", "Failed", 3)
@@ -205,7 +194,7 @@ async def test_drained_gateway_gets_no_traffic(gateway: Gateway, engine: Engine,
 async def test_all_gateways_down(gateway: Gateway, engine: Engine, family: Family, policy: str) -> None:
     """When no gateway is left each policy does what it says, says so, and heals."""
     gateways = [{"address": family.mortal}]
-    await _settle(engine, _object(gateways, [family.destination], healthCheck=FAST, whenAllGatewaysDown=policy))
+    await engine.settle(_object(gateways, [family.destination], healthCheck=FAST, whenAllGatewaysDown=policy))
     plain = {family.destination: f"{family.mortal} eth0"}
     assert engine.machine.routes() == plain
 
@@ -232,7 +221,7 @@ async def test_gateways_of_other_subnets_and_nodes_are_no_error(gateway: Gateway
         {"address": "10.9.0.1", **_in("a")},
         {"address": "10.8.0.1", **_in("b")},
     ]
-    await _settle(engine, _object(gateways, ["192.0.2.1"]))
+    await engine.settle(_object(gateways, ["192.0.2.1"]))
     assert engine.machine.routes() == {"192.0.2.1/32": "10.9.0.1 eth0"}
     assert engine.row("nat").message == ""  # type: ignore[union-attr]
 
@@ -250,12 +239,12 @@ async def test_interface_of_a_gateway_is_taken_as_given(gateway: Gateway, engine
     """A gateway with an interface needs no subnet there; without the interface it can't be reached."""
     elsewhere = "10.66.0.1" if "." in family.mortal else "fd66::1"
     gateways = [{"address": elsewhere, "interface": "eth1"}, {"address": family.mortal, "interface": "eth0"}]
-    await _settle(engine, _object(gateways[:1], [family.destination]))
+    await engine.settle(_object(gateways[:1], [family.destination]))
     assert engine.machine.routes() == {family.destination: f"{elsewhere} eth1 onlink"}
 
-    await _settle(engine, _object(gateways, [family.destination], generation=2))
+    await engine.settle(_object(gateways, [family.destination], generation=2))
     await engine.rest()
-    assert _operations(engine) == {"add": 1, "replace": 1, "delete": 0}
+    assert engine.operations() == {"add": 1, "replace": 1, "delete": 0}
 
     engine.machine.ip("link set eth1 down")
     await engine.routes_are({family.destination: f"{family.mortal} eth0"})
@@ -268,7 +257,7 @@ async def test_health_is_told_and_still_at_rest(gateway: Gateway, engine: Engine
     """Which gateways answer is in the row, the node's state, the report and the metrics; at rest nothing is."""
     told: list[object] = []
     engine.reconciler._on_rows = lambda: told.append(None)
-    await _settle(engine, _object(_tiers(Family("10.9.0.1", "10.8.0.1", "")), ["192.0.2.1"], healthCheck=FAST))
+    await engine.settle(_object(_tiers(Family("10.9.0.1", "10.8.0.1", "")), ["192.0.2.1"], healthCheck=FAST))
 
     def up() -> set[str]:
         row = engine.row("nat")
@@ -301,7 +290,7 @@ async def test_health_is_told_and_still_at_rest(gateway: Gateway, engine: Engine
 @FAMILIES
 async def test_link_that_goes_down_counts_at_once(gateway: Gateway, engine: Engine, family: Family) -> None:
     """Nobody waits for probes when the link tells: the standby is used at once, at an interval of minutes."""
-    await _settle(engine, _object(_tiers(family), [family.destination], healthCheck={"interval": "1m"}))
+    await engine.settle(_object(_tiers(family), [family.destination], healthCheck={"interval": "1m"}))
 
     engine.machine.ip("link set eth0 down")
     await engine.routes_are({family.destination: f"{family.other} eth1"})
@@ -310,7 +299,7 @@ async def test_link_that_goes_down_counts_at_once(gateway: Gateway, engine: Engi
 async def test_foreign_next_hop_outlives_ours(gateway: Gateway, engine: Engine) -> None:
     """What another program merged into an IPv6 route of several next hops of ours stays, whatever becomes of ours."""
     family = Family("fd09::1", "fd08::1", "2001:db8::1/128")
-    await _settle(engine, _object(_weighted(family, 1, 1), [family.destination]))
+    await engine.settle(_object(_weighted(family, 1, 1), [family.destination]))
     engine.machine.ip("route append 2001:db8::1 via fd09::9 proto static")
     await engine.state_is("nat", "Conflict")
 

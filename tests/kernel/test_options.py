@@ -37,17 +37,6 @@ def _object(family: Family, gateway: str = "", generation: int = 1, **options: A
     return route("nat", gateway or family.gateway, [family.destination], generation=generation, **options)
 
 
-async def _settle(engine: Engine, *objects: StaticRoute) -> None:
-    engine.put(*objects)
-    engine.complete()
-    for each in objects:
-        await engine.state_is(each.name, "Programmed", each.generation)
-
-
-def _operations(engine: Engine) -> dict[str, float]:
-    return {action: engine.count("operations_total", action=action) for action in ("add", "replace", "delete")}
-
-
 class Case(NamedTuple):
     """Options, the words of `ip` for them beside the gateway, and the table; … stands for the source of the family."""
 
@@ -97,19 +86,19 @@ async def test_option_is_in_the_kernel_and_at_rest(
     """
     _prepare(machine, family)
     options, words, table = case.of(family)
-    await _settle(engine, _object(family, **options))
+    await engine.settle(_object(family, **options))
     assert machine.routes(table=table) == {family.destination: f"{family.gateway} eth0{words}"}
 
-    before = _operations(engine)
+    before = engine.operations()
     engine.reconciler._read_again()
     await engine.rest()
-    assert _operations(engine) == before == {"add": 1, "replace": 0, "delete": 0}
+    assert engine.operations() == before == {"add": 1, "replace": 0, "delete": 0}
     (described,) = engine.reconciler.report()["routes"]
     assert described["object"] == "nat"
 
-    await _settle(engine, _object(family, family.other, 2, **options))
+    await engine.settle(_object(family, family.other, 2, **options))
     assert machine.routes(table=table) == {family.destination: f"{family.other} eth0{words}"}
-    assert _operations(engine) == {"add": 1, "replace": 1, "delete": 0}
+    assert engine.operations() == {"add": 1, "replace": 1, "delete": 0}
 
     engine.remove("nat")
     await engine.until(lambda: not machine.routes(table=table), "the route is gone")
@@ -122,13 +111,13 @@ async def test_option_is_changed_without_a_gap(machine: Machine, engine: Engine,
     _prepare(machine, family)
     options, words, table = case.of(family)
     moves = table != "254" or "metric" in words
-    await _settle(engine, _object(family))
+    await engine.settle(_object(family))
 
     for generation, (spec, shown, where) in enumerate([(options, words, table), ({}, "", "254")], 2):
-        before = _operations(engine)
-        await _settle(engine, _object(family, generation=generation, **spec))
+        before = engine.operations()
+        await engine.settle(_object(family, generation=generation, **spec))
         assert machine.routes(table=where) == {family.destination: f"{family.gateway} eth0{shown}"}
-        after = _operations(engine)
+        after = engine.operations()
         change = {action: after[action] - before[action] for action in after}
         assert change == (
             {"add": 1, "replace": 0, "delete": 1} if moves else {"add": 0, "replace": int(bool(words)), "delete": 0}
@@ -140,7 +129,7 @@ async def test_option_is_changed_without_a_gap(machine: Machine, engine: Engine,
 async def test_drift_of_an_option_is_repaired(machine: Machine, engine: Engine, family: Family) -> None:
     """Another mtu or source that somebody gives a route of ours is put right."""
     _prepare(machine, family)
-    await _settle(engine, _object(family, mtu=1400, source=family.source, table=100))
+    await engine.settle(_object(family, mtu=1400, source=family.source, table=100))
     machine.ip(f"route replace {family.destination} via {family.gateway} mtu 1300 proto 245 table 100")
 
     expected = {family.destination: f"{family.gateway} eth0 src {family.source} mtu 1400"}
@@ -151,7 +140,7 @@ async def test_drift_of_an_option_is_repaired(machine: Machine, engine: Engine, 
 async def test_source_that_goes_and_comes(machine: Machine, engine: Engine, family: Family) -> None:
     """Without its source a route fails in plain words; it is whole again when the address comes back."""
     _prepare(machine, family)
-    await _settle(engine, _object(family, source=family.source))
+    await engine.settle(_object(family, source=family.source))
     machine.ip(f"address del {family.source} dev lo")
 
     row = await engine.state_is("nat", "Failed")
@@ -170,7 +159,7 @@ async def test_source_that_goes_and_comes(machine: Machine, engine: Engine, fami
 async def test_source_that_goes_and_comes_at_once(machine: Machine, engine: Engine, family: Family) -> None:
     """A source that is back before anybody looked has taken the route, or its source, along all the same."""
     _prepare(machine, family)
-    await _settle(engine, _object(family, source=family.source))
+    await engine.settle(_object(family, source=family.source))
     machine.ip(f"address del {family.source} dev lo", f"address add {family.source} dev lo")
 
     expected = {family.destination: f"{family.gateway} eth0 src {family.source}"}
@@ -197,7 +186,7 @@ async def test_on_link_gateway_follows_the_route_towards_it(machine: Machine, en
     other = "10.1.0.1" if family is IPV4 else "fd00:1::1"
     machine.ip(f"route add default via {other} proto static metric 3000")
     await engine.routes_are({family.destination: f"{family.elsewhere} eth1 onlink"})
-    assert _operations(engine) == {"add": 1, "replace": 1, "delete": 0}
+    assert engine.operations() == {"add": 1, "replace": 1, "delete": 0}
 
 
 @FAMILIES
@@ -205,7 +194,7 @@ async def test_on_link_gateway_behind_a_route_of_ours_is_told(machine: Machine, 
     """An onLink gateway that is reached through another object has no interface of its own; nothing flaps."""
     _prepare(machine, family)
     around = "10.9.0.0/16" if family is IPV4 else "fd09::/16"
-    await _settle(engine, route("around", family.gateway, [around], priority=1))
+    await engine.settle(route("around", family.gateway, [around], priority=1))
     engine.put(_object(family, family.elsewhere, onLink=True))
 
     row = await engine.state_is("nat", "Failed")
@@ -222,14 +211,14 @@ async def test_excludes_are_not_routed(machine: Machine, engine: Engine, family:
         excluded, rest = "192.0.2.192/26", {"192.0.2.0/25", *quarters}
     else:
         half, excluded, rest = "2001:db8:8000::/33", "2001:db8:c000::/34", {"2001:db8::/33", "2001:db8:8000::/34"}
-    await _settle(engine, _object(family, excludes=[excluded]))
+    await engine.settle(_object(family, excludes=[excluded]))
     assert machine.routes() == dict.fromkeys(rest, f"{family.gateway} eth0")
     row = engine.row("nat")
     assert row is not None
     assert (row.programmed, row.destinations) == (2, 2)
 
-    await _settle(engine, _object(family, generation=2, excludes=[half]))
-    await _settle(engine, _object(family, generation=3))
+    await engine.settle(_object(family, generation=2, excludes=[half]))
+    await engine.settle(_object(family, generation=3))
     assert machine.routes() == {family.destination: f"{family.gateway} eth0"}
 
 
@@ -240,7 +229,7 @@ async def test_objects_with_other_places_do_not_compete(machine: Machine, engine
         route(f"{table}-{metric}", gateway, [family.destination], table=table, metric=metric)
         for table, metric, gateway in ((254, 5, family.gateway), (254, 6, family.other), (100, 5, family.other))
     ]
-    await _settle(engine, *objects)
+    await engine.settle(*objects)
 
     shown = machine.query("-4" if family is IPV4 else "-6", "route", "show", "table", "all", "proto", "245")
     assert sorted((each.get("table", "254"), each["metric"], each["gateway"]) for each in shown) == [
@@ -258,7 +247,7 @@ async def test_table_is_guarded_as_soon_as_a_rule_leads_own_packets_there(
     protected = "192.0.2.77" if family is IPV4 else "2001:db8::77"
     version = "-4" if family is IPV4 else "-6"
     engine.protected = lambda: {pack_address(protected): "API server"}
-    await _settle(engine, _object(family, table=100))
+    await engine.settle(_object(family, table=100))
 
     machine.query(version, "rule", "add", "pref", "1000", "lookup", "100")
     row = await engine.state_is("nat", "Refused")
@@ -281,7 +270,7 @@ async def test_rule_for_the_packets_of_others_is_no_harm(machine: Machine, engin
     engine.protected = lambda: {pack_address(protected): "API server"}
     version = "-4" if family is IPV4 else "-6"
     machine.query(version, "rule", "add", "pref", "1000", "from", pods, "lookup", "100")
-    await _settle(engine, _object(family, table=100))
+    await engine.settle(_object(family, table=100))
     await engine.rest()
 
     assert machine.routes(table="100") == {family.destination: f"{family.gateway} eth0"}
@@ -333,7 +322,7 @@ async def test_foreign_route_is_recognised_and_left_alone(
 
 async def test_next_hop_of_others_merged_into_ours_is_left_alone(machine: Machine, engine: Engine) -> None:
     """The kernel merges IPv6 routes of one place; the other program's next hop stays until it takes it away itself."""
-    await _settle(engine, _object(IPV6))
+    await engine.settle(_object(IPV6))
     machine.ip(f"route append {IPV6.destination} via {IPV6.other} proto static")
 
     row = await engine.state_is("nat", "Conflict")
@@ -352,7 +341,7 @@ async def test_next_hop_of_others_merged_into_ours_is_left_alone(machine: Machin
 
 async def test_ours_goes_from_a_merged_route_without_the_others(machine: Machine, engine: Engine) -> None:
     """When nobody wants a route of ours any more, the next hop that another program merged into it stays."""
-    await _settle(engine, _object(IPV6))
+    await engine.settle(_object(IPV6))
     machine.ip(f"route append {IPV6.destination} via {IPV6.other} proto static")
     await engine.state_is("nat", "Conflict")
     engine.remove("nat")
@@ -377,7 +366,7 @@ async def test_foreign_twin_is_found_in_any_place(machine: Machine, engine: Engi
     """
     words = "".join(f" {name} {value}" for name, value in place.items())
     machine.ip(f"route add {IPV4.destination} via 10.0.0.9 proto static metric 1")
-    await _settle(engine, _object(IPV4, **place))
+    await engine.settle(_object(IPV4, **place))
     machine.ip(f"route append {IPV4.destination} via {IPV4.other} proto static{words}")
     await engine.rest()
     assert (await engine.state_is("nat", "Programmed")).programmed == 1
