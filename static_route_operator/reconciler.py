@@ -13,23 +13,22 @@ import os
 import random
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from static_route_operator.api.noderoutestate import GatewayRow, Row, RowState
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.checks import Health, State, Target
+from static_route_operator.checks import Target
 from static_route_operator.errors import KernelError
-from static_route_operator.health.neighbours import Neighbours
-from static_route_operator.health.probers import Probers
+from static_route_operator.health.gateways import Gateways
 from static_route_operator.inventory import Inventory
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.messages import DecodedRoute
 from static_route_operator.kernel.monitor import Monitor
 from static_route_operator.kernel.processes import process_name
 from static_route_operator.keys import IPV4_KEY_SIZE, TABLE_MAIN, Keys, by_family, prefix_of
-from static_route_operator.observability.metrics import Metrics, ObservedGateway
+from static_route_operator.observability.metrics import Metrics
 from static_route_operator.planning.contention import Contention, Rival
 from static_route_operator.planning.diff import diff
 from static_route_operator.planning.facts import Facts
@@ -93,10 +92,7 @@ class Reconciler:
         )
         self._wake = asyncio.Event()
         self._urgent = asyncio.Event()
-        self._probers: Probers | None = None
-        self._neighbours = Neighbours(self._link_changed, self._neighbour_failed)
-        self._targets: list[Target] = []
-        self._down: frozenset[Target] = frozenset()
+        self._gateways = Gateways(metrics, self._health_changed)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._present = Routes()
         self._seen: dict[bytes, Path | None] = {}
@@ -117,7 +113,6 @@ class Reconciler:
         self._busy = asyncio.Lock()
         self.rows: tuple[Row, ...] = ()
         self.gateways: tuple[GatewayRow, ...] = ()
-        metrics.watch_gateways(self._observed_gateways)
         self.synced = False
 
     def wake(self) -> None:
@@ -128,7 +123,7 @@ class Reconciler:
     async def run(self) -> None:
         """Watch, probe and reconcile until cancelled. The routes stay."""
         self._monitor.start()
-        self._probers = Probers(self._health_changed)
+        self._gateways.start()
         self._read_again()
         try:
             while True:
@@ -142,8 +137,7 @@ class Reconciler:
                 await self._pause(min(max(COALESCE, time.monotonic() - started), MOST_PAUSE))
         finally:
             self._monitor.stop()
-            self._neighbours.stop()
-            self._probers.close()
+            self._gateways.stop()
             for timer in self._timers.values():
                 timer.cancel()
             self._fib.close()
@@ -177,26 +171,14 @@ class Reconciler:
     def report(self) -> dict[str, Any]:
         """What this node holds and why, as a JSON object: the rows, and every route of ours with its object."""
         node = self._inventory.node
+        interfaces = self._planned_for[1].interfaces if self._planned_for else {}
         return {
             "node": node.name if node else None,
             "complete": self._inventory.complete,
             "objects": [asdict(row) for row in self.rows],
-            "gateways": [
-                {
-                    "address": target.address,
-                    "interface": self._interface_name(target.interface),
-                    "check": str(target.check),
-                    "state": health.state.value,
-                    "since": health.since,
-                    "rttSeconds": health.usual_rtt,
-                    "sent": health.sent,
-                    "lost": health.lost,
-                    "message": health.reason if health.state is not State.UP else "",
-                }
-                for target, health in self.health().items()
-            ],
+            "gateways": self._gateways.report(),
             "routes": [
-                describe_route(key, path, self._interfaces) | {"object": owner_of(key, self._plan)}
+                describe_route(key, path, interfaces) | {"object": owner_of(key, self._plan)}
                 for key, path in self._present.in_order()
             ],
         }
@@ -272,64 +254,11 @@ class Reconciler:
         if timer is None or timer.when() <= asyncio.get_running_loop().time():
             self._timers[name] = asyncio.get_running_loop().call_later(delay, action)
 
-    # Gateways.
-
-    def _health_changed(self, target: Target, health: Health) -> None:
-        down = self._down | {target} if health.state is State.DOWN else self._down - {target}
-        if down != self._down:
-            self._down = down
+    def _health_changed(self, turned: bool) -> None:
+        if turned:
             self._urgent.set()
         # It says nothing about this node, so what is known of that stands: the routes are moved the sooner.
         self._wake.set()
-
-    def _link_changed(self, interface: int, up: bool) -> None:
-        if self._probers is not None:
-            (self._probers.link_up if up else self._probers.link_down)(interface)
-
-    def _neighbour_failed(self, address: bytes, interface: int) -> None:
-        if self._probers is not None:
-            self._probers.neighbour_failed(address, interface)
-
-    def health(self) -> dict[Target, Health]:
-        """The health of each gateway that is probed."""
-        return {each: self._probers.health(each) for each in self._targets} if self._probers is not None else {}
-
-    @property
-    def _interfaces(self) -> Mapping[int, str]:
-        return self._planned_for[1].interfaces if self._planned_for else {}
-
-    def _interface_name(self, index: int) -> str:
-        return self._interfaces.get(index, str(index))
-
-    def _gateway_rows(self, health: Mapping[Target, Health]) -> tuple[GatewayRow, ...]:
-        return tuple(
-            GatewayRow(
-                target.address,
-                self._interface_name(target.interface),
-                str(target.check),
-                each.state.value,
-                int(each.since),
-            )
-            for target, each in sorted(health.items(), key=lambda item: item[0].gateway)
-        )
-
-    def _observed_gateways(self) -> Iterator[ObservedGateway]:
-        for target, health in self.health().items():
-            labels = (target.address, self._interface_name(target.interface), str(target.check))
-            yield ObservedGateway(*labels, up=health.state is not State.DOWN, rtt=health.usual_rtt)
-
-    def _probe(self) -> None:
-        """Probe the gateways of the plan, and no others."""
-        if self._probers is None:
-            return
-        targets = self._targets = self._plan.targets
-        self._probers.want(targets)
-        self._down = self._down.intersection(targets)
-        # Nodes with many pods have many neighbours: nobody listens to that for nothing.
-        if targets and not self._neighbours.running:
-            self._neighbours.start()
-        elif not targets:
-            self._neighbours.stop()
 
     # One run.
 
@@ -362,14 +291,14 @@ class Reconciler:
         selected, undecided = self._select()
         known = self._planned_for[1] if self._planned_for else None
         facts = await self._look(selected, version)
-        down = self._down
+        down = self._gateways.down
         if self._planned_for != (version, facts, down):
             before = self._plan
             self._plan = make_plan(selected, facts, before, node=inventory.node, down=down)
             if self._plan.wanted != before.wanted:
                 self._contention.release()
             self._planned_for = (version, facts, down)
-            self._probe()
+            self._gateways.want(self._plan.targets, facts.interfaces)
             self._retry = True
         looked, read = facts is not known, self._stale
         if self._stale:
@@ -535,15 +464,15 @@ class Reconciler:
             self._retry_delay = FIRST_RETRY
         invalid = [(each.error, each.generation) for each in self._inventory.invalid.values()]
         contests = self._contention.contests
-        health = self.health()
-        outcome = Outcome(self._present, failures, contests, {target: each.state for target, each in health.items()})
+        health = {target: each.state for target, each in self._gateways.health().items()}
+        outcome = Outcome(self._present, failures, contests, health)
         rows = make_rows(self._plan, outcome, undecided, invalid)
         self._metrics.objects.set(len(self._inventory.routes))
         self._metrics.wanted_routes.set(len(self._plan.wanted))
         self._metrics.present_routes.set(len(self._present))
         self._metrics.failed_routes.set(len(self._failures))
         self._metrics.contested_routes.set(sum(len(each.keys) for each in contests))
-        gateways = self._gateway_rows(health)
+        gateways = self._gateways.rows()
         if gateways != self.gateways:
             self.gateways = gateways
             self._on_rows()

@@ -1,0 +1,115 @@
+"""The gateways in use: probes and the kernel's word put together, for the reconciler and for whoever asks."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from static_route_operator.api.noderoutestate import GatewayRow
+from static_route_operator.checks import Health, State, Target
+from static_route_operator.health.neighbours import Neighbours
+from static_route_operator.health.probers import Probers
+from static_route_operator.observability.metrics import Metrics, ObservedGateway
+
+
+class Gateways:
+    """The health of the gateways that are wanted, once started; of none before.
+
+    Args:
+        metrics: where each is shown.
+        on_change: called when the health of one has changed, and whether that makes it go down or come back.
+
+    Attributes:
+        down: the targets whose gateways do not answer.
+    """
+
+    def __init__(self, metrics: Metrics, on_change: Callable[[bool], None]) -> None:
+        self._on_change = on_change
+        self._probers: Probers | None = None
+        self._neighbours = Neighbours(self._link_changed, self._neighbour_failed)
+        self._targets: Sequence[Target] = ()
+        self._interfaces: Mapping[int, str] = {}
+        self.down: frozenset[Target] = frozenset()
+        metrics.watch_gateways(self._observed)
+
+    def start(self) -> None:
+        """Be ready to probe, in the running event loop."""
+        self._probers = Probers(self._health_changed)
+
+    def stop(self) -> None:
+        """Probe no more; nothing is told afterwards."""
+        self._neighbours.stop()
+        if self._probers is not None:
+            self._probers.close()
+
+    def want(self, targets: Sequence[Target], interfaces: Mapping[int, str]) -> None:
+        """Probe these targets, and no others.
+
+        Args:
+            targets: each once.
+            interfaces: names of the node's interfaces by index.
+        """
+        if self._probers is None:
+            return
+        self._targets, self._interfaces = targets, interfaces
+        self._probers.want(targets)
+        self.down = self.down.intersection(targets)
+        # Nodes with many pods have many neighbours: nobody listens to that for nothing.
+        if targets and not self._neighbours.running:
+            self._neighbours.start()
+        elif not targets:
+            self._neighbours.stop()
+
+    def health(self) -> dict[Target, Health]:
+        """The health of each target."""
+        return {each: self._probers.health(each) for each in self._targets} if self._probers is not None else {}
+
+    def rows(self) -> tuple[GatewayRow, ...]:
+        """A row for each, in the order of their addresses."""
+        return tuple(
+            GatewayRow(
+                target.address,
+                self._interface_name(target.interface),
+                str(target.check),
+                each.state.value,
+                int(each.since),
+            )
+            for target, each in sorted(self.health().items(), key=lambda item: item[0].gateway)
+        )
+
+    def report(self) -> list[dict[str, Any]]:
+        """Each as a JSON object, with what the probes have measured."""
+        return [
+            {
+                "address": target.address,
+                "interface": self._interface_name(target.interface),
+                "check": str(target.check),
+                "state": health.state.value,
+                "since": health.since,
+                "rttSeconds": health.usual_rtt,
+                "sent": health.sent,
+                "lost": health.lost,
+                "message": health.reason if health.state is not State.UP else "",
+            }
+            for target, health in self.health().items()
+        ]
+
+    def _observed(self) -> Iterator[ObservedGateway]:
+        for target, health in self.health().items():
+            labels = (target.address, self._interface_name(target.interface), str(target.check))
+            yield ObservedGateway(*labels, up=health.state is not State.DOWN, rtt=health.usual_rtt)
+
+    def _interface_name(self, index: int) -> str:
+        return self._interfaces.get(index, str(index))
+
+    def _health_changed(self, target: Target, health: Health) -> None:
+        down = self.down | {target} if health.state is State.DOWN else self.down - {target}
+        turned = down != self.down
+        self.down = down
+        self._on_change(turned)
+
+    def _link_changed(self, interface: int, up: bool) -> None:
+        if self._probers is not None:
+            (self._probers.link_up if up else self._probers.link_down)(interface)
+
+    def _neighbour_failed(self, address: bytes, interface: int) -> None:
+        if self._probers is not None:
+            self._probers.neighbour_failed(address, interface)
