@@ -16,6 +16,9 @@ from typing import Any, cast
 
 import kopf
 
+# What Kopf has found of the resources that it is to watch: its operator takes one, but the package doesn't export it.
+from kopf._cogs.structs.references import Insights
+
 from static_route_operator.api import GROUP
 from static_route_operator.cluster.api import log_in
 from static_route_operator.observability.metrics import ApiMetrics
@@ -26,6 +29,10 @@ FIRST_BACKOFF = 1.0
 LAST_BACKOFF = 30.0
 # A watch that ran this long was healthy: the next failure starts from the first backoff again. Seconds.
 HEALTHY = 60.0
+# Kopf ends in good order within 6 s, or not at all. Seconds.
+ENDING = 10.0
+# Times that a task is asked to end, one second apart, before it is given up.
+ASKED = 5
 
 
 class EndlessBackoffs:
@@ -86,6 +93,7 @@ class Engine(abc.ABC):
 
     Args:
         identity: name of this instance.
+        plurals: the resources of the operator's own group that `register` adds handlers for.
         settings: made anew for each start.
         metrics: where to count.
 
@@ -93,9 +101,12 @@ class Engine(abc.ABC):
         on_relist: called when Kopf has listed anew, or will: a deletion in between is not told by any event.
     """
 
-    def __init__(self, identity: str, settings: Callable[[], kopf.OperatorSettings], metrics: ApiMetrics) -> None:
+    def __init__(
+        self, identity: str, plurals: frozenset[str], settings: Callable[[], kopf.OperatorSettings], metrics: ApiMetrics
+    ) -> None:
         self.on_relist: Callable[[], None] = _nothing
         self._identity = identity
+        self._plurals = plurals
         self._settings = settings
         self._metrics = metrics
         self._main = asyncio.get_running_loop()
@@ -140,15 +151,7 @@ class Engine(abc.ABC):
             if self._stopping.is_set():
                 return
             try:
-                await kopf.operator(
-                    registry=self._registry(),
-                    settings=self._settings(),
-                    clusterwide=True,
-                    standalone=True,
-                    # Without one Kopf asks for the user's name, which a container need not have.
-                    identity=cast("Any", self._identity),  # a type that Kopf keeps to itself
-                    stop_flag=self._operator_stop,
-                )
+                await self._watch(patience=backoff)
             except Exception as error:  # noqa: BLE001  whatever ended it, it is said and begun anew
                 logger.warning("The watch of the API server ended and is begun anew: %s", error)
             self._metrics.watch_restarts.inc()
@@ -157,6 +160,67 @@ class Engine(abc.ABC):
                 backoff = FIRST_BACKOFF
             await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311  jitter, no secret
             backoff = min(backoff * 2, LAST_BACKOFF)
+
+    async def _watch(self, patience: float) -> None:
+        """Have Kopf watch until it ends, or doesn't know what there is to watch.
+
+        Args:
+            patience: seconds that a resource may be missing.
+
+        Raises:
+            Exception: what ended it, if it was no stop.
+        """
+        insights = Insights()
+        missing = asyncio.create_task(self._end_if_missing(insights, patience, self._operator_stop))
+        ours = asyncio.all_tasks()
+        roots = await kopf.spawn_tasks(
+            registry=self._registry(),
+            settings=self._settings(),
+            insights=insights,
+            clusterwide=True,
+            standalone=True,
+            # Without one Kopf asks for the user's name, which a container need not have.
+            identity=cast("Any", self._identity),  # a type that Kopf keeps to itself
+            stop_flag=self._operator_stop,
+        )
+        operator = asyncio.create_task(kopf.run_tasks(roots, ignored=ours))
+        await asyncio.wait(roots, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({operator}, timeout=ENDING)
+        # A request of Kopf that is being tried again can take being cancelled for the end of that try.
+        for _ in range(ASKED):
+            if not (lasting := asyncio.all_tasks() - ours):
+                break
+            for task in lasting:
+                task.cancel()
+            await asyncio.wait(lasting, timeout=1)
+        missing.cancel()
+        if operator.done() and not operator.cancelled():
+            operator.result()
+        else:
+            logger.warning("The watch of the API server did not end in good order")
+
+    async def _end_if_missing(self, insights: Insights, patience: float, stop: threading.Event) -> None:
+        """End the watch if a resource is missing for long.
+
+        Kopf looks for resources when a CustomResourceDefinition changes, once. The API server may serve them a moment
+        later only, and then nothing makes Kopf look again.
+        """
+
+        def complete() -> bool:
+            return self._plurals <= {each.plural for each in insights.watched_resources if each.group == GROUP}
+
+        await insights.ready_resources.wait()
+        async with insights.revised:
+            while True:
+                await insights.revised.wait_for(lambda: not complete())
+                try:
+                    async with asyncio.timeout(patience):
+                        await insights.revised.wait()
+                except TimeoutError:
+                    break
+                # Something was created: what is still missing is served in a moment.
+                patience = FIRST_BACKOFF
+        stop.set()
 
     def _registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()

@@ -41,7 +41,7 @@ class Survey(Engine):
     """
 
     def __init__(self, overview: Overview, metrics: ApiMetrics) -> None:
-        super().__init__(IDENTITY, survey_settings, metrics)
+        super().__init__(IDENTITY, frozenset({ROUTES, STATES}), survey_settings, metrics)
         self.on_finalizers: Callable[[str, Sequence[str]], None] = _nothing
         self._overview = overview
         self._known: set[str] = set()

@@ -38,7 +38,7 @@ class Watch(Engine):
     """
 
     def __init__(self, node_name: str, inventory: Inventory, metrics: ApiMetrics) -> None:
-        super().__init__(node_name, lambda: watch_settings(node_name), metrics)
+        super().__init__(node_name, frozenset({PLURAL}), lambda: watch_settings(node_name), metrics)
         self._node_name = node_name
         self._inventory = inventory
         self.reach = Reach()
