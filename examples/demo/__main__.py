@@ -59,7 +59,7 @@ def _run(page: Page) -> int:
         finally:
             # From here on nothing disturbs the cleaning up. Until here one signal can come through, to the same end.
             _ignore_signals()
-        page.heading("6. Everything is taken down")
+        page.heading("7. Everything is taken down")
         network.down()
         page.say(f"Namespaces, processes and files of the demo are gone. It took {time.monotonic() - started:.0f} s.")
     except Interrupted as interruption:

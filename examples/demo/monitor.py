@@ -59,4 +59,4 @@ def _parse(line: str) -> Event | None:
         return None
     words = rest.split()
     gone = words[:1] == ["Deleted"]
-    return Event(datetime.fromisoformat(stamp[1:]), gone, " ".join(words[gone:]))
+    return Event(datetime.fromisoformat(stamp[1:]).astimezone(), gone, " ".join(words[gone:]))

@@ -1,6 +1,7 @@
 """Where the demo plays: three nodes, two NAT gateways and a web site, and on each node an operator."""
 
 import functools
+import re
 import sys
 from pathlib import Path
 
@@ -17,6 +18,7 @@ GATEWAY_ADDRESSES = ("10.116.0.5", "10.116.0.12")
 GATEWAY_ANSWERS = ("198.51.100.5", "198.51.100.12")
 NODE_ANSWERS = dict(zip(NODES, ("198.51.100.21", "198.51.100.22", "198.51.100.23"), strict=True))
 
+_PLACEHOLDERS = re.compile(r"<\w+>")
 _PROGRAM = (sys.executable, "-m", "static_route_operator")
 _PORT = 9245  # what it serves `routes` on
 
@@ -48,9 +50,10 @@ class Stage:
             listens = functools.partial(self._listens, node)
             wait_until(listens, f"the operator of {node} answers", timeout=30, daemon=operator)
 
-    def apply(self, example: str, gateway: str) -> str:
-        """Put an example into the operators' directory, with the gateway filled in; return its text."""
-        text = (EXAMPLES / example).read_text().replace(PLACEHOLDER, gateway)
+    def apply(self, example: str, *gateways: str) -> str:
+        """Put an example into the operators' directory, with its gateways filled in; return its text."""
+        left = iter(gateways)
+        text = _PLACEHOLDERS.sub(lambda _: next(left), (EXAMPLES / example).read_text())
         self._write(example, text)
         return text
 
@@ -61,6 +64,14 @@ class Stage:
     def remove(self, example: str) -> None:
         """Take a manifest away."""
         (self.manifests / example).unlink()
+
+    def unplug(self, machine: str) -> None:
+        """Pull a machine's cable out of the private network's switch. The nodes' own links stay up."""
+        self.network.namespace("fab").configure([f"link set vpc-{machine} down"])
+
+    def plug_in(self, machine: str) -> None:
+        """Put it back."""
+        self.network.namespace("fab").configure([f"link set vpc-{machine} up"])
 
     def operator(self, node: str, *arguments: str) -> str:
         """What the operator's command line prints on a node."""

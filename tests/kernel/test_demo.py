@@ -57,6 +57,7 @@ def test_shows_what_it_promises(prefix: str) -> None:
     output, _ = demo.communicate(timeout=120)
     assert demo.returncode == 0, output
     assert "no request failed" in output
+    assert "(gateway 1 unplugged)" in output
     assert "FAILED" not in output
     assert "\033" not in output
     assert not _traces(prefix)

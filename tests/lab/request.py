@@ -37,8 +37,8 @@ class Request:
     resent: int
 
 
-def send(address: str) -> Request:
-    """Ask the site, on a new connection.
+def send(address: str, timeout: float = TIMEOUT) -> Request:
+    """Ask the site, on a new connection, and give up if nothing comes for so many seconds.
 
     A connection that was cut off is replaced by a second one, as browsers do: one that was open while its route moved
     to another NAT gateway can't live on, since that gateway knows nothing of it.
@@ -47,18 +47,18 @@ def send(address: str) -> Request:
     connections = 1
     try:
         try:
-            answer, resent = _get(address)
+            answer, resent = _get(address, timeout)
         except (ConnectionResetError, BrokenPipeError):
             connections = 2
-            answer, resent = _get(address)
+            answer, resent = _get(address, timeout)
     except (OSError, ValueError) as error:
         return Request(began, time.monotonic(), "", type(error).__name__, connections, 0)
     return Request(began, time.monotonic(), answer, "", connections, resent)
 
 
-def _get(address: str) -> tuple[str, int]:
+def _get(address: str, timeout: float) -> tuple[str, int]:
     """The text of the site's page, and how many packets had to be sent again."""
-    with socket.create_connection((address, 80), TIMEOUT) as connection:
+    with socket.create_connection((address, 80), timeout) as connection:
         connection.sendall(f"GET / HTTP/1.0\r\nHost: {address}\r\n\r\n".encode())
         with connection.makefile("rb") as stream:
             head, separator, body = stream.read().partition(b"\r\n\r\n")
@@ -68,13 +68,14 @@ def _get(address: str) -> tuple[str, int]:
     return body.decode().strip(), _TOTAL_RETRANSMISSIONS.unpack(information)[0]
 
 
-def main(address: str, interval: float, count: int) -> None:
+def main(address: str, interval: float, count: int, timeout: float) -> None:
     """Make requests, until SIGTERM comes or there were enough, and write each as a line of JSON.
 
     Args:
         address: the site's.
         interval: seconds from the start of one to the start of the next.
         count: how many; 0 for no end.
+        timeout: seconds without a packet after which one is given up.
     """
     stop = False
 
@@ -85,11 +86,11 @@ def main(address: str, interval: float, count: int) -> None:
     signal.signal(signal.SIGTERM, finish)
     made = 0
     while not stop and (made < count or not count):
-        request = send(address)
+        request = send(address, timeout)
         print(json.dumps(dataclasses.asdict(request)), flush=True)
         made += 1
         time.sleep(max(0.0, request.began + interval - time.monotonic()))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))
+    main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))

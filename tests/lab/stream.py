@@ -20,7 +20,7 @@ Enter = Callable[[Sequence[Argument]], Sequence[Argument]]
 
 def ask(enter: Enter, address: str) -> str:
     """Ask the site once from a machine; the address that it saw, or the kind of error."""
-    printed = run(enter(_program(address, count=1))).stdout
+    printed = run(enter(_program(address, count=1, timeout=request.TIMEOUT))).stdout
     answer = Request(**json.loads(printed))
     return answer.answer or answer.failure
 
@@ -33,11 +33,12 @@ class Stream:
         enter: how to run a program in it.
         address: that of the site.
         log: file that the requests are written to.
+        timeout: seconds without a packet after which a request is given up.
     """
 
-    def __init__(self, name: str, enter: Enter, address: str, log: Path) -> None:
+    def __init__(self, name: str, enter: Enter, address: str, log: Path, *, timeout: float = request.TIMEOUT) -> None:
         self.name = name
-        self._process = spawn(enter(_program(address, count=0)), log)
+        self._process = spawn(enter(_program(address, count=0, timeout=timeout)), log)
 
     def wait(self) -> None:
         """Wait for the first request to end."""
@@ -63,5 +64,5 @@ def first_from(requests: Sequence[Request], answer: str) -> float | None:
     return next((each.ended for each in requests if each.answer == answer), None)
 
 
-def _program(address: str, *, count: int) -> list[str]:
-    return [sys.executable, "-I", request.__file__, address, str(INTERVAL), str(count)]
+def _program(address: str, *, count: int, timeout: float) -> list[str]:
+    return [sys.executable, "-I", request.__file__, address, str(INTERVAL), str(count), str(timeout)]
