@@ -12,21 +12,26 @@ IMG ?= $(firstword $(shell sed -n "s/^ *image: //p" $(RELEASE)))
 LOCK := $(shell sha256sum < requirements/dev.lock | cut -c1-12)-$(shell pwd | sha256sum | cut -c1-6)
 VENV := $(CACHE)/venv-$(LOCK)
 BIN := $(VENV)/bin
+# The site of docs/ has an environment of its own: no other target needs what builds it.
+DOCS_VENV := $(CACHE)/docs-$(shell sha256sum < requirements/docs.lock | cut -c1-12)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format unit kernel cluster-tests e2e generate lock image image-tar release cluster cluster-down bench clean
+.PHONY: help demo test check format unit kernel cluster-tests e2e docs generate lock image image-tar release cluster cluster-down bench clean
 
 help: ## Show this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/ready:
-	tools/python-environment $(VENV)
+	tools/python-environment $(VENV) requirements/dev.lock .
+
+$(DOCS_VENV)/ready:
+	tools/python-environment $(DOCS_VENV) requirements/docs.lock
 
 demo: $(VENV)/ready ## Three nodes, two NAT gateways and a web site on this machine: see routes come, move and go (root)
 	tools/apt-install $(shell tools/apt-packages demo)
 	$(BIN)/python -m examples.demo
 
-test: check kernel cluster-tests e2e ## All tests (root; the first time it builds Kubernetes, about 10 minutes)
+test: check docs kernel cluster-tests e2e ## All tests (root; the first time it builds Kubernetes, about 10 minutes)
 
 check: $(VENV)/ready ## Lint, types, import contracts, generated files and unit tests, in seconds
 	$(BIN)/ruff check
@@ -56,6 +61,9 @@ cluster-tests: $(VENV)/ready ## Tests on a real API server, agents as processes 
 e2e: $(VENV)/ready ## Tests on three real kubelets, the image and the release manifest as users get them (root)
 	tools/apt-install $(shell tools/apt-packages lab image)
 	$(BIN)/pytest tests/e2e
+
+docs: $(DOCS_VENV)/ready ## The site of docs/, into dist/site; fails on any broken link in it
+	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict
 
 generate: $(VENV)/ready ## Write the generated files: CRD, release manifest, reference pages
 	$(BIN)/python tools/generate.py

@@ -1,0 +1,77 @@
+"""What MkDocs is to do besides: see `hooks` in mkdocs.yml.
+
+Pages of docs/ link to files outside of it, such as examples and SECURITY.md, so that the links work in the repository. Here
+these files come along into the site, and the links are turned to where they are. Links to other sites are listed, not
+followed: a build must not depend on them.
+"""
+
+import logging
+import os.path
+import re
+from pathlib import Path
+from typing import Any
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = "docs/"
+# The repository's first page, and the site's.
+MOVED = {"README.md": "index.md"}
+# The target of a link or an image, without its anchor.
+_LINK = re.compile(r"(?<=\]\()(?!#)[^)#\s]+")
+_EXTERNAL = re.compile(r"[a-z]+:")
+
+_log = logging.getLogger("mkdocs.hooks.site")
+_external: set[str] = set()
+
+
+def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
+    """Add the files outside of docs/ that pages link to, and those that these link to in their turn."""
+    _external.clear()
+    pages = list(files.documentation_pages())
+    for page in pages:  # grows meanwhile
+        for target in _targets(page):
+            name = MOVED.get(target, target)
+            if target.startswith(DOCS) or files.get_file_from_path(name) or not (ROOT / target).is_file():
+                continue
+            added = File.generated(config, name, abs_src_path=str(ROOT / target))
+            files.append(added)
+            if added.is_documentation_page():
+                pages.append(added)
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
+    """Turn the links of a page to where things are in the site."""
+
+    def turn(match: re.Match[str]) -> str:
+        target = _in_repository(page.file, match[0])
+        if not target:
+            _external.add(match[0])
+            return match[0]
+        place = MOVED.get(target, target.removeprefix(DOCS))
+        return os.path.relpath(place, os.path.dirname(page.file.src_uri))
+
+    return _LINK.sub(turn, markdown)
+
+
+def on_post_build(**_: Any) -> None:
+    """List the links to other sites."""
+    print(f"{len(_external)} links to other sites, not followed:", *sorted(_external), sep="\n  ")
+
+
+def _targets(page: File) -> list[str]:
+    """The files that a page links to, as paths in the repository."""
+    found = (_in_repository(page, link) for link in _LINK.findall(page.content_string))
+    return [target for target in found if target]
+
+
+def _in_repository(page: File, link: str) -> str:
+    """Where a link leads in the repository; empty if to another site."""
+    if _EXTERNAL.match(link):
+        return ""
+    inside = (ROOT / DOCS / page.src_uri).is_file()
+    directory = os.path.dirname((DOCS if inside else "") + page.src_uri)
+    return os.path.normpath(os.path.join(directory, link))
