@@ -1,11 +1,10 @@
 """What MkDocs is to do besides: see `hooks` in mkdocs.yml.
 
-Pages of docs/ link to files outside of it, such as examples and SECURITY.md, so that the links work in the repository. Here
-these files come along into the site, and the links are turned to where they are. Links to other sites are listed, not
-followed: a build must not depend on them.
+Pages of docs/ link to files outside of it, such as examples and SECURITY.md, so that the links work in the repository.
+Here these files come along into the site, and the links are turned to where they are. Links to other sites are listed,
+not followed: a build must not depend on them.
 """
 
-import logging
 import os.path
 import re
 from pathlib import Path
@@ -23,7 +22,6 @@ MOVED = {"README.md": "index.md"}
 _LINK = re.compile(r"(?<=\]\()(?!#)[^)#\s]+")
 _EXTERNAL = re.compile(r"[a-z]+:")
 
-_log = logging.getLogger("mkdocs.hooks.site")
 _external: set[str] = set()
 
 
@@ -52,7 +50,7 @@ def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
             _external.add(match[0])
             return match[0]
         place = MOVED.get(target, target.removeprefix(DOCS))
-        return os.path.relpath(place, os.path.dirname(page.file.src_uri))
+        return os.path.relpath(place, Path(page.file.src_uri).parent)
 
     return _LINK.sub(turn, markdown)
 
@@ -73,5 +71,5 @@ def _in_repository(page: File, link: str) -> str:
     if _EXTERNAL.match(link):
         return ""
     inside = (ROOT / DOCS / page.src_uri).is_file()
-    directory = os.path.dirname((DOCS if inside else "") + page.src_uri)
-    return os.path.normpath(os.path.join(directory, link))
+    directory = Path(DOCS if inside else "", page.src_uri).parent
+    return os.path.normpath(directory / link)

@@ -6,6 +6,7 @@ change their meaning.
 
 import datetime as dt
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -38,23 +39,43 @@ BAD_STATES: Final = frozenset({RowState.CONFLICT, RowState.REFUSED, RowState.FAI
 
 
 class Reason(enum.StrEnum):
-    """Why."""
+    """Why, in one word; `MEANINGS` has the words for people."""
 
-    PROGRAMMED = "Programmed"  # every destination is in the kernel
-    ANOTHER_WINS = "AnotherStaticRouteWins"  # another object has precedence for some destinations
-    PENDING = "Pending"  # not tried yet, or the node's own labels are not known yet
-    FOREIGN_ROUTE = "ForeignRoute"  # a route that is not ours holds the destination
-    INVALID_SPEC = "InvalidSpec"  # can't be used at all; the last good version stays in force
-    INVALID_DESTINATION = "InvalidDestination"  # some destinations can never be routed
-    PROTECTED_DESTINATION = "ProtectedDestination"  # some destinations would cut this node off
+    PROGRAMMED = "Programmed"
+    ANOTHER_WINS = "AnotherStaticRouteWins"
+    PENDING = "Pending"
+    FOREIGN_ROUTE = "ForeignRoute"
+    INVALID_SPEC = "InvalidSpec"
+    INVALID_DESTINATION = "InvalidDestination"
+    PROTECTED_DESTINATION = "ProtectedDestination"
     GATEWAY_IS_THIS_NODE = "GatewayIsThisNode"
-    GATEWAY_UNREACHABLE = "GatewayUnreachable"  # not on a subnet of this node that is up
-    NO_GATEWAY = "NoGatewayForNode"  # no gateway's nodeSelector matches this node
-    ALL_GATEWAYS_DOWN = "AllGatewaysDown"  # none can be used, since they are down, drained or not reachable from here
-    GATEWAYS_NOT_USED = "GatewaysNotUsed"  # every destination is in the kernel, but some gateways are down or drained
-    SOURCE_NOT_ON_NODE = "SourceNotOnNode"  # not an address of this node
-    KEEPS_BEING_REMOVED = "KeepsBeingRemoved"  # another program takes routes away again and again; the message has who
-    KERNEL_REFUSED = "KernelRefused"  # the message has the kernel's own words
+    GATEWAY_UNREACHABLE = "GatewayUnreachable"
+    NO_GATEWAY = "NoGatewayForNode"
+    ALL_GATEWAYS_DOWN = "AllGatewaysDown"
+    GATEWAYS_NOT_USED = "GatewaysNotUsed"
+    SOURCE_NOT_ON_NODE = "SourceNotOnNode"
+    KEEPS_BEING_REMOVED = "KeepsBeingRemoved"
+    KERNEL_REFUSED = "KernelRefused"
+
+
+# The reference page of the docs is made from this.
+MEANINGS: Mapping[Reason, str] = {
+    Reason.PROGRAMMED: "Every destination is in the kernel.",
+    Reason.ANOTHER_WINS: "Another object has precedence for some destinations.",
+    Reason.PENDING: "Not tried yet, or the node's own labels are not known yet.",
+    Reason.FOREIGN_ROUTE: "A route that is not ours holds the destination.",
+    Reason.INVALID_SPEC: "The object can't be used at all; the last good version stays in force.",
+    Reason.INVALID_DESTINATION: "Some destinations can never be routed.",
+    Reason.PROTECTED_DESTINATION: "Some destinations would cut this node off.",
+    Reason.GATEWAY_IS_THIS_NODE: "The gateway is an address of the node itself.",
+    Reason.GATEWAY_UNREACHABLE: "The gateway is not on a subnet of this node that is up.",
+    Reason.NO_GATEWAY: "No gateway's nodeSelector matches this node.",
+    Reason.ALL_GATEWAYS_DOWN: "No gateway can be used: they are down, drained or not reachable from here.",
+    Reason.GATEWAYS_NOT_USED: "Every destination is in the kernel, but some gateways are down or drained.",
+    Reason.SOURCE_NOT_ON_NODE: "The source is not an address of this node.",
+    Reason.KEEPS_BEING_REMOVED: "Another program takes routes away again and again; the message has who.",
+    Reason.KERNEL_REFUSED: "The message has the kernel's own words.",
+}
 
 
 @dataclass(frozen=True, slots=True)
