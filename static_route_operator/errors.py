@@ -50,5 +50,9 @@ class ApiError(StaticRouteError):
         self.status = status
 
 
+class UnansweredError(StaticRouteError):
+    """What was asked could not be found out, or not in full: no access, no process, no answer."""
+
+
 class KernelError(StaticRouteError):
     """The kernel refused a request that was not about one route (a dump, a look-up), or its answer was cut short."""

@@ -10,7 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 from static_route_operator import __version__, agent, cli, controller, standalone
+from static_route_operator.cli.program import program
 from static_route_operator.errors import KernelError
+from static_route_operator.host import routes
+from static_route_operator.observability import logs
 from static_route_operator.settings import ClusterSettings, ControllerSettings, Settings
 
 GOOD: dict[str, Any] = {"node": "node1", "complete": True, "objects": [], "routes": []}
@@ -23,7 +26,7 @@ def _no_logging(level: str, form: str) -> None:
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
     """Runs the program in this process."""
-    monkeypatch.setattr(cli, "set_up_logging", _no_logging)
+    monkeypatch.setattr(logs, "set_up_logging", _no_logging)
     return CliRunner()
 
 
@@ -60,12 +63,12 @@ def test_controller_takes_its_settings(runner: CliRunner, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(controller, "run", run)
     result = runner.invoke(
-        cli._program, ["controller", "--http-port", "1"], env={"STATIC_ROUTE_OPERATOR_LOG_LEVEL": "debug"}
+        program, ["controller", "--http-port", "1"], env={"STATIC_ROUTE_OPERATOR_LOG_LEVEL": "debug"}
     )
 
     assert result.exit_code == 0, result.output
     assert started == [ControllerSettings(http_port=1, log_level="debug")]
-    assert runner.invoke(cli._program, ["controller", "--node-name", "a"]).exit_code == 2
+    assert runner.invoke(program, ["controller", "--node-name", "a"]).exit_code == 2
 
 
 def test_agent_without_settings_has_the_defaults(
@@ -73,7 +76,7 @@ def test_agent_without_settings_has_the_defaults(
 ) -> None:
     """Without flags and variables a process runs with the documented defaults."""
     monkeypatch.delenv("NODE_HOSTNAME", raising=False)
-    result = runner.invoke(cli._program, ["agent"])
+    result = runner.invoke(program, ["agent"])
 
     assert result.exit_code == 0
     assert agent_settings == [ClusterSettings()]
@@ -88,7 +91,7 @@ def test_environment_sets_and_flags_win(runner: CliRunner, agent_settings: list[
         "STATIC_ROUTE_OPERATOR_RESYNC_SECONDS": "2.5",
         "STATIC_ROUTE_OPERATOR_LOG_FORMAT": "json",
     }
-    result = runner.invoke(cli._program, ["agent", "--http-port", "2", "--protected", "10.0.0.1"], env=environment)
+    result = runner.invoke(program, ["agent", "--http-port", "2", "--protected", "10.0.0.1"], env=environment)
 
     assert result.exit_code == 0
     assert agent_settings == [
@@ -121,7 +124,7 @@ def test_wrong_usage_is_told(
     runner: CliRunner, runs: list[Any], agent_settings: list[Any], arguments: list[str], problem: str
 ) -> None:
     """A wrong flag or value ends with code 2 and says what is wrong with it; nothing is started."""
-    result = runner.invoke(cli._program, arguments)
+    result = runner.invoke(program, arguments)
 
     assert result.exit_code == 2
     assert problem in result.output
@@ -133,7 +136,7 @@ def test_run_takes_directory_and_labels(
 ) -> None:
     """Labels may be repeated, and their values may be empty or hold an equals sign."""
     arguments = ["run", "--manifests", str(tmp_path), "--node-name", "gw", "--label", "zone=a", "--label", "x=y=z"]
-    result = runner.invoke(cli._program, [*arguments, "--label", "empty="])
+    result = runner.invoke(program, [*arguments, "--label", "empty="])
 
     assert result.exit_code == 0
     assert runs == [(tmp_path, Settings(node_name="gw"), {"zone": "a", "x": "y=z", "empty": ""})]
@@ -164,7 +167,7 @@ def test_run_once_tells_by_its_exit_code(
         return GOOD | {"objects": [_row(state) for state in states]}, problems
 
     monkeypatch.setattr(standalone, "apply_once", apply_once)
-    result = runner.invoke(cli._program, ["run", "--manifests", "/", "--once"])
+    result = runner.invoke(program, ["run", "--manifests", "/", "--once"])
 
     assert result.exit_code == code
     assert result.stdout.startswith("No routes.\n")
@@ -179,8 +182,8 @@ def test_routes_asks_where_it_is_told(runner: CliRunner, monkeypatch: pytest.Mon
         asked.append((address, port))
         return GOOD
 
-    monkeypatch.setattr(cli, "fetch_report", fetch)
-    result = runner.invoke(cli._program, ["routes", "-o", "json", "--http-port", "1234"])
+    monkeypatch.setattr(routes, "fetch", fetch)
+    result = runner.invoke(program, ["routes", "-o", "json", "--http-port", "1234"])
 
     assert json.loads(result.stdout) == GOOD
     assert asked == [("127.0.0.1", 1234)]
@@ -189,16 +192,16 @@ def test_routes_asks_where_it_is_told(runner: CliRunner, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_help_names_every_command(runner: CliRunner, option: str) -> None:
     """The help lists the commands, and each command its flags with their variables."""
-    result = runner.invoke(cli._program, [option])
+    result = runner.invoke(program, [option])
 
     assert result.exit_code == 0
     assert all(f"  {command} " in result.stdout for command in ("agent", "run", "routes"))
-    assert "NODE_HOSTNAME" in runner.invoke(cli._program, ["agent", option]).stdout
+    assert "NODE_HOSTNAME" in runner.invoke(program, ["agent", option]).stdout
 
 
 def test_version_is_shown(runner: CliRunner) -> None:
     """--version shows the version."""
-    assert __version__ in runner.invoke(cli._program, ["--version"]).stdout
+    assert __version__ in runner.invoke(program, ["--version"]).stdout
 
 
 def test_error_meant_for_a_person_is_one_line(
@@ -209,7 +212,7 @@ def test_error_meant_for_a_person_is_one_line(
     async def apply_once(*_: Any) -> None:
         raise KernelError("the kernel refused a dump: told so")
 
-    monkeypatch.setattr(cli, "set_up_logging", _no_logging)
+    monkeypatch.setattr(logs, "set_up_logging", _no_logging)
     monkeypatch.setattr(standalone, "apply_once", apply_once)
     monkeypatch.setattr(sys, "argv", ["static-route-operator", "run", "--manifests", str(tmp_path), "--once"])
     with pytest.raises(SystemExit) as caught:
@@ -221,7 +224,7 @@ def test_error_meant_for_a_person_is_one_line(
 
 def test_agent_needs_the_name_of_its_node(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a node name the agent does not start, and says which flag and variable it lacks."""
-    monkeypatch.setattr(cli, "set_up_logging", _no_logging)
+    monkeypatch.setattr(logs, "set_up_logging", _no_logging)
     monkeypatch.delenv("NODE_HOSTNAME", raising=False)
     monkeypatch.setattr(sys, "argv", ["static-route-operator", "agent"])
     with pytest.raises(SystemExit) as caught:

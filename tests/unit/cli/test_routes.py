@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 import yaml
 
-from static_route_operator.report import format_report, is_good
+from static_route_operator.cli.views.forms import form
+from static_route_operator.cli.views.routes import is_good, table
+
+
+def format_report(report: dict[str, Any], output: str = "table") -> str:
+    """A report in one of its forms."""
+    return form(report, output, table)
+
 
 PLAIN = {"table": 254, "metric": 0, "source": None, "mtu": None, "onLink": False}
 

@@ -1,0 +1,27 @@
+"""The command line, which is the plugin of kubectl too: one module for each verb, and how each answer is shown."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from static_route_operator.cli.exits import ExitCode
+from static_route_operator.errors import StaticRouteError, UnansweredError
+
+# As kubectl finds it: `kubectl static-route`.
+PLUGIN = "kubectl-static_route"
+
+
+def main() -> None:
+    """The entry point."""
+    from static_route_operator.cli.program import program  # noqa: PLC0415  made of the verbs, which import this package
+
+    plugin = Path(sys.argv[0]).stem == PLUGIN
+    # Otherwise click decides: colours are for terminals.
+    color = False if os.environ.get("NO_COLOR") else None
+    try:
+        program(prog_name="kubectl static-route" if plugin else "static-route-operator", color=color)
+    except StaticRouteError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(ExitCode.UNANSWERED if isinstance(error, UnansweredError) else ExitCode.NOT_GOOD)

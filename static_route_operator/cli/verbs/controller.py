@@ -1,0 +1,21 @@
+"""`controller`: the process that speaks for the whole cluster."""
+
+import asyncio
+from typing import Any
+
+import click
+
+from static_route_operator.cli.options import settings_options
+from static_route_operator.settings import ControllerSettings
+
+
+@click.command("controller")
+@settings_options(ControllerSettings)
+def command(**options: Any) -> None:
+    """Say in each StaticRoute's status how it fares on all nodes (a Deployment runs this)."""
+    from static_route_operator.controller import run  # noqa: PLC0415  see agent
+    from static_route_operator.observability.logs import set_up_logging  # noqa: PLC0415
+
+    settings = ControllerSettings(**options)
+    set_up_logging(settings.log_level, settings.log_format)
+    asyncio.run(run(settings))

@@ -1,0 +1,48 @@
+"""`run`: the same engine without Kubernetes."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from static_route_operator.cli.exits import ExitCode
+from static_route_operator.cli.options import settings_options
+from static_route_operator.cli.views import routes as view
+from static_route_operator.settings import Settings
+
+
+@click.command("run")
+@click.option(
+    "--manifests",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="Directory of StaticRoute YAML files.",
+)
+@click.option(
+    "--label", "labels", multiple=True, metavar="KEY=VALUE", help="Label of this node, for nodeSelector; repeatable."
+)
+@click.option("--once", is_flag=True, help="Apply, say what was done, and end: 0 when all is programmed, else 1.")
+@settings_options(Settings)
+def command(manifests: Path, labels: tuple[str, ...], once: bool, **options: Any) -> None:
+    """Keep this host's routes what a directory of StaticRoute manifests wants, without Kubernetes."""
+    from static_route_operator import standalone  # noqa: PLC0415  see agent
+    from static_route_operator.observability.logs import set_up_logging  # noqa: PLC0415
+
+    settings = Settings(**options)
+    set_up_logging(settings.log_level, settings.log_format)
+    pairs = dict(_label(text) for text in labels)
+    if not once:
+        asyncio.run(standalone.run(manifests, settings, pairs))
+        return
+    report, problems = asyncio.run(standalone.apply_once(manifests, settings, pairs))
+    click.echo("\n".join(view.table(report)))
+    sys.exit(ExitCode.GOOD if view.is_good(report) and not problems else ExitCode.NOT_GOOD)
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise click.BadParameter(f"'{text}' is not KEY=VALUE", param_hint="--label")
+    return key, value

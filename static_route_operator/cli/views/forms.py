@@ -1,0 +1,54 @@
+"""The forms that every answer has: a table for people, JSON and YAML for programs."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+
+def show(answer: Mapping[str, Any], output: str, table: Callable[..., Iterable[str]]) -> None:
+    """Print an answer.
+
+    Args:
+        answer: a JSON object.
+        output: table, wide, json or yaml.
+        table: makes the lines of the table; its argument ``wide`` asks for all columns.
+    """
+    click.echo(form(answer, output, table), nl=False)
+
+
+def form(answer: Mapping[str, Any], output: str, table: Callable[..., Iterable[str]]) -> str:
+    """An answer as text; see `show`."""
+    if output == "json":
+        return json.dumps(answer, indent=2) + "\n"
+    if output == "yaml":
+        import yaml  # noqa: PLC0415  not everybody's need, and 20 ms
+
+        return str(yaml.safe_dump(dict(answer), sort_keys=False))
+    return "".join(f"{line}\n" for line in table(answer, wide=output == "wide"))
+
+
+def columns(
+    header: Sequence[str], rows: Sequence[Sequence[str]], color: Callable[[Sequence[str]], str | None] | None = None
+) -> list[str]:
+    """Rows under a header, in columns as wide as they need.
+
+    Args:
+        header: the names of the columns.
+        rows: the texts of the cells.
+        color: the colour of a row, if any.
+    """
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header) - 1)]
+    lines = [
+        "   ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
+        for row in (header, *rows)
+    ]
+    if color is None:
+        return lines
+    return [lines[0], *(paint(line, color(row)) for line, row in zip(lines[1:], rows, strict=True))]
+
+
+def paint(text: str, color: str | None) -> str:
+    """A text in a colour, which `click.echo` takes off again where no terminal is."""
+    return click.style(text, fg=color) if color else text

@@ -1,0 +1,26 @@
+"""The routes of this host: asked of the running process, or of the kernel when none runs."""
+
+from typing import Any
+
+from static_route_operator.host.process import NoProcessError, ask
+from static_route_operator.kernel.fib import Fib
+from static_route_operator.planning.routes import describe_route
+
+
+async def fetch(address: str, port: int) -> dict[str, Any]:
+    """What the process on this host reports; without one, the kernel's routes alone, with a note that says so."""
+    try:
+        return ask(address, port, "/routes")
+    except NoProcessError as error:
+        note = f"{error}; these are the kernel's own words, without objects"
+        return {"note": note, "objects": [], "routes": await _kernel_routes()}
+
+
+async def _kernel_routes() -> list[dict[str, Any]]:
+    fib = Fib()
+    try:
+        present = await fib.read()
+        names = (await fib.look((), {})).interfaces
+    finally:
+        fib.close()
+    return [describe_route(key, path, names) | {"object": None} for key, path in present.in_order()]

@@ -1,0 +1,53 @@
+"""The process on this host, as one asks it."""
+
+import http.server
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from static_route_operator.host.process import NoProcessError, ask
+
+
+class _Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        """Answer as the path says."""
+        bodies = {"/good": (200, b'{"a": 1}'), "/text": (200, b"hello")}
+        status, body = bodies.get(self.path, (404, b"none"))
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """The port of a process that answers."""
+    with http.server.HTTPServer(("127.0.0.1", 0), _Answers) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def test_process_is_asked(port: int) -> None:
+    """What it says is read as JSON."""
+    assert ask("127.0.0.1", port, "/good") == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("path", "words"), [("/none", "HTTP 404 to /none"), ("/text", "no agent answers on 127.0.0.1")]
+)
+def test_other_answers_are_told(port: int, path: str, words: str) -> None:
+    """Another program on that port, or an older agent, is not taken for the answer."""
+    with pytest.raises(NoProcessError, match=words):
+        ask("127.0.0.1", port, path)
+
+
+def test_silence_is_told() -> None:
+    """Where nobody listens the text says where it was asked, and how it failed."""
+    with pytest.raises(NoProcessError, match=r"no agent answers on 127.0.0.1:1 \(.*refused"):
+        ask("127.0.0.1", 1, "/routes")
