@@ -124,7 +124,7 @@ async def run(settings: ClusterSettings) -> None:
     inventory.on_change = changed
     server = HttpServer(metrics, lambda: reconciler.synced, reconciler.report)
     if settings.http_port:
-        await server.start(settings.http_address, settings.http_port)
+        await server.start(settings.http_address, settings.http_port, settings.metrics_address)
     listing = Listing(api, inventory, watch, metrics, settings.list_seconds)
     watch.on_relist = listing.request
     watch.start()

@@ -400,7 +400,7 @@ class Reconciler:
         return [route for route in routes if selects(route.node_selector, node)], []
 
     async def _apply(self, operations: Sequence[Operation], *, looked: bool, read: bool) -> None:
-        failures = await self._fib.apply(operations)
+        failures = await self._change(operations)
         for action, path, keys in operations:
             self._metrics.operations.labels(action.value).inc(len(keys))
             if action is Action.DELETE:
@@ -430,6 +430,12 @@ class Reconciler:
         self._after("retry", self._retry_delay * random.uniform(0.8, 1.2), self._retry_now)  # noqa: S311
         self._retry_delay = min(self._retry_delay * 2, LAST_RETRY)
 
+    async def _change(self, operations: Sequence[Operation]) -> dict[bytes, Failure]:
+        if not operations:
+            return {}
+        with self._metrics.operations_duration.time():
+            return await self._fib.apply(operations)
+
     def _account(self, operations: Sequence[Operation], failures: Mapping[bytes, Failure]) -> None:
         """Tell the contention what others took away and has been put back."""
         written = [keys for action, _, keys in operations if action is not Action.DELETE]
@@ -440,6 +446,7 @@ class Reconciler:
                     if failures:
                         repaired = Keys.of(keys.size, [key for key in repaired if key not in failures])
                     if repaired:
+                        self._metrics.drift_repairs.inc(len(repaired))
                         self._contention.repaired(repaired, rival, time.monotonic(), time.time())
                         lost.difference_update(repaired)
 
@@ -471,6 +478,9 @@ class Reconciler:
         self._metrics.wanted_routes.set(len(self._plan.wanted))
         self._metrics.present_routes.set(len(self._present))
         self._metrics.failed_routes.set(len(self._failures))
+        conflicts = sum(failure.errno == errno.EEXIST for failure in self._failures.values())
+        self._metrics.conflicting_routes.set(conflicts)
+        self._metrics.count_states([row.state for row in rows])
         self._metrics.contested_routes.set(sum(len(each.keys) for each in contests))
         gateways = self._gateways.rows()
         if gateways != self.gateways:

@@ -26,6 +26,9 @@ class Settings(ProcessSettings):
     """What only a process that routes needs."""
 
     node_name: str = _setting("", "Name of this node; in a pod from spec.nodeName.", env="NODE_HOSTNAME")
+    metrics_address: str = _setting(
+        "", "Address of this node that metrics alone are served on too, at the same port; none unless set."
+    )
     resync_seconds: float = _setting(
         300.0, "Seconds between full reads of the kernel's routes that nothing asked for (± 20 %)."
     )

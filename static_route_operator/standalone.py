@@ -63,7 +63,7 @@ async def run(directory: Path, settings: Settings, labels: Mapping[str, str]) ->
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     server = HttpServer(metrics, lambda: reconciler.synced, reconciler.report)
     if settings.http_port:
-        await server.start(settings.http_address, settings.http_port)
+        await server.start(settings.http_address, settings.http_port, settings.metrics_address)
     tasks = [asyncio.create_task(reconciler.run()), asyncio.create_task(_watch(directory, manifests, stop))]
     stopped = asyncio.create_task(stop.wait())
     try:

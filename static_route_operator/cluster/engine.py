@@ -133,7 +133,8 @@ class Engine(abc.ABC):
         await asyncio.to_thread(self._thread.join, 5)
 
     def tell(self, call: Callable[..., None], *arguments: Any) -> None:
-        """Call something in the main event loop, from the thread."""
+        """Call something in the main event loop, from the thread, on an event."""
+        self._metrics.watch_last_event.set_to_current_time()
         self._main.call_soon_threadsafe(call, *arguments)
 
     # In the thread.
@@ -151,11 +152,13 @@ class Engine(abc.ABC):
             if self._stopping.is_set():
                 return
             try:
+                self._metrics.watch_running.set(1)
                 await self._watch(patience=backoff)
             except Exception as error:  # noqa: BLE001  whatever ended it, it is said and begun anew
                 logger.warning("The watch of the API server ended and is begun anew: %s", error)
+            self._metrics.watch_running.set(0)
             self._metrics.watch_restarts.inc()
-            self.tell(self.on_relist)
+            self._main.call_soon_threadsafe(self.on_relist)
             if loop.time() - started > HEALTHY:
                 backoff = FIRST_BACKOFF
             await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311  jitter, no secret

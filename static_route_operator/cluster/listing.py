@@ -112,6 +112,7 @@ class Listing:
             logger.info("The %s can be listed again", self._what)
         self._failing = False
         self._metrics.lists.labels("ok").inc()
+        self._metrics.last_list.set_to_current_time()
         items = (item["metadata"] for item in body.get("items") or ())
         listed = {each["uid"]: int(each["resourceVersion"]) for each in items if not each.get("deletionTimestamp")}
         self._target.take_list(listed, int(body["metadata"]["resourceVersion"]))

@@ -94,8 +94,16 @@ class Gateways:
 
     def _observed(self) -> Iterator[ObservedGateway]:
         for target, health in self.health().items():
-            labels = (target.address, self._interface_name(target.interface), str(target.check))
-            yield ObservedGateway(*labels, up=health.state is not State.DOWN, rtt=health.usual_rtt)
+            yield ObservedGateway(
+                target.address,
+                self._interface_name(target.interface),
+                str(target.check),
+                up=health.state is not State.DOWN,
+                rtt=health.usual_rtt,
+                sent=health.sent,
+                lost=health.lost,
+                flaps=health.flaps,
+            )
 
     def _interface_name(self, index: int) -> str:
         return self._interfaces.get(index, str(index))

@@ -27,13 +27,18 @@ class HttpServer:
         self._metrics = metrics
         self._ready = ready
         self._report = report
-        self._runner: web.AppRunner | None = None
+        self._runners: list[web.AppRunner] = []
 
-    async def start(self, address: str, port: int) -> None:
+    async def start(self, address: str, port: int, metrics_address: str = "") -> None:
         """Listen.
 
+        Args:
+            address: where all is served.
+            port: where, too.
+            metrics_address: where /metrics alone is served as well, at the same port; nowhere if empty.
+
         Raises:
-            SettingsError: the port is taken, or the address is not this host's.
+            SettingsError: the port is taken, or an address is not this host's.
         """
         app = web.Application()
         app.router.add_get("/healthz", self._healthz)
@@ -41,18 +46,27 @@ class HttpServer:
         app.router.add_get("/metrics", self._serve_metrics)
         if self._report is not None:
             app.router.add_get("/routes", self._routes)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
-        await self._runner.setup()
+        await self._listen(app, address, port, "--http-address, --http-port")
+        if metrics_address:
+            app = web.Application()
+            app.router.add_get("/metrics", self._serve_metrics)
+            await self._listen(app, metrics_address, port, "--metrics-address, --http-port")
+
+    async def _listen(self, app: web.Application, address: str, port: int, flags: str) -> None:
+        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        self._runners.append(runner)
+        await runner.setup()
         try:
-            await web.TCPSite(self._runner, address, port).start()
+            await web.TCPSite(runner, address, port).start()
         except OSError as error:
             await self.stop()
-            raise SettingsError(f"--http-address, --http-port: can't listen on {address}:{port}: {error}") from error
+            raise SettingsError(f"{flags}: can't listen on {address}:{port}: {error}") from error
 
     async def stop(self) -> None:
         """Stop listening."""
-        if self._runner is not None:
-            await self._runner.cleanup()
+        for runner in self._runners:
+            await runner.cleanup()
+        self._runners.clear()
 
     async def _healthz(self, _: web.Request) -> web.Response:
         # That this is answered at all shows that the event loop turns.

@@ -1,14 +1,15 @@
 """The metrics, each with its unit in its name and no label per destination."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from static_route_operator import __version__
+from static_route_operator.api.noderoutestate import RowState
 
 PREFIX = "static_route_operator"
 
@@ -25,13 +26,23 @@ class ApiMetrics:
         self.watch_restarts = self._counter(
             "watch_restarts", "Times that the watch of the API server ended and was started anew."
         )
+        self.watch_running = self._gauge("watch_running", "1 while the watch of the API server runs.")
+        self.watch_last_event = self._gauge(
+            "watch_last_event_timestamp_seconds", "When the watch of the API server last told anything, in Unix time."
+        )
         self.lists = self._counter("lists", "Complete lists of objects asked of the API server.", ("result",))
+        self.last_list = self._gauge(
+            "last_list_timestamp_seconds", "When a complete list of objects was last taken in, in Unix time."
+        )
 
-    def _gauge(self, name: str, text: str) -> Gauge:
-        return Gauge(f"{PREFIX}_{name}", text, registry=self._registry)
+    def _gauge(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
+        return Gauge(f"{PREFIX}_{name}", text, labels, registry=self._registry)
 
     def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
         return Counter(f"{PREFIX}_{name}", text, labels, registry=self._registry)
+
+    def _duration(self, name: str, text: str) -> Histogram:
+        return Histogram(f"{PREFIX}_{name}_duration_seconds", text, registry=self._registry, buckets=_DURATIONS)
 
     def describe(self) -> list[tuple[str, str, str]]:
         """Name, type and description of every metric."""
@@ -53,6 +64,9 @@ class ObservedGateway(NamedTuple):
         check: how, in words.
         up: False when it does not answer.
         rtt: round-trip time in seconds; None while it does not answer.
+        sent: probes that were sent and judged.
+        lost: those of them that were not answered as they should, in time.
+        flaps: how often it went from up to down.
     """
 
     gateway: str
@@ -60,6 +74,9 @@ class ObservedGateway(NamedTuple):
     check: str
     up: bool
     rtt: float | None
+    sent: int
+    lost: int
+    flaps: int
 
 
 class _Gateways(Collector):
@@ -68,8 +85,8 @@ class _Gateways(Collector):
     def __init__(self) -> None:
         self.source: Callable[[], Iterable[ObservedGateway]] = tuple
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
-        """Two gauges for each gateway."""
+    def collect(self) -> Iterator[Metric]:
+        """The same series for each gateway; no round-trip time while it does not answer."""
         labels = ("gateway", "interface", "check")
         up = GaugeMetricFamily(
             f"{PREFIX}_gateway_up", "0 when a gateway that is probed does not answer.", labels=labels
@@ -77,13 +94,22 @@ class _Gateways(Collector):
         rtt = GaugeMetricFamily(
             f"{PREFIX}_gateway_rtt_seconds", "Smoothed round-trip time of the probes of a gateway.", labels=labels
         )
+        sent = CounterMetricFamily(f"{PREFIX}_gateway_probes", "Probes of a gateway.", labels=labels)
+        lost = CounterMetricFamily(
+            f"{PREFIX}_gateway_probe_losses", "Probes that were not answered as they should, in time.", labels=labels
+        )
+        flaps = CounterMetricFamily(
+            f"{PREFIX}_gateway_flaps", "Times that a gateway went from up to down.", labels=labels
+        )
         # One series for each: checks that differ in what is not shown are not told apart.
         for each in {one[:3]: one for one in self.source()}.values():
             up.add_metric(each[:3], float(each.up))
             if each.rtt is not None:
                 rtt.add_metric(each[:3], each.rtt)
-        yield up
-        yield rtt
+            sent.add_metric(each[:3], each.sent)
+            lost.add_metric(each[:3], each.lost)
+            flaps.add_metric(each[:3], each.flaps)
+        yield from (up, rtt, sent, lost, flaps)
 
 
 class Metrics(ApiMetrics):
@@ -97,24 +123,30 @@ class Metrics(ApiMetrics):
         self.failed_routes = gauge(
             "failed_routes", "Routes that the kernel refused, conflicts with foreign ones included."
         )
+        self.conflicting_routes = gauge(
+            "conflicting_routes", "Routes whose place in the kernel a route of another program holds."
+        )
         self.contested_routes = gauge(
             "contested_routes", "Routes that another program removes or replaces again and again."
         )
         self.objects = gauge("objects", "StaticRoutes known to this agent, for this node or not.")
+        self._static_routes = gauge("static_routes", "StaticRoutes that select this node, by state.", ("state",))
+        self.count_states(())
         self.synced = gauge("synced", "1 once a complete list was taken in and applied.")
         self.last_success = gauge(
             "last_success_timestamp_seconds", "When the kernel was last found or made as wanted, in Unix time."
         )
         self.operations = counter("operations", "Changes of routes asked of the kernel.", ("action",))
         self.operation_failures = counter("operation_failures", "Changes of routes that the kernel refused.")
-        self.reconcile_duration = Histogram(
-            f"{PREFIX}_reconcile_duration_seconds",
-            "Time from the start of a run to its last answer of the kernel.",
-            registry=self._registry,
-            buckets=_DURATIONS,
+        self.operations_duration = self._duration(
+            "operations", "Time from the first of a run's changes of routes to the last answer of the kernel."
+        )
+        self.reconcile_duration = self._duration(
+            "reconcile", "Time from the start of a run to its last answer of the kernel."
         )
         self.reconcile_errors = counter("reconcile_errors", "Runs that failed as a whole and were tried again.")
         self.drift = counter("drift", "Routes of this program that somebody else changed or removed.")
+        self.drift_repairs = counter("drift_repairs", "Routes that were put back after another program took them away.")
         self.monitor_overflows = counter("monitor_overflows", "Times that notifications of the kernel were lost.")
         self._gateways = _Gateways()
         self._registry.register(self._gateways)
@@ -123,6 +155,11 @@ class Metrics(ApiMetrics):
     def watch_gateways(self, source: Callable[[], Iterable[ObservedGateway]]) -> None:
         """Ask there for the gateways whenever metrics are read."""
         self._gateways.source = source
+
+    def count_states(self, states: Collection[RowState]) -> None:
+        """Take in the states of the StaticRoutes that select this node; one that none is in is shown too, as 0."""
+        for state in RowState:
+            self._static_routes.labels(state.value).set(sum(each is state for each in states))
 
 
 class ControllerMetrics(ApiMetrics):

@@ -373,6 +373,8 @@ async def test_drift_is_repaired(machine: Machine, engine: Engine, harm: str) ->
 
     await engine.until(lambda: engine.count("drift_total"), "drift is noticed")
     await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0", "192.0.2.2/32": "10.0.0.1 eth0"})
+    await engine.until(lambda: engine.count("drift_repairs_total"), "the repair is counted")
+    assert engine.count("operations_duration_seconds_count") >= 2
 
 
 async def test_drift_of_ipv6_is_repaired(machine: Machine, engine: Engine) -> None:

@@ -1,11 +1,15 @@
 """Metrics as they are scraped."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from static_route_operator import __version__
-from static_route_operator.observability.metrics import Metrics, ObservedGateway
+from static_route_operator.api.noderoutestate import RowState
+from static_route_operator.observability.metrics import ControllerMetrics, Metrics, ObservedGateway
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def _samples(metrics: Metrics) -> dict[str, float]:
@@ -13,30 +17,66 @@ def _samples(metrics: Metrics) -> dict[str, float]:
     return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
 
 
-def test_names_are_stable() -> None:
-    """Dashboards and alerts find every metric under its name, from the start and with its unit in it."""
-    families = re.findall(r"^# TYPE (\S+) (\S+)$", Metrics().exposition().decode(), re.MULTILINE)
+API_NAMES = {
+    "build_info": "info",
+    "watch_restarts_total": "counter",
+    "watch_running": "gauge",
+    "watch_last_event_timestamp_seconds": "gauge",
+    "lists_total": "counter",
+    "last_list_timestamp_seconds": "gauge",
+}
+AGENT_NAMES = API_NAMES | {
+    "wanted_routes": "gauge",
+    "present_routes": "gauge",
+    "failed_routes": "gauge",
+    "conflicting_routes": "gauge",
+    "contested_routes": "gauge",
+    "objects": "gauge",
+    "static_routes": "gauge",
+    "synced": "gauge",
+    "last_success_timestamp_seconds": "gauge",
+    "operations_total": "counter",
+    "operation_failures_total": "counter",
+    "operations_duration_seconds": "histogram",
+    "reconcile_duration_seconds": "histogram",
+    "reconcile_errors_total": "counter",
+    "drift_total": "counter",
+    "drift_repairs_total": "counter",
+    "monitor_overflows_total": "counter",
+    "gateway_up": "gauge",
+    "gateway_rtt_seconds": "gauge",
+    "gateway_probes_total": "counter",
+    "gateway_probe_losses_total": "counter",
+    "gateway_flaps_total": "counter",
+    "state_writes_total": "counter",
+}
+CONTROLLER_NAMES = API_NAMES | {
+    "controller_nodes": "gauge",
+    "controller_objects": "gauge",
+    "status_writes_total": "counter",
+    "events_total": "counter",
+}
+PROCESSES = {"agent": (Metrics(), AGENT_NAMES), "controller": (ControllerMetrics(), CONTROLLER_NAMES)}
 
-    names = {name: kind for name, kind in families if not name.endswith("_created")}
-    expected = {
-        "build_info": "gauge",
-        "wanted_routes": "gauge",
-        "present_routes": "gauge",
-        "failed_routes": "gauge",
-        "objects": "gauge",
-        "synced": "gauge",
-        "last_success_timestamp_seconds": "gauge",
-        "operations_total": "counter",
-        "operation_failures_total": "counter",
-        "reconcile_duration_seconds": "histogram",
-        "reconcile_errors_total": "counter",
-        "drift_total": "counter",
-        "monitor_overflows_total": "counter",
-        "watch_restarts_total": "counter",
-        "lists_total": "counter",
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_names_are_stable(process: str) -> None:
+    """Dashboards and alerts find every metric under its name, and no metric comes without one being told here."""
+    metrics, names = PROCESSES[process]
+
+    assert {name: kind for name, kind, _ in metrics.describe()} == {
+        f"static_route_operator_{name}": kind for name, kind in names.items()
     }
-    assert names.items() >= {f"static_route_operator_{name}": kind for name, kind in expected.items()}.items()
-    assert all(name.startswith("static_route_operator_") for name in names)
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_reference_lists_every_metric(process: str) -> None:
+    """People find each metric, with its meaning, on the reference page."""
+    metrics, _ = PROCESSES[process]
+    reference = (ROOT / "docs/reference.md").read_text()
+    (section,) = re.findall(rf"^## Metrics of `{process}`$(.*?)(?=^## |\Z)", reference, re.MULTILINE | re.DOTALL)
+
+    assert re.findall(r"^\| `(\w+)` \| (\w+) \| (.*) \|$", section, re.MULTILINE) == metrics.describe()
 
 
 def test_version_is_a_label() -> None:
@@ -83,19 +123,41 @@ def test_gateways_are_asked_for_when_metrics_are_read() -> None:
     """Each gateway that is probed has its health, and its round-trip time as soon as there is one."""
     metrics = Metrics()
     found = [
-        ObservedGateway("10.0.0.1", "eth0", "ICMP every 1 s", up=True, rtt=0.002),
-        ObservedGateway("10.0.0.3", "eth0", "ICMP every 1 s", up=False, rtt=None),
+        ObservedGateway("10.0.0.1", "eth0", "ICMP every 1 s", up=True, rtt=0.002, sent=9, lost=1, flaps=0),
+        ObservedGateway("10.0.0.3", "eth0", "ICMP every 1 s", up=False, rtt=None, sent=7, lost=5, flaps=2),
     ]
     metrics.watch_gateways(lambda: found)
 
     samples = {
-        name.replace("static_route_operator_", ""): value
+        name.replace("static_route_operator_gateway_", ""): value
         for name, value in _samples(metrics).items()
         if "gateway_" in name
     }
     first, second = (
         f'{{check="ICMP every 1 s",gateway="{each}",interface="eth0"}}' for each in ("10.0.0.1", "10.0.0.3")
     )
-    assert samples == {f"gateway_up{first}": 1, f"gateway_up{second}": 0, f"gateway_rtt_seconds{first}": 0.002}
+    assert samples == {
+        f"up{first}": 1,
+        f"rtt_seconds{first}": 0.002,
+        f"probes_total{first}": 9,
+        f"probe_losses_total{first}": 1,
+        f"flaps_total{first}": 0,
+        f"up{second}": 0,
+        f"probes_total{second}": 7,
+        f"probe_losses_total{second}": 5,
+        f"flaps_total{second}": 2,
+    }
     found.clear()
     assert not any("gateway_" in name for name in _samples(metrics))
+
+
+def test_every_state_is_counted() -> None:
+    """How many StaticRoutes fare how can be asked for each state, also for those that none is in."""
+    metrics = Metrics()
+    metrics.count_states([RowState.PROGRAMMED, RowState.FAILED, RowState.PROGRAMMED])
+
+    found = {name: value for name, value in _samples(metrics).items() if "static_routes{" in name}
+    assert found == {
+        f'static_route_operator_static_routes{{state="{state.value}"}}': {"Programmed": 2, "Failed": 1}.get(state, 0)
+        for state in RowState
+    }

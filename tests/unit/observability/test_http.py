@@ -1,0 +1,54 @@
+"""What is served over HTTP, and where."""
+
+import socket
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+
+from static_route_operator.errors import SettingsError
+from static_route_operator.observability.http import HttpServer
+from static_route_operator.observability.metrics import Metrics
+
+# All of 127.0.0.0/8 is this host's: a second address as a node has one.
+NODE = "127.0.0.2"
+
+
+@pytest.fixture
+async def port() -> AsyncIterator[int]:
+    """A server for probes on loopback, and for metrics on another address too: their port."""
+    server = HttpServer(Metrics(), lambda: True, dict)
+    free = _free_port()
+    await server.start("127.0.0.1", free, NODE)
+    yield free
+    await server.stop()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+@pytest.mark.parametrize(
+    ("address", "path", "status"),
+    [
+        *[("127.0.0.1", path, 200) for path in ("/healthz", "/readyz", "/metrics", "/routes")],
+        (NODE, "/metrics", 200),
+        *[(NODE, path, 404) for path in ("/healthz", "/readyz", "/routes")],
+    ],
+)
+async def test_metrics_alone_are_open_to_the_network(port: int, address: str, path: str, status: int) -> None:
+    """Prometheus reads the counters of a node from outside; its routes are told on the node alone."""
+    async with aiohttp.ClientSession() as session, session.get(f"http://{address}:{port}{path}") as answer:
+        assert answer.status == status
+
+
+async def test_address_that_cannot_be_had_is_told_with_its_flag() -> None:
+    """An address that is not this node's ends the start with the flag to correct, and nothing listens."""
+    server, port = HttpServer(Metrics(), lambda: True), _free_port()
+
+    with pytest.raises(SettingsError, match=r"^--metrics-address, --http-port: can't listen on 192\.0\.2\.1:"):
+        await server.start("127.0.0.1", port, "192.0.2.1")
+    with pytest.raises(aiohttp.ClientError):
+        async with aiohttp.ClientSession() as session:
+            await session.get(f"http://127.0.0.1:{port}/healthz")
