@@ -56,6 +56,8 @@ class Reason(enum.StrEnum):
     SOURCE_NOT_ON_NODE = "SourceNotOnNode"
     KEEPS_BEING_REMOVED = "KeepsBeingRemoved"
     KERNEL_REFUSED = "KernelRefused"
+    ON_TRIAL = "OnTrial"
+    ROLLED_BACK = "RolledBack"
 
 
 # The reference page of the docs is made from this.
@@ -75,6 +77,8 @@ MEANINGS: Mapping[Reason, str] = {
     Reason.SOURCE_NOT_ON_NODE: "The source is not an address of this node.",
     Reason.KEEPS_BEING_REMOVED: "Another program takes routes away again and again; the message has who.",
     Reason.KERNEL_REFUSED: "The message has the kernel's own words.",
+    Reason.ON_TRIAL: "It is in the kernel; the node finds out whether it still reaches what it must.",
+    Reason.ROLLED_BACK: "It was undone on this node, which with it did not reach what it must; the message has what.",
 }
 
 
