@@ -1,11 +1,12 @@
 """The forwarding tables (FIB) of this network namespace, over one request socket: read, look up, apply."""
 
 import asyncio
+import dataclasses
 import errno
 import functools
 import itertools
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from static_route_operator.errors import KernelError
@@ -130,17 +131,40 @@ class Fib:
             KernelError: answers were lost, so what failed is not known; read the tables again.
         """
         failures: dict[bytes, Failure] = {}
-        batch = min(BATCH, self._socket.receive_buffer // _ANSWER_SIZE)
+        batches = self._batches(operations)
+        many = sum(len(keys) for _, _, keys in operations) > FEW
+        under_way: _Batch | None = None
+        try:
+            # While the kernel acts on one batch, the next one is encoded: by a thread, or sending would wait for it.
+            while batch := await asyncio.to_thread(next, batches, None) if many else next(batches, None):
+                if under_way:
+                    failures |= await self._outcome(under_way)
+                batch.sending = self._send(batch.buffer, len(batch.keys))
+                under_way = batch
+            return failures | await self._outcome(under_way) if under_way else failures
+        finally:
+            if under_way and under_way.sending:
+                # The socket must not be closed under it.
+                await asyncio.wait({under_way.sending})
+
+    def _batches(self, operations: Sequence[Operation]) -> Iterator["_Batch"]:
+        most = min(BATCH, self._socket.receive_buffer // _ANSWER_SIZE)
         for action, path, keys in operations:
-            for part in keys.interleaved(batch):
+            for part in keys.interleaved(most):
                 first = self._next_sequences(len(part))
-                await self._send(encode(action, path, part, first), len(part))
-                for message in self._answers():
-                    refusal = parse_refusal(message)
-                    # Gone already is what a deletion is for.
-                    if refusal.errno and not (action is Action.DELETE and refusal.errno == errno.ESRCH):
-                        failures[part[message.sequence - first]] = Failure(refusal.errno, refusal.text)
-                await asyncio.sleep(0)
+                yield _Batch(action, part, first, encode(action, path, part, first))
+
+    async def _outcome(self, batch: "_Batch") -> dict[bytes, Failure]:
+        """What the kernel refused of a batch, when it has acted on all of it."""
+        if batch.sending:
+            await asyncio.shield(batch.sending)
+        failures = {}
+        for message in self._answers():
+            refusal = parse_refusal(message)
+            # Gone already is what a deletion is for.
+            if refusal.errno and not (batch.action is Action.DELETE and refusal.errno == errno.ESRCH):
+                failures[batch.keys[message.sequence - batch.first]] = Failure(refusal.errno, refusal.text)
+        await asyncio.sleep(0)
         return failures
 
     async def twins(self, routes: Routes) -> Keys:
@@ -183,17 +207,12 @@ class Fib:
                     found.setdefault(route.key, message)
         return found
 
-    async def _send(self, buffer: bytearray, number: int) -> None:
+    def _send(self, buffer: bytearray, number: int) -> asyncio.Future[None] | None:
+        """Hand a buffer to the kernel; the end of that, unless it has acted on it already."""
         if number <= FEW:
             self._socket.send(buffer)
-            return
-        sending = asyncio.get_running_loop().run_in_executor(None, self._socket.send, buffer)
-        try:
-            await asyncio.shield(sending)
-        except asyncio.CancelledError:
-            # The socket must not be closed under it.
-            await sending
-            raise
+            return None
+        return asyncio.get_running_loop().run_in_executor(None, self._socket.send, buffer)
 
     def _next_sequences(self, count: int) -> int:
         """The first of ``count`` sequence numbers that no late answer can carry."""
@@ -292,6 +311,25 @@ class _InterruptedDumpError(Exception):
 
 
 _T = TypeVar("_T")
+
+
+@dataclasses.dataclass
+class _Batch:
+    """Messages that are sent at once.
+
+    Attributes:
+        action: what they ask for.
+        keys: of which routes.
+        first: the sequence number of the first message; the others follow.
+        buffer: the messages.
+        sending: ends when the kernel has acted on them; None if it has done so already.
+    """
+
+    action: Action
+    keys: Keys
+    first: int
+    buffer: bytearray
+    sending: asyncio.Future[None] | None = None
 
 
 async def _whole(dump: Callable[[], Awaitable[_T]]) -> _T:
