@@ -1,7 +1,7 @@
 """Options that several verbs have."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import click
 
@@ -42,3 +42,19 @@ output_option: Callable[[Command], Command] = click.option(
     show_default=True,
     help="Form of the answer.",
 )
+
+labels_option: Callable[[Command], Command] = click.option(
+    "--label", "labels", multiple=True, metavar="KEY=VALUE", help="Label of this node, for nodeSelector; repeatable."
+)
+
+
+def parse_labels(texts: Iterable[str]) -> dict[str, str]:
+    """Labels, from the values of their option."""
+    return dict(_label(text) for text in texts)
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise click.BadParameter(f"'{text}' is not KEY=VALUE", param_hint="--label")
+    return key, value
