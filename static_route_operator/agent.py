@@ -14,7 +14,6 @@ from static_route_operator.cluster.listing import Listing
 from static_route_operator.cluster.nodestate import NodeStateWriter
 from static_route_operator.cluster.watch import Watch
 from static_route_operator.errors import ApiError, InvalidPrefixError, SettingsError
-from static_route_operator.forecaster import Forecaster
 from static_route_operator.inventory import Inventory
 from static_route_operator.observability.http import HttpServer
 from static_route_operator.observability.metrics import Metrics
@@ -123,8 +122,7 @@ async def run(settings: ClusterSettings) -> None:
         writer.wake()
 
     inventory.on_change = changed
-    forecaster = Forecaster(inventory, reconciler)
-    server = HttpServer(metrics, lambda: reconciler.synced, reconciler.report, forecaster.answer)
+    server = HttpServer(metrics, lambda: reconciler.synced, reconciler.questions)
     if settings.http_port:
         await server.start(settings.http_address, settings.http_port, settings.metrics_address)
     listing = Listing(api, inventory, watch, metrics, settings.list_seconds)

@@ -11,7 +11,6 @@ from typing import Any
 
 from watchfiles import awatch
 
-from static_route_operator.forecaster import Forecaster
 from static_route_operator.inventory import Inventory
 from static_route_operator.manifests import ManifestDirectory
 from static_route_operator.observability.http import HttpServer
@@ -31,13 +30,15 @@ def _no_protected_addresses() -> Mapping[bytes, str]:
     return {}
 
 
-def _start(settings: Settings, labels: Mapping[str, str]) -> tuple[Inventory, Reconciler, Metrics]:
+def _start(
+    directory: Path, settings: Settings, labels: Mapping[str, str]
+) -> tuple[ManifestDirectory, Reconciler, Metrics]:
     metrics = Metrics()
     inventory = Inventory()
     reconciler = Reconciler(inventory, metrics, protected=_no_protected_addresses, resync=settings.resync_seconds)
     inventory.on_change = reconciler.wake
     inventory.set_node(Node(settings.node_name or socket.gethostname(), labels))
-    return inventory, reconciler, metrics
+    return ManifestDirectory(directory, inventory), reconciler, metrics
 
 
 async def apply_once(
@@ -48,34 +49,19 @@ async def apply_once(
     Returns:
         The report of the reconciler, and what was wrong with the manifests.
     """
-    inventory, reconciler, _ = _start(settings, labels)
-    manifests = ManifestDirectory(directory, inventory)
+    manifests, reconciler, _ = _start(directory, settings, labels)
     manifests.load()
     await reconciler.run_to_end()
     return reconciler.report(), manifests.problems
 
 
-async def forecast(question: Mapping[str, Any], settings: Settings, labels: Mapping[str, str]) -> dict[str, Any]:
-    """What manifests would do on this host, as far as that is known without a process that keeps its routes.
-
-    See `Forecaster.answer`.
-    """
-    inventory, reconciler, _ = _start(settings, labels)
-    try:
-        return await Forecaster(inventory, reconciler).answer(question)
-    finally:
-        reconciler.close()
-
-
 async def run(directory: Path, settings: Settings, labels: Mapping[str, str]) -> None:
     """Keep the kernel what the manifests want, until SIGTERM or SIGINT. The routes stay."""
-    inventory, reconciler, metrics = _start(settings, labels)
-    manifests = ManifestDirectory(directory, inventory)
+    manifests, reconciler, metrics = _start(directory, settings, labels)
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-    forecaster = Forecaster(inventory, reconciler)
-    server = HttpServer(metrics, lambda: reconciler.synced, reconciler.report, forecaster.answer)
+    server = HttpServer(metrics, lambda: reconciler.synced, reconciler.questions)
     if settings.http_port:
         await server.start(settings.http_address, settings.http_port, settings.metrics_address)
     tasks = [asyncio.create_task(reconciler.run()), asyncio.create_task(_watch(directory, manifests, stop))]

@@ -1,11 +1,16 @@
 """Options that several verbs have."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+import functools
+from collections.abc import Callable
+from typing import Any
 
 import click
 
-from static_route_operator.settings import ProcessSettings, environment_variable, flag
+from static_route_operator.cli.progress import show_progress
+from static_route_operator.fleet.agents import Agents
+from static_route_operator.fleet.kubectl import Kubectl
+from static_route_operator.settings import ClusterSettings, ProcessSettings, Settings, environment_variable, flag
 
 Command = Callable[..., None]
 
@@ -43,18 +48,39 @@ output_option: Callable[[Command], Command] = click.option(
     help="Form of the answer.",
 )
 
-labels_option: Callable[[Command], Command] = click.option(
-    "--label", "labels", multiple=True, metavar="KEY=VALUE", help="Label of this node, for nodeSelector; repeatable."
+
+def cluster_options(command: Command) -> Command:
+    """How to reach the cluster, as flags of kubectl are called; the verb gets them as its ``agents``."""
+
+    @functools.wraps(command)
+    def call(*, kubeconfig: str, context: str, namespace: str, nodes: tuple[str, ...] = (), **arguments: Any) -> None:
+        command(agents=Agents(Kubectl(kubeconfig, context), namespace, nodes, show_progress), **arguments)
+
+    for option in (
+        click.option("--kubeconfig", default="", help="File to reach the cluster by; kubectl's own choice unless set."),
+        click.option("--context", default="", help="Context in that file; the current one unless set."),
+        click.option(
+            "-n",
+            "--namespace",
+            default=ClusterSettings().namespace,
+            show_default=True,
+            help="Namespace of the operator.",
+        ),
+    ):
+        call = option(call)
+    return call
+
+
+def local_options(command: Command) -> Command:
+    """To ask this host alone, as the agents' pods are; the verb gets ``local``, and where the process serves."""
+    for option in (
+        settings_options(Settings, only=("http_address", "http_port")),
+        click.option("--local", is_flag=True, help="Ask this host alone: its process and its kernel."),
+    ):
+        command = option(command)
+    return command
+
+
+node_option: Callable[[Command], Command] = click.option(
+    "--node", "nodes", multiple=True, metavar="NODE", help="Only this node; repeatable."
 )
-
-
-def parse_labels(texts: Iterable[str]) -> dict[str, str]:
-    """Labels, from the values of their option."""
-    return dict(_label(text) for text in texts)
-
-
-def _label(text: str) -> tuple[str, str]:
-    key, separator, value = text.partition("=")
-    if not separator or not key:
-        raise click.BadParameter(f"'{text}' is not KEY=VALUE", param_hint="--label")
-    return key, value

@@ -300,7 +300,7 @@ def _decode_shape(body: bytes) -> _Shape:
     hops: tuple[Hop, ...] = ()
     if kind == RTN_UNICAST:
         if RTA_MULTIPATH in found:
-            hops = tuple(sorted(_decode_hop(each, size) for each in _next_hops(found[RTA_MULTIPATH])))
+            hops = tuple(sorted(_decode_hop(each, size) for each in next_hops(found[RTA_MULTIPATH])))
         else:
             interface = _number(found.get(RTA_OIF))
             hops = (Hop(found.get(RTA_GATEWAY, b""), interface, on_link=bool(flags & RTNH_F_ONLINK)),)
@@ -326,7 +326,8 @@ class _NextHop(NamedTuple):
     attributes: dict[int, bytes]
 
 
-def _next_hops(value: bytes) -> Iterator[_NextHop]:
+def next_hops(value: bytes) -> Iterator[_NextHop]:
+    """The next hops in the value of a RTA_MULTIPATH."""
     offset = 0
     while offset + _NEXTHOP.size <= len(value):
         length, flags, further, interface = _NEXTHOP.unpack_from(value, offset)
@@ -354,7 +355,7 @@ def describe(body: bytes) -> str:
     words = [_KIND_NAMES[kind]] if kind in _KIND_NAMES else []
     if RTA_NH_ID in found:
         words.append(f"nhid {_number(found[RTA_NH_ID])}")
-    for hop in (found, *(each.attributes for each in _next_hops(found.get(RTA_MULTIPATH, b"")))):
+    for hop in (found, *(each.attributes for each in next_hops(found.get(RTA_MULTIPATH, b"")))):
         if RTA_GATEWAY in hop:
             words.append(f"via {unpack_address(hop[RTA_GATEWAY])}")
         elif RTA_VIA in hop:

@@ -3,42 +3,34 @@
 An agent serves them on loopback: under host networking all other addresses are the node's.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from aiohttp import web
 
-from static_route_operator.errors import InvalidSpecError, KernelError, SettingsError
+from static_route_operator.errors import SettingsError, StaticRouteError
 from static_route_operator.observability.metrics import ApiMetrics
 
-# Of a question for a plan, in bytes: more than two of the largest objects that an API server takes. Whoever is on this
-# host may ask, and must not use up the memory of a process that has little.
-LARGEST_QUESTION = 4 << 20
-
-Answer = dict[str, Any]
+Question = Callable[..., dict[str, Any]]
 
 
 class HttpServer:
-    """Serves ``/healthz``, ``/readyz``, ``/metrics``, ``/routes`` and ``/plan``.
+    """Serves ``/healthz``, ``/readyz``, ``/metrics``, and what this process can be asked.
 
     Args:
         metrics: what /metrics shows.
         ready: whether this process has done its first work; /readyz answers 503 until then.
-        report: what /routes shows, as a JSON object; a process without routes has none.
-        plan: answers what is posted to /plan, a JSON object.
+        questions: by path, what answers with a JSON object; what the path leaves open (``/claims/{address}``) are its
+            arguments.
     """
 
     def __init__(
-        self,
-        metrics: ApiMetrics,
-        ready: Callable[[], bool],
-        report: Callable[[], Answer] | None = None,
-        plan: Callable[[Mapping[str, Any]], Awaitable[Answer]] | None = None,
+        self, metrics: ApiMetrics, ready: Callable[[], bool], questions: Mapping[str, Question] | None = None
     ) -> None:
         self._metrics = metrics
         self._ready = ready
-        self._report = report
-        self._plan = plan
+        self._questions = questions or {}
         self._runners: list[web.AppRunner] = []
 
     async def start(self, address: str, port: int, metrics_address: str = "") -> None:
@@ -52,14 +44,12 @@ class HttpServer:
         Raises:
             SettingsError: the port is taken, or an address is not this host's.
         """
-        app = web.Application(client_max_size=LARGEST_QUESTION)
+        app = web.Application()
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._serve_metrics)
-        if self._report is not None:
-            app.router.add_get("/routes", self._routes)
-        if self._plan is not None:
-            app.router.add_post("/plan", self._answer_plan)
+        for path, question in self._questions.items():
+            app.router.add_get(path, partial(self._answer, question))
         await self._listen(app, address, port, "--http-address, --http-port")
         if metrics_address:
             app = web.Application()
@@ -96,16 +86,9 @@ class HttpServer:
             body=self._metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         )
 
-    async def _routes(self, _: web.Request) -> web.Response:
-        return web.json_response(self._report() if self._report else {})
-
-    async def _answer_plan(self, request: web.Request) -> web.Response:
-        if request.content_type != "application/json" or self._plan is None:
-            # No page that a browser on this host shows can send this.
-            return web.Response(text="send application/json\n", status=415)
+    @staticmethod
+    async def _answer(question: Question, request: web.Request) -> web.Response:
         try:
-            return web.json_response(await self._plan(await request.json()))
-        except (InvalidSpecError, ValueError) as error:
-            return web.Response(text=str(error), status=400)
-        except KernelError as error:
-            return web.Response(text=str(error), status=503)
+            return web.json_response(question(**request.match_info))
+        except StaticRouteError as error:
+            return web.Response(text=f"{error}\n", status=400)

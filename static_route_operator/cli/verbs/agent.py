@@ -9,7 +9,7 @@ from static_route_operator.cli.options import settings_options
 from static_route_operator.settings import ClusterSettings
 
 
-@click.command("agent")
+@click.command("agent", short_help="Keep a node's routes (the DaemonSet runs this).")
 @settings_options(ClusterSettings)
 def command(**options: Any) -> None:
     """Keep this node's routes what the cluster's StaticRoutes want (the DaemonSet runs this)."""

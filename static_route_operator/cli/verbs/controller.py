@@ -9,7 +9,7 @@ from static_route_operator.cli.options import settings_options
 from static_route_operator.settings import ControllerSettings
 
 
-@click.command("controller")
+@click.command("controller", short_help="Write statuses and Events (a Deployment runs this).")
 @settings_options(ControllerSettings)
 def command(**options: Any) -> None:
     """Say in each StaticRoute's status how it fares on all nodes (a Deployment runs this)."""

@@ -10,7 +10,7 @@ from static_route_operator.cli.views.forms import show
 from static_route_operator.settings import Settings
 
 
-@click.command("routes")
+@click.command("routes", short_help="What this host holds, and why.")
 @output_option
 @settings_options(Settings, only=("http_address", "http_port"))
 def command(output: str, http_address: str, http_port: int) -> None:

@@ -52,3 +52,14 @@ def columns(
 def paint(text: str, color: str | None) -> str:
     """A text in a colour, which `click.echo` takes off again where no terminal is."""
     return click.style(text, fg=color) if color else text
+
+
+def some(texts: Sequence[str], most: int = 3) -> str:
+    """The first few texts, and how many more there are."""
+    rest = len(texts) - most
+    return ", ".join(texts[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def unanswered(problems: Sequence[Mapping[str, str]]) -> list[str]:
+    """The nodes that could not be asked, and why."""
+    return [paint(f"# {each['node']} could not be asked: {each['problem']}", "yellow") for each in problems]

@@ -38,11 +38,11 @@ def table(report: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
 
 def _route_lines(routes: Sequence[Mapping[str, Any]], *, wide: bool) -> list[str]:
     """A table of routes; with their options if any has one."""
-    cells = {
+    cells: dict[str, list[str]] = {
         "DESTINATION": [each["destination"] for each in routes],
-        "GATEWAY": [_gateway(each) for each in routes],
-        "INTERFACE": [_interface(each) for each in routes],
-        "OPTIONS": [_options(each, wide=wide) for each in routes],
+        "GATEWAY": [gateway(each) for each in routes],
+        "INTERFACE": [interface(each) for each in routes],
+        "OPTIONS": [options(each, wide=wide) for each in routes],
         "STATICROUTE": [each["object"] or "-" for each in routes],
     }
     if not any(cells["OPTIONS"]):
@@ -67,19 +67,20 @@ def _gateway_lines(gateways: Sequence[Mapping[str, Any]]) -> list[str]:
     return columns(("GATEWAY", "INTERFACE", "CHECK", "STATE", "RTT", "LOST", "MESSAGE"), rows)
 
 
-def _gateway(route: Mapping[str, Any]) -> str:
+def gateway(route: Mapping[str, Any]) -> str:
     """Where it leads; of several gateways each with its weight."""
     if several := route.get("gateways"):
         return ", ".join(f"{hop['gateway']} weight {hop['weight']}" for hop in several)
     return str(route.get("type") or route["gateway"] or "?")
 
 
-def _interface(route: Mapping[str, Any]) -> str:
+def interface(route: Mapping[str, Any]) -> str:
+    """The interfaces it leads by."""
     hops = route.get("gateways") or [route]
     return ", ".join(dict.fromkeys(hop["interface"] for hop in hops)) or "-"
 
 
-def _options(route: Mapping[str, Any], *, wide: bool) -> str:
+def options(route: Mapping[str, Any], *, wide: bool) -> str:
     """What differs from a plain route, or all there is, in the words of `ip route`."""
     ipv6 = ":" in route["destination"]
     words = []

@@ -1,0 +1,61 @@
+"""`explain`: which way packets take, and why."""
+
+import sys
+from typing import Any
+
+import click
+
+from static_route_operator.cli.exits import ExitCode
+from static_route_operator.cli.options import cluster_options, local_options, node_option, output_option
+from static_route_operator.cli.views import explain as view
+from static_route_operator.cli.views.forms import show
+from static_route_operator.fleet.agents import Agents
+from static_route_operator.prefixes import pack_address
+
+_PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17}
+
+
+def _number(_: click.Context, parameter: click.Parameter, value: str) -> int:
+    """A number, which may be hexadecimal, as firewall marks are."""
+    try:
+        return int(value, 0)
+    except ValueError:
+        raise click.BadParameter(f"'{value}' is not a number", param=parameter) from None
+
+
+@click.command("explain", short_help="Which way packets take on each node, and why.")
+@click.argument("destination")
+@node_option
+@click.option("--source", default="", metavar="ADDRESS", help="Source address of the packet, as of a bound socket.")
+@click.option("--mark", callback=_number, default="0", help="Firewall mark of the packet.")
+@click.option("--iif", default="", metavar="NAME", help="Interface it comes in by; else it is the node's own.")
+@click.option("--protocol", type=click.Choice(list(_PROTOCOLS)), help="IP protocol, for rules that ask.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Destination port, likewise.")
+@output_option
+@local_options
+@cluster_options
+def command(destination: str, output: str, local: bool, agents: Agents, **options: Any) -> None:
+    """Say which way packets for DESTINATION take on each node, and why.
+
+    That is which StaticRoute wins, what the kernel really does with such a packet, and what stands in between. Ends
+    with 0 when all nodes send it where a StaticRoute wants, 1 when one does not, 3 when one could not be asked.
+    """
+    address = pack_address(destination)
+    source = pack_address(options["source"]) if options["source"] else b""
+    if source and len(source) != len(address):
+        raise click.BadParameter("it is of another family than DESTINATION", param_hint="--source")
+    if local:
+        from static_route_operator.host.explanation import explain  # noqa: PLC0415  netlink is for those who need it
+        from static_route_operator.kernel.policies import Packet  # noqa: PLC0415
+
+        protocol = _PROTOCOLS.get(options["protocol"], 0)
+        packet = Packet(address, source, options["mark"], options["iif"], protocol, options["port"])
+        node = explain(packet, options["http_address"], options["http_port"])
+        answer = {"nodes": [node], "unanswered": []}
+    else:
+        given = [f"--{name}={options[name]}" for name in ("source", "mark", "iif", "protocol", "port") if options[name]]
+        answer = agents.gather("nodes", "explain", destination, *given)
+    show(answer, output, view.table)
+    if any(each["verdict"] != "Follows" for each in answer["nodes"]):
+        sys.exit(ExitCode.NOT_GOOD)
+    sys.exit(ExitCode.UNANSWERED if answer["unanswered"] else ExitCode.GOOD)

@@ -1,0 +1,28 @@
+"""`gateways`: whether they answer, on every node."""
+
+import sys
+
+import click
+
+from static_route_operator.cli.exits import ExitCode
+from static_route_operator.cli.options import cluster_options, node_option, output_option
+from static_route_operator.cli.views import gateways as view
+from static_route_operator.cli.views.forms import show
+from static_route_operator.fleet import gateways
+from static_route_operator.fleet.agents import Agents
+
+
+@click.command("gateways", short_help="Whether gateways answer, since when, how fast.")
+@node_option
+@output_option
+@cluster_options
+def command(output: str, agents: Agents) -> None:
+    """Show the gateways that are checked: whether they answer each node, since when, and how fast.
+
+    Ends with 0 when all answer, 1 when one is down somewhere, 3 when a node could not be asked.
+    """
+    answer = gateways.fetch(agents)
+    show(answer, output, view.table)
+    if any(each["state"] == "Down" for each in answer["gateways"]):
+        sys.exit(ExitCode.NOT_GOOD)
+    sys.exit(ExitCode.UNANSWERED if answer["unanswered"] else ExitCode.GOOD)

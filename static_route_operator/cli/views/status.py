@@ -1,0 +1,63 @@
+"""The whole cluster at a glance: what is not right first, then a line for each StaticRoute."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from static_route_operator.api.noderoutestate import RowState
+from static_route_operator.cli.views.forms import columns, some
+
+# With more nodes than this they are counted, unless all are asked for.
+MOST_NODES = 5
+
+COLORS = {RowState.PENDING: "yellow", RowState.CONFLICT: "red", RowState.REFUSED: "red", RowState.FAILED: "red"}
+
+
+def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
+    """The answer of `status`; the wide one has a column for each node, however many there are."""
+    objects, nodes, problems = answer["staticRoutes"], answer["nodes"], answer["problems"]
+    if answer["note"]:
+        yield f"# {answer['note']}"
+    yield f"{_number(len(objects), 'StaticRoute')} on {_number(len(nodes), 'node')}: " + (
+        f"{_number(len(problems), 'thing')} not right." if problems else "all is well."
+    )
+    if problems:
+        yield ""
+        rows = [
+            (
+                each["subject"],
+                some(each["nodes"], len(each["nodes"]) if wide else 3) or "-",
+                each["state"],
+                each["reason"],
+                each["message"],
+            )
+            for each in problems
+        ]
+        yield from columns(
+            ("NOT RIGHT", "NODES", "STATE", "REASON", "MESSAGE"), rows, lambda row: COLORS[RowState(row[2])]
+        )
+    if objects:
+        each_node = wide or len(nodes) <= MOST_NODES
+        yield ""
+        header = ["STATICROUTE", "GATEWAY", "DESTINATIONS", "READY", *(nodes if each_node else ["STATES"])]
+        yield from columns(
+            header, [_line(each, nodes if each_node else None) for each in objects], lambda row: _color(row[3])
+        )
+
+
+def _line(each: Mapping[str, Any], nodes: Sequence[str] | None) -> list[str]:
+    at = {row["node"]: row["state"] for row in each["nodes"]}
+    cells = [each["name"], some(each["gateways"]), str(each["destinations"]), f"{each['ready']}/{len(at)}"]
+    if nodes is not None:
+        return [*cells, *(at.get(node, "-") for node in nodes)]
+    states = list(at.values())
+    counts = [f"{states.count(state)} {state}" for state in reversed(RowState) if state in states]
+    return [*cells, ", ".join(counts) or "-"]
+
+
+def _color(ready: str) -> str | None:
+    good, _, all_ = ready.partition("/")
+    return "green" if good == all_ != "0" else "yellow"
+
+
+def _number(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
