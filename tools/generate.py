@@ -1,4 +1,4 @@
-"""Writes the generated files: the CRDs, the release manifest, and the reference page of the docs.
+"""Writes the generated files: CRDs, the release manifest, the dashboard, and the reference page of the docs.
 
     generate.py [--image NAME:TAG] [--check]
 
@@ -6,12 +6,14 @@ With --check nothing is written; it fails when a file is not what it should be.
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
 
 import reference
 import yaml
+from dashboard import dashboard
 
 from static_route_operator import __version__
 from static_route_operator.api import crd, noderoutestate_crd
@@ -81,6 +83,7 @@ def main() -> None:
         **{DEPLOY / name: GENERATED + to_yaml(definition()) for name, definition in CRDS.items()},
         # Any image will do for a check: `make release` names the user's own.
         manifest: release(released_image(manifest) if arguments.check else arguments.image),
+        DEPLOY / "components/monitoring/dashboard.json": json.dumps(dashboard(), indent=1) + "\n",
         ROOT / "docs/reference.md": reference.page(),
     }
     stale = [path for path, text in files.items() if not path.exists() or path.read_text() != text]

@@ -1,0 +1,288 @@
+"""The Grafana dashboard: what the metrics say, from "is anything wrong" down to the API server's answers."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+P = "static_route_operator"
+_NODE = '{node=~"$node"}'
+_GATEWAY = '{node=~"$node",gateway=~"$gateway"}'
+_WIDTH = 24  # of Grafana's grid
+_HEIGHT = {"row": 1, "stat": 4, "timeseries": 8, "table": 8}
+_BAD_ABOVE_ZERO = [{"color": "green", "value": None}, {"color": "red", "value": 1}]
+_DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+
+
+class Panel(NamedTuple):
+    """One panel.
+
+    Attributes:
+        kind: Grafana's name for it.
+        title: what is shown.
+        queries: PromQL by legend.
+        unit: Grafana's name for it.
+        text: what it means when it is not as usual, and what to do.
+        width: in columns of 24.
+        alarming: whether everything above zero is bad.
+    """
+
+    kind: str
+    title: str
+    queries: Mapping[str, str]
+    unit: str = "short"
+    text: str = ""
+    width: int = 8
+    alarming: bool = False
+
+
+def _row(title: str) -> Panel:
+    return Panel("row", title, {}, width=_WIDTH)
+
+
+def _stat(title: str, query: str, text: str, *, alarming: bool = True) -> Panel:
+    return Panel("stat", title, {"": query}, text=text, width=4, alarming=alarming)
+
+
+def _rate(name: str, by: str = "", selector: str = _NODE) -> str:
+    return f"sum{f' by ({by})' if by else ''} (rate({P}_{name}_total{selector}[$__rate_interval]))"
+
+
+def _quantile(quantile: float, name: str) -> str:
+    buckets = f"rate({P}_{name}_duration_seconds_bucket{_NODE}[$__rate_interval])"
+    return f"histogram_quantile({quantile}, sum by (le) ({buckets}))"
+
+
+PANELS = (
+    _row("Is anything wrong?"),
+    _stat("Agents", f"count({P}_synced{_NODE})", "Nodes whose agent answers.", alarming=False),
+    _stat(
+        "Nodes not converged",
+        f"count((sum by (node) (abs({P}_wanted_routes{_NODE} - {P}_present_routes{_NODE})) > 0) or"
+        f' (sum by (node) ({P}_static_routes{{node=~"$node",state=~"Pending|Conflict|Failed"}}) > 0)) or vector(0)',
+        "Nodes whose kernel does not hold what it should. The table below names them.",
+    ),
+    _stat(
+        "Gateways down",
+        f"count(count by (gateway) ({P}_gateway_up{_GATEWAY} == 0)) or vector(0)",
+        "Gateways that at least one node gets no answer from.",
+    ),
+    _stat(
+        "Refused",
+        f'sum({P}_static_routes{{node=~"$node",state="Refused"}})',
+        "StaticRoutes of which a node must not route something, summed over nodes.",
+    ),
+    _stat("Contested routes", f"sum({P}_contested_routes{_NODE})", "Routes that another program fights over."),
+    _stat(
+        "Agents that get nowhere",
+        f"count(time() - {P}_last_success_timestamp_seconds{_NODE} > 900) or vector(0)",
+        "Agents without a run that went well for a quarter of an hour.",
+    ),
+    Panel(
+        "table",
+        "StaticRoutes that are not in force, by node and state",
+        {"": f'{P}_static_routes{{node=~"$node",state=~"Pending|Conflict|Refused|Failed"}} > 0'},
+        text="`kubectl describe nrs NODE` names the StaticRoutes, with reason and message.",
+        width=12,
+    ),
+    Panel("timeseries", "StaticRoutes by state", {"{{state}}": f"sum by (state) ({P}_static_routes{_NODE})"}, width=12),
+    _row("Routes"),
+    Panel(
+        "timeseries",
+        "Routes wanted and present, all nodes",
+        {"wanted": f"sum({P}_wanted_routes{_NODE})", "present": f"sum({P}_present_routes{_NODE})"},
+    ),
+    Panel(
+        "timeseries",
+        "Routes that the kernel refused",
+        {
+            "refused": f"sum({P}_failed_routes{_NODE})",
+            "of these, in conflict": f"sum({P}_conflicting_routes{_NODE})",
+            "contested": f"sum({P}_contested_routes{_NODE})",
+        },
+        text="In conflict: a route of another program holds the place.",
+    ),
+    Panel(
+        "timeseries",
+        "Changes of routes",
+        {
+            "{{action}}": _rate("operations", "action"),
+            "refused": _rate("operation_failures"),
+        },
+        unit="ops",
+    ),
+    Panel(
+        "timeseries",
+        "Drift, by node",
+        {"{{node}}": _rate("drift", "node")},
+        unit="ops",
+        text="Routes of ours that somebody else changed or removed.",
+    ),
+    Panel(
+        "timeseries",
+        "Drift and its repair",
+        {"changed or removed": _rate("drift"), "put back": _rate("drift_repairs")},
+        unit="ops",
+    ),
+    Panel(
+        "timeseries",
+        "How long it takes",
+        {
+            "a run, 99 of 100": _quantile(0.99, "reconcile"),
+            "a run, half": _quantile(0.5, "reconcile"),
+            "its changes, 99 of 100": _quantile(0.99, "operations"),
+            "its changes, half": _quantile(0.5, "operations"),
+        },
+        unit="s",
+    ),
+    _row("Gateways"),
+    Panel(
+        "timeseries",
+        "Nodes that get no answer, by gateway",
+        {"{{gateway}}": f"sum by (gateway) (1 - {P}_gateway_up{_GATEWAY})"},
+        width=6,
+    ),
+    Panel(
+        "timeseries",
+        "Round-trip time, the slowest node's",
+        {"{{gateway}}": f"max by (gateway) ({P}_gateway_rtt_seconds{_GATEWAY})"},
+        unit="s",
+        width=6,
+    ),
+    Panel(
+        "timeseries",
+        "Share of probes lost",
+        {
+            "{{gateway}}": f"{_rate('gateway_probe_losses', 'gateway', _GATEWAY)}"
+            f" / {_rate('gateway_probes', 'gateway', _GATEWAY)}"
+        },
+        unit="percentunit",
+        width=6,
+    ),
+    Panel(
+        "timeseries",
+        "Times that a gateway went down",
+        {"{{gateway}}": f"sum by (gateway) (increase({P}_gateway_flaps_total{_GATEWAY}[$__rate_interval]))"},
+        width=6,
+    ),
+    _row("Agents, controller and API server"),
+    Panel(
+        "timeseries",
+        "Since the last run that went well",
+        {"{{node}}": f"time() - {P}_last_success_timestamp_seconds{_NODE}"},
+        unit="s",
+        text="Grows to the resync interval, 300 s, at rest.",
+    ),
+    Panel(
+        "timeseries",
+        "Since the watch last told anything, and since the last list",
+        {
+            "watch, {{job}}": f"max by (job) (time() - {P}_watch_last_event_timestamp_seconds)",
+            "list, {{job}}": f"max by (job) (time() - {P}_last_list_timestamp_seconds)",
+        },
+        unit="s",
+        text="The agent that waits longest. A kubelet updates its Node every 5 minutes, and a list is made every 10.",
+    ),
+    Panel(
+        "timeseries",
+        "Watches that ended, lists that failed, lost notifications of the kernel, runs that failed",
+        {
+            "watches that ended": f"sum(increase({P}_watch_restarts_total[$__rate_interval]))",
+            "lists that failed": f'sum(increase({P}_lists_total{{result!="ok"}}[$__rate_interval])) or vector(0)',
+            "lost notifications": f"sum(increase({P}_monitor_overflows_total[$__rate_interval]))",
+            "runs that failed": f"sum(increase({P}_reconcile_errors_total[$__rate_interval]))",
+        },
+    ),
+    Panel(
+        "timeseries",
+        "Writes to the API server",
+        {
+            "state of a node, {{result}}": _rate("state_writes", "result", ""),
+            "status of a StaticRoute, {{result}}": _rate("status_writes", "result", ""),
+            "Event, {{result}}": _rate("events", "result", ""),
+        },
+        unit="ops",
+        text="None at rest.",
+    ),
+    Panel(
+        "timeseries",
+        "StaticRoutes and nodes that the controller knows",
+        {"StaticRoutes": f"max({P}_controller_objects)", "nodes": f"max({P}_controller_nodes)"},
+    ),
+    Panel("timeseries", "Versions", {"{{job}} {{version}}": f"count by (job, version) ({P}_build_info)"}),
+)
+
+
+def dashboard() -> dict[str, Any]:
+    """The dashboard, as Grafana imports it."""
+    return {
+        "uid": "static-route-operator",
+        "title": "Static routes",
+        "description": "Static routes on every node: whether they are there, and their gateways.",
+        "tags": ["kubernetes", "network"],
+        "schemaVersion": 39,
+        "editable": True,
+        "graphTooltip": 1,
+        "refresh": "30s",
+        "time": {"from": "now-3h", "to": "now"},
+        "templating": {"list": list(_variables())},
+        "panels": list(_laid_out()),
+    }
+
+
+def _variables() -> Iterator[dict[str, Any]]:
+    yield {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus"}
+    for label, metric in {"node": "synced", "gateway": "gateway_up"}.items():
+        yield {
+            "name": label,
+            "label": label.capitalize(),
+            "type": "query",
+            "datasource": _DATASOURCE,
+            "query": {"query": f"label_values({P}_{metric}, {label})", "refId": label},
+            "refresh": 2,
+            "includeAll": True,
+            # Also where there is no value yet, or none at all.
+            "allValue": ".*",
+            "multi": True,
+            "current": {"text": "All", "value": "$__all"},
+        }
+
+
+def _laid_out() -> Iterator[dict[str, Any]]:
+    """The panels from left to right and from top to bottom."""
+    x = y = height = 0
+    for number, panel in enumerate(PANELS, 1):
+        if x + panel.width > _WIDTH:
+            x, y = 0, y + height
+        height = _HEIGHT[panel.kind]
+        yield _panel(panel, number, {"x": x, "y": y, "w": panel.width, "h": height})
+        x += panel.width
+
+
+def _panel(panel: Panel, number: int, place: dict[str, int]) -> dict[str, Any]:
+    shown: dict[str, Any] = {"id": number, "type": panel.kind, "title": panel.title, "gridPos": place}
+    if panel.kind == "row":
+        return shown | {"collapsed": False, "panels": []}
+    targets = [
+        {
+            "refId": chr(ord("A") + index),
+            "datasource": _DATASOURCE,
+            "expr": query,
+            "legendFormat": legend,
+            **({"instant": True, "format": "table"} if panel.kind == "table" else {}),
+        }
+        for index, (legend, query) in enumerate(panel.queries.items())
+    ]
+    defaults: dict[str, Any] = {"unit": panel.unit, "min": 0}
+    if panel.alarming:
+        defaults["thresholds"] = {"mode": "absolute", "steps": _BAD_ABOVE_ZERO}
+    shown |= {
+        "description": panel.text,
+        "datasource": _DATASOURCE,
+        "fieldConfig": {"defaults": defaults, "overrides": []},
+        "targets": targets,
+    }
+    if panel.kind == "table":
+        hidden = dict.fromkeys(
+            ("Time", "__name__", "instance", "job", "namespace", "pod", "container", "endpoint"), True
+        )
+        shown["transformations"] = [{"id": "organize", "options": {"excludeByName": hidden}}]
+    return shown
