@@ -16,7 +16,7 @@ BIN := $(VENV)/bin
 DOCS_VENV := $(CACHE)/docs-$(shell sha256sum < requirements/docs.lock | cut -c1-12)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format unit kernel cluster-tests e2e docs generate lock image image-tar release cluster cluster-down bench clean
+.PHONY: help demo test check format unit kernel cluster-tests e2e docs recording generate lock image image-tar release cluster cluster-down bench clean
 
 help: ## Show this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,7 +65,12 @@ e2e: $(VENV)/ready ## Tests on three real kubelets, the image and the release ma
 docs: $(DOCS_VENV)/ready ## The site of docs/, into dist/site; fails on any broken link in it
 	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict
 
-generate: $(VENV)/ready ## Write the generated files: CRD, release manifest, reference pages
+recording: $(VENV)/ready ## Record the demo anew, for the README (root)
+	tools/apt-install $(shell tools/apt-packages demo)
+	$(BIN)/python tools/recording.py docs/images/demo.cast "make demo" $(BIN)/python -m examples.demo
+	$(BIN)/python tools/generate.py
+
+generate: $(VENV)/ready ## Write the generated files: CRD, release manifest, reference, pictures
 	$(BIN)/python tools/generate.py
 
 lock: $(VENV)/ready ## Resolve the dependencies anew into requirements/

@@ -1,7 +1,9 @@
 """`make demo` shows what it promises and leaves nothing behind, however it ends."""
 
+import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from tests.lab.namespace import DIRECTORY
 from tests.lab.network import Network
 
 ROOT = Path(__file__).parents[2]
+RECORDING = ROOT / "docs/images/demo.cast"
 
 
 @pytest.fixture
@@ -51,8 +54,18 @@ def _traces(prefix: str) -> list[str]:
     return left
 
 
+def _headings(text: str) -> list[str]:
+    return re.findall(r"^\d+\. .+$", text, re.MULTILINE)
+
+
+def _recorded() -> str:
+    """What the recording in the README shows, without its colours."""
+    events = map(json.loads, RECORDING.read_text().splitlines()[1:])
+    return re.sub("\033.*?m|\r", "", "".join(text for _, _, text in events))
+
+
 def test_shows_what_it_promises(prefix: str) -> None:
-    """It ends with exit status 0, says so as plain text, and nothing of it is left."""
+    """It ends with status 0, says so as plain text, is what the README's recording shows, and nothing of it is left."""
     demo = _start(prefix)
     output, _ = demo.communicate(timeout=120)
     assert demo.returncode == 0, output
@@ -60,6 +73,7 @@ def test_shows_what_it_promises(prefix: str) -> None:
     assert "(gateway 1 unplugged)" in output
     assert "FAILED" not in output
     assert "\033" not in output
+    assert _headings(output) == _headings(_recorded()), "record it anew: make recording"
     assert not _traces(prefix)
 
 
