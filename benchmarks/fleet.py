@@ -22,11 +22,11 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
-from static_route_operator.agent import ADDRESSES_EVERY
 from static_route_operator.api import GROUP, VERSION
 from static_route_operator.api.conditions import ConditionType, find_condition
 from static_route_operator.api.noderoutestate import NodeRouteState, Reason, Row, RowState
 from static_route_operator.api.staticroute import KIND, PLURAL
+from static_route_operator.cluster.addresses import EVERY
 from static_route_operator.cluster.api import WRITE_TIMEOUT, Api
 from static_route_operator.cluster.engine import EndlessBackoffs
 from static_route_operator.cluster.listing import METADATA_ONLY, PATH
@@ -275,7 +275,7 @@ class SimulatedAgent:
         while True:
             with contextlib.suppress(ApiError):
                 await self._api.get(ENDPOINTS)
-            await asyncio.sleep(ADDRESSES_EVERY)
+            await asyncio.sleep(EVERY)
 
 
 def make_rows(names: Iterable[str], gateway: str, destinations: int) -> dict[str, Row]:

@@ -25,6 +25,7 @@ from static_route_operator.manifests import ManifestDirectory
 from static_route_operator.observability.metrics import Metrics
 from static_route_operator.planning.diff import diff
 from static_route_operator.planning.facts import Node
+from static_route_operator.planning.protection import Protection
 from static_route_operator.planning.routes import Action, Operation, Routes
 from static_route_operator.planning.routes import Path as RoutePath
 from static_route_operator.prefixes import IPV4_PREFIX_SIZE, pack_address, pack_prefixes
@@ -52,7 +53,7 @@ class KernelLayer(Contender):
 
     async def _open(self) -> None:
         self._fib = Fib()
-        interfaces = (await self._fib.look((), {})).interfaces
+        interfaces = (await self._fib.look(())).interfaces
         (self._interface,) = (index for index, name in interfaces.items() if name == INTERFACE)
 
     def stop(self) -> None:
@@ -140,7 +141,9 @@ class Agent(Manifested):
     async def _start(self) -> None:
         inventory = Inventory()
         self._reported = asyncio.Event()
-        self._reconciler = Reconciler(inventory, Metrics(), protected=dict, on_rows=self._reported.set, resync=3600.0)
+        self._reconciler = Reconciler(
+            inventory, Metrics(), protected=Protection, on_rows=self._reported.set, resync=3600.0
+        )
         inventory.on_change = self._reconciler.wake
         inventory.set_node(Node("node1", {}))
         self._manifests = ManifestDirectory(self.directory, inventory)

@@ -11,6 +11,7 @@ import signal
 from static_route_operator.api import GROUP, VERSION
 from static_route_operator.api.noderoutestate import PLURAL as STATES
 from static_route_operator.api.staticroute import PLURAL as ROUTES
+from static_route_operator.cluster.addressbook import AddressBook
 from static_route_operator.cluster.api import WRITE_TIMEOUT, Api
 from static_route_operator.cluster.events import EventRecorder
 from static_route_operator.cluster.finalizer import FinalizerRemover
@@ -102,6 +103,7 @@ async def run(settings: ControllerSettings) -> None:
         )
     ]
     controller = Controller(overview, writer, recorder, metrics)
+    book = AddressBook(api, overview, settings.namespace)
 
     def relist() -> None:
         for listing in listings:
@@ -110,7 +112,7 @@ async def run(settings: ControllerSettings) -> None:
     survey.on_relist = relist
     survey.start()
     stopped = loop.create_task(stop.wait())
-    jobs = [controller.run(), writer.run(), recorder.run(), *(listing.run() for listing in listings)]
+    jobs = [controller.run(), writer.run(), recorder.run(), book.run(), *(listing.run() for listing in listings)]
     tasks = [loop.create_task(job) for job in jobs]
     logger.info("Controller started")
     try:

@@ -21,6 +21,8 @@ IPV4_KEY_SIZE = IPV4_PREFIX_SIZE + _TAIL.size
 IPV6_KEY_SIZE = IPV6_PREFIX_SIZE + _TAIL.size
 
 TABLE_MAIN = 254
+# The kernel's own, which delivers what is for this node.
+TABLE_LOCAL = 255
 
 # What the kernel makes of an absent metric; an IPv6 route without one is stored with 1024.
 DEFAULT_METRIC_IPV4 = 0

@@ -7,6 +7,7 @@ everybody else's; whatever casts doubt on that knowledge makes the next run read
 
 import asyncio
 import contextlib
+import dataclasses
 import errno
 import logging
 import os
@@ -27,14 +28,17 @@ from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.messages import DecodedRoute
 from static_route_operator.kernel.monitor import Monitor
 from static_route_operator.kernel.processes import process_name
+from static_route_operator.kernel.surroundings import Surroundings
 from static_route_operator.keys import IPV4_KEY_SIZE, TABLE_MAIN, Keys, by_family, prefix_of
 from static_route_operator.observability.metrics import Metrics
 from static_route_operator.planning.claims import claims, describe_claim
 from static_route_operator.planning.contention import Contention, Rival
 from static_route_operator.planning.diff import diff
 from static_route_operator.planning.facts import Facts
+from static_route_operator.planning.foreign import ForeignRoutes
 from static_route_operator.planning.merging import mark_shared, part
 from static_route_operator.planning.plan import Plan, make_plan
+from static_route_operator.planning.protection import Protection
 from static_route_operator.planning.routes import PROTOCOL, Action, Failure, Operation, Path, Routes, describe_route
 from static_route_operator.planning.rows import Outcome, make_rows, owner_of
 from static_route_operator.planning.selection import selects
@@ -64,7 +68,7 @@ class Reconciler:
     Args:
         inventory: the objects and this node; call `wake` when it has changed.
         metrics: where to count.
-        protected: asked in each run for the packed addresses that must stay reachable, with what each is.
+        protected: asked in each run for what must stay reachable as it is.
         on_rows: called when the rows have changed.
         resync: seconds between full reads of the kernel's routes that nothing asked for.
 
@@ -79,7 +83,7 @@ class Reconciler:
         inventory: Inventory,
         metrics: Metrics,
         *,
-        protected: Callable[[], Mapping[bytes, str]],
+        protected: Callable[[], Protection],
         on_rows: Callable[[], None] = lambda: None,
         resync: float = 300.0,
     ) -> None:
@@ -89,6 +93,7 @@ class Reconciler:
         self._on_rows = on_rows
         self._resync = resync
         self._fib = Fib()
+        self._surroundings = Surroundings(self._fib)
         self._monitor = Monitor(
             lambda: self._fib.port, self._route_changed, self._node_changed, self._lost_notifications
         )
@@ -221,6 +226,8 @@ class Reconciler:
     # Notifications.
 
     def _route_changed(self, route: DecodedRoute, gone: bool, port: int) -> None:
+        if route.protocol != PROTOCOL:
+            self._surroundings.changed()
         if route.protocol == PROTOCOL:
             self._metrics.drift.inc()
             if gone or route.key not in self._plan.wanted.through(route.path):
@@ -265,16 +272,19 @@ class Reconciler:
             self._lost[self._rival].add(route.key)
 
     def _node_changed(self, lossy: bool) -> None:
+        self._surroundings.changed()
         self._stale = self._stale or lossy
         self.wake()
 
     def _lost_notifications(self) -> None:
         self._metrics.monitor_overflows.inc()
         logger.warning("Notifications of the kernel were lost; reading its routes again")
+        self._surroundings.changed()
         self._stale = self._survey = True
         self.wake()
 
     def _read_again(self) -> None:
+        self._surroundings.changed()
         self._stale = self._survey = True
         self.wake()
         self._after("resync", self._resync * random.uniform(0.8, 1.2), self._read_again)  # noqa: S311  jitter, no secret
@@ -408,7 +418,17 @@ class Reconciler:
         asked = {each.address for route in selected for each in route.gateways}
         asked |= {route.options.source for route in selected if route.options.source}
         rules = any(route.options.table != TABLE_MAIN for route in selected)
-        return await self._fib.look(asked, protected, rules=rules)
+        facts = await self._fib.look(asked, rules=rules)
+        return dataclasses.replace(facts, protected=protected, foreign=await self._look_around(selected, protected))
+
+    async def _look_around(self, selected: Sequence[StaticRoute], protected: Protection) -> ForeignRoutes:
+        """The routes of others, if any destination has to do with what is protected: else they don't matter."""
+        if not any(protected.meet(route.keys) for route in selected):
+            return ForeignRoutes()
+        foreign, later = await self._surroundings.read()
+        if later:
+            self._after("surroundings", later, self.wake)
+        return foreign
 
     def _take_seen(self) -> None:
         """Take in what others did to routes of ours, all at once."""

@@ -32,13 +32,18 @@ class Settings(ProcessSettings):
     resync_seconds: float = _setting(
         300.0, "Seconds between full reads of the kernel's routes that nothing asked for (± 20 %)."
     )
+    protected: str = _setting(
+        "",
+        "Addresses and CIDRs that no StaticRoute may capture, separated by commas, beside those that are known (docs:"
+        " Safety).",
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterSettings(Settings):
     """What only the agent in a cluster needs."""
 
-    namespace: str = _setting("static-routes", "Namespace of the DaemonSet.", env="POD_NAMESPACE")
+    namespace: str = _setting("static-routes", "Namespace of the operator.", env="POD_NAMESPACE")
     daemonset: str = _setting(
         "k8s-staticroute-operator",
         "Name of the DaemonSet; when it is gone at the agent's end, the routes are removed.",
@@ -46,9 +51,6 @@ class ClusterSettings(Settings):
     )
     list_seconds: float = _setting(
         600.0, "Seconds between lists that find deletions which the watch has missed (± 20 %)."
-    )
-    protected: str = _setting(
-        "", "Addresses besides the API server's that no StaticRoute may capture, separated by commas."
     )
 
 
@@ -58,6 +60,7 @@ class ControllerSettings(ProcessSettings):
 
     http_address: str = _setting("", "Address that probes and metrics are served on; all of the pod's unless set.")
     http_port: int = _setting(9246, "Port of the same; 0 serves nothing.")
+    namespace: str = _setting("static-routes", "Namespace of the operator.", env="POD_NAMESPACE")
     list_seconds: float = _setting(
         600.0, "Seconds between lists that find deletions which the watch has missed (± 20 %)."
     )

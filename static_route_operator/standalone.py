@@ -16,7 +16,9 @@ from static_route_operator.manifests import ManifestDirectory
 from static_route_operator.observability.http import HttpServer
 from static_route_operator.observability.metrics import Metrics
 from static_route_operator.planning.facts import Node
+from static_route_operator.planning.protection import Protection
 from static_route_operator.planning.routes import PROTOCOL
+from static_route_operator.protected import Protected
 from static_route_operator.reconciler import Reconciler
 from static_route_operator.settings import Settings
 
@@ -26,16 +28,18 @@ logger = logging.getLogger(__name__)
 DEBOUNCE = 100
 
 
-def _no_protected_addresses() -> Mapping[bytes, str]:
-    return {}
-
-
 def _start(
     directory: Path, settings: Settings, labels: Mapping[str, str]
 ) -> tuple[ManifestDirectory, Reconciler, Metrics]:
     metrics = Metrics()
     inventory = Inventory()
-    reconciler = Reconciler(inventory, metrics, protected=_no_protected_addresses, resync=settings.resync_seconds)
+    protected = Protected(settings.protected)
+
+    def look_at_protected() -> Protection:
+        protected.look_at_resolver()
+        return protected.protection
+
+    reconciler = Reconciler(inventory, metrics, protected=look_at_protected, resync=settings.resync_seconds)
     inventory.on_change = reconciler.wake
     inventory.set_node(Node(settings.node_name or socket.gethostname(), labels))
     return ManifestDirectory(directory, inventory), reconciler, metrics

@@ -21,7 +21,7 @@ def subtract(prefixes: bytes, excludes: Iterable[bytes]) -> bytes:
         prefixes: packed prefixes of one family, sorted and each once, one after the other.
         excludes: packed prefixes of the same family, in whatever order.
     """
-    outermost = _outermost(excludes)
+    outermost = outermost_of(excludes)
     if not prefixes or not outermost:
         return prefixes
     size = len(outermost[0])
@@ -43,7 +43,7 @@ def subtract(prefixes: bytes, excludes: Iterable[bytes]) -> bytes:
     return b"".join(pieces)
 
 
-def _outermost(prefixes: Iterable[bytes]) -> list[bytes]:
+def outermost_of(prefixes: Iterable[bytes]) -> list[bytes]:
     """Those that no other one holds, sorted; so no two of them overlap."""
     found: list[bytes] = []
     for prefix in sorted(set(prefixes)):

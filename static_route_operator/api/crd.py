@@ -36,10 +36,10 @@ from static_route_operator.api.options import (
     MIN_MTU,
     MIN_MTU_IPV6,
     MIN_TABLE,
-    TABLE_LOCAL,
 )
 from static_route_operator.api.staticroute import DEFAULT_PRIORITY, KIND, PLURAL
 from static_route_operator.checks import CheckType
+from static_route_operator.keys import TABLE_LOCAL
 
 MAX_DESTINATIONS = 20_000
 MAX_EXCLUDES = 1_000

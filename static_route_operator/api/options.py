@@ -9,11 +9,10 @@ from typing import Any
 
 from static_route_operator.api.destinations import parse_source
 from static_route_operator.errors import InvalidPrefixError, InvalidSpecError
-from static_route_operator.keys import TABLE_MAIN, default_metric, make_tail
+from static_route_operator.keys import TABLE_LOCAL, TABLE_MAIN, default_metric, make_tail
 from static_route_operator.prefixes import pack_prefix, unpack_address
 
-# The kernel's local table, which delivers what is for this node; 0 stands for main in its messages.
-TABLE_LOCAL = 255
+# 0 stands for main in the kernel's messages.
 MIN_TABLE = 1
 MAX_TABLE = (1 << 32) - 1
 

@@ -21,6 +21,8 @@ from static_route_operator.errors import ApiError
 SERVICE_HOST = "KUBERNETES_SERVICE_HOST"
 SERVICE_PORT = "KUBERNETES_SERVICE_PORT"
 
+KUBERNETES_ENDPOINTS = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"
+
 # An API server that can be reached at all takes connections at once, however long it takes to answer. Seconds.
 CONNECT_TIMEOUT = 10.0
 # For what is written at the same time by, or sent to, thousands of nodes: as long as the API server itself works on a
@@ -111,17 +113,20 @@ class Api:
             host = None
         if host:
             found |= await _resolve(host)
-        path = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"
         try:
-            slices = await self.get(path)
+            slices = await self.get(KUBERNETES_ENDPOINTS)
         except ApiError as error:
             if error.status not in {403, 404}:
                 raise
         else:
-            found |= {
-                address for endpoint in slices.get("endpoints") or () for address in endpoint.get("addresses") or ()
-            }
+            found |= endpoint_addresses(slices)
         return found
+
+
+def endpoint_addresses(endpoint_slice: Mapping[str, Any]) -> set[str]:
+    """The addresses in an EndpointSlice."""
+    endpoints = endpoint_slice.get("endpoints") or ()
+    return {address for endpoint in endpoints for address in endpoint.get("addresses") or ()}
 
 
 def _reason(text: str) -> str:

@@ -130,7 +130,8 @@ class Engine(abc.ABC):
         """End the thread. What it told stays as it is."""
         self._stopping.set()
         self._operator_stop.set()
-        await asyncio.to_thread(self._thread.join, 5)
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join, 5)
 
     def tell(self, call: Callable[..., None], *arguments: Any) -> None:
         """Call something in the main event loop, from the thread, on an event."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Generic, Protocol, TypeVar
 
+from static_route_operator.api.clusteraddresses import NodeAddresses
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.planning.facts import Node
 from static_route_operator.planning.rollup import Member, Report, Rollup, Subject, roll_up
@@ -104,6 +105,7 @@ class Overview:
 
     Attributes:
         on_change: called when a status may have to change.
+        on_members: called when what is known of the nodes has changed.
         subjects: the StaticRoutes.
         members: the nodes.
         states: what the nodes say.
@@ -111,6 +113,7 @@ class Overview:
 
     def __init__(self) -> None:
         self.on_change: Callable[[], None] = _nothing
+        self.on_members: Callable[[], None] = _nothing
         self._changed: set[str] = set()
         self._stored: dict[str, Mapping[str, Any]] = {}
         self.subjects = Collection[Subject](self._subject_changed)
@@ -160,6 +163,7 @@ class Overview:
             self._touch({after.uid})
 
     def _member_changed(self, before: Member | None, after: Member | None) -> None:
+        self.on_members()
         sides = [each for each in (before, after) if each is not None]
         self._touch(
             {uid for uid, subject in self.subjects.items.items() if any(subject.selects(side) for side in sides)}
@@ -183,7 +187,8 @@ def parse_member(body: Mapping[str, Any]) -> Member:
     metadata = body["metadata"]
     conditions = body.get("status", {}).get("conditions") or ()
     ready = all(each["status"] == "True" for each in conditions if each["type"] == "Ready")
-    return Member(Node(metadata["name"], dict(metadata.get("labels") or {})), metadata["uid"], ready)
+    node = Node(metadata["name"], dict(metadata.get("labels") or {}))
+    return Member(node, metadata["uid"], ready, NodeAddresses.parse(body))
 
 
 def parse_state(body: Mapping[str, Any]) -> StateOfNode:

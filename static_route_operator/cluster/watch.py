@@ -1,4 +1,4 @@
-"""What an agent watches: all StaticRoutes and its own Node."""
+"""What an agent watches: all StaticRoutes, its own Node, and the addresses that the controller tells."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import kopf
 
 from static_route_operator.api import GROUP, VERSION
+from static_route_operator.api.clusteraddresses import NAME as ADDRESSES
 from static_route_operator.api.staticroute import PLURAL, StaticRoute
 from static_route_operator.cluster.engine import Engine, engine_settings
 from static_route_operator.cluster.nodestate import Reach
@@ -20,6 +21,7 @@ def watch_settings(node_name: str) -> kopf.OperatorSettings:
     return engine_settings(
         {
             ("v1", "nodes"): f"metadata.name={node_name}",
+            ("v1", "configmaps"): f"metadata.name={ADDRESSES}",
             ("apiextensions.k8s.io", "customresourcedefinitions"): f"metadata.name={PLURAL}.{GROUP}",
         }
     )
@@ -32,15 +34,19 @@ class Watch(Engine):
         node_name: this node.
         inventory: what to feed, in the event loop that is running now.
         metrics: where to count.
+        namespace: of the operator.
 
     Attributes:
+        on_addresses: told the data of the ConfigMap with the cluster's addresses.
         reach: told what the statuses of StaticRoutes say of their nodes.
     """
 
-    def __init__(self, node_name: str, inventory: Inventory, metrics: ApiMetrics) -> None:
+    def __init__(self, node_name: str, inventory: Inventory, metrics: ApiMetrics, namespace: str) -> None:
         super().__init__(node_name, frozenset({PLURAL}), lambda: watch_settings(node_name), metrics)
         self._node_name = node_name
         self._inventory = inventory
+        self._namespace = namespace
+        self.on_addresses: Callable[[Mapping[str, str]], None] = _nothing
         self.reach = Reach()
         self._generations: dict[str, int] = {}
 
@@ -56,6 +62,7 @@ class Watch(Engine):
             kopf.on.event(GROUP, VERSION, PLURAL, when=_is_of_kind(kind), registry=registry)(handler)
         kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)(self._see_status)
         kopf.on.event("v1", "nodes", registry=registry)(self._see_node)
+        kopf.on.event("v1", "configmaps", registry=registry)(self._see_addresses)
 
     async def _create(self, event: kopf.RawEvent, **_: Any) -> None:
         self._take(event["object"])
@@ -89,6 +96,13 @@ class Watch(Engine):
             node = Node(metadata["name"], dict(metadata.get("labels") or {}), metadata["uid"])
             self.tell(self._inventory.set_node, node)
 
+    async def _see_addresses(self, event: kopf.RawEvent, **_: Any) -> None:
+        body: Mapping[str, Any] = event["object"]
+        metadata = body["metadata"]
+        # When it is gone, what it said is still more likely true than not.
+        if (metadata["namespace"], metadata["name"]) == (self._namespace, ADDRESSES) and event["type"] != "DELETED":
+            self.tell(self.on_addresses, dict(body.get("data") or {}))
+
     def _take(self, body: Any) -> None:
         metadata = body["metadata"]
         uid, generation = metadata["uid"], metadata.get("generation", 0)
@@ -116,3 +130,7 @@ def _is_of_kind(kind: str | None) -> Callable[..., bool]:
         return event["type"] == kind
 
     return is_of_kind
+
+
+def _nothing(_data: Mapping[str, str]) -> None:
+    """Nobody listens yet."""

@@ -28,7 +28,7 @@ async def compare(http_address: str, http_port: int) -> dict[str, Any]:
     fib = Fib()
     try:
         present = await fib.read(wanted.routes)
-        interfaces = (await fib.look((), {})).interfaces
+        interfaces = (await fib.look(())).interfaces
     finally:
         fib.close()
     return {

@@ -20,7 +20,7 @@ async def _kernel_routes() -> list[dict[str, Any]]:
     fib = Fib()
     try:
         present = await fib.read()
-        names = (await fib.look((), {})).interfaces
+        names = (await fib.look(())).interfaces
     finally:
         fib.close()
     return [describe_route(key, path, names) | {"object": None} for key, path in present.in_order()]

@@ -6,7 +6,7 @@ import errno
 import functools
 import itertools
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from static_route_operator.errors import KernelError
@@ -55,8 +55,9 @@ from static_route_operator.kernel.netlink import (
     parse_refusal,
 )
 from static_route_operator.kernel.rules import ALL_RULES, RTM_GETRULE, parse_rules
-from static_route_operator.keys import IPV4_KEY_SIZE, Keys, prefix_of, split, tail_of
+from static_route_operator.keys import IPV4_KEY_SIZE, TABLE_LOCAL, TABLE_MAIN, Keys, prefix_of, split, tail_of
 from static_route_operator.planning.facts import Facts, Lookup
+from static_route_operator.planning.foreign import ForeignRoutes
 from static_route_operator.planning.routes import PROTOCOL, Action, Failure, Operation, Path, Routes
 
 # The kernel acts on routes inside send(), at about 4 µs each. So many are sent at once; unless they are few, not by the
@@ -107,19 +108,25 @@ class Fib:
         """
         return await _whole(lambda: self._read(expected or Routes()))
 
-    async def look(self, asked: Iterable[bytes], protected: Mapping[bytes, str], *, rules: bool = False) -> Facts:
+    async def read_foreign(self) -> ForeignRoutes:
+        """The routes of others in the main and the local table, IPv4 and IPv6.
+
+        Raises:
+            KernelError: see `read`.
+        """
+        return await _whole(self._read_foreign)
+
+    async def look(self, asked: Iterable[bytes], *, rules: bool = False) -> Facts:
         """What this node knows of itself now.
 
         Args:
             asked: packed addresses to look up: gateways and sources.
-            protected: packed addresses that must stay reachable, with what each is; they are looked up too.
             rules: whether the policy rules matter; some nodes have one for each pod.
         """
         names, down = parse_links(await _whole(lambda: self._messages(RTM_GETLINK, ALL_LINKS)))
         addresses, subnets = parse_addresses(await _whole(lambda: self._messages(RTM_GETADDR, ALL_ADDRESSES)), names)
         found = parse_rules(await _whole(lambda: self._messages(RTM_GETRULE, ALL_RULES))) if rules else ()
-        lookups = self._look_up({*asked, *protected})
-        return Facts(addresses, subnets, lookups, protected, names, down, found)
+        return Facts(addresses, subnets, self._look_up(asked), interfaces=names, down=down, rules=found)
 
     async def apply(self, operations: Sequence[Operation]) -> dict[bytes, Failure]:
         """Carry out operations in order; what the kernel refused, by key. All others are done.
@@ -242,6 +249,25 @@ class Fib:
                             found[path] = _Gathered(expected.through(path))
                         found[path].take(keys)
         return Routes({path: gathered.keys() for path, gathered in found.items()})
+
+    async def _read_foreign(self) -> ForeignRoutes:
+        main: dict[Path, list[bytes]] = {}
+        local: dict[int, list[bytes]] = {}
+        for family in (AF_INET, AF_INET6):
+            decoder = RouteDecoder()
+            async for block in self._dump(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)):
+                for protocol, path, packed in decoder.decode_block(block.packed, block.size):
+                    if protocol == PROTOCOL:
+                        continue
+                    table, _ = tail_of(packed[: path.key_size])
+                    if table == TABLE_MAIN:
+                        main.setdefault(path, []).append(packed)
+                    elif table == TABLE_LOCAL:
+                        local.setdefault(path.key_size, []).append(packed)
+        return ForeignRoutes(
+            {path: Keys.of(path.key_size, split(b"".join(pieces), path.key_size)) for path, pieces in main.items()},
+            [Keys.of(size, split(b"".join(pieces), size)) for size, pieces in local.items()],
+        )
 
     async def _twins(self, routes: Routes) -> Keys:
         decoder = RouteDecoder()

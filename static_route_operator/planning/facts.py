@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from static_route_operator.planning.foreign import ForeignRoutes
+from static_route_operator.planning.protection import Protection
+
 
 class Subnet(NamedTuple):
     """A subnet that is directly connected to this node.
@@ -56,8 +59,9 @@ class Facts:
     Attributes:
         addresses: packed addresses of the node's own interfaces, with the interface's name.
         subnets: the subnets that these addresses make directly reachable.
-        lookups: by packed address, for gateways and protected addresses; an address without a route is absent.
-        protected: packed addresses that must stay reachable as they are now, with what each is.
+        lookups: by packed address, for gateways and sources; an address without a route is absent.
+        protected: what must stay reachable as it is now.
+        foreign: the routes of others; not asked for, and none, while no destination has to do with what is protected.
         interfaces: names of the interfaces by index.
         down: names of those that are administratively down.
         rules: the policy rules; not asked for, and none, while no StaticRoute names a table.
@@ -66,7 +70,8 @@ class Facts:
     addresses: Mapping[bytes, str] = field(default_factory=dict)
     subnets: tuple[Subnet, ...] = ()
     lookups: Mapping[bytes, Lookup] = field(default_factory=dict)
-    protected: Mapping[bytes, str] = field(default_factory=dict)
+    protected: Protection = field(default_factory=Protection)
+    foreign: ForeignRoutes = field(default_factory=ForeignRoutes)
     interfaces: Mapping[int, str] = field(default_factory=dict)
     down: frozenset[str] = frozenset()
     rules: tuple[Rule, ...] = ()

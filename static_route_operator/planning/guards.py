@@ -10,6 +10,9 @@ from typing import NamedTuple
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.keys import TABLE_MAIN, Keys, prefix_of, tail_of
 from static_route_operator.planning.facts import Facts, Lookup, Rule
+from static_route_operator.planning.foreign import ForeignRoutes
+from static_route_operator.planning.protection import Protection
+from static_route_operator.planning.routes import Path
 from static_route_operator.prefixes import contains, host_prefix, last_address, supernet, unpack_address, unpack_prefix
 
 
@@ -97,12 +100,13 @@ class Refusal(NamedTuple):
     why: str
 
 
-def refusals(keys: Keys, facts: Facts, gateways: Collection[bytes]) -> Iterator[Refusal]:
+def refusals(keys: Keys, facts: Facts, gateways: Collection[bytes], path: Path | None = None) -> Iterator[Refusal]:
     """What must not be routed on this node.
 
-    Refused is what would capture a protected address (win the longest-prefix match against the route it takes today),
-    a gateway in use, one of the node's own addresses, or a part of a connected subnet. A broader prefix, which changes
-    nothing for them, is accepted.
+    Refused is what would change the next hop of a protected address: win the longest-prefix match against the route it
+    would take without any route of ours, and lead elsewhere. So is a gateway in use, one of the node's own addresses,
+    or a part of a connected subnet or of a protected prefix. A broader prefix, which changes nothing for them, is
+    accepted.
 
     In another table than main there is no match to win: a rule that leads packets there comes before main, or may. So
     if one may match the node's own packets, every prefix that holds such an address, or overlaps with such a subnet, is
@@ -112,15 +116,18 @@ def refusals(keys: Keys, facts: Facts, gateways: Collection[bytes]) -> Iterator[
         keys: of one object, so of one table.
         facts: what is known of this node.
         gateways: packed addresses of all gateways in use on it.
+        path: that the routes are to have; None when that is not known.
     """
     if not keys:
         return
     table, _ = tail_of(keys[0])
     if table == TABLE_MAIN:
         yield from _captures(keys, facts, facts.lookups, gateways)
+        yield from _changes(keys, facts.protected, facts.foreign, path)
     elif rule := _rule_towards(table, keys, facts):
         why = f"; rule {rule.priority} may lead packets of this node itself to table {table}"
-        for each in (*_captures(keys, facts, {}, gateways), *_around_subnets(keys, facts)):
+        captures = [*_captures(keys, facts, {}, gateways), *_around_subnets(keys, facts)]
+        for each in (*captures, *_changes(keys, facts.protected, ForeignRoutes(), None)):
             yield Refusal(each.keys, each.why + why)
 
 
@@ -148,12 +155,29 @@ def _captures(
     for address, interface in facts.addresses.items():
         if len(address) == address_size and (found := _within(keys, host_prefix(address))):
             yield Refusal(found, f"is this node's own address on {interface}")
-    for address, what in facts.protected.items():
-        if len(address) == address_size and (found := _capturing(keys, address, lookups)):
-            yield Refusal(found, f"would capture {unpack_address(address)} ({what})")
     for address in gateways:
         if len(address) == address_size and (found := _capturing(keys, address, lookups)):
             yield Refusal(found, f"would capture the gateway {unpack_address(address)} itself")
+
+
+def _changes(keys: Keys, protected: Protection, foreign: ForeignRoutes, path: Path | None) -> Iterator[Refusal]:
+    """The keys that would change where packets to something protected go."""
+    holding, inside = protected.meet(keys)
+    for key in holding:
+        prefix = prefix_of(key)
+        if path is not None and not path.source and (match := foreign.match(prefix)) and match.leads(path.hops):
+            continue
+        if captured := next(foreign.exposed(prefix, protected.outermost_within(prefix)), None):
+            yield Refusal(Keys(keys.size, key), f"would capture {protected.describe(captured)}")
+    while inside:
+        around = protected.around(prefix_of(inside[0])) or b""
+        run = _within(inside, around)
+        yield Refusal(run, f"is in {protected.describe(around)}")
+        if len(protected.within(around)) > 1:
+            for key in run:
+                if found := protected.within(prefix_of(key)):
+                    yield Refusal(Keys(keys.size, key), f"would capture {protected.describe(found[0])}")
+        inside = inside[len(run) :]
 
 
 def _around_subnets(keys: Keys, facts: Facts) -> Iterator[Refusal]:

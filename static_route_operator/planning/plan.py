@@ -96,7 +96,7 @@ def make_plan(
     objects = []
     for route, choice in zip(ordered, choices, strict=True):
         keys, held = route.keys, Keys(route.keys.size)
-        refused = list(refusals(keys, facts, gateways))
+        refused = list(refusals(keys, facts, gateways, choice.path))
         for each in refused:
             keys -= each.keys
         problems = list(_refusals(route, refused))
@@ -163,7 +163,8 @@ def _refusals(route: StaticRoute, refused: Sequence[Refusal]) -> Iterator[Proble
         # The last reason counts where there are several.
         why = {key: each.why for each in refused for key in each.keys}
         texts = [f"{unpack_prefix(prefix_of(key))} {text}" for key, text in why.items()]
-        yield Problem(RowState.REFUSED, Reason.PROTECTED_DESTINATION, _sample(texts))
+        problem = Problem(RowState.REFUSED, Reason.PROTECTED_DESTINATION, _sample(texts))
+        yield problem.but("take it out of spec.destinations, or what is protected out of it by spec.excludes")
 
 
 def _standby(lost: Sequence[bytes], owners: Mapping[bytes, StaticRoute]) -> Problem:

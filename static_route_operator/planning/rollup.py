@@ -2,9 +2,10 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from static_route_operator.api.clusteraddresses import NodeAddresses
 from static_route_operator.api.conditions import (
     Condition,
     ConditionReason,
@@ -53,11 +54,13 @@ class Member:
         node: its name and labels.
         uid: a node that comes again under its name has another one.
         ready: whether Kubernetes takes it for ready; a node that nobody has judged counts as ready.
+        addresses: which no route may capture.
     """
 
     node: Node
     uid: str
     ready: bool
+    addresses: NodeAddresses = field(default_factory=NodeAddresses)
 
     @property
     def name(self) -> str:

@@ -47,7 +47,7 @@ def everywhere(agents: Sequence["Agent"], routes: Mapping[str, str], seconds: fl
 
 def install(cluster: Cluster, nodes: int) -> None:
     """Give a bare cluster what agents need: CRDs, rights, Node objects and a pod on each, but no DaemonSet."""
-    for file in ("namespace", "crd", "crd-noderoutestates", "serviceaccount", "rbac", "confinement"):
+    for file in ("namespace", "crd", "crd-noderoutestates", "serviceaccount", "rbac", "confinement", "addresses"):
         cluster.kubectl("apply", "-f", ROOT / f"deploy/{file}.yaml")
     account = "k8s-staticroute-operator"
     eventually("the ServiceAccount is there", lambda: account in cluster.kubectl("get", "sa", "-n", NAMESPACE))

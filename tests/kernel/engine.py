@@ -10,6 +10,7 @@ from static_route_operator.errors import InvalidSpecError
 from static_route_operator.inventory import Invalid, Inventory
 from static_route_operator.observability.metrics import PREFIX, Metrics
 from static_route_operator.planning.facts import Node
+from static_route_operator.planning.protection import Protection
 from static_route_operator.reconciler import Reconciler
 from tests.kernel.machine import PATIENCE, Machine
 
@@ -29,7 +30,7 @@ class Engine:
         self.machine = machine
         self.inventory = Inventory()
         self.metrics = Metrics()
-        self.protected: Callable[[], dict[bytes, str]] = dict
+        self.protected: Callable[[], Protection] = Protection
         self.reconciler = Reconciler(
             self.inventory,
             self.metrics,

@@ -362,11 +362,11 @@ async def test_facts_are_what_the_machine_is(machine: Machine, fib: Fib) -> None
         "route add unreachable 203.0.113.0/24",
     )
     eth0, eth1 = machine.interface("eth0"), machine.interface("eth1")
-    protected = {pack_address("203.0.113.1"): "unreachable", pack_address("2001:db8::1"): "no route"}
+    unreachable = map(pack_address, ["203.0.113.1", "2001:db8::1"])
 
+    reachable = ["10.0.0.1", "fd00:1::1", "10.0.0.2", "10.0.0.255", "8.8.8.8", "172.16.0.1", "172.31.0.1"]
     facts = await fib.look(
-        map(pack_address, ["10.0.0.1", "fd00:1::1", "10.0.0.2", "10.0.0.255", "8.8.8.8", "172.16.0.1", "172.31.0.1"]),
-        protected,
+        [*map(pack_address, reachable), *unreachable],
     )
 
     assert facts.interfaces[eth0] == "eth0"
@@ -375,7 +375,6 @@ async def test_facts_are_what_the_machine_is(machine: Machine, fib: Fib) -> None
         Subnet(pack_prefix("10.0.0.0/24"), "eth0"),
         Subnet(pack_prefix("fd00:1::/64"), "eth1"),
     }
-    assert facts.protected == protected
     direct, routed = {"on_link": True, "local": False}, {"on_link": False, "local": False}
     assert {address: facts.lookups[pack_address(address)] for address in ("10.0.0.1", "fd00:1::1", "172.31.0.1")} == {
         "10.0.0.1": Lookup(24, eth0, ours=False, **direct),
@@ -387,7 +386,7 @@ async def test_facts_are_what_the_machine_is(machine: Machine, fib: Fib) -> None
     for local in ("10.0.0.2", "10.0.0.255"):
         assert facts.lookups[pack_address(local)].local
         assert not facts.lookups[pack_address(local)].on_link
-    assert not facts.lookups.keys() & protected.keys()
+    assert facts.lookups.keys() == set(map(pack_address, reachable))
 
 
 async def test_gateway_behind_a_link_that_is_down_is_not_on_link(machine: Machine, fib: Fib) -> None:
@@ -395,7 +394,7 @@ async def test_gateway_behind_a_link_that_is_down_is_not_on_link(machine: Machin
     machine.ip("link set eth0 down")
     gateways = [pack_address("10.0.0.1"), pack_address("10.1.0.1")]
 
-    facts = await fib.look(gateways, {})
+    facts = await fib.look(gateways)
 
     assert list(facts.lookups) == gateways[1:]
     assert Subnet(pack_prefix("10.0.0.0/24"), "eth0") in facts.subnets

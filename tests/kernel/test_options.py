@@ -6,10 +6,9 @@ import pytest
 
 from static_route_operator.api.noderoutestate import Reason
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.prefixes import pack_address
 from tests.kernel.engine import Engine
 from tests.kernel.machine import Machine
-from tests.unit.builders import route
+from tests.unit.builders import protection, route
 
 
 class Family(NamedTuple):
@@ -246,14 +245,14 @@ async def test_table_is_guarded_as_soon_as_a_rule_leads_own_packets_there(
     """A rule for the node's own packets turns a harmless table into one that could cut it off; what does so goes."""
     protected = "192.0.2.77" if family is IPV4 else "2001:db8::77"
     version = "-4" if family is IPV4 else "-6"
-    engine.protected = lambda: {pack_address(protected): "API server"}
+    engine.protected = lambda: protection({protected: "API server"})
     await engine.settle(_object(family, table=100))
 
     machine.query(version, "rule", "add", "pref", "1000", "lookup", "100")
     row = await engine.state_is("nat", "Refused")
-    assert row.message == (
+    assert row.message.startswith(
         f"{family.destination} would capture {protected} (API server);"
-        " rule 1000 may lead packets of this node itself to table 100"
+        " rule 1000 may lead packets of this node itself to table 100;"
     )
     await engine.until(lambda: not machine.routes(table="100"), "the route is gone")
 
@@ -267,7 +266,7 @@ async def test_rule_for_the_packets_of_others_is_no_harm(machine: Machine, engin
     """A rule that the node's own packets don't match leaves the table to what it is for."""
     protected = "192.0.2.77" if family is IPV4 else "2001:db8::77"
     pods = "10.244.0.0/16" if family is IPV4 else "fd44::/64"
-    engine.protected = lambda: {pack_address(protected): "API server"}
+    engine.protected = lambda: protection({protected: "API server"})
     version = "-4" if family is IPV4 else "-6"
     machine.query(version, "rule", "add", "pref", "1000", "from", pods, "lookup", "100")
     await engine.settle(_object(family, table=100))

@@ -13,11 +13,12 @@ from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.messages import RTM_DELROUTE, RTM_NEWROUTE, RouteDecoder
 from static_route_operator.kernel.netlink import NetlinkSocket, messages
 from static_route_operator.planning.facts import Facts, Node
+from static_route_operator.planning.protection import Protection
 from static_route_operator.planning.routes import PROTOCOL
 from static_route_operator.prefixes import pack_address
 from tests.kernel.engine import Engine
 from tests.kernel.machine import Machine
-from tests.unit.builders import key, route
+from tests.unit.builders import key, protection, route
 
 FAMILIES = pytest.mark.parametrize(
     ("destination", "gateway", "other"),
@@ -305,11 +306,11 @@ async def test_protected_addresses_are_asked_for_in_each_run(machine: Machine, e
     engine.put(route(destinations=["192.0.2.0/24", "198.51.100.1"]))
     engine.complete()
     await engine.state_is("nat", "Programmed")
-    engine.protected = lambda: {pack_address("192.0.2.7"): "API server"}
+    engine.protected = lambda: protection({"192.0.2.7": "API server"})
     engine.reconciler.wake()
 
     row = await engine.state_is("nat", "Refused")
-    assert row.message == "192.0.2.0/24 would capture 192.0.2.7 (API server)"
+    assert row.message.startswith("192.0.2.0/24 would capture 192.0.2.7 (API server); take it out of")
     await engine.routes_are({"198.51.100.1/32": "10.0.0.1 eth0"})
 
 
@@ -444,11 +445,11 @@ async def test_defect_does_not_end_the_care_for_routes(
     """An unforeseen error in a run is logged in full, and the next run does what it should."""
     asked = []
 
-    def protected() -> dict[bytes, str]:
+    def protected() -> Protection:
         asked.append(1)
         if len(asked) == 1:
             raise RuntimeError("told so")
-        return {}
+        return Protection()
 
     engine.protected = protected
     engine.put(route())

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.keys import IPV4_KEY_SIZE, Keys, default_tail, make_tail
+from static_route_operator.keys import IPV4_KEY_SIZE, TABLE_MAIN, Keys, default_tail, make_tail
 from static_route_operator.planning.facts import Facts, Lookup, Rule, Subnet
+from static_route_operator.planning.foreign import ForeignRoutes
+from static_route_operator.planning.protection import Protection
 from static_route_operator.planning.routes import UNKNOWN_PATH_IPV4, UNKNOWN_PATH_IPV6, Path, Routes
 from static_route_operator.prefixes import contains, host_prefix, pack_address, pack_prefix
 
@@ -85,12 +87,28 @@ def unknown_path(of: bytes) -> Path:
     return UNKNOWN_PATH_IPV4 if len(of) == IPV4_KEY_SIZE else UNKNOWN_PATH_IPV6
 
 
+def protection(what: Mapping[str, str]) -> Protection:
+    """What is protected, by address or CIDR."""
+    return Protection({pack_prefix(text): each for text, each in what.items()})
+
+
+def foreign(others: Mapping[str, str] | Mapping[bytes, str]) -> ForeignRoutes:
+    """The routes of others in main: the gateway on eth0 by prefix, or none where it is reached directly."""
+    main: dict[Path, list[bytes]] = {}
+    for prefix, gateway in others.items():
+        each = make_key(prefix, TABLE_MAIN, 0)
+        path = Path.via(pack_address(gateway), ETH0) if gateway else unknown_path(each)
+        main.setdefault(path, []).append(each)
+    return ForeignRoutes({path: pack(some) for path, some in main.items()})
+
+
 def facts(
     *,
     addresses: Mapping[str, str] | None = None,
     subnets: Mapping[str, str] | None = None,
     lookups: Mapping[str, Lookup] | None = None,
     protected: Mapping[str, str] | None = None,
+    others: Mapping[str, str] | None = None,
     gateways: Iterable[str] = ("10.0.0.1", "10.0.0.3", "fd00::1"),
     rules: Iterable[Rule] = (),
 ) -> Facts:
@@ -100,7 +118,8 @@ def facts(
         addresses: own addresses, with their interface.
         subnets: connected subnets, with their interface.
         lookups: what the kernel says of an address; added to those of the gateways.
-        protected: addresses, with what they are.
+        protected: addresses and CIDRs, with what they are.
+        others: the routes of others (see `foreign`); those of the subnets unless they are given.
         gateways: addresses that are looked up.
         rules: policy rules.
     """
@@ -120,7 +139,8 @@ def facts(
         addresses={pack_address(address): interface for address, interface in own.items()},
         subnets=connected,
         lookups=found,
-        protected={pack_address(address): what for address, what in (protected or {}).items()},
+        protected=protection(protected or {}),
+        foreign=foreign(others) if others is not None else foreign({each.prefix: "" for each in connected}),
         interfaces={ETH0: "eth0"},
         rules=tuple(rules),
     )

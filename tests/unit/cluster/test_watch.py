@@ -7,6 +7,7 @@ from typing import Any
 import kopf
 import pytest
 
+from static_route_operator.api.clusteraddresses import NAME
 from static_route_operator.cluster.engine import LAST_BACKOFF, EndlessBackoffs
 from static_route_operator.cluster.watch import Watch, watch_settings
 from static_route_operator.inventory import Inventory
@@ -76,7 +77,7 @@ class Told:
     def __init__(self) -> None:
         self.inventory = Inventory()
         self.relists = 0
-        self.watch = Watch("node1", self.inventory, Metrics())
+        self.watch = Watch("node1", self.inventory, Metrics(), "static-routes")
         self.watch.on_relist = self._count
         self._handlers = {
             "ADDED": self.watch._create,
@@ -213,14 +214,38 @@ async def test_only_the_own_node_counts(told: Told) -> None:
     assert seen == [None, first, first, later]
 
 
+def test_addresses_of_the_cluster_come_from_the_own_namespace_alone() -> None:
+    """What a ConfigMap of that name says elsewhere does not count; when it is gone, what it said stays."""
+    seen: list[Any] = []
+
+    async def play() -> None:
+        told = Told()
+        told.watch.on_addresses = seen.append
+        for kind, namespace, data in (
+            (None, "static-routes", {"nodes": "10.0.0.2"}),
+            ("ADDED", "elsewhere", {"nodes": "203.0.113.1"}),
+            ("MODIFIED", "static-routes", None),
+            ("DELETED", "static-routes", {"nodes": "10.0.0.3"}),
+        ):
+            metadata = {"name": NAME, "namespace": namespace}
+            event: Any = {"type": kind, "object": {"metadata": metadata, "data": data}}
+            await told.watch._see_addresses(event)
+            await asyncio.sleep(0)
+
+    asyncio.run(play())
+
+    assert seen == [{"nodes": "10.0.0.2"}, {}]
+    assert watch_settings("node1").watching.field_selectors["v1", "configmaps"] == f"metadata.name={NAME}"
+
+
 def test_only_event_handlers_are_registered() -> None:
     """Kopf is given no change handler, daemon or timer: each of those writes to the object."""
 
     async def build() -> kopf.OperatorRegistry:
-        return Watch("node1", Inventory(), Metrics())._registry()
+        return Watch("node1", Inventory(), Metrics(), "static-routes")._registry()
 
     registry = asyncio.run(build())
 
-    assert len(registry._watching.get_all_handlers()) == 6
+    assert len(registry._watching.get_all_handlers()) == 7
     for writing in (registry._changing, registry._spawning, registry._indexing, registry._webhooks):
         assert writing.get_all_handlers() == []

@@ -1,13 +1,17 @@
 """Gateways that can't work on a node, and destinations that would cut it off."""
 
+from dataclasses import replace
+
 import pytest
 
 from static_route_operator.api.noderoutestate import Reason, RowState
-from static_route_operator.keys import prefix_of
+from static_route_operator.keys import TABLE_LOCAL, prefix_of
 from static_route_operator.planning.facts import Facts, Lookup, Rule
+from static_route_operator.planning.foreign import ForeignRoutes
 from static_route_operator.planning.guards import gateway_problem, refusals, source_problem
+from static_route_operator.planning.routes import BLACKHOLE_IPV4, Path
 from static_route_operator.prefixes import pack_address, pack_prefix, unpack_prefix
-from tests.unit.builders import ETH0, facts, keys, make_key, pack
+from tests.unit.builders import ETH0, facts, key, keys, make_key, pack, protection
 
 LOCAL = Lookup(32, 1, on_link=False, local=True, ours=False)
 BY_DEFAULT_ROUTE = Lookup(0, ETH0, on_link=False, local=False, ours=False)
@@ -102,10 +106,8 @@ def test_broader_and_neighbouring_prefixes_are_accepted(destination: str) -> Non
     assert _refused(facts(), destination) == {}
 
 
-PROTECTED = facts(
-    protected={"172.20.0.1": "API server"},
-    lookups={"172.20.0.1": Lookup(16, ETH0, on_link=False, local=False, ours=False)},
-)
+OTHERS = {"10.0.0.0/24": "", "172.20.0.0/16": "10.0.0.3", "0.0.0.0/0": "10.0.0.3"}
+PROTECTED = facts(protected={"172.20.0.1": "API server"}, others=OTHERS)
 
 
 @pytest.mark.parametrize("destination", ["172.20.0.1/32", "172.20.0.0/24", "172.20.0.0/17", "172.20.0.0/16"])
@@ -120,21 +122,57 @@ def test_what_leaves_a_protected_address_alone_is_accepted(destination: str) -> 
     assert _refused(PROTECTED, destination) == {}
 
 
-@pytest.mark.parametrize(
-    "lookups",
-    [
-        {},
-        {"172.20.0.1": BY_DEFAULT_ROUTE},
-        {"172.20.0.1": Lookup(24, ETH0, on_link=False, local=False, ours=True)},
-    ],
-    ids=["without a route", "by the default route", "by a route of ours"],
-)
+@pytest.mark.parametrize("others", [{}, {"0.0.0.0/0": "10.0.0.3"}], ids=["without a route", "by the default route"])
 @pytest.mark.parametrize("destination", ["172.20.0.1/32", "172.16.0.0/12", "128.0.0.0/2"])
-def test_any_prefix_captures_what_only_a_weak_route_leads_to(lookups: dict[str, Lookup], destination: str) -> None:
-    """Where nothing better than the default route is known beneath ours, every prefix that holds the address counts."""
-    node = facts(protected={"172.20.0.1": "API server"}, lookups=lookups)
+def test_any_prefix_captures_what_only_a_weak_route_leads_to(others: dict[str, str], destination: str) -> None:
+    """Where there is nothing better than the default route, every prefix that holds the address counts."""
+    node = facts(protected={"172.20.0.1": "API server"}, others=others)
 
     assert list(_refused(node, destination)) == [destination]
+
+
+def test_route_that_leads_where_packets_go_already_is_accepted() -> None:
+    """What has the next hop that a protected address has today changes nothing for it; with a source of its own it may.
+
+    Neither does a blackhole, or a path that is not known.
+    """
+    some, node = keys("172.20.0.1"), facts(protected={"172.20.0.1": "API server"}, others={"172.16.0.0/12": "10.0.0.3"})
+    same, other = (Path.via(pack_address(gateway), ETH0) for gateway in ("10.0.0.3", "10.0.0.1"))
+
+    assert not list(refusals(some, node, [], same))
+    for path in (other, same._replace(source=pack_address("10.0.0.2")), BLACKHOLE_IPV4, None):
+        assert [each.keys for each in refusals(some, node, [], path)] == [some]
+
+
+def test_parts_of_a_protected_prefix_are_refused_with_what_they_hold() -> None:
+    """A part of a prefix is named with it, and with the address that it holds where that is known too."""
+    protected = {"10.96.0.0/12": "Services", "10.96.0.1": "API server", "10.98.0.0/16": "told twice"}
+    node = facts(protected=protected, others={"0.0.0.0/0": "10.0.0.3"})
+
+    assert _refused(
+        node, "10.96.0.0/24", "10.97.0.0/16", "10.99.0.7", "10.96.0.0/12", "10.0.0.0/8", "10.112.0.0/12"
+    ) == {
+        "10.96.0.0/24": "would capture 10.96.0.1 (API server)",
+        "10.97.0.0/16": "is in 10.96.0.0/12 (Services)",
+        "10.99.0.7/32": "is in 10.96.0.0/12 (Services)",
+        "10.96.0.0/12": "would capture 10.96.0.0/12 (Services)",
+        "10.0.0.0/8": "would capture 10.96.0.0/12 (Services)",
+    }
+
+
+def test_what_this_node_delivers_to_itself_is_captured_by_nothing() -> None:
+    """Its own addresses, and those that IPVS gives it, are looked up before main."""
+    local = [pack([make_key("10.96.0.0/31", TABLE_LOCAL, 0), make_key("10.96.0.2/32", TABLE_LOCAL, 0)])]
+    protected = protection(dict.fromkeys(["10.96.0.1", "10.96.0.2", "10.96.0.3"], "Service"))
+    node = replace(facts(others={}), protected=protected, foreign=ForeignRoutes({}, local))
+
+    found = {
+        one: each.why
+        for each in refusals(keys("10.96.0.0/31", "10.96.0.2", "10.96.0.0/30"), node, [])
+        for one in each.keys
+    }
+
+    assert found == {key("10.96.0.0/30"): "would capture 10.96.0.3 (Service)"}
 
 
 def test_protected_address_of_the_other_family_does_not_matter() -> None:
@@ -221,13 +259,10 @@ HARMFUL = ("10.0.0.0/8", "10.0.0.0/25", "10.0.0.2/32", "172.16.0.0/12", "172.20.
 
 
 def _refused_in(table: int, rules: tuple[Rule, ...], *destinations: str) -> dict[str, str]:
-    node = facts(protected={"172.20.0.1": "API server"}, lookups=PROTECTED_LOOKUPS, rules=rules)
+    node = facts(protected={"172.20.0.1": "API server"}, others=OTHERS, rules=rules)
     some = pack(make_key(each, table, 0) for each in destinations)
     found = refusals(some, node, [pack_address("10.0.0.1")])
     return {unpack_prefix(prefix_of(key)): why for refused, why in found for key in refused}
-
-
-PROTECTED_LOOKUPS = {"172.20.0.1": Lookup(16, ETH0, on_link=False, local=False, ours=False)}
 
 
 @pytest.mark.parametrize(
