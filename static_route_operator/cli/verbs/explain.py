@@ -44,6 +44,8 @@ def command(destination: str, output: str, local: bool, agents: Agents, **option
     source = pack_address(options["source"]) if options["source"] else b""
     if source and len(source) != len(address):
         raise click.BadParameter("it is of another family than DESTINATION", param_hint="--source")
+    if options["iif"] and not source:
+        raise click.UsageError("--iif needs --source: a packet that comes in has one, and the kernel checks it.")
     if local:
         from static_route_operator.host.explanation import explain  # noqa: PLC0415  netlink is for those who need it
         from static_route_operator.kernel.policies import Packet  # noqa: PLC0415

@@ -1,0 +1,367 @@
+"""`explain` against packets: what it says of a packet is what becomes of one that is sent.
+
+Each next hop of each route has a hardware address of its own, so the frame that leaves the machine tells which route
+took the packet, and by which of its next hops.
+"""
+
+import contextlib
+import random
+import select
+import socket
+import struct
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from static_route_operator.host.explanation import compare
+from static_route_operator.kernel.forwarding import Forwarder
+from static_route_operator.kernel.policies import Packet
+from static_route_operator.prefixes import pack_address, unpack_address
+from tests.kernel.engine import Engine
+from tests.kernel.machine import Machine
+from tests.unit.builders import route
+
+CASES = 120
+
+ETH_P_ALL = 3
+UDP = 17
+PORT = 4321
+# What is to be dropped on its way through must not be waited for long. Seconds.
+GONE = 0.1
+PATIENCE = 10.0
+
+# Networks of the machine by family: interface, prefix of its addresses, and its own address.
+NETWORKS = {
+    4: (("eth0", "10.0.0.", "10.0.0.2"), ("eth1", "10.1.0.", "10.1.0.2")),
+    6: (("eth0", "fd00::", "fd00::2"), ("eth1", "fd00:1::", "fd00:1::2")),
+}
+FIRST_GATEWAY, LAST_GATEWAY = 10, 99
+STRANGER = {4: "10.1.0.200", 6: "fd00:1::200"}
+
+PREFIXES = {
+    4: ("198.18.0.0/15", "198.18.0.0/16", "198.18.7.0/24", "198.18.7.128/25", "198.18.7.129/32", "198.18.7.1/32"),
+    6: ("2001:db8::/32", "2001:db8:7::/48", "2001:db8:7::/64", "2001:db8:7::80/121", "2001:db8:7::81/128"),
+}
+DESTINATIONS = {
+    4: ("198.18.7.129", "198.18.7.1", "198.18.9.9"),
+    6: ("2001:db8:7::81", "2001:db8:7::1", "2001:db8:9::9"),
+}
+
+
+# What may stand before a StaticRoute's route, in the words of the cause.
+SHADOWS = (
+    "more specific",
+    "no rule leads",
+    "leads to table",
+    "is not for such a packet",
+    "lower than",
+    "comes before",
+)
+
+
+@dataclass
+class Case:
+    """A machine with rules and routes, and a packet.
+
+    Attributes:
+        family: 4 or 6.
+        packet: what is sent.
+        routes: commands for `ip` that make routes of other programs.
+        rules: likewise policy rules.
+        objects: what StaticRoutes say: name and spec.
+        owners: whose a gateway is: the name of an object, or empty for another program.
+    """
+
+    family: int
+    packet: Packet
+    routes: list[str] = field(default_factory=list)
+    rules: list[str] = field(default_factory=list)
+    objects: dict[str, dict[str, Any]] = field(default_factory=dict)
+    owners: dict[str, str] = field(default_factory=dict)
+
+
+class _Generator:
+    """Makes cases; equal seeds make equal ones."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)  # noqa: S311  no secret
+        self._numbers: Iterator[int] = iter(())
+
+    def case(self) -> Case:
+        """The next case."""
+        chance = self._random
+        self._numbers = iter(range(FIRST_GATEWAY, LAST_GATEWAY + 1))
+        family = chance.choice((4, 4, 6))
+        case = Case(family, self._packet(family))
+        for name in ("alpha", "beta", "gamma")[: chance.choice((1, 1, 2, 3))]:
+            self._object(case, name)
+        if chance.random() < 0.8:
+            case.routes.append(f"route append default via {self._gateway(case, '')} proto static")
+        for _ in range(chance.choice((0, 1, 1, 2, 3, 4))):
+            self._foreign(case)
+        for priority in chance.sample(range(100, 32000), chance.choice((0, 0, 1, 1, 2, 3))):
+            case.rules.append(self._rule(case, priority))
+        return case
+
+    def _packet(self, family: int) -> Packet:
+        chance = self._random
+        packet = Packet(
+            pack_address(chance.choice(DESTINATIONS[family])),
+            mark=chance.choice((0, 0, 0, 1, 2)),
+            protocol=UDP,
+            port=PORT,
+        )
+        if chance.random() < 0.3:
+            return replace(packet, source=pack_address(STRANGER[family]), interface="eth1", mark=0, source_port=PORT)
+        if chance.random() < 0.4:
+            packet = replace(packet, source=pack_address(chance.choice(NETWORKS[family])[2]))
+        return packet
+
+    def _gateway(self, case: Case, owner: str) -> str:
+        address = self._random.choice(NETWORKS[case.family])[1] + str(next(self._numbers))
+        case.owners[address] = owner
+        return address
+
+    def _object(self, case: Case, name: str) -> None:
+        chance = self._random
+        spec: dict[str, Any] = {
+            "destinations": chance.sample(PREFIXES[case.family], chance.choice((1, 2))),
+            "gateway": None,
+        }
+        weights = [{"weight": chance.choice((1, 1, 3))} for _ in range(chance.choice((1, 1, 2, 3)))]
+        spec["gateways"] = [{"address": self._gateway(case, name), **weight} for weight in weights]
+        spec |= chance.choice(({}, {}, {}, {"priority": chance.randrange(200)}))
+        spec |= chance.choice(({}, {}, {}, {}, {"table": 100}, {"table": 200}, {"table": 300}))
+        spec |= chance.choice(({}, {}, {"metric": chance.choice((5, 50, 2000))}))
+        case.objects[name] = spec
+
+    def _foreign(self, case: Case) -> None:
+        chance = self._random
+        prefix = chance.choice((*PREFIXES[case.family], "default"))
+        table = chance.choice((254, 254, 100, 200))
+        tail = f"table {table} proto {chance.choice(('static', 'bird'))}"
+        tail += chance.choice(("", "", " metric 3", " metric 30"))
+        kind = chance.choice(
+            ("unicast",) * 8 + ("multipath", "multipath", "blackhole", "unreachable", "prohibit", "throw")
+        )
+        if kind == "unicast":
+            case.routes.append(f"route append {prefix} via {self._gateway(case, '')} {tail}")
+        elif kind == "multipath":
+            hops = [f"nexthop via {self._gateway(case, '')} weight {chance.choice((1, 4))}" for _ in range(2)]
+            case.routes.append(f"route append {prefix} {tail} {' '.join(hops)}")
+        else:
+            case.routes.append(f"route append {kind} {prefix} {tail}")
+
+    def _rule(self, case: Case, priority: int) -> str:
+        chance = self._random
+        network = chance.choice(NETWORKS[case.family])
+        whom = chance.choice(
+            (
+                "from all",
+                f"from {network[2]}",
+                f"from {network[1]}0/{24 if case.family == 4 else 64}",
+                f"to {chance.choice(PREFIXES[case.family])}",
+                "fwmark 1",
+                "fwmark 0x2/0x3",
+                "iif eth1",
+                "iif lo",
+                f"ipproto udp dport {PORT}",
+                "ipproto tcp",
+                "not fwmark 1",
+                f"not to {chance.choice(PREFIXES[case.family])}",
+            )
+        )
+        what = chance.choice(
+            (
+                "lookup 100",
+                "lookup 100",
+                "lookup 200",
+                "lookup 200",
+                "lookup main suppress_prefixlength 24",
+                "unreachable",
+            )
+        )
+        return f"priority {priority} {whom} {what}"
+
+
+class _Wire:
+    """What leaves the machine, and a way in for packets of strangers."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._sockets = {}
+        self._hardware = {}
+        for name in ("eth0", "eth1"):
+            peer = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+            peer.bind((f"{name}-peer", ETH_P_ALL))
+            self._sockets[name] = peer
+            self._hardware[name] = bytes.fromhex(
+                machine.query("link", "show", "dev", name)[0]["address"].replace(":", "")
+            )
+        neighbours = [
+            f"neigh replace {prefix}{number} lladdr {_hardware(prefix, number)} dev {interface} nud permanent"
+            for networks in NETWORKS.values()
+            for interface, prefix, _ in networks
+            for number in range(FIRST_GATEWAY, LAST_GATEWAY + 1)
+        ]
+        machine.ip(*neighbours)
+        self._gateways = {
+            _hardware(prefix, number): f"{prefix}{number}"
+            for networks in NETWORKS.values()
+            for _, prefix, _ in networks
+            for number in range(FIRST_GATEWAY, LAST_GATEWAY + 1)
+        }
+
+    def close(self) -> None:
+        """Release the sockets."""
+        for each in self._sockets.values():
+            each.close()
+
+    def send(self, packet: Packet, token: bytes) -> bool:
+        """Send a packet with this content; False when the machine refuses to."""
+        if packet.interface:
+            self._sockets[packet.interface].send(
+                self._hardware[packet.interface] + bytes(5) + b"\x09" + _frame(packet, token)
+            )
+            return True
+        family = socket.AF_INET if len(packet.destination) == 4 else socket.AF_INET6
+        with socket.socket(family, socket.SOCK_DGRAM) as sender:
+            sender.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, packet.mark)
+            if packet.source:
+                sender.bind((packet.source_text, 0))
+            try:
+                sender.sendto(token, (unpack_address(packet.destination), packet.port))
+            except OSError:
+                return False
+        return True
+
+    def leaves_to(self, destination: bytes, token: bytes, patience: float) -> str | None:
+        """The gateway to which the frame with this content is sent; None when none leaves in time."""
+        # That it was dropped is told to its sender, with its content.
+        start, end = (30, 34) if len(destination) == 4 else (38, 54)
+        deadline = time.monotonic() + patience
+        while (left := deadline - time.monotonic()) > 0:
+            for each in select.select(list(self._sockets.values()), [], [], left)[0]:
+                frame, address = each.recvfrom(2048)
+                # What this test sends itself leaves by these sockets too.
+                if token in frame and frame[start:end] == destination and address[2] != socket.PACKET_OUTGOING:
+                    return self._gateways.get(frame[:6].hex(":"), frame[:6].hex(":"))
+        return None
+
+
+def _hardware(prefix: str, number: int) -> str:
+    kind = [networks[place][1] for networks in NETWORKS.values() for place in (0, 1)].index(prefix)
+    return f"02:00:00:00:{kind:02x}:{number:02x}"
+
+
+def _frame(packet: Packet, token: bytes) -> bytes:
+    """Type and content of an Ethernet frame with a UDP packet."""
+    udp = struct.pack(">HHHH", packet.source_port, packet.port, 8 + len(token), 0) + token
+    if len(packet.destination) == 4:
+        header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(udp), 1, 0, 64, UDP, 0) + packet.source + packet.destination
+        return b"\x08\x00" + header[:10] + _checksum(header) + header[12:] + udp
+    pseudo = packet.source + packet.destination + struct.pack(">II", len(udp), UDP)
+    udp = udp[:6] + _checksum(pseudo + udp) + udp[8:]
+    return b"\x86\xdd" + struct.pack(">IHBB", 6 << 28, len(udp), UDP, 64) + packet.source + packet.destination + udp
+
+
+def _checksum(content: bytes) -> bytes:
+    total = sum(struct.unpack(f">{(len(content) + 1) // 2}H", content + bytes(len(content) % 2)))
+    total = (total & 0xFFFF) + (total >> 16)
+    return struct.pack(">H", ~(total + (total >> 16)) & 0xFFFF)
+
+
+@contextlib.contextmanager
+def _prepared(machine: Machine, case: Case) -> Iterator[None]:
+    """The machine with the rules and the routes of a case."""
+    for each in case.routes:
+        # A route that another one stands in the way of is left out.
+        with contextlib.suppress(AssertionError):
+            machine.ip(each, ipv6=case.family == 6)
+    machine.ip(*(f"rule add {each}" for each in case.rules), ipv6=case.family == 6)
+    try:
+        yield
+    finally:
+        machine.ip(*(f"rule del priority {each.split()[1]}" for each in case.rules), ipv6=case.family == 6)
+        for protocol in ("static", "bird"):
+            while machine.query(f"-{case.family}", "route", "show", "table", "all", "proto", protocol):
+                # Of several IPv6 next hops the second is gone with the first, which ends the flush.
+                with contextlib.suppress(AssertionError):
+                    machine.ip(f"route flush table all proto {protocol}", ipv6=case.family == 6)
+
+
+@pytest.fixture
+def wire(machine: Machine) -> Iterator[_Wire]:
+    """What leaves the machine, which forwards packets of strangers."""
+    for setting in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
+        Path("/proc/sys/net", setting).write_text("1")
+    for name in ("all", "eth0", "eth1"):
+        Path(f"/proc/sys/net/ipv4/conf/{name}/rp_filter").write_text("0")
+    wire = _Wire(machine)
+    yield wire
+    wire.close()
+
+
+def _kind(explained: dict[str, Any]) -> str:
+    """What a case was about, to see that all kinds were met."""
+    cause = explained["cause"]
+    if explained["verdict"] == "Shadowed":
+        for words in SHADOWS:
+            if words in cause:
+                return f"Shadowed: {words}"
+    return str(explained["verdict"])
+
+
+async def test_explain_agrees_with_packets(engine: Engine, wire: _Wire) -> None:
+    """For generated rules, tables, routes and packets the gateway, the route and the StaticRoute are right."""
+    generator = _Generator(12)
+    forwarder = Forwarder()
+    kinds: Counter[str] = Counter()
+    for number in range(1, CASES + 1):
+        case = generator.case()
+        with _prepared(engine.machine, case):
+            for uid in list(engine.inventory.routes):
+                engine.inventory.remove(uid)
+            engine.put(
+                *(route(name, uid=f"{name}-{number}", generation=number, **spec) for name, spec in case.objects.items())
+            )
+            engine.complete()
+            await engine.until(partial(_tried, engine, case, number), "all objects are tried")
+            # Nothing runs in between: what is explained is what the packet meets.
+            forwarding = forwarder.forward(case.packet)
+            explained = compare(forwarding, engine.reconciler.claims(unpack_address(case.packet.destination)))
+            token = f"case {number} of {CASES}".encode()
+            sent = wire.send(case.packet, token)
+            expects = explained["kernel"]["gateway"]
+            seen = wire.leaves_to(case.packet.destination, token, PATIENCE if expects else GONE) if sent else None
+            said = (number, case, explained)
+            assert seen == expects, f"{seen} {said}"
+            _check_route(case, explained, seen, said)
+            kinds[_kind(explained)] += 1
+            kinds["dropped"] += seen is None
+            kinds["multipath"] += len((explained["kernel"]["route"] or {"gateways": ()})["gateways"]) > 1
+    forwarder.close()
+    expected = {"Follows", "NotHere", "Missing", "NoStaticRoute", "dropped", "multipath"}
+    assert kinds.keys() >= expected | {f"Shadowed: {words}" for words in SHADOWS}, kinds
+
+
+def _tried(engine: Engine, case: Case, number: int) -> bool:
+    """Whether the reconciler has done what it can for the objects of a case."""
+    return {row.name: row.generation for row in engine.reconciler.rows} == dict.fromkeys(case.objects, number)
+
+
+def _check_route(case: Case, explained: dict[str, Any], seen: str | None, said: object) -> None:
+    """The frame tells whose route it was."""
+    if seen is None:
+        assert explained["kernel"]["error"], said
+        return
+    assert seen in {hop["gateway"] for hop in explained["kernel"]["route"]["gateways"]}, said
+    if owner := case.owners[seen]:
+        assert (explained["verdict"], explained["object"]) == ("Follows", owner), said
+    else:
+        assert explained["verdict"] != "Follows", said
