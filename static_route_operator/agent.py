@@ -13,6 +13,7 @@ from static_route_operator.cluster.listing import Listing
 from static_route_operator.cluster.nodestate import NodeStateWriter
 from static_route_operator.cluster.watch import Watch
 from static_route_operator.errors import SettingsError
+from static_route_operator.forecaster import Forecaster
 from static_route_operator.inventory import Inventory
 from static_route_operator.observability.http import HttpServer
 from static_route_operator.observability.metrics import Metrics
@@ -69,7 +70,8 @@ async def run(settings: ClusterSettings) -> None:
     inventory.on_change = changed
     protected.on_change = reconciler.wake
     watch.on_addresses = addresses.take
-    server = HttpServer(metrics, lambda: reconciler.synced, reconciler.questions)
+    forecaster = Forecaster(inventory, reconciler)
+    server = HttpServer(metrics, lambda: reconciler.synced, reconciler.questions, forecaster.answer)
     if settings.http_port:
         await server.start(settings.http_address, settings.http_port, settings.metrics_address)
     listing = Listing(api, inventory, watch, metrics, settings.list_seconds)

@@ -1,7 +1,9 @@
 """What this agent knows of the cluster: the StaticRoutes and its own Node, fed by a watch, a list or a directory."""
 
+import dataclasses
+import datetime as dt
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from static_route_operator.api.staticroute import StaticRoute
@@ -62,6 +64,32 @@ class Inventory:
     def missing(self) -> frozenset[str]:
         """The uids of listed objects that the watch has not delivered yet."""
         return self._presence.missing
+
+    def with_changes(self, routes: Iterable[StaticRoute], *, alone: bool = False) -> "Inventory":
+        """An inventory of its own that has these objects too, each instead of one of its name if there is any.
+
+        Args:
+            routes: as in a manifest; what only an API server knows of an object is taken from the one of its name.
+            alone: there are no other objects.
+        """
+        changed = Inventory()
+        if self.node is not None:
+            changed.set_node(self.node)
+        changed.routes = {} if alone else dict(self.routes)
+        changed.invalid = {} if alone else dict(self.invalid)
+        known = {route.name: route for route in self.routes.values()}
+        now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        for route in routes:
+            before = known.get(route.name)
+            uid = before.uid if before else f"new-{route.name}"
+            created = before.created if before else route.created or now
+            generation = before.generation if before else 1
+            same = dataclasses.replace(route, uid=uid, created=created, generation=generation)
+            changed.invalid.pop(uid, None)
+            changed.routes[uid] = same if same == before else dataclasses.replace(same, generation=generation + 1)
+        if alone or self.complete:
+            changed.take_list({}, 0)
+        return changed
 
     def put(self, item: StaticRoute | Invalid, resource_version: int = 0) -> None:
         """Take in an object as it is now; an invalid one leaves its last good version in force."""

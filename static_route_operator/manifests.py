@@ -4,8 +4,9 @@ import contextlib
 import dataclasses
 import json
 import logging
+import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from static_route_operator.inventory import Inventory
 
 logger = logging.getLogger(__name__)
 
+STDIN = Path("-")
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -39,13 +41,43 @@ def read_manifest(file: Path) -> list[StaticRoute]:
     Raises:
         ManifestError: it can't be read, is no YAML, or holds anything but valid StaticRoutes.
     """
+    return [_parse(file, document) for document in read_documents(file)]
+
+
+def read_all_documents(paths: Iterable[Path]) -> list[dict[str, object]]:
+    """The StaticRoutes of files and of all files in directories as JSON objects, each checked; ``-`` is standard input.
+
+    Raises:
+        ManifestError: see `read_manifest`.
+    """
+    found = []
+    for path in paths:
+        try:
+            files = sorted(each for each in path.iterdir() if _is_manifest(each)) if path.is_dir() else [path]
+        except OSError as error:
+            raise ManifestError(f"{path}: can't be read: {error}") from error
+        for file in files:
+            documents = read_documents(file)
+            for document in documents:
+                _parse(file, document)
+            found += documents
+    return found
+
+
+def read_documents(file: Path) -> list[dict[str, object]]:
+    """The objects of one file, unchecked.
+
+    Raises:
+        ManifestError: it can't be read, or is no YAML.
+    """
     try:
-        documents = _documents(file.read_text(encoding="utf-8"))
+        text = sys.stdin.read() if file == STDIN else file.read_text(encoding="utf-8")
+        documents = _documents(text)
     except (OSError, UnicodeDecodeError) as error:
         raise ManifestError(f"{file}: can't be read: {error}") from error
     except yaml.YAMLError as error:
         raise ManifestError(f"{file}: is not valid YAML: {' '.join(str(error).split())}") from error
-    return [_parse(file, document) for document in _flatten(file, documents)]
+    return list(_flatten(file, documents))
 
 
 def _documents(text: str) -> list[Any]:

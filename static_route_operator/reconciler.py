@@ -28,6 +28,7 @@ from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.messages import DecodedRoute
 from static_route_operator.kernel.monitor import Monitor
 from static_route_operator.kernel.processes import process_name
+from static_route_operator.kernel.rehearsal import Rehearsal
 from static_route_operator.kernel.surroundings import Surroundings
 from static_route_operator.keys import IPV4_KEY_SIZE, TABLE_MAIN, Keys, by_family, prefix_of
 from static_route_operator.observability.metrics import Metrics
@@ -47,6 +48,10 @@ from static_route_operator.planning.wants import describe_wanted
 from static_route_operator.prefixes import pack_address, unpack_prefix
 
 logger = logging.getLogger(__name__)
+
+# Of what is only rehearsed nothing is logged.
+_silence = logging.getLogger(f"{__name__}.rehearsal")
+_silence.disabled = True
 
 # A burst of events (a `kubectl apply` of many objects) becomes one run. Seconds.
 COALESCE = 0.005
@@ -71,14 +76,17 @@ class Reconciler:
         protected: asked in each run for what must stay reachable as it is.
         on_rows: called when the rows have changed.
         resync: seconds between full reads of the kernel's routes that nothing asked for.
+        fib: the kernel's tables, or what stands in for them.
+        log: what became of each object.
 
     Attributes:
+        told_failures: by key, what the kernel refused; of the first conflicts with the words for who holds the place.
         rows: what became of each object that selects this node, by name.
         gateways: the health of each gateway that is probed.
         synced: the last run with a complete inventory left nothing undone but what the kernel refused.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  one of each, and none goes with another
         self,
         inventory: Inventory,
         metrics: Metrics,
@@ -86,13 +94,16 @@ class Reconciler:
         protected: Callable[[], Protection],
         on_rows: Callable[[], None] = lambda: None,
         resync: float = 300.0,
+        fib: Fib | None = None,
+        log: logging.Logger = logger,
     ) -> None:
         self._inventory = inventory
         self._metrics = metrics
         self._protected = protected
         self._on_rows = on_rows
         self._resync = resync
-        self._fib = Fib()
+        self._log = log
+        self._fib = fib or Fib()
         self._surroundings = Surroundings(self._fib)
         self._monitor = Monitor(
             lambda: self._fib.port, self._route_changed, self._node_changed, self._lost_notifications
@@ -120,6 +131,7 @@ class Reconciler:
         self._busy = asyncio.Lock()
         self.rows: tuple[Row, ...] = ()
         self.gateways: tuple[GatewayRow, ...] = ()
+        self.told_failures: Mapping[bytes, Failure] = {}
         self.synced = False
 
     def wake(self) -> None:
@@ -145,9 +157,7 @@ class Reconciler:
         finally:
             self._monitor.stop()
             self._gateways.stop()
-            for timer in self._timers.values():
-                timer.cancel()
-            self._fib.close()
+            self.close()
 
     async def _pause(self, seconds: float) -> None:
         """Leave others the time, unless traffic is being lost."""
@@ -163,7 +173,20 @@ class Reconciler:
             if self._stale:
                 await self._reconcile()
         finally:
-            self._fib.close()
+            self.close()
+
+    def close(self) -> None:
+        """End what is under way; the routes stay."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._fib.close()
+
+    def understudy(self, inventory: Inventory, rehearsal: Rehearsal) -> "Reconciler":
+        """A reconciler that knows of this node what this one knows, but has another inventory and only rehearses."""
+        other = Reconciler(inventory, Metrics(), protected=self._protected, fib=rehearsal, log=_silence)
+        other._plan, other._present = self._plan, self._present.copy()
+        other._gateways.down = self._gateways.down
+        return other
 
     async def remove_all(self) -> int:
         """Remove every route of ours from the kernel, and write no more; how many there were."""
@@ -175,6 +198,16 @@ class Reconciler:
             logger.error("Route %s can't be removed: %s", unpack_prefix(prefix_of(key)), failure.text)
         return len(present) - len(failures)
 
+    @property
+    def plan(self) -> Plan:
+        """What should be in the kernel."""
+        return self._plan
+
+    @property
+    def interfaces(self) -> Mapping[int, str]:
+        """Names of the node's interfaces by index."""
+        return self._planned_for[1].interfaces if self._planned_for else {}
+
     def report(self) -> dict[str, Any]:
         """What this node holds and why, as a JSON object: the rows, and every route of ours with its object."""
         node = self._inventory.node
@@ -184,14 +217,10 @@ class Reconciler:
             "objects": [asdict(row) for row in self.rows],
             "gateways": self._gateways.report(),
             "routes": [
-                describe_route(key, path, self._interfaces) | {"object": owner_of(key, self._plan)}
+                describe_route(key, path, self.interfaces) | {"object": owner_of(key, self._plan)}
                 for key, path in self._present.in_order()
             ],
         }
-
-    @property
-    def _interfaces(self) -> Mapping[int, str]:
-        return self._planned_for[1].interfaces if self._planned_for else {}
 
     @property
     def questions(self) -> dict[str, Callable[..., dict[str, Any]]]:
@@ -210,7 +239,7 @@ class Reconciler:
         return {
             "node": node.name if node else None,
             "complete": self._inventory.complete,
-            "claims": [describe_claim(each, rows, self._interfaces) for each in found],
+            "claims": [describe_claim(each, rows, self.interfaces) for each in found],
         }
 
     def wanted(self) -> dict[str, Any]:
@@ -364,7 +393,8 @@ class Reconciler:
             # What is in the kernel is not known now; the next run follows at once.
             return
         self._settle(waiting)
-        self._report(undecided, await self._told_failures())
+        self.told_failures = await self._told_failures()
+        self._report(undecided)
         if complete:
             self.synced = True
             self._metrics.synced.set(1)
@@ -471,7 +501,7 @@ class Reconciler:
             self._present.drop(each)
         for key, failure in failures.items():
             if key not in self._plan.wanted:
-                logger.error("Route %s can't be removed: %s", unpack_prefix(prefix_of(key)), failure.text)
+                self._log.error("Route %s can't be removed: %s", unpack_prefix(prefix_of(key)), failure.text)
         surprising = any(failure.errno in {errno.EEXIST, errno.ENOENT} for failure in failures.values())
         if not looked or (surprising and not read):
             # Not what was known: the next run looks and reads first, and then knows whether the gateway can still be
@@ -521,13 +551,13 @@ class Reconciler:
         if (change := self._contention.next_change(now)) is not None:
             self._after("contest", change - now, self.wake)
 
-    def _report(self, undecided: Sequence[StaticRoute], failures: Mapping[bytes, Failure]) -> None:
+    def _report(self, undecided: Sequence[StaticRoute]) -> None:
         if not self._failures:
             self._retry_delay = FIRST_RETRY
         invalid = [(each.error, each.generation) for each in self._inventory.invalid.values()]
         contests = self._contention.contests
         health = {target: each.state for target, each in self._gateways.health().items()}
-        outcome = Outcome(self._present, failures, contests, health)
+        outcome = Outcome(self._present, self.told_failures, contests, health)
         rows = make_rows(self._plan, outcome, undecided, invalid)
         self._metrics.objects.set(len(self._inventory.routes))
         self._metrics.wanted_routes.set(len(self._plan.wanted))
@@ -546,11 +576,11 @@ class Reconciler:
             self.rows = rows
             for row in rows:
                 if (known := before.pop(row.name, None)) != row:
-                    _log_transition(known, row)
+                    self._log_transition(known, row)
             for name, row in before.items():
                 # A pending one turned out not to be for this node, and never was on it.
                 if row.state is not RowState.PENDING:
-                    logger.info("StaticRoute %s: gone from this node", name)
+                    self._log.info("StaticRoute %s: gone from this node", name)
             self._on_rows()
 
     async def _told_failures(self) -> dict[bytes, Failure]:
@@ -560,12 +590,15 @@ class Reconciler:
         holders = await self._fib.holders(named)
         return self._failures | {key: Failure(errno.EEXIST, holders.get(key, "")) for key in conflicts}
 
-
-def _log_transition(before: Row | None, row: Row) -> None:
-    """One line for each change of an object's state on this node, as loud as the state is bad."""
-    level = logging.INFO if row.state in {RowState.PROGRAMMED, RowState.STANDBY, RowState.PENDING} else logging.WARNING
-    if before is not None and (before.state, before.message) == (row.state, row.message):
-        level = min(level, logging.INFO)
-    routes = f": {row.programmed} of {row.destinations} destinations via {row.gateway}" if row.gateway else ""
-    tail = f": {row.message}" if row.message else ""
-    logger.log(level, "StaticRoute %s: %s%s (generation %d)%s", row.name, row.state, routes, row.generation, tail)
+    def _log_transition(self, before: Row | None, row: Row) -> None:
+        """One line for each change of an object's state on this node, as loud as the state is bad."""
+        level = (
+            logging.INFO if row.state in {RowState.PROGRAMMED, RowState.STANDBY, RowState.PENDING} else logging.WARNING
+        )
+        if before is not None and (before.state, before.message) == (row.state, row.message):
+            level = min(level, logging.INFO)
+        routes = f": {row.programmed} of {row.destinations} destinations via {row.gateway}" if row.gateway else ""
+        tail = f": {row.message}" if row.message else ""
+        self._log.log(
+            level, "StaticRoute %s: %s%s (generation %d)%s", row.name, row.state, routes, row.generation, tail
+        )

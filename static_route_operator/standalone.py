@@ -11,6 +11,7 @@ from typing import Any
 
 from watchfiles import awatch
 
+from static_route_operator.forecaster import Forecaster
 from static_route_operator.inventory import Inventory
 from static_route_operator.manifests import ManifestDirectory
 from static_route_operator.observability.http import HttpServer
@@ -28,9 +29,7 @@ logger = logging.getLogger(__name__)
 DEBOUNCE = 100
 
 
-def _start(
-    directory: Path, settings: Settings, labels: Mapping[str, str]
-) -> tuple[ManifestDirectory, Reconciler, Metrics]:
+def _start(settings: Settings, labels: Mapping[str, str]) -> tuple[Inventory, Reconciler, Metrics]:
     metrics = Metrics()
     inventory = Inventory()
     protected = Protected(settings.protected)
@@ -42,7 +41,7 @@ def _start(
     reconciler = Reconciler(inventory, metrics, protected=look_at_protected, resync=settings.resync_seconds)
     inventory.on_change = reconciler.wake
     inventory.set_node(Node(settings.node_name or socket.gethostname(), labels))
-    return ManifestDirectory(directory, inventory), reconciler, metrics
+    return inventory, reconciler, metrics
 
 
 async def apply_once(
@@ -53,19 +52,34 @@ async def apply_once(
     Returns:
         The report of the reconciler, and what was wrong with the manifests.
     """
-    manifests, reconciler, _ = _start(directory, settings, labels)
+    inventory, reconciler, _ = _start(settings, labels)
+    manifests = ManifestDirectory(directory, inventory)
     manifests.load()
     await reconciler.run_to_end()
     return reconciler.report(), manifests.problems
 
 
+async def forecast(question: Mapping[str, Any], settings: Settings, labels: Mapping[str, str]) -> dict[str, Any]:
+    """What manifests would do on this host, as far as that is known without a process that keeps its routes.
+
+    See `Forecaster.answer`.
+    """
+    inventory, reconciler, _ = _start(settings, labels)
+    try:
+        return await Forecaster(inventory, reconciler).answer(question)
+    finally:
+        reconciler.close()
+
+
 async def run(directory: Path, settings: Settings, labels: Mapping[str, str]) -> None:
     """Keep the kernel what the manifests want, until SIGTERM or SIGINT. The routes stay."""
-    manifests, reconciler, metrics = _start(directory, settings, labels)
+    inventory, reconciler, metrics = _start(settings, labels)
+    manifests = ManifestDirectory(directory, inventory)
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-    server = HttpServer(metrics, lambda: reconciler.synced, reconciler.questions)
+    forecaster = Forecaster(inventory, reconciler)
+    server = HttpServer(metrics, lambda: reconciler.synced, reconciler.questions, forecaster.answer)
     if settings.http_port:
         await server.start(settings.http_address, settings.http_port, settings.metrics_address)
     tasks = [asyncio.create_task(reconciler.run()), asyncio.create_task(_watch(directory, manifests, stop))]

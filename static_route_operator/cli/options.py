@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import click
@@ -84,3 +84,19 @@ def local_options(command: Command) -> Command:
 node_option: Callable[[Command], Command] = click.option(
     "--node", "nodes", multiple=True, metavar="NODE", help="Only this node; repeatable."
 )
+
+labels_option: Callable[[Command], Command] = click.option(
+    "--label", "labels", multiple=True, metavar="KEY=VALUE", help="Label of this node, for nodeSelector; repeatable."
+)
+
+
+def parse_labels(texts: Iterable[str]) -> dict[str, str]:
+    """Labels, from the values of their option."""
+    return dict(_label(text) for text in texts)
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise click.BadParameter(f"'{text}' is not KEY=VALUE", param_hint="--label")
+    return key, value

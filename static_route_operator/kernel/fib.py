@@ -55,7 +55,17 @@ from static_route_operator.kernel.netlink import (
     parse_refusal,
 )
 from static_route_operator.kernel.rules import ALL_RULES, RTM_GETRULE, parse_rules
-from static_route_operator.keys import IPV4_KEY_SIZE, TABLE_LOCAL, TABLE_MAIN, Keys, prefix_of, split, tail_of
+from static_route_operator.keys import (
+    IPV4_KEY_SIZE,
+    IPV6_KEY_SIZE,
+    TABLE_LOCAL,
+    TABLE_MAIN,
+    Keys,
+    by_family,
+    prefix_of,
+    split,
+    tail_of,
+)
 from static_route_operator.planning.facts import Facts, Lookup
 from static_route_operator.planning.foreign import ForeignRoutes
 from static_route_operator.planning.routes import PROTOCOL, Action, Failure, Operation, Path, Routes
@@ -180,7 +190,12 @@ class Fib:
         The kernel keeps several IPv4 routes with one key, in an order of their own (`ip route append`, `prepend`); of
         IPv6 ones it makes one. This reads all tables, so it costs more than `read` where others have many routes.
         """
-        return await _whole(lambda: self._twins(routes))
+        found = await self.occupied([keys for _, keys in routes if keys.size == IPV4_KEY_SIZE])
+        return found[0] if found else Keys(IPV4_KEY_SIZE)
+
+    async def occupied(self, sets: Sequence[Keys]) -> tuple[Keys, ...]:
+        """Which of these places routes of other programs hold, by family. This reads all tables of their families."""
+        return by_family(await _whole(lambda: self._occupied(sets)))
 
     async def foreign_first(self, keys: Collection[bytes]) -> set[bytes]:
         """Before which of these routes a route of another program stands in the kernel, with the same key."""
@@ -269,16 +284,20 @@ class Fib:
             [Keys.of(size, split(b"".join(pieces), size)) for size, pieces in local.items()],
         )
 
-    async def _twins(self, routes: Routes) -> Keys:
-        decoder = RouteDecoder()
-        twins: set[bytes] = set()
-        async for block in self._dump(RTM_GETROUTE, RTMSG.pack(AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)):
-            for protocol, _, packed in decoder.decode_block(block.packed, block.size):
-                if protocol != PROTOCOL:
-                    foreign = Keys.of(IPV4_KEY_SIZE, split(packed, IPV4_KEY_SIZE))
-                    for _, ours in routes:
-                        twins.update(ours.between(prefix_of(foreign[0]), prefix_of(foreign[-1])) & foreign)
-        return Keys.of(IPV4_KEY_SIZE, twins)
+    async def _occupied(self, sets: Sequence[Keys]) -> set[bytes]:
+        found: set[bytes] = set()
+        for family, size in ((AF_INET, IPV4_KEY_SIZE), (AF_INET6, IPV6_KEY_SIZE)):
+            asked = [keys for keys in sets if keys and keys.size == size]
+            if not asked:
+                continue
+            decoder = RouteDecoder()
+            async for block in self._dump(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)):
+                for protocol, _, packed in decoder.decode_block(block.packed, block.size):
+                    if protocol != PROTOCOL:
+                        foreign = Keys.of(size, split(packed, size))
+                        for keys in asked:
+                            found.update(keys.between(prefix_of(foreign[0]), prefix_of(foreign[-1])) & foreign)
+        return found
 
     async def _messages(self, kind: int, request: bytes) -> list[Message]:
         return [message async for block in self._dump(kind, request) for message in messages(block.packed)]

@@ -3,14 +3,18 @@
 An agent serves them on loopback: under host networking all other addresses are the node's.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
 from aiohttp import web
 
-from static_route_operator.errors import SettingsError, StaticRouteError
+from static_route_operator.errors import KernelError, SettingsError, StaticRouteError
 from static_route_operator.observability.metrics import ApiMetrics
+
+# Of a question for a plan, in bytes: more than two of the largest objects that an API server takes. Whoever is on this
+# host may ask, and must not use up the memory of a process that has little.
+LARGEST_QUESTION = 4 << 20
 
 Question = Callable[..., dict[str, Any]]
 
@@ -23,14 +27,20 @@ class HttpServer:
         ready: whether this process has done its first work; /readyz answers 503 until then.
         questions: by path, what answers with a JSON object; what the path leaves open (``/claims/{address}``) are its
             arguments.
+        plan: answers what is posted to /plan, a JSON object.
     """
 
     def __init__(
-        self, metrics: ApiMetrics, ready: Callable[[], bool], questions: Mapping[str, Question] | None = None
+        self,
+        metrics: ApiMetrics,
+        ready: Callable[[], bool],
+        questions: Mapping[str, Question] | None = None,
+        plan: Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]] | None = None,
     ) -> None:
         self._metrics = metrics
         self._ready = ready
         self._questions = questions or {}
+        self._plan = plan
         self._runners: list[web.AppRunner] = []
 
     async def start(self, address: str, port: int, metrics_address: str = "") -> None:
@@ -44,12 +54,14 @@ class HttpServer:
         Raises:
             SettingsError: the port is taken, or an address is not this host's.
         """
-        app = web.Application()
+        app = web.Application(client_max_size=LARGEST_QUESTION)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._serve_metrics)
         for path, question in self._questions.items():
             app.router.add_get(path, partial(self._answer, question))
+        if self._plan is not None:
+            app.router.add_post("/plan", self._answer_plan)
         await self._listen(app, address, port, "--http-address, --http-port")
         if metrics_address:
             app = web.Application()
@@ -91,4 +103,15 @@ class HttpServer:
         try:
             return web.json_response(question(**request.match_info))
         except StaticRouteError as error:
+            return web.Response(text=f"{error}\n", status=400)
+
+    async def _answer_plan(self, request: web.Request) -> web.Response:
+        if request.content_type != "application/json" or self._plan is None:
+            # No page that a browser on this host shows can send this.
+            return web.Response(text="send application/json\n", status=415)
+        try:
+            return web.json_response(await self._plan(await request.json()))
+        except KernelError as error:
+            return web.Response(text=f"{error}\n", status=503)
+        except (StaticRouteError, ValueError) as error:
             return web.Response(text=f"{error}\n", status=400)

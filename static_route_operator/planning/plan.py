@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from static_route_operator.api.noderoutestate import SEVERITY, Reason, RowState
 from static_route_operator.api.staticroute import StaticRoute
@@ -13,6 +14,14 @@ from static_route_operator.planning.gateways import Choice, Chooser
 from static_route_operator.planning.guards import Problem, Refusal, refusals, source_problem
 from static_route_operator.planning.routes import Path, Routes
 from static_route_operator.prefixes import unpack_prefix
+
+
+class LeftOut(NamedTuple):
+    """Routes that an object asks for and does not get here, and why not."""
+
+    state: RowState
+    keys: Keys
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +35,7 @@ class ObjectPlan:
             (its gateway is not reachable from here), and a route that may still work is better than none.
         problems: what keeps the other destinations out, or is to be said of its gateways, worst first.
         choice: the gateways.
+        left_out: the routes that are refused, each as often as there is a reason, and those that others have.
     """
 
     route: StaticRoute
@@ -33,6 +43,7 @@ class ObjectPlan:
     held: Keys
     problems: tuple[Problem, ...] = ()
     choice: Choice = field(default_factory=Choice)
+    left_out: tuple[LeftOut, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +110,7 @@ def make_plan(
         refused = list(refusals(keys, facts, gateways, choice.path))
         for each in refused:
             keys -= each.keys
+        left_out = [LeftOut(RowState.REFUSED, each.keys, each.why) for each in refused]
         problems = list(_refusals(route, refused))
         problems += [choice.problem] if choice.problem else []
         source = source_problem(route.options.source, facts)
@@ -113,13 +125,14 @@ def make_plan(
         elif contested and (rivalled := [key for key in keys if key in contested]):
             if lost := [key for key in rivalled if key in owners]:
                 problems.append(_standby(lost, owners))
+                left_out += _standing_by(lost, owners)
                 keys -= Keys.of(keys.size, lost)
             for key in rivalled:
                 owners.setdefault(key, route)
         if path and keys:
             shares.setdefault(path, []).append(keys)
         problems.sort(key=lambda each: -SEVERITY[each.state])
-        objects.append(ObjectPlan(route, keys, held, tuple(problems), choice))
+        objects.append(ObjectPlan(route, keys, held, tuple(problems), choice, tuple(left_out)))
     kept = {path: tuple(each) for path, each in shares.items()}
     return Plan(_united(kept, before), tuple(objects), kept, contested)
 
@@ -174,6 +187,14 @@ def _standby(lost: Sequence[bytes], owners: Mapping[bytes, StaticRoute]) -> Prob
         Reason.ANOTHER_WINS,
         f"{_sample([unpack_prefix(prefix_of(key)) for key in lost])}: StaticRoute {_sample(winners)} has precedence",
     )
+
+
+def _standing_by(lost: Sequence[bytes], owners: Mapping[bytes, StaticRoute]) -> Iterator[LeftOut]:
+    by_winner: dict[str, list[bytes]] = {}
+    for key in lost:
+        by_winner.setdefault(owners[key].name, []).append(key)
+    for winner, keys in by_winner.items():
+        yield LeftOut(RowState.STANDBY, Keys.of(len(keys[0]), keys), f"StaticRoute {winner} has precedence")
 
 
 def _sample(texts: Sequence[str], most: int = 3) -> str:

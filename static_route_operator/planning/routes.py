@@ -151,6 +151,10 @@ class Routes:
         for path in list(self._groups):
             self._drop(path, keys)
 
+    def copy(self) -> "Routes":
+        """The same routes, to be changed apart from these."""
+        return Routes(self._groups)
+
     def count(self, keys: Keys) -> int:
         """How many of these routes there are."""
         return sum(len(present & keys) for present in self._groups.values())
@@ -166,6 +170,12 @@ class Routes:
             self._groups[path] = left
         else:
             del self._groups[path]
+
+
+def describe_place(key: bytes) -> dict[str, Any]:
+    """What the kernel holds one route for, as a JSON object."""
+    table, metric = tail_of(key)
+    return {"destination": unpack_prefix(prefix_of(key)), "table": table, "metric": metric}
 
 
 def describe_route(key: bytes, path: Path, interfaces: Mapping[int, str]) -> dict[str, Any]:

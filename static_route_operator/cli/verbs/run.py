@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from static_route_operator.cli.exits import ExitCode
-from static_route_operator.cli.options import settings_options
+from static_route_operator.cli.options import labels_option, parse_labels, settings_options
 from static_route_operator.cli.views import routes as view
 from static_route_operator.settings import Settings
 
@@ -20,9 +20,7 @@ from static_route_operator.settings import Settings
     required=True,
     help="Directory of StaticRoute YAML files.",
 )
-@click.option(
-    "--label", "labels", multiple=True, metavar="KEY=VALUE", help="Label of this node, for nodeSelector; repeatable."
-)
+@labels_option
 @click.option("--once", is_flag=True, help="Apply, say what was done, and end: 0 when all is programmed, else 1.")
 @settings_options(Settings)
 def command(manifests: Path, labels: tuple[str, ...], once: bool, **options: Any) -> None:
@@ -32,17 +30,10 @@ def command(manifests: Path, labels: tuple[str, ...], once: bool, **options: Any
 
     settings = Settings(**options)
     set_up_logging(settings.log_level, settings.log_format)
-    pairs = dict(_label(text) for text in labels)
+    pairs = parse_labels(labels)
     if not once:
         asyncio.run(standalone.run(manifests, settings, pairs))
         return
     report, problems = asyncio.run(standalone.apply_once(manifests, settings, pairs))
     click.echo("\n".join(view.table(report)))
     sys.exit(ExitCode.GOOD if view.is_good(report) and not problems else ExitCode.NOT_GOOD)
-
-
-def _label(text: str) -> tuple[str, str]:
-    key, separator, value = text.partition("=")
-    if not separator or not key:
-        raise click.BadParameter(f"'{text}' is not KEY=VALUE", param_hint="--label")
-    return key, value

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from static_route_operator.errors import UnansweredError
 from static_route_operator.host.process import NoProcessError, ask
 
 
@@ -17,6 +18,13 @@ class _Answers(http.server.BaseHTTPRequestHandler):
         self.send_response(status)
         self.end_headers()
         self.wfile.write(body)
+
+    def do_POST(self) -> None:
+        """Answer with the question, or refuse it."""
+        status = {"/wrong": 400, "/busy": 503}.get(self.path, 200)
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(self.rfile.read(int(self.headers["Content-Length"])))
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
@@ -51,3 +59,16 @@ def test_silence_is_told() -> None:
     """Where nobody listens the text says where it was asked, and how it failed."""
     with pytest.raises(NoProcessError, match=r"no agent answers on 127.0.0.1:1 \(.*refused"):
         ask("127.0.0.1", 1, "/routes")
+
+
+def test_question_is_sent_along(port: int) -> None:
+    """A question goes as JSON."""
+    assert ask("127.0.0.1", port, "/plan", {"a": [1]}) == {"a": [1]}
+
+
+@pytest.mark.parametrize("path", ["/wrong", "/busy"])
+def test_refusal_is_told(port: int, path: str) -> None:
+    """A question that the process refuses is no sign that there is none: its own words are told."""
+    with pytest.raises(UnansweredError, match="why") as caught:
+        ask("127.0.0.1", port, path, {"a": "why"})
+    assert not isinstance(caught.value, NoProcessError)

@@ -1,14 +1,15 @@
 """What is served over HTTP, and where."""
 
+import io
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
 import pytest
 
 from static_route_operator.errors import InvalidPrefixError, SettingsError
-from static_route_operator.observability.http import HttpServer
+from static_route_operator.observability.http import LARGEST_QUESTION, HttpServer
 from static_route_operator.observability.metrics import Metrics
 
 # All of 127.0.0.0/8 is this host's: a second address as a node has one.
@@ -68,3 +69,34 @@ async def test_questions_have_arguments(port: int) -> None:
             assert await answer.json() == {"claims": ["10.0.0.1"]}
         async with session.get(f"http://127.0.0.1:{port}/claims/x") as answer:
             assert (answer.status, await answer.text()) == (400, "'x' is not an IP address\n")
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status", "text"),
+    [
+        (b'{"manifests": []}', "application/json", 200, '{"asked": []}'),
+        (b'{"manifests": []}', "text/plain", 415, "send application/json\n"),
+        (b'{"manifests": 1}', "application/json", 400, "manifests is no list"),
+        (b"{", "application/json", 400, "Expecting property name"),
+        (b" " * (LARGEST_QUESTION + 1), "application/json", 413, "exceeded"),
+    ],
+    ids=["good", "of a page", "wrong", "no JSON", "too large"],
+)
+async def test_plan_is_answered(body: bytes, kind: str, status: int, text: str) -> None:
+    """A question is answered, unless it is wrong, too large, or could come from a page that a browser here shows."""
+
+    async def plan(question: Mapping[str, Any]) -> dict[str, Any]:
+        if question["manifests"] == 1:
+            raise ValueError("manifests is no list")
+        return {"asked": question["manifests"]}
+
+    server, port = HttpServer(Metrics(), lambda: True, {}, plan), _free_port()
+    await server.start("127.0.0.1", port)
+    headers = {"Content-Type": kind}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"http://127.0.0.1:{port}/plan", data=io.BytesIO(body), headers=headers) as answer,
+    ):
+        assert answer.status == status
+        assert text in await answer.text()
+    await server.stop()

@@ -1,0 +1,94 @@
+"""What StaticRoutes would do: a line for each route, as far as there are not too many of a kind."""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from static_route_operator.keys import TABLE_MAIN
+from static_route_operator.planning.forecast import CHANGES, DENIED, Kind
+
+# Routes of one StaticRoute that have the same lot; of the others the number is told.
+MOST_TOLD = 5
+
+_MARKS = {Kind.ADD: "+", Kind.CHANGE: "~", Kind.DELETE: "-", Kind.STANDBY: "."}
+_WORDS = {
+    Kind.ADD: "to add",
+    Kind.CHANGE: "to change",
+    Kind.DELETE: "to delete",
+    Kind.CONFLICT: "in conflict",
+    Kind.REFUSED: "refused",
+    Kind.FAILED: "failed",
+    Kind.STANDBY: "standby",
+    Kind.UNCHANGED: "unchanged",
+}
+
+
+def is_good(forecast: Mapping[str, Any]) -> bool:
+    """Whether nothing would change, and nothing that is asked for can't be had."""
+    return not any(forecast["summary"][kind] for kind in CHANGES | DENIED)
+
+
+def table(forecast: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
+    """A forecast by StaticRoute; the wide one shows each route."""
+    most = None if wide else MOST_TOLD
+    yield from (f"# {note}" for note in _notes(forecast))
+    messages = {row["name"]: row["message"] for row in forecast["objects"]}
+    for name, routes in itertools.groupby(forecast["routes"], key=lambda route: route["object"]):
+        yield f"StaticRoute {name}" if name else "No StaticRoute that is known"
+        yield from _route_lines(list(routes), most)
+        messages.pop(name, None)
+    for name, message in messages.items():
+        yield f"StaticRoute {name}: nothing to do{f' ({message})' if message else ''}"
+    for name in forecast["notSelected"]:
+        yield f"StaticRoute {name}: not for this node"
+    yield from ["", _summary(forecast)]
+
+
+def _notes(forecast: Mapping[str, Any]) -> Iterator[str]:
+    if note := forecast.get("note"):
+        yield str(note)
+    elif not forecast["complete"]:
+        yield "not all StaticRoutes are known on this node yet: nothing is deleted until they are"
+
+
+def _route_lines(routes: Sequence[Mapping[str, Any]], most: int | None) -> Iterator[str]:
+    for kind, group in itertools.groupby(routes, key=lambda route: route["action"]):
+        alike = list(group)
+        for route in alike[:most]:
+            yield f"  {_MARKS.get(kind, '!')} {_text(kind, route)}"
+        if rest := len(alike[most:]) if most is not None else 0:
+            yield f"    and {rest:,} more {_WORDS[kind]}"
+
+
+def _text(kind: Kind, route: Mapping[str, Any]) -> str:
+    where = route["destination"] + (f" table {route['table']}" if route["table"] != TABLE_MAIN else "")
+    why = f": {route['reason']}" if route.get("reason") else ""
+    if kind not in CHANGES:
+        return f"{where} {_WORDS[kind]}{why}"
+    now = f" (now {_path(route['before'])})" if "before" in route else ""
+    return f"{where} {_path(route)}{now}{why}"
+
+
+def _path(route: Mapping[str, Any]) -> str:
+    """Where a route leads, in the words of `ip route`."""
+    if kind := route.get("type"):
+        return str(kind)
+    hops = route.get("gateways")
+    if hops:
+        words = [
+            " ".join(f"nexthop via {hop['gateway']} dev {hop['interface']} weight {hop['weight']}" for hop in hops)
+        ]
+    else:
+        words = [f"via {route['gateway'] or '?'} dev {route['interface'] or '?'}"]
+    words += [f"src {route['source']}"] if route["source"] else []
+    words += [f"mtu {route['mtu']}"] if route["mtu"] else []
+    words += ["onlink"] if route["onLink"] else []
+    return " ".join(words)
+
+
+def _summary(forecast: Mapping[str, Any]) -> str:
+    summary = forecast["summary"]
+    changes = [f"{summary[kind]:,} {_WORDS[kind]}" for kind in Kind if kind in CHANGES]
+    others = [f"{summary[kind]:,} {_WORDS[kind]}" for kind in Kind if kind not in CHANGES and summary[kind]]
+    where = f" for {forecast['node']}" if forecast["node"] else ""
+    return f"Plan{where}: {', '.join([*changes, *others])}. Nothing was written."

@@ -1,0 +1,283 @@
+"""What a plan says: of what is there and what is asked for, and that it comes to pass."""
+
+import json
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from static_route_operator.api.noderoutestate import Row
+from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.forecaster import Forecaster
+from static_route_operator.inventory import Inventory
+from static_route_operator.kernel.fib import Fib
+from static_route_operator.observability.metrics import Metrics
+from static_route_operator.planning.facts import Node
+from static_route_operator.planning.forecast import Forecast, Kind
+from static_route_operator.planning.protection import Protection
+from static_route_operator.planning.routes import Routes
+from static_route_operator.reconciler import Reconciler
+from tests.kernel.engine import Engine
+from tests.kernel.machine import Machine
+from tests.kernel.namespaces import new_network_namespace
+from tests.kernel.program import call, running
+from tests.unit.builders import manifest, route
+
+
+def _plan(file: Path, *arguments: str) -> tuple[int, str]:
+    done = call("plan", str(file), *arguments)
+    assert not done.stderr
+    return done.returncode, done.stdout
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A file with an object for which everything happens that can."""
+    file = tmp_path / "nat.yaml"
+    nat = manifest("nat", destinations=["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "10.0.0.77"])
+    far = manifest("far", "10.9.0.1", ["198.51.100.0/24"], priority=200)
+    low = manifest("low", "10.0.0.3", ["192.0.2.1", "203.0.113.1"], priority=200)
+    file.write_text(yaml.safe_dump_all([nat, far, low]))
+    return file
+
+
+def test_each_route_is_told(machine: Machine, file: Path) -> None:
+    """Without an agent the plan says what would become of each route, and nothing is written."""
+    machine.ip(
+        "route add 192.0.2.1 via 10.0.0.1 proto 245",
+        "route add 192.0.2.2 via 10.0.0.3 proto 245",
+        "route add 192.0.2.3 via 10.0.0.9 proto static",
+        "route add 192.0.2.9 via 10.0.0.1 proto 245",
+    )
+    before = machine.query("route", "show", "table", "all")
+
+    code, output = _plan(file, "--node-name", "gw")
+
+    assert code == 1
+    assert output == (
+        "# no agent answers on 127.0.0.1:9245 ([Errno 111] Connection refused); other StaticRoutes are not known, and"
+        " their routes are taken to stay\n"
+        "StaticRoute far\n"
+        "  ! 198.51.100.0/24 failed: gateway 10.9.0.1 is not on any subnet of this node"
+        " (127.0.0.0/8 on lo, 10.0.0.0/24 on eth0, 10.1.0.0/24 on eth1)\n"
+        "StaticRoute low\n"
+        "  + 203.0.113.1/32 via 10.0.0.3 dev eth0\n"
+        "  . 192.0.2.1/32 standby: StaticRoute nat has precedence\n"
+        "StaticRoute nat\n"
+        "  + 192.0.2.4/32 via 10.0.0.1 dev eth0\n"
+        "  ~ 192.0.2.2/32 via 10.0.0.1 dev eth0 (now via 10.0.0.3 dev eth0)\n"
+        "  ! 192.0.2.3/32 in conflict: another program's route is there: via 10.0.0.9 proto static\n"
+        "  ! 10.0.0.77/32 refused: is in 10.0.0.0/24, a subnet that eth0 of this node is connected to\n"
+        "\n"
+        "Plan for gw: 2 to add, 1 to change, 0 to delete, 1 in conflict, 1 refused, 1 failed, 1 standby, 1 unchanged."
+        " Nothing was written.\n"
+    )
+    assert machine.query("route", "show", "table", "all") == before
+
+
+def test_prune_shows_what_else_would_go(machine: Machine, tmp_path: Path) -> None:
+    """With --prune the files are all there is: other routes of ours would go; the exit code is that of a change."""
+    machine.ip("route add 192.0.2.1 via 10.0.0.1 proto 245", "route add 192.0.2.9 via 10.0.0.1 proto 245")
+    (tmp_path / "nat.yaml").write_text(yaml.safe_dump(manifest()))
+
+    code, output = _plan(tmp_path, "--prune", "-o", "json")
+
+    forecast = json.loads(output)
+    assert (code, forecast["complete"]) == (1, True)
+    assert [(each["action"], each["destination"], each["object"]) for each in forecast["routes"]] == [
+        ("delete", "192.0.2.9/32", None)
+    ]
+    assert {kind: number for kind, number in forecast["summary"].items() if number} == {"delete": 1, "unchanged": 1}
+
+
+def test_nothing_to_do(machine: Machine, tmp_path: Path) -> None:
+    """Where all is as it should be the exit code is 0, from standard input too."""
+    machine.ip("route add 192.0.2.1 via 10.0.0.1 proto 245")
+    file = tmp_path / "nat.yaml"
+    file.write_text(yaml.safe_dump(manifest()))
+
+    code, output = _plan(file)
+    assert (code, "StaticRoute nat: nothing to do\n" in output) == (0, True)
+
+
+def test_wrong_file(machine: Machine, tmp_path: Path) -> None:
+    """There is no plan for what the API server would refuse: the exit code is 2, and the file is named."""
+    file = tmp_path / "nat.yaml"
+    file.write_text(yaml.safe_dump(manifest(destinations=["127.0.0.1"])))
+
+    done = call("plan", str(file))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"{file}: StaticRoute nat: spec.destinations" in done.stderr
+
+
+def test_running_process_knows_the_others(machine: Machine, tmp_path: Path) -> None:
+    """The process that keeps the routes answers: what others want counts, and what an object had and lost goes."""
+    directory = tmp_path / "manifests"
+    directory.mkdir()
+    (directory / "a.yaml").write_text(
+        yaml.safe_dump_all(
+            [manifest("nat", destinations=["192.0.2.1", "192.0.2.2"]), manifest("b", "10.0.0.3", ["192.0.2.5"])]
+        )
+    )
+    with running(directory, tmp_path / "log") as program:
+        program.says("StaticRoute nat: Programmed")
+        program.says("StaticRoute b: Programmed")
+        new = tmp_path / "new.yaml"
+        new.write_text(
+            yaml.safe_dump(manifest("nat", destinations=["192.0.2.2", "192.0.2.3", "192.0.2.5"], priority=1))
+        )
+        code, output = _plan(new)
+
+    assert code == 1, output
+    assert (
+        "StaticRoute nat\n"
+        "  + 192.0.2.3/32 via 10.0.0.1 dev eth0\n"
+        "  ~ 192.0.2.5/32 via 10.0.0.1 dev eth0 (now via 10.0.0.3 dev eth0)\n"
+        "  - 192.0.2.1/32 via 10.0.0.1 dev eth0\n"
+    ) in output
+    assert not output.startswith("#")
+    assert machine.routes() == {
+        "192.0.2.1/32": "10.0.0.1 eth0",
+        "192.0.2.2/32": "10.0.0.1 eth0",
+        "192.0.2.5/32": "10.0.0.3 eth0",
+    }
+
+
+async def test_forecast_leaves_the_reconciler_alone(machine: Machine, engine: Engine) -> None:
+    """A reconciler at work neither notices that its routes are planned anew, nor takes over what was planned."""
+    await engine.settle(route(destinations=["192.0.2.1"]))
+    rows, runs = engine.reconciler.rows, engine.operations()
+    forecast = await Forecaster(engine.inventory, engine.reconciler).forecast(
+        [route(gateway="10.0.0.3", destinations=["192.0.2.1", "192.0.2.2"])]
+    )
+    await engine.rest()
+
+    assert (forecast.counts()["change"], forecast.counts()["add"]) == (1, 1)
+    assert (engine.reconciler.rows, engine.operations()) == (rows, runs)
+    assert machine.routes() == {"192.0.2.1/32": "10.0.0.1 eth0"}
+
+
+# What comes to pass. Few destinations and gateways, so that objects, foreign routes and old ones meet.
+
+IPV4 = ("192.0.2.0/24", "192.0.2.0/25", "192.0.2.1/32", "192.0.2.2/32", "198.51.100.0/24", "10.0.0.77/32", "10.0.0.0/8")
+IPV6 = ("2001:db8::/32", "2001:db8::/48", "2001:db8::1/128", "2001:db8::2/128", "fd00::77/128")
+GATEWAYS = {
+    4: ("10.0.0.1", "10.0.0.3", "10.1.0.1", "10.9.0.1", "10.0.0.2"),
+    6: ("fd00::1", "fd00::3", "fd00:1::1", "fd00:9::1"),
+}
+
+
+@st.composite
+def _route(draw: st.DrawFn, names: str) -> StaticRoute:
+    family = draw(st.sampled_from([4, 6]))
+    destinations = draw(st.lists(st.sampled_from(IPV4 if family == 4 else IPV6), min_size=1, max_size=5, unique=True))
+    addresses = draw(st.lists(st.sampled_from(GATEWAYS[family]), min_size=1, max_size=3, unique=True))
+    options: dict[str, Any] = draw(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "metric": st.sampled_from([0, 50]),
+                "table": st.sampled_from([254, 100]),
+                "mtu": st.just(1300),
+                "priority": st.sampled_from([1, 200]),
+                "whenAllGatewaysDown": st.sampled_from(["Keep", "Withdraw", "Blackhole"]),
+                "onLink": st.booleans(),
+            },
+        )
+    )
+    several = [{"address": each, "weight": draw(st.sampled_from([0, 1, 2]))} for each in addresses]
+    several[0]["weight"] = 1
+    return route(draw(st.sampled_from(names)), None, destinations, gateways=several, **options)
+
+
+def _objects(names: str) -> st.SearchStrategy[list[StaticRoute]]:
+    return st.lists(_route(names), max_size=3, unique_by=lambda each: each.name)
+
+
+@st.composite
+def _foreign(draw: st.DrawFn) -> str:
+    family = draw(st.sampled_from([4, 6]))
+    destination = draw(st.sampled_from(IPV4 if family == 4 else IPV6))
+    gateway = draw(st.sampled_from(GATEWAYS[family][:3]))
+    kind = draw(st.sampled_from([f"{destination} via {gateway}", f"blackhole {destination}"]))
+    protocol, metric = draw(st.sampled_from(["static", "245"])), draw(st.sampled_from([0 if family == 4 else 1024, 50]))
+    return f"route add {kind} proto {protocol} metric {metric} table {draw(st.sampled_from([254, 100]))}"
+
+
+def _try(commands: list[str]) -> None:
+    """Run `ip` commands; where a route is already, the next one can't be made."""
+    for command in commands:
+        subprocess.run(["ip", *command.split()], capture_output=True, check=False)
+
+
+def _reconciler(inventory: Inventory) -> Reconciler:
+    return Reconciler(inventory, Metrics(), protected=Protection)
+
+
+def _inventory(routes: list[StaticRoute]) -> Inventory:
+    inventory = Inventory()
+    inventory.set_node(Node("node1"))
+    return inventory.with_changes(routes, alone=True)
+
+
+async def _read() -> Routes:
+    fib = Fib()
+    try:
+        return await fib.read()
+    finally:
+        fib.close()
+
+
+async def _foresee_and_apply(
+    before: list[StaticRoute], after: list[StaticRoute], prune: bool
+) -> tuple[Forecast, Routes, Routes, tuple[Row, ...]]:
+    inventory = _inventory(before)
+    there, reconciler = await _read(), _reconciler(inventory)
+    forecast = await Forecaster(inventory, reconciler).forecast(after, prune=prune)
+    reconciler.close()
+    assert await _read() == there, "nothing is written"
+    applied = _reconciler(inventory.with_changes(after, alone=prune))
+    await applied.run_to_end()
+    return forecast, there, await _read(), applied.rows
+
+
+def _carried_out(forecast: Forecast, there: Routes) -> Routes:
+    """The routes after a forecast came to pass; what it says of those before must be so."""
+    routes = there.copy()
+    for fate in forecast.fates:
+        if fate.before is not None:
+            assert not fate.keys - there.through(fate.before), fate
+        if fate.kind is Kind.DELETE:
+            routes.drop(fate.keys)
+        elif fate.kind in {Kind.ADD, Kind.CHANGE}:
+            assert fate.path is not None
+            assert (fate.before is None) == (fate.kind is Kind.ADD)
+            routes.put(fate.path, fate.keys)
+    return routes
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@given(before=_objects("abc"), foreign=st.lists(_foreign(), max_size=5), after=_objects("bcd"), prune=st.booleans())
+async def test_what_is_planned_comes_to_pass(
+    before: list[StaticRoute], foreign: list[str], after: list[StaticRoute], prune: bool
+) -> None:
+    """Whatever is there and whatever is asked for: applying it does what the plan says, and says the same of it."""
+    with new_network_namespace():
+        machine = Machine()
+        machine.set_up()
+        await _reconciler(_inventory(before)).run_to_end()
+        _try(foreign)
+        forecast, there, applied, rows = await _foresee_and_apply(before, after, prune)
+
+        assert _carried_out(forecast, there) == applied
+        names = {each.name for each in after}
+        assert forecast.rows == tuple(row for row in rows if row.name in names)
+        counts: Mapping[str, int] = forecast.counts()
+        asked = sum(len(each.keys) for each in after)
+        others = sum(len(fate.keys) for fate in forecast.fates if fate.name not in names or fate.kind is Kind.DELETE)
+        assert sum(counts.values()) == asked + others

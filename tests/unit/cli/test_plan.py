@@ -1,0 +1,82 @@
+"""A plan, as people read it."""
+
+from typing import Any
+
+import pytest
+
+from static_route_operator.cli.views.forms import form
+from static_route_operator.cli.views.plan import MOST_TOLD, is_good, table
+
+VIA = {"gateway": "10.0.0.1", "interface": "eth0", "metric": 0, "source": None, "mtu": None, "onLink": False}
+PLAIN = {"table": 254, **VIA}
+
+
+def forecast(*routes: dict[str, Any], **counts: int) -> dict[str, Any]:
+    """A forecast of one object."""
+    kinds = ("add", "change", "delete", "conflict", "refused", "failed", "standby", "unchanged")
+    return {
+        "node": "node1",
+        "complete": True,
+        "summary": dict.fromkeys(kinds, 0) | counts,
+        "objects": [{"name": "nat", "message": ""}],
+        "routes": list(routes),
+        "notSelected": [],
+    }
+
+
+def addition(destination: str, **more: Any) -> dict[str, Any]:
+    """A route that would be added."""
+    return {"action": "add", "object": "nat", "destination": destination, **PLAIN, **more}
+
+
+def test_many_routes_are_folded() -> None:
+    """Of many routes with one lot a few are shown and the rest counted; wide shows all."""
+    answer = forecast(*(addition(f"192.0.2.{each}/32") for each in range(MOST_TOLD + 2000)), add=2005)
+
+    lines = form(answer, "table", table).splitlines()
+    assert lines[:2] == ["StaticRoute nat", "  + 192.0.2.0/32 via 10.0.0.1 dev eth0"]
+    assert lines[MOST_TOLD + 1 :] == [
+        "    and 2,000 more to add",
+        "",
+        "Plan for node1: 2,005 to add, 0 to change, 0 to delete. Nothing was written.",
+    ]
+    assert len(form(answer, "wide", table).splitlines()) == 2005 + 3
+
+
+@pytest.mark.parametrize(
+    ("more", "line"),
+    [
+        ({"table": 100, "mtu": 1400, "source": "10.0.0.2"}, "table 100 via 10.0.0.1 dev eth0 src 10.0.0.2 mtu 1400"),
+        ({"onLink": True}, "via 10.0.0.1 dev eth0 onlink"),
+        ({"gateway": None, "interface": "", "type": "blackhole"}, "blackhole"),
+        (
+            {
+                "gateways": [
+                    {"gateway": "10.0.0.1", "interface": "eth0", "weight": 1},
+                    {"gateway": "10.0.0.3", "interface": "eth0", "weight": 2},
+                ]
+            },
+            "nexthop via 10.0.0.1 dev eth0 weight 1 nexthop via 10.0.0.3 dev eth0 weight 2",
+        ),
+    ],
+    ids=["options", "on link", "blackhole", "several"],
+)
+def test_paths_are_told_as_ip_route_does(more: dict[str, Any], line: str) -> None:
+    """What a route would be is written as `ip route` writes it."""
+    assert f"  + 192.0.2.1/32 {line}" in form(forecast(addition("192.0.2.1/32", **more), add=1), "table", table)
+
+
+@pytest.mark.parametrize("kind", ["add", "change", "delete", "conflict", "refused", "failed"])
+def test_change_and_denial_are_not_good(kind: str) -> None:
+    """The exit code is that of a change if something would change, and if something can't be had."""
+    assert not is_good(forecast(**{kind: 1}))
+    assert is_good(forecast(standby=1, unchanged=1))
+
+
+def test_what_is_not_known_is_told() -> None:
+    """Before all StaticRoutes are known, and for an object that is for other nodes, the plan says so."""
+    answer = forecast() | {"complete": False, "notSelected": ["other"]}
+
+    text = form(answer, "table", table)
+    assert text.startswith("# not all StaticRoutes are known on this node yet: nothing is deleted until they are\n")
+    assert "StaticRoute nat: nothing to do\nStaticRoute other: not for this node\n" in text
