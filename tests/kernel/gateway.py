@@ -13,7 +13,7 @@ import sys
 import time
 
 from tests.kernel.machine import wait_until
-from tests.kernel.namespaces import new_network_namespace
+from tests.kernel.namespaces import network_namespace_of, new_network_namespace
 
 ADDRESSES = ("10.9.0.1", "fd09::1")
 PORT = 8080
@@ -95,6 +95,10 @@ class Gateway:
     def run(self, command: str) -> None:
         """Run a command on the node."""
         self._run(shlex.split(command))
+
+    def enter(self) -> contextlib.AbstractContextManager[None]:
+        """What this thread does meanwhile, it does on the gateway: open sockets, start programs."""
+        return network_namespace_of(self._server.pid)
 
     def _nsenter(self) -> list[str]:
         return ["nsenter", "-t", str(self._server.pid), "-n"]

@@ -1,4 +1,4 @@
-"""Moves this thread into a new network namespace and back.
+"""Moves this thread into a new network namespace, or into another one, and back.
 
 In the same process, so that sockets under test, programs that a test starts and the test itself are all in it.
 `os.unshare` does it from Python 3.12 on; this works on 3.11 too.
@@ -23,8 +23,22 @@ def _check(result: int, what: str) -> None:
 @contextlib.contextmanager
 def new_network_namespace() -> Iterator[None]:
     """A namespace that lasts as long as something is in it."""
-    with Path("/proc/thread-self/ns/net").open("rb") as before:
+    with _back_to_here():
         _check(_libc.unshare(_CLONE_NEWNET), "unshare")
+        yield
+
+
+@contextlib.contextmanager
+def network_namespace_of(pid: int) -> Iterator[None]:
+    """The namespace that a process is in."""
+    with _back_to_here(), Path(f"/proc/{pid}/ns/net").open("rb") as there:
+        _check(_libc.setns(there.fileno(), _CLONE_NEWNET), "setns")
+        yield
+
+
+@contextlib.contextmanager
+def _back_to_here() -> Iterator[None]:
+    with Path("/proc/thread-self/ns/net").open("rb") as before:
         try:
             yield
         finally:

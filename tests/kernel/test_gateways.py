@@ -12,6 +12,7 @@ from static_route_operator.api.noderoutestate import Reason
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.planning.facts import Node
 from tests.kernel.engine import Engine
+from tests.kernel.flows import Flows
 from tests.kernel.gateway import Gateway
 from tests.kernel.machine import Machine
 from tests.kernel.namespaces import new_network_namespace
@@ -137,6 +138,38 @@ async def test_traffic_is_shared_by_weight(gateway: Gateway, engine: Engine, fam
 
     engine.remove("nat")
     await engine.routes_are({})
+
+
+@FAMILIES
+async def test_only_the_share_of_a_dead_gateway_suffers(gateway: Gateway, engine: Engine, family: Family) -> None:
+    """Of 1,000 flows at 3:1 those of a dead gateway are lost until it is withdrawn, no others; they return to it."""
+    check = {"interval": "500ms"}  # this leaves time to look before the verdict
+    await engine.settle(_object(_weighted(family, 3, 1), [family.destination], healthCheck=check))
+
+    def up() -> set[str]:
+        row = engine.row("nat")
+        return set(row.up if row else ())
+
+    await engine.until(lambda: up() == {family.mortal, family.other}, "both are up")
+    flows = Flows(gateway, family.destination.split("/")[0])
+    try:
+        before = flows.send()
+        assert 650 < sum(each == "gw0" for each in before.values()) < 850
+        assert len(before) == 1000
+
+        gateway.die()
+        await engine.until(lambda: len(flows.send()) < 1000, "the gateway is dead")
+        assert flows.send() == {flow: interface for flow, interface in before.items() if interface == "gw1"}
+        assert len(engine.machine.routes()[family.destination].split(" + ")) == 2
+
+        await engine.routes_are({family.destination: f"{family.other} eth1"})
+        assert flows.send() == dict.fromkeys(before, "gw1")
+
+        gateway.live()
+        await engine.until(lambda: " + " in engine.machine.routes()[family.destination], "both are used")
+        assert flows.send() == before
+    finally:
+        flows.close()
 
 
 @FAMILIES
