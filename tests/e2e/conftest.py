@@ -1,15 +1,18 @@
 """A cluster of three real kubelets for all tests here, and the operator installed as users do, from its image."""
 
+import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from tests.lab.audit import AuditLog
 from tests.lab.cluster import Cluster
+from tests.lab.commands import Argument
 from tests.lab.release import NAMESPACE, build_image, manifest
+from tests.lab.stream import Enter
 
 NODES = ("node1", "node2", "node3")
 SITES = {"ifconfig.me": "34.160.111.145", "ipinfo.io": "34.117.59.81"}
@@ -37,9 +40,16 @@ def cluster(audit: AuditLog, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture
 def operator(cluster: Cluster) -> Iterator[Cluster]:
     """The cluster with the operator installed and ready; whatever a test leaves is removed."""
+    with installed(cluster):
+        yield cluster
+
+
+@contextlib.contextmanager
+def installed(cluster: Cluster) -> Iterator[None]:
+    """The operator is installed and ready; in the end it is removed with all StaticRoutes."""
     install(cluster)
     try:
-        yield cluster
+        yield
     finally:
         cluster.kubectl("delete", "staticroutes", "--all", "--ignore-not-found", check=False)
         cluster.kubectl("delete", "-f", manifest(), "--ignore-not-found", check=False)
@@ -54,10 +64,39 @@ def install(cluster: Cluster, documents: str = "") -> None:
     cluster.kubectl("rollout", "status", "daemonset/k8s-staticroute-operator", "-n", NAMESPACE, "--timeout=100s")
 
 
+def enter_pod(cluster: Cluster) -> Enter:
+    """The way to run programs in the network namespace of the curl-test pod, which is started unless it is there."""
+    cluster.kubectl("apply", "-f", ROOT / "examples/curl-test.yaml")
+    cluster.kubectl("wait", "--for=condition=Ready", "pod/curl-test", "--timeout=60s")
+    uid = cluster.kubectl("get", "pod", "curl-test", "-o", "jsonpath={.metadata.uid}")
+    found = [
+        process.name
+        for process in Path("/proc").glob("[0-9]*")
+        if uid in _read(process / "cgroup") and "sleep" in _read(process / "cmdline")
+    ]
+    assert found, "the pod has no process"
+
+    def enter(argv: Sequence[Argument]) -> list[Argument]:
+        return ["nsenter", f"--net=/proc/{found[0]}/ns/net", "--", *argv]
+
+    return enter
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""  # the process has ended meanwhile
+
+
 def own_routes(cluster: Cluster, node: str) -> dict[str, str]:
     """The routes of protocol 245 in a node's kernel: gateway by destination."""
-    argv = ["ip", "-j", "route", "show", "table", "all", "proto", "245"]
-    return {each["dst"]: each.get("gateway", "") for each in json.loads(cluster.run_in(node, argv).stdout or "[]")}
+    found = {}
+    for family in ("-4", "-6"):
+        argv = ["ip", "-j", family, "route", "show", "table", "all", "proto", "245"]
+        for route in json.loads(cluster.run_in(node, argv).stdout or "[]"):
+            found[route["dst"]] = route.get("gateway", "")
+    return found
 
 
 def everywhere(cluster: Cluster, routes: dict[str, str], seconds: float = 20) -> None:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import ROOT, SITES, everywhere
+from tests.e2e.conftest import SITES, enter_pod, everywhere
 from tests.lab.cluster import Cluster
-from tests.lab.commands import Argument, wait_until
+from tests.lab.commands import wait_until
 from tests.lab.release import NAMESPACE
 from tests.lab.request import Request
 from tests.lab.stream import Stream
@@ -34,31 +34,12 @@ def staticroute(gateway: str) -> str:
 
 
 @pytest.fixture
-def pod(operator: Cluster) -> int:
-    """A process of the curl-test pod, in whose network namespace programs can run."""
-    operator.kubectl("apply", "-f", ROOT / "examples/curl-test.yaml")
-    operator.kubectl("wait", "--for=condition=Ready", "pod/curl-test", "--timeout=60s")
-    uid = operator.kubectl("get", "pod", "curl-test", "-o", "jsonpath={.metadata.uid}")
-    found = [
-        int(process.name)
-        for process in Path("/proc").glob("[0-9]*")
-        if uid in _read(process / "cgroup") and "sleep" in _read(process / "cmdline")
-    ]
-    assert found, "the pod has no process"
-    return found[0]
-
-
-@pytest.fixture
-def stream(operator: Cluster, pod: int, tmp_path: Path) -> Iterator[Stream]:
+def stream(operator: Cluster, tmp_path: Path) -> Iterator[Stream]:
     """Requests from the pod to the site, which is routed through the first gateway."""
     operator.kubectl("apply", "--server-side", "-f", "-", input=staticroute(GATEWAY))
     routed = {SITE: GATEWAY} | {f"20.0.{number // 256}.{number % 256}": GATEWAY for number in range(MANY)}
     everywhere(operator, routed)
-
-    def enter(argv: Sequence[Argument]) -> list[Argument]:
-        return ["nsenter", f"--net=/proc/{pod}/ns/net", "--", *argv]
-
-    running = Stream("curl-test", enter, SITE, tmp_path / "requests.log")
+    running = Stream("curl-test", enter_pod(operator), SITE, tmp_path / "requests.log")
     running.wait()
     yield running
     running.stop()
@@ -89,10 +70,3 @@ def test_rolling_update(operator: Cluster, stream: Stream) -> None:
 def failed(requests: Sequence[Request]) -> list[Request]:
     """The requests that got no answer."""
     return [request for request in requests if request.failure]
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""  # the process has ended meanwhile

@@ -142,15 +142,13 @@ class Gateway:
 
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    # A prober hangs up as soon as it has seen the status.
-    with contextlib.suppress(OSError, EOFError, IndexError):
+    # A prober hangs up as soon as it has seen the status; one that a death cut off never does, until this program ends.
+    with contextlib.suppress(OSError, EOFError, IndexError, asyncio.CancelledError):
         request = await reader.readuntil(b"\r\n\r\n")
         status = request.split()[1].lstrip(b"/") or b"200"
         writer.write(b"HTTP/1.1 " + status + b" Status\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         await writer.drain()
-    with contextlib.suppress(OSError):
-        writer.close()
-        await writer.wait_closed()
+    writer.close()
 
 
 async def _main() -> None:

@@ -49,6 +49,11 @@ class Program:
             )
 
     @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         """What it has said so far."""
         return self._log.read_text()

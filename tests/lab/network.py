@@ -40,6 +40,9 @@ _VPC_NODE = "10.116.0.{0}/24", "fd00:116::2{1}/64"
 _PUB_NODE = "198.51.100.{0}/24", "2001:db8:51::2{1}/64"
 _DEFAULT_ROUTES = "route add 0.0.0.0/0 via 198.51.100.1", "route add ::/0 via 2001:db8:51::1"
 _MASQUERADE = 'table inet nat { chain post { type nat hook postrouting priority 100; oifname "eth0" masquerade; }; }'
+# Neighbours still see its link-layer address, and the links are up.
+_SILENCE = "table inet silence { chain arriving { type filter hook prerouting priority -400; policy drop; }; }"
+_NO_SILENCE = "table inet silence; delete table inet silence"
 
 
 def node_address(number: int) -> str:
@@ -125,6 +128,14 @@ class Network:
         # In place of kube-proxy: the API server's namespace owns the address of the `kubernetes` Service.
         services = f"route add {SERVICE_NETWORK} via 10.116.0.1 proto static"
         self.namespace(name).configure([*_DEFAULT_ROUTES, services])
+
+    def silence(self, machine: str) -> None:
+        """Let a machine, such as a gateway, drop all packets that reach it, without a word; its links stay up."""
+        run(self.namespace(machine).enter([programs.find("nft"), "-f", "-"]), stdin=_SILENCE)
+
+    def end_silence(self, machine: str) -> None:
+        """Let a machine take packets again, whether it was silenced or not."""
+        run(self.namespace(machine).enter([programs.find("nft"), "-f", "-"]), stdin=_NO_SILENCE)
 
     def run_in(
         self,

@@ -53,8 +53,9 @@ class Stream:
         return [Request(**json.loads(line)) for line in lines]
 
     def stop(self) -> list[Request]:
-        """Let it end its last request, and return all of them."""
-        os.kill(self._process.pid, signal.SIGTERM)
+        """Let it end its last request, unless it has ended before, and return all of them."""
+        if self._process.lives():
+            os.kill(self._process.pid, signal.SIGTERM)
         wait_until(lambda: not self._process.lives(), f"the requests of {self.name} end", timeout=3 * request.TIMEOUT)
         return self.requests()
 
