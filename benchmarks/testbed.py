@@ -38,6 +38,9 @@ RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 _RTA_DST, _RTA_GATEWAY = 1, 5
 _TABLE_MAIN, _SCOPE_NOWHERE = 254, 255
 _IPV4_ROUTES = 0x40  # multicast group
+# Notifications wait here while nobody reads them. Bytes.
+_BUFFER = 64 << 20
+_SO_RCVBUFFORCE = 33
 
 # A gateway's attribute up to its value: every route through any gateway has it once.
 _ANY_GATEWAY = _ATTRIBUTE.pack(8, _RTA_GATEWAY)
@@ -142,6 +145,7 @@ class Notifications:
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)
+        self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
         self._socket.bind((0, _IPV4_ROUTES))
         self._socket.settimeout(PATIENCE)
 
@@ -156,6 +160,16 @@ class Notifications:
             datagram = self._socket.recv(1 << 16)
             if _HEADER.unpack_from(datagram)[1] == RTM_NEWROUTE and about in datagram:
                 return time.perf_counter()
+
+    def moves(self, gateway: str, number: int) -> tuple[float, float]:
+        """Wait until so many new routes lead to a gateway; when the first and the last of them were told of."""
+        through = _to(gateway)
+        moments: list[float] = []
+        while len(moments) < number:
+            datagram = self._socket.recv(1 << 16)
+            if _HEADER.unpack_from(datagram)[1] == RTM_NEWROUTE and through in datagram:
+                moments.append(time.perf_counter())
+        return moments[0], moments[-1]
 
 
 def _check(deadline: float) -> None:

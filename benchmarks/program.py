@@ -1,0 +1,87 @@
+"""The program without a cluster, at work on StaticRoutes that can change."""
+
+import contextlib
+import json
+import re
+import tempfile
+import urllib.request
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from static_route_operator.api import API_VERSION
+from static_route_operator.observability.metrics import PREFIX
+from tests.kernel.machine import wait_until
+from tests.kernel.program import Program, running
+
+_PRESENT = re.compile(rf"^{PREFIX}_present_routes ([\d.e+]+)$", re.MULTILINE)
+
+
+class Host:
+    """The program, as a process on the machine that this thread is on.
+
+    Attributes:
+        program: the process.
+    """
+
+    def __init__(self, program: Program, manifests: Path) -> None:
+        self.program = program
+        self._manifests = manifests
+
+    def put(self, name: str, spec: Mapping[str, Any]) -> None:
+        """This StaticRoute is now so."""
+        _write(self._manifests, name, spec)
+
+    def remove(self, name: str) -> None:
+        """This StaticRoute is gone."""
+        (self._manifests / f"{name}.json").unlink()
+
+    def ready(self) -> bool:
+        """Whether it has applied what it was given."""
+        try:
+            return self._get("/readyz") == "ok\n"
+        except OSError:
+            return False
+
+    def report(self) -> dict[str, Any]:
+        """What it says of its routes and gateways."""
+        report: dict[str, Any] = json.loads(self._get("/routes"))
+        return report
+
+    def present(self) -> int:
+        """How many routes of its own it knows to be in the kernel. Cheaper than the report."""
+        found = _PRESENT.search(self._get("/metrics"))
+        assert found, "there is no such metric"
+        return int(float(found[1]))
+
+    @staticmethod
+    def _get(path: str) -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:9245{path}", timeout=60) as answer:
+            text: str = answer.read().decode()
+            return text
+
+
+@contextlib.contextmanager
+def host(specs: Mapping[str, Mapping[str, Any]]) -> Iterator[Host]:
+    """The program at work on StaticRoutes; it is killed in the end, and its routes stay.
+
+    Args:
+        specs: of the StaticRoutes, by their names.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        manifests = Path(directory) / "manifests"
+        manifests.mkdir()
+        for name, spec in specs.items():
+            _write(manifests, name, spec)
+        with running(manifests, Path(directory) / "log") as program:
+            at_work = Host(program, manifests)
+            wait_until(at_work.ready, "the program is ready")
+            yield at_work
+
+
+def _write(manifests: Path, name: str, spec: Mapping[str, Any]) -> None:
+    body = {"apiVersion": API_VERSION, "kind": "StaticRoute", "metadata": {"name": name}, "spec": spec}
+    # Written beside it and moved, so that nobody reads half of it.
+    part = manifests / f"{name}.part"
+    part.write_text(json.dumps(body))
+    part.rename(manifests / f"{name}.json")
