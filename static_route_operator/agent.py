@@ -6,6 +6,7 @@ import logging
 import signal
 
 from static_route_operator.api.noderoutestate import NodeRouteState
+from static_route_operator.api.rollout import default_rollout
 from static_route_operator.cluster.addresses import Addresses
 from static_route_operator.cluster.api import WRITE_TIMEOUT, Api
 from static_route_operator.cluster.departure import Verdict, decide
@@ -52,7 +53,8 @@ async def run(settings: ClusterSettings) -> None:
             return None
         return NodeRouteState(node.name, node.uid, reconciler.rows, reconciler.gateways)
 
-    watch = Watch(settings.node_name, inventory, metrics, settings.namespace)
+    staged = default_rollout(settings.rollout) is not None
+    watch = Watch(settings.node_name, inventory, metrics, settings.namespace, staged=staged)
     writer = NodeStateWriter(Api(WRITE_TIMEOUT), node_state, watch.reach, metrics)
     reconciler = Reconciler(
         inventory,

@@ -10,6 +10,7 @@ import signal
 
 from static_route_operator.api import GROUP, VERSION
 from static_route_operator.api.noderoutestate import PLURAL as STATES
+from static_route_operator.api.rollout import default_rollout
 from static_route_operator.api.staticroute import PLURAL as ROUTES
 from static_route_operator.cluster.addressbook import AddressBook
 from static_route_operator.cluster.api import WRITE_TIMEOUT, Api
@@ -92,7 +93,7 @@ async def run(settings: ControllerSettings) -> None:
     recorder = EventRecorder(api, metrics)
     writer = StatusWriter(Api(WRITE_TIMEOUT), overview, metrics, recorder.record)
     remover = FinalizerRemover(api)
-    survey = Survey(overview, metrics)
+    survey = Survey(overview, metrics, default_rollout(settings.rollout))
     survey.on_finalizers = remover.look_at
     listings = [
         Listing(api, kind, survey, metrics, settings.list_seconds, path=path)

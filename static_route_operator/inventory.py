@@ -41,6 +41,7 @@ class Inventory:
         on_change: called after each change that matters.
         routes: by uid, the last good version of each object.
         invalid: by uid, the objects whose newest version can't be used.
+        held: by uid, the newest versions of objects that are not to be used here yet; the last one is in force.
         node: this node; None until it is known.
         complete: every object was seen once and the node is known: only then may anything be removed.
         version: moves with every change.
@@ -52,6 +53,8 @@ class Inventory:
         self._uids: dict[str, str] = {}
         self.routes: dict[str, StaticRoute] = {}
         self.invalid: dict[str, Invalid] = {}
+        self.held: dict[str, StaticRoute] = {}
+        self._doubtful: set[str] = set()
         self.node: Node | None = None
         self.version = 0
 
@@ -64,6 +67,11 @@ class Inventory:
     def missing(self) -> frozenset[str]:
         """The uids of listed objects that the watch has not delivered yet."""
         return self._presence.missing
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether an object may have routes on this node from before, of a version that is not known any more."""
+        return bool(self._doubtful)
 
     def with_changes(self, routes: Iterable[StaticRoute], *, alone: bool = False) -> "Inventory":
         """An inventory of its own that has these objects too, each instead of one of its name if there is any.
@@ -91,8 +99,14 @@ class Inventory:
             changed.take_list({}, 0)
         return changed
 
-    def put(self, item: StaticRoute | Invalid, resource_version: int = 0) -> None:
-        """Take in an object as it is now; an invalid one leaves its last good version in force."""
+    def put(self, item: StaticRoute | Invalid, resource_version: int = 0, *, released: bool = True) -> None:
+        """Take in an object as it is now; an invalid one leaves its last good version in force.
+
+        Args:
+            item: the object.
+            resource_version: of it.
+            released: whether it may be used here; else its last version stays in force until `release`.
+        """
         uid = item.uid
         if not self._presence.see(uid, resource_version):
             return
@@ -103,10 +117,28 @@ class Inventory:
         if isinstance(item, Invalid):
             logger.error("%s; %s", item.error, "its last good version stays" if uid in self.routes else "ignored")
             self.invalid[uid] = item
+            self.held.pop(uid, None)
+        elif released or ((known := self.routes.get(uid)) and known.generation == item.generation):
+            self._use(item)
         else:
-            self.routes[uid] = item
+            if uid not in self.routes and not self.complete:
+                self._doubtful.add(uid)
+            self.held[uid] = item
             self.invalid.pop(uid, None)
         self._changed()
+
+    def release(self, uid: str, generation: int) -> None:
+        """Take in that a generation of an object may be used here."""
+        item = self.held.get(uid)
+        if item is not None and item.generation == generation:
+            self._use(item)
+            self._changed()
+
+    def _use(self, route: StaticRoute) -> None:
+        self.routes[route.uid] = route
+        self.invalid.pop(route.uid, None)
+        self.held.pop(route.uid, None)
+        self._doubtful.discard(route.uid)
 
     def remove(self, uid: str) -> None:
         """Take in that an object is gone, or going."""
@@ -139,12 +171,13 @@ class Inventory:
         """
         if self._presence.forget_all():
             logger.warning("The API server knows no StaticRoutes any more: all are taken for gone")
-            for known in (self.routes, self.invalid, self._uids):
+            for known in (self.routes, self.invalid, self.held, self._uids, self._doubtful):
                 known.clear()
             self._changed()
 
     def _drop(self, uid: str) -> None:
-        for item in (self.routes.pop(uid, None), self.invalid.pop(uid, None)):
+        self._doubtful.discard(uid)
+        for item in (self.routes.pop(uid, None), self.invalid.pop(uid, None), self.held.pop(uid, None)):
             if item is not None and self._uids.get(item.name) == uid:
                 del self._uids[item.name]
         self._presence.drop(uid)

@@ -123,6 +123,7 @@ class Reconciler:
         self._failures: dict[bytes, Failure] = {}
         self._twins: set[bytes] = set()
         self._contested: dict[bytes, Failure] = {}
+        self._spared: list[Keys] = []
         self._survey = True
         self._retry = True
         self._retry_delay = FIRST_RETRY
@@ -214,6 +215,9 @@ class Reconciler:
         return {
             "node": node.name if node else None,
             "complete": self._inventory.complete,
+            "waiting": [
+                {"name": route.name, "generation": route.generation} for route in self._inventory.held.values()
+            ],
             "objects": [asdict(row) for row in self.rows],
             "gateways": self._gateways.report(),
             "routes": [
@@ -383,10 +387,13 @@ class Reconciler:
             self._retry = False
             self._failures = {key: self._contested[key] for key in self._contested if key in self._plan.wanted}
         waiting = self._contention.waiting(time.monotonic())
-        operations = diff(
-            self._plan.wanted, self._present, held=self._plan.held, skip=[*by_family(self._failures), *waiting]
-        )
-        if not complete:
+        if not (inventory.doubtful and self.synced):
+            self._spared = []
+        held = [*self._plan.held, *self._spared]
+        operations = diff(self._plan.wanted, self._present, held=held, skip=[*by_family(self._failures), *waiting])
+        if not complete or (inventory.doubtful and not self.synced):
+            # What is found at the start may be of a version that is not known; what is in force from then on is.
+            self._spared = [keys for action, _, keys in operations if action is Action.DELETE]
             operations = [each for each in operations if each.action is not Action.DELETE]
         await self._apply(operations, looked=looked, read=read)
         if self._stale:

@@ -11,6 +11,12 @@ def _setting(default: Any, text: str, *, env: str = "", choices: tuple[str, ...]
     return field(default=default, metadata={"help": text, "env": env, "choices": choices})
 
 
+_ROLLOUT = (
+    "Roll out StaticRoutes without spec.rollout to so many nodes at a time, such as 1 or 25%; empty: to all at once."
+    " The same for agents and controller."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class ProcessSettings:
     """What every process that goes on running has; see the metadata of each field for its meaning and unit."""
@@ -52,6 +58,7 @@ class ClusterSettings(Settings):
     list_seconds: float = _setting(
         600.0, "Seconds between lists that find deletions which the watch has missed (± 20 %)."
     )
+    rollout: str = _setting("", _ROLLOUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,7 @@ class ControllerSettings(ProcessSettings):
     list_seconds: float = _setting(
         600.0, "Seconds between lists that find deletions which the watch has missed (± 20 %)."
     )
+    rollout: str = _setting("", _ROLLOUT)
 
 
 def environment_variable(name: str, env: str) -> str:

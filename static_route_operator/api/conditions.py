@@ -33,6 +33,7 @@ class ConditionReason(enum.StrEnum):
     INVALID_SPEC = "InvalidSpec"
     ALL_NODES_READY = "AllNodesReady"
     ROLLING_OUT = "RollingOut"
+    ROLLOUT_PAUSED = "RolloutPaused"
     NODES_FAILING = "NodesFailing"
     NODES_NOT_READY = "NodesNotReady"
     NO_NODES_SELECTED = "NoNodesSelected"
@@ -64,6 +65,11 @@ MEANINGS: Mapping[tuple[ConditionType, ConditionStatus, ConditionReason], str] =
         ConditionStatus.FALSE,
         ConditionReason.ROLLING_OUT,
     ): "Some nodes have not answered for this generation, and none fails.",
+    (
+        ConditionType.READY,
+        ConditionStatus.FALSE,
+        ConditionReason.ROLLOUT_PAUSED,
+    ): "Some nodes that have the new generation fail; the others keep the one they have (`spec.rollout`).",
     (
         ConditionType.READY,
         ConditionStatus.FALSE,

@@ -37,6 +37,7 @@ from static_route_operator.api.options import (
     MIN_MTU_IPV6,
     MIN_TABLE,
 )
+from static_route_operator.api.rollout import PERCENTAGE, Phase
 from static_route_operator.api.staticroute import DEFAULT_PRIORITY, KIND, PLURAL
 from static_route_operator.checks import CheckType
 from static_route_operator.keys import TABLE_LOCAL
@@ -260,6 +261,7 @@ def _spec() -> Schema:
                 " routes move without a gap. One of gateway and gateways must be there.",
             ),
             "gateways": _gateways(),
+            "rollout": _rollout(),
             "healthCheck": _health_check(),
             "whenAllGatewaysDown": {
                 "type": "string",
@@ -444,6 +446,58 @@ def _health_check() -> Schema:
     }
 
 
+def _rollout() -> Schema:
+    return {
+        "type": "object",
+        "description": "How a new generation reaches the nodes: some first, in an order that stays the same, and more"
+        " when these are ready. Until its turn comes a node keeps the generation that it has. Absent: all at once,"
+        " unless a setting of the operator says otherwise. The end of the object is not staged.",
+        "properties": {
+            "maxUnavailable": {
+                "description": "So many nodes get it at a time, as a number or as a percentage of the selected nodes,"
+                " rounded up.",
+                "x-kubernetes-int-or-string": True,
+                "anyOf": [{"type": "integer"}, {"type": "string"}],
+                "default": 1,
+                "x-kubernetes-validations": [
+                    _rule(
+                        f"type(self) == string ? self.matches(r'{PERCENTAGE}') : self >= 1",
+                        "must be a number of nodes, such as 1, or a percentage, such as 25%",
+                    )
+                ],
+            },
+            "pauseOnFailure": {
+                "type": "boolean",
+                "description": "Whether no further node gets it while one that has it fails.",
+                "default": True,
+            },
+        },
+    }
+
+
+def _stage() -> Schema:
+    return {
+        "type": "object",
+        "description": "Which nodes may use the generation; absent where all may.",
+        "properties": {
+            "generation": {"type": "integer", "format": "int64", "description": "The generation that this is about."},
+            "phase": {
+                "type": "string",
+                "description": "Progressing, Paused since a node fails, or Complete: every node may use it.",
+                "enum": [each.value for each in Phase],
+            },
+            "nodes": {"type": "string", "description": "Nodes that may use it of selected nodes, as 1/3."},
+            "upTo": {
+                "type": "integer",
+                "format": "int64",
+                "description": "The last place in the order of nodes that may use it: the first 32 bits of the SHA-256"
+                " of a node's name are its place.",
+            },
+            "since": {"type": "string", "format": "date-time", "description": "When it came to be these nodes."},
+        },
+    }
+
+
 def _condition() -> Schema:
     return {
         "type": "object",
@@ -521,6 +575,7 @@ def _status() -> Schema:
                     },
                 },
             },
+            "rollout": _stage(),
             "conditions": {
                 "type": "array",
                 "description": "Accepted: the spec can be used. Ready: every selected node has all of its routes."

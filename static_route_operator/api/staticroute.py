@@ -9,6 +9,7 @@ from static_route_operator.api.destinations import RefusedDestination, compile_d
 from static_route_operator.api.gateways import Gateway, WhenAllDown, parse_check, parse_gateways, parse_when_all_down
 from static_route_operator.api.nodeselector import NodeSelector, parse_node_selector
 from static_route_operator.api.options import Options, parse_options
+from static_route_operator.api.rollout import Rollout, parse_rollout
 from static_route_operator.checks import Check
 from static_route_operator.errors import InvalidSpecError
 from static_route_operator.keys import Keys
@@ -36,6 +37,7 @@ class StaticRoute:
         options: what it says about its routes beside where they lead.
         check: how its gateways are checked; None takes them for up.
         when_all_down: what is done on a node on which none of its gateways can be used.
+        rollout: how a new generation reaches the nodes; None where the object does not say.
     """
 
     name: str
@@ -50,6 +52,7 @@ class StaticRoute:
     options: Options = field(default_factory=Options)
     check: Check | None = None
     when_all_down: WhenAllDown = WhenAllDown.KEEP
+    rollout: Rollout | None = None
 
     @property
     def gateway(self) -> bytes:
@@ -114,4 +117,5 @@ class StaticRoute:
             options=options,
             check=parse_check(name, spec),
             when_all_down=parse_when_all_down(name, spec),
+            rollout=parse_rollout(name, spec),
         )

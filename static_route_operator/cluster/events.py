@@ -53,6 +53,7 @@ class Kind(NamedTuple):
 KINDS: Mapping[str, Kind] = {
     ConditionReason.ALL_NODES_READY: Kind("Normal", "Ready"),
     ConditionReason.NODES_FAILING: Kind("Warning", "NodesFailing"),
+    ConditionReason.ROLLOUT_PAUSED: Kind("Warning", "RolloutPaused"),
     ConditionReason.NO_NODES_SELECTED: Kind("Warning", "NoNodesSelected"),
     ConditionReason.INVALID_SPEC: Kind("Warning", "Invalid"),
     ConditionReason.ALL_GATEWAYS_UP: Kind("Normal", "GatewaysHealthy"),

@@ -133,7 +133,12 @@ class Overview:
 
     def roll_up(self, subject: Subject) -> Rollup:
         """How a StaticRoute fares."""
-        return roll_up(subject, self.members.items.values(), lambda member: self._report(member, subject.name))
+        return roll_up(
+            subject,
+            self.members.items.values(),
+            lambda member: self._report(member, subject.name),
+            self.stored(subject),
+        )
 
     def stored(self, subject: Subject) -> Mapping[str, Any]:
         """The status that a StaticRoute has."""
@@ -149,7 +154,11 @@ class Overview:
     def know_status(self, subject: Subject, status: Mapping[str, Any]) -> None:
         """Take in that the controller itself has written a status."""
         if subject.uid in self.subjects.items:
-            self._stored[subject.uid] = {**self.stored(subject), **status}
+            before = self.stored(subject)
+            self._stored[subject.uid] = {**before, **status}
+            if before.get("rollout") != status.get("rollout"):
+                # The nodes that may use it now may have answered already.
+                self._touch({subject.uid})
 
     def _report(self, member: Member, name: str) -> Report | None:
         state = self.states.find(member.name)
@@ -186,9 +195,10 @@ def parse_member(body: Mapping[str, Any]) -> Member:
     """What is kept of a Node."""
     metadata = body["metadata"]
     conditions = body.get("status", {}).get("conditions") or ()
-    ready = all(each["status"] == "True" for each in conditions if each["type"] == "Ready")
+    wrong = [each for each in conditions if each["type"] == "Ready" and each["status"] != "True"]
+    since = wrong[0].get("lastTransitionTime") or "" if wrong else ""
     node = Node(metadata["name"], dict(metadata.get("labels") or {}))
-    return Member(node, metadata["uid"], ready, NodeAddresses.parse(body))
+    return Member(node, metadata["uid"], not wrong, NodeAddresses.parse(body), since)
 
 
 def parse_state(body: Mapping[str, Any]) -> StateOfNode:

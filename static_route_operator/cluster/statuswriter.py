@@ -182,13 +182,15 @@ class _Desk:
         generation = self.subject.generation
         begins = stored.get("observedGeneration") != generation
         settles = _settled(status) and self._settled_generation != generation
+        # Nodes wait for it.
+        staged = stored.get("rollout") != status.get("rollout", stored.get("rollout"))
         if self.rollup.failed > _failed(stored):
             self.urgency = Urgency.WORSE
-        elif settles:
+        elif settles or staged:
             self.urgency = Urgency.SETTLED
         else:
             self.urgency = Urgency.BEGUN if begins else Urgency.OTHER
-        self.due = max(self._again_at, AT_ONCE if begins or settles else self._written_at + pause)
+        self.due = max(self._again_at, AT_ONCE if begins or settles or staged else self._written_at + pause)
         return True
 
     def written(self) -> None:

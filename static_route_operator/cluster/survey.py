@@ -7,6 +7,7 @@ import kopf
 
 from static_route_operator.api import GROUP, VERSION
 from static_route_operator.api.noderoutestate import PLURAL as STATES
+from static_route_operator.api.rollout import Rollout
 from static_route_operator.api.staticroute import PLURAL as ROUTES
 from static_route_operator.cluster.engine import Engine, engine_settings
 from static_route_operator.cluster.overview import Collection, Named, Overview, parse_member, parse_state
@@ -35,15 +36,17 @@ class Survey(Engine):
     Args:
         overview: what to feed, in the event loop that is running now.
         metrics: where to count.
+        rollout: how objects that do not say reach the nodes; None for all at once.
 
     Attributes:
         on_finalizers: called with name and finalizers of each StaticRoute that is being deleted and has some.
     """
 
-    def __init__(self, overview: Overview, metrics: ApiMetrics) -> None:
+    def __init__(self, overview: Overview, metrics: ApiMetrics, rollout: Rollout | None = None) -> None:
         super().__init__(IDENTITY, frozenset({ROUTES, STATES}), survey_settings, metrics)
         self.on_finalizers: Callable[[str, Sequence[str]], None] = _nothing
         self._overview = overview
+        self._rollout = rollout
         self._known: set[str] = set()
         self._subjects: dict[str, Subject] = {}
 
@@ -68,7 +71,7 @@ class Survey(Engine):
         subject = self._subjects.get(metadata["uid"])
         if subject is None or subject.generation != metadata.get("generation"):
             # Read once per generation: statuses come and go much more often.
-            subject = self._subjects[metadata["uid"]] = Subject.parse(body)
+            subject = self._subjects[metadata["uid"]] = Subject.parse(body, self._rollout)
         self.tell(self._overview.put_route, subject, dict(body.get("status") or {}), int(metadata["resourceVersion"]))
 
     async def _see_state(self, event: kopf.RawEvent, **_: Any) -> None:

@@ -1,12 +1,14 @@
 """What an agent watches: all StaticRoutes, its own Node, and the addresses that the controller tells."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import kopf
 
 from static_route_operator.api import GROUP, VERSION
 from static_route_operator.api.clusteraddresses import NAME as ADDRESSES
+from static_route_operator.api.rollout import released_generation
 from static_route_operator.api.staticroute import PLURAL, StaticRoute
 from static_route_operator.cluster.engine import Engine, engine_settings
 from static_route_operator.cluster.nodestate import Reach
@@ -35,17 +37,21 @@ class Watch(Engine):
         inventory: what to feed, in the event loop that is running now.
         metrics: where to count.
         namespace: of the operator.
+        staged: whether objects that do not say how they are rolled out wait for the controller too.
 
     Attributes:
         on_addresses: told the data of the ConfigMap with the cluster's addresses.
         reach: told what the statuses of StaticRoutes say of their nodes.
     """
 
-    def __init__(self, node_name: str, inventory: Inventory, metrics: ApiMetrics, namespace: str) -> None:
+    def __init__(
+        self, node_name: str, inventory: Inventory, metrics: ApiMetrics, namespace: str, *, staged: bool = False
+    ) -> None:
         super().__init__(node_name, frozenset({PLURAL}), lambda: watch_settings(node_name), metrics)
         self._node_name = node_name
         self._inventory = inventory
         self._namespace = namespace
+        self._staged = staged
         self.on_addresses: Callable[[Mapping[str, str]], None] = _nothing
         self.reach = Reach()
         self._generations: dict[str, int] = {}
@@ -83,12 +89,14 @@ class Watch(Engine):
 
     async def _see_status(self, event: kopf.RawEvent, **_: Any) -> None:
         body: Mapping[str, Any] = event["object"]
-        name = body["metadata"]["name"]
-        nodes = (body.get("status") or {}).get("nodes")
+        metadata, status = body["metadata"], body.get("status") or {}
+        name, nodes = metadata["name"], status.get("nodes")
         if event["type"] == "DELETED":
             self.tell(self.reach.drop, name)
         elif isinstance(nodes, Mapping):
             self.tell(self.reach.put, name, nodes.get("selected", 0))
+            if generation := released_generation(status, self._node_name):
+                self.tell(self._inventory.release, metadata["uid"], generation)
 
     async def _see_node(self, event: kopf.RawEvent, **_: Any) -> None:
         metadata = event["object"]["metadata"]
@@ -116,7 +124,15 @@ class Watch(Engine):
             item = StaticRoute.parse(body)
         except InvalidSpecError as error:
             item = Invalid(uid, generation, error)
-        self.tell(self._inventory.put, item, int(metadata["resourceVersion"]))
+        self.tell(
+            partial(self._inventory.put, released=self._is_released(item, body)), item, int(metadata["resourceVersion"])
+        )
+
+    def _is_released(self, item: StaticRoute | Invalid, body: Any) -> bool:
+        """Whether a version of an object may be used on this node now."""
+        if isinstance(item, Invalid) or not (item.rollout or self._staged):
+            return True
+        return released_generation(body.get("status") or {}, self._node_name) == item.generation
 
     def _take_away(self, uid: str) -> None:
         self._generations.pop(uid, None)

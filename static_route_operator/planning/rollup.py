@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from static_route_operator.api.clusteraddresses import NodeAddresses
@@ -16,10 +17,12 @@ from static_route_operator.api.conditions import (
 from static_route_operator.api.crd import MOST_FAILING
 from static_route_operator.api.noderoutestate import GOOD_STATES, SEVERITY, Reason, RowState
 from static_route_operator.api.nodeselector import NodeSelector
+from static_route_operator.api.rollout import Phase, Rollout, Stage, parse_stage
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
 from static_route_operator.planning.facts import Node
 from static_route_operator.planning.selection import selects
+from static_route_operator.planning.staging import Candidate, next_stage
 
 # So many names stand in a message, and so many characters of what a node says.
 MOST_NAMES = 3
@@ -55,12 +58,14 @@ class Member:
         uid: a node that comes again under its name has another one.
         ready: whether Kubernetes takes it for ready; a node that nobody has judged counts as ready.
         addresses: which no route may capture.
+        not_ready_since: when it ceased to be so, in RFC 3339; empty while it is.
     """
 
     node: Node
     uid: str
     ready: bool
     addresses: NodeAddresses = field(default_factory=NodeAddresses)
+    not_ready_since: str = ""
 
     @property
     def name(self) -> str:
@@ -82,6 +87,7 @@ class Subject:
         gateways: the addresses of its gateways.
         several: whether they are in ``spec.gateways``.
         checked: whether its gateways are checked.
+        rollout: how a new generation reaches the nodes; None for all at once.
     """
 
     name: str
@@ -93,6 +99,7 @@ class Subject:
     gateways: tuple[str, ...] = ()
     several: bool = False
     checked: bool = False
+    rollout: Rollout | None = None
 
     @property
     def usable(self) -> bool:
@@ -104,8 +111,13 @@ class Subject:
         return self.usable and selects(self.selector, member.node)
 
     @classmethod
-    def parse(cls, body: Mapping[str, Any]) -> "Subject":
-        """Read an object as the API server sends it, whatever is wrong with its spec."""
+    def parse(cls, body: Mapping[str, Any], rollout: Rollout | None = None) -> "Subject":
+        """Read an object as the API server sends it, whatever is wrong with its spec.
+
+        Args:
+            body: of the object.
+            rollout: how it reaches the nodes if it does not say.
+        """
         metadata = body["metadata"]
         generation = metadata.get("generation") or 0
         try:
@@ -130,6 +142,7 @@ class Subject:
             gateways=tuple(each.text for each in route.gateways),
             several=body["spec"].get("gateway") is None,
             checked=route.check is not None,
+            rollout=route.rollout or rollout,
         )
 
 
@@ -165,6 +178,7 @@ class Rollup:
         failing: the first of the failed nodes, worst first, then by name.
         condition: the Ready condition.
         gateways: those that nodes probe for it; None when it has no health check.
+        stage: which nodes may use it; None when all may.
     """
 
     ready: int
@@ -174,6 +188,7 @@ class Rollup:
     failing: tuple[FailingNode, ...]
     condition: Condition
     gateways: tuple[GatewayCount, ...] | None = None
+    stage: Stage | None = None
 
     @property
     def selected(self) -> int:
@@ -181,13 +196,19 @@ class Rollup:
         return self.ready + self.failed + self.pending + self.unknown
 
 
-def roll_up(subject: Subject, members: Iterable[Member], report_of: Callable[[Member], Report | None]) -> Rollup:
-    """Put together how a StaticRoute fares.
+def roll_up(
+    subject: Subject,
+    members: Iterable[Member],
+    report_of: Callable[[Member], Report | None],
+    stored: Mapping[str, Any] = MappingProxyType({}),
+) -> Rollup:
+    """Put together how a StaticRoute fares, and which nodes may use it.
 
     Args:
         subject: the StaticRoute.
         members: all nodes that there are.
         report_of: what a node says of it, if anything.
+        stored: the status that it has.
     """
     ready = 0
     failed: list[tuple[int, FailingNode]] = []
@@ -195,13 +216,16 @@ def roll_up(subject: Subject, members: Iterable[Member], report_of: Callable[[Me
     unknown: list[str] = []
     up: Counter[str] = Counter()
     down: Counter[str] = Counter()
+    candidates: list[Candidate] = []
     for member in members:
         if not subject.selects(member):
             continue
+        report = report_of(member)
+        if subject.rollout is not None:
+            candidates.append(_candidate(member, report, subject.generation))
         if not member.ready:
             unknown.append(member.name)
             continue
-        report = report_of(member)
         if report is not None:
             up.update(report.up)
             down.update(report.down)
@@ -215,12 +239,33 @@ def roll_up(subject: Subject, members: Iterable[Member], report_of: Callable[[Me
     failed.sort()
     worst = tuple(failing for _, failing in failed[:MOST_FAILING])
     condition = _ready_condition(subject, ready, [failing for _, failing in failed], sorted(pending), sorted(unknown))
+    stage = None
+    if subject.rollout is not None:
+        stage = next_stage(subject.rollout, subject.generation, candidates, parse_stage(stored))
+        condition = _staged(condition, stage)
     gateways = None
     if subject.checked:
         gateways = tuple(
             GatewayCount(each, up[each], down[each]) for each in subject.gateways if up[each] or down[each]
         )
-    return Rollup(ready, len(failed), len(pending), len(unknown), worst, condition, gateways)
+    return Rollup(ready, len(failed), len(pending), len(unknown), worst, condition, gateways, stage)
+
+
+def _candidate(member: Member, report: Report | None, generation: int) -> Candidate:
+    """A node in the order of a roll-out."""
+    answers = report is not None and report.generation == generation and report.state is not RowState.PENDING
+    done = answers and report is not None and report.state in GOOD_STATES and report.reason is not Reason.ON_TRIAL
+    return Candidate(member.name, done, answers and not done, member.not_ready_since)
+
+
+def _staged(condition: Condition, stage: Stage) -> Condition:
+    """The Ready condition of what not all nodes may use yet."""
+    if stage.phase is Phase.COMPLETE:
+        return condition
+    if stage.phase is Phase.PAUSED:
+        text = f"paused, since a node fails: released to {stage.nodes} nodes, the others keep what they have"
+        return replace(condition, reason=ConditionReason.ROLLOUT_PAUSED, message=f"{text}; {condition.message}")
+    return replace(condition, message=f"released to {stage.nodes} nodes; {condition.message}")
 
 
 def make_status(subject: Subject, rollup: Rollup, before: Mapping[str, Any], now: str) -> dict[str, Any]:
@@ -233,18 +278,22 @@ def make_status(subject: Subject, rollup: Rollup, before: Mapping[str, Any], now
         now: RFC 3339.
     """
     conditions = [subject.accepted, rollup.condition]
-    gateways: dict[str, Any] = {}
+    optional: dict[str, Any] = {}
     # Absent where they say nothing; null takes away what another version of the object had.
     if rollup.gateways is not None:
-        gateways["gateways"] = [each.to_json() for each in rollup.gateways]
+        optional["gateways"] = [each.to_json() for each in rollup.gateways]
         conditions.append(_gateways_condition(rollup.gateways))
     elif before.get("gateways"):
-        gateways["gateways"] = None
+        optional["gateways"] = None
     if subject.several or before.get("gateway"):
-        gateways["gateway"] = ", ".join(subject.gateways) if subject.several else None
+        optional["gateway"] = ", ".join(subject.gateways) if subject.several else None
+    if rollup.stage is not None:
+        optional["rollout"] = _not_narrowed(rollup.stage, parse_stage(before)).to_json(now)
+    elif before.get("rollout"):
+        optional["rollout"] = None
     return {
         "observedGeneration": subject.generation,
-        **gateways,
+        **optional,
         "summary": f"{rollup.ready}/{rollup.selected}",
         "routes": subject.routes,
         "nodes": {
@@ -267,6 +316,13 @@ def make_status(subject: Subject, rollup: Rollup, before: Mapping[str, Any], now
             for each in conditions
         ],
     }
+
+
+def _not_narrowed(stage: Stage, before: Stage | None) -> Stage:
+    """A stage that was made before the last one was written must not take back what that released."""
+    if before is None or before.generation != stage.generation or before.up_to <= stage.up_to:
+        return stage
+    return before
 
 
 def _since(condition: Condition, before: Mapping[str, Any]) -> str:

@@ -9,12 +9,14 @@ import pytest
 
 from tests.cluster import faultyproxy
 from tests.cluster.agent import Agent, eventually, install
+from tests.cluster.controller import Controller, Kubelets
 from tests.lab.audit import AuditLog
 from tests.lab.cluster import Cluster
 
 NODES = 3
 API = "https://10.116.0.1:443"
 PROXY_PORT = 8080
+NAMES = [f"node{number}" for number in range(1, NODES + 1)]
 
 Manifest = Callable[..., str]
 
@@ -47,6 +49,31 @@ def agents(cluster: Cluster, tmp_path: Path) -> Iterator[list[Agent]]:
         yield running
     finally:
         _clean(cluster, running)
+
+
+@pytest.fixture
+def kubelets(cluster: Cluster) -> Iterator[Kubelets]:
+    """All nodes are Ready in Kubernetes."""
+    beating = Kubelets(cluster, NAMES)
+    beating.start()
+    try:
+        yield beating
+    finally:
+        beating.stop()
+
+
+@pytest.fixture
+def controller(cluster: Cluster, kubelets: Kubelets, tmp_path: Path) -> Iterator[Controller]:
+    """The controller, ready; no report of earlier tests is there, and afterwards nothing at all."""
+    cluster.kubectl("delete", "noderoutestates", "--all", "--ignore-not-found")
+    running = Controller(cluster, API, tmp_path / "controller.log")
+    running.start()
+    try:
+        yield running
+    finally:
+        running.kill()
+        for kind in ("staticroutes", "noderoutestates"):
+            cluster.kubectl("delete", kind, "--all", "--ignore-not-found", check=False)
 
 
 @pytest.fixture

@@ -81,6 +81,10 @@ REFUSED_OPTIONS: list[tuple[str, dict[str, object], str]] = [
     ("link-local source", {**IPV6, "source": "fe80::1"}, "source 'fe80::1' is not a unicast address of the node"),
     ("unspecified source", {"source": "0.0.0.0"}, "source '0.0.0.0' is not a unicast address of the node"),  # noqa: S104
     ("onLink as text", {"onLink": "yes"}, "spec.onLink"),
+    ("roll-out to no node", {"rollout": {"maxUnavailable": 0}}, "must be a number of nodes"),
+    ("roll-out to a word", {"rollout": {"maxUnavailable": "half"}}, "must be a number of nodes"),
+    ("roll-out to too many", {"rollout": {"maxUnavailable": "101%"}}, "must be a number of nodes"),
+    ("roll-out by a list", {"rollout": []}, "spec.rollout"),
 ]
 
 ONE, OTHER = {"address": "10.116.0.5"}, {"address": "10.116.0.6"}
@@ -149,6 +153,9 @@ ACCEPTED_OPTIONS: list[dict[str, object]] = [
     {"healthCheck": {"type": "TCP", "port": 22, "interval": "59m60s", "timeout": "1m"}},
     {"healthCheck": {"type": "HTTP", "port": 80, "path": "/healthz?a=b", "interval": "1.5s"}},
     {"metric": None, "table": None, "mtu": None, "source": None, "onLink": None, "excludes": None},
+    {"rollout": {}},
+    {"rollout": {"maxUnavailable": 3, "pauseOnFailure": False}},
+    {"rollout": {"maxUnavailable": "25%"}},
 ]
 
 ACCEPTED = [

@@ -2,14 +2,13 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.cluster.agent import Agent, eventually, everywhere
-from tests.cluster.conftest import API, NODES, Manifest
+from tests.cluster.conftest import NAMES, Manifest
 from tests.cluster.controller import USER, Controller, Kubelets
 from tests.lab.audit import AuditLog
 from tests.lab.cluster import Cluster
@@ -18,37 +17,11 @@ SITE, GATEWAY = "203.0.113.145", "10.116.0.5"
 # Of a subnet that each test gives to the nodes it wants.
 SERVICE_GATEWAY = "10.99.0.1"
 WORDS = f"gateway {SERVICE_GATEWAY} is not on any subnet of this node"
-NAMES = [f"node{number}" for number in range(1, NODES + 1)]
 
 # Statuses may be this late: the pause between writes that nobody waits for, and some. Seconds.
 LATE = 45.0
 
 Say = Callable[..., None]
-
-
-@pytest.fixture
-def kubelets(cluster: Cluster) -> Iterator[Kubelets]:
-    """All nodes are Ready in Kubernetes."""
-    beating = Kubelets(cluster, NAMES)
-    beating.start()
-    try:
-        yield beating
-    finally:
-        beating.stop()
-
-
-@pytest.fixture
-def controller(cluster: Cluster, kubelets: Kubelets, tmp_path: Path) -> Iterator[Controller]:
-    """The controller, ready; no report of earlier tests is there, and afterwards nothing at all."""
-    cluster.kubectl("delete", "noderoutestates", "--all", "--ignore-not-found")
-    running = Controller(cluster, API, tmp_path / "controller.log")
-    running.start()
-    try:
-        yield running
-    finally:
-        running.kill()
-        for kind in ("staticroutes", "noderoutestates"):
-            cluster.kubectl("delete", kind, "--all", "--ignore-not-found", check=False)
 
 
 @pytest.fixture

@@ -63,6 +63,33 @@ async def test_removed_object_takes_its_routes_along(machine: Machine, engine: E
     await engine.until(lambda: engine.row("b") is None, "b has no row")
 
 
+async def test_held_object_keeps_what_it_has(machine: Machine, engine: Engine) -> None:
+    """A version that is not to be used yet leaves the routes of the last one, which are repaired as ever."""
+    await engine.settle(route(destinations=["192.0.2.1"]))
+    engine.inventory.put(route(gateway="10.0.0.3", destinations=["192.0.2.2"], generation=2), 2, released=False)
+    await engine.rest()
+    machine.ip("route del 192.0.2.1")
+    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
+
+    engine.inventory.release("uid-nat", 2)
+    await engine.routes_are({"192.0.2.2/32": "10.0.0.3 eth0"})
+
+
+async def test_what_was_there_is_spared_while_its_owner_is_held(machine: Machine, engine: Engine) -> None:
+    """An agent that starts amid a roll-out leaves what it finds, and removes only what was in force since then."""
+    machine.ip("route add 192.0.2.1 via 10.0.0.1 proto 245")
+    engine.inventory.put(route("held", destinations=["192.0.2.2"], generation=2), 1, released=False)
+    engine.put(route("other", destinations=["192.0.2.3"]))
+    engine.inventory.take_list({"uid-held": 1, "uid-other": 1}, 1)
+    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0", "192.0.2.3/32": "10.0.0.1 eth0"})
+    await engine.until(lambda: engine.reconciler.synced, "it is in sync")
+    engine.remove("other")
+    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
+
+    engine.inventory.release("uid-held", 2)
+    await engine.routes_are({"192.0.2.2/32": "10.0.0.1 eth0"})
+
+
 async def test_route_of_ours_nobody_wants_is_removed(machine: Machine, engine: Engine) -> None:
     """A route that somebody makes with our protocol is taken for ours, and goes."""
     engine.put(route())

@@ -233,3 +233,41 @@ def test_every_change_is_told_and_numbered(inventory: Inventory, changes: Change
     assert (inventory.version, changes.count) == (len(steps), len(steps))
     inventory.set_node(Node("node1", {"zone": "b"}))
     assert changes.count == len(steps) + 1
+
+
+def test_held_version_leaves_the_last_one_in_force(inventory: Inventory, changes: Changes) -> None:
+    """A version that is not to be used here yet waits, until it is released or a later one may be used."""
+    inventory.put(route("a"), 1)
+    inventory.put(route("a", generation=2), 2, released=False)
+    assert (inventory.routes["uid-a"].generation, inventory.held["uid-a"].generation) == (1, 2)
+
+    before = changes.count
+    inventory.release("uid-a", 1)
+    assert changes.count == before, "that is another one"
+    inventory.release("uid-a", 2)
+    assert (inventory.routes["uid-a"].generation, inventory.held, changes.count) == (2, {}, before + 1)
+    inventory.put(route("a", generation=2), 3, released=False)
+    assert not inventory.held, "what is in force already is not taken back"
+    inventory.put(route("a", generation=3), 4, released=False)
+    inventory.put(route("a", generation=4), 5)
+    assert not inventory.held
+
+
+@pytest.mark.parametrize("end", ["release", "remove", "forget"])
+def test_held_version_without_a_last_one_is_in_doubt(inventory: Inventory, end: str) -> None:
+    """What is held from the start may have routes of a version nobody knows; a new object can't have any."""
+    inventory.set_node(NODE)
+    inventory.put(route("old"), 1, released=False)
+    inventory.take_list({"uid-old": 1}, 1)
+    in_doubt = inventory.doubtful
+
+    inventory.put(route("new"), 2, released=False)
+    match end:
+        case "release":
+            inventory.release("uid-old", 1)
+        case "remove":
+            inventory.remove("uid-old")
+        case _:
+            inventory.forget_all()
+    assert (in_doubt, inventory.doubtful) == (True, False)
+    assert ("uid-new" in inventory.held) == (end != "forget")

@@ -76,12 +76,13 @@ def test_status_has_the_fields_that_are_written(version: dict[str, Any]) -> None
     """What the controller writes is in the schema, field by field."""
     schema = version["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
     subject = Subject.parse(
-        manifest(gateway=None, gateways=[{"address": "10.0.0.1"}], healthCheck={}, metadata={"uid": "u"})
+        manifest(gateway=None, gateways=[{"address": "10.0.0.1"}], healthCheck={}, rollout={}, metadata={"uid": "u"})
     )
     status = make_status(subject, roll_up(subject, [], lambda _: None), {}, "now")
 
     assert status.keys() == schema.keys()
     assert status["nodes"].keys() == schema["nodes"]["properties"].keys()
+    assert status["rollout"].keys() == schema["rollout"]["properties"].keys()
     assert set(FailingNode._fields) == schema["failingNodes"]["items"]["properties"].keys()
     assert all(each.keys() == schema["conditions"]["items"]["properties"].keys() for each in status["conditions"])
 

@@ -8,6 +8,7 @@ import kopf
 import pytest
 
 from static_route_operator.api.clusteraddresses import NAME
+from static_route_operator.api.rollout import EVERYONE, place_of
 from static_route_operator.cluster.engine import LAST_BACKOFF, EndlessBackoffs
 from static_route_operator.cluster.watch import Watch, watch_settings
 from static_route_operator.inventory import Inventory
@@ -74,10 +75,10 @@ def test_backoffs_grow_and_never_end() -> None:
 class Told:
     """A watch of node1, fed by hand, and the inventory that it feeds."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, staged: bool = False) -> None:
         self.inventory = Inventory()
         self.relists = 0
-        self.watch = Watch("node1", self.inventory, Metrics(), "static-routes")
+        self.watch = Watch("node1", self.inventory, Metrics(), "static-routes", staged=staged)
         self.watch.on_relist = self._count
         self._handlers = {
             "ADDED": self.watch._create,
@@ -249,3 +250,37 @@ def test_only_event_handlers_are_registered() -> None:
     assert len(registry._watching.get_all_handlers()) == 7
     for writing in (registry._changing, registry._spawning, registry._indexing, registry._webhooks):
         assert writing.get_all_handlers() == []
+
+
+def _staged(generation: int, up_to: int, phase: str = "Progressing") -> dict[str, Any]:
+    stage = {"generation": generation, "phase": phase, "nodes": "1/3", "upTo": up_to, "since": "now"}
+    return {"observedGeneration": generation, "nodes": {"selected": 3}, "rollout": stage}
+
+
+async def test_staged_generation_waits_for_its_turn(told: Told) -> None:
+    """Until the status releases it the last generation stays in force; then the new one is, without another event."""
+    place = place_of("node1")
+    first = _object(rollout={}) | {"status": _staged(1, EVERYONE, "Complete")}
+    await told.event("ADDED", first)
+    second = _object(generation=2, version=2, gateway="10.0.0.3", rollout={}) | {"status": first["status"]}
+    await told.event("MODIFIED", second)
+    await told.status("MODIFIED", second)
+    assert told.inventory.routes["uid-a"].generation == 1
+
+    await told.status("MODIFIED", second | {"status": _staged(2, place - 1)})
+    assert told.inventory.routes["uid-a"].generation == 1
+    await told.status("MODIFIED", second | {"status": _staged(2, place)})
+    assert told.inventory.routes["uid-a"].generation == 2
+    assert not told.inventory.held
+
+
+async def test_setting_stages_what_does_not_say(told: Told) -> None:
+    """With the setting any object waits for the controller; without it only one with spec.rollout does."""
+    await told.event("ADDED", _object())
+    assert told.names == ["a"]
+
+    staged = Told(staged=True)
+    await staged.event("ADDED", _object())
+    assert staged.names == []
+    await staged.status("MODIFIED", _object() | {"status": {"observedGeneration": 1, "nodes": {"selected": 3}}})
+    assert staged.names == ["a"], "the controller does not stage it"

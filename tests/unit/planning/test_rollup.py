@@ -211,3 +211,56 @@ def test_health_of_gateways_is_not_spoken_of_without_a_check() -> None:
     before = make_status(subject(**SEVERAL), rolled_up({"a": UP}, **SEVERAL), {}, "now")
     after = make_status(plain, rolled_up(reports), before, "now")
     assert (after["gateway"], after["gateways"]) == (None, None)
+
+
+def _staged(reports: Mapping[str, Report | None], stored: Mapping[str, Any], **rollout: Any) -> dict[str, Any]:
+    """The status of an object with a roll-out, on nodes that say this."""
+    routed = subject(rollout=rollout)
+    members = [member(name) for name in reports]
+    return make_status(routed, roll_up(routed, members, lambda each: reports[each.name], stored), stored, "now")
+
+
+def test_roll_out_stands_in_the_status() -> None:
+    """The status says which nodes may use the generation, and Ready how far that is; at rest nothing changes in it."""
+    # In the order of their places: c, b, a.
+    first = _staged({"a": OLD, "b": OLD, "c": OLD}, {})
+    assert (first["rollout"]["phase"], first["rollout"]["nodes"]) == ("Progressing", "1/3")
+    assert first["conditions"][1]["message"].startswith("released to 1/3 nodes; 0 of 3 nodes ready")
+    assert _staged({"a": OLD, "b": OLD, "c": OLD}, first) == first
+
+    second = _staged({"a": OLD, "b": OLD, "c": GOOD}, first)
+    assert (second["rollout"]["phase"], second["rollout"]["nodes"]) == ("Progressing", "2/3")
+    paused = _staged({"a": OLD, "b": FAILED, "c": GOOD}, second)
+    assert (paused["rollout"]["phase"], paused["rollout"]["nodes"]) == ("Paused", "2/3")
+    assert (paused["conditions"][1]["reason"], paused["conditions"][1]["status"]) == ("RolloutPaused", "False")
+    third = _staged({"a": OLD, "b": GOOD, "c": GOOD}, paused)
+    assert (third["rollout"]["phase"], third["rollout"]["nodes"]) == ("Complete", "3/3")
+    assert "released" not in third["conditions"][1]["message"]
+
+
+def test_stage_that_is_out_of_date_takes_nothing_back() -> None:
+    """A roll-up from before the last write does not narrow what that has released."""
+    routed = subject(rollout={})
+    members = [member(name) for name in "abc"]
+    old = roll_up(routed, members, lambda _: OLD, {})
+    wider = _staged({"a": OLD, "b": OLD, "c": GOOD}, make_status(routed, old, {}, "now"))
+
+    assert make_status(routed, old, wider, "later")["rollout"] == wider["rollout"]
+
+
+def test_change_on_trial_is_not_done() -> None:
+    """A node that still finds out whether it reaches what it must is waited for."""
+    trial = Report(1, RowState.PENDING, Reason.ON_TRIAL, "")
+    first = _staged({"a": OLD, "b": OLD, "c": OLD}, {})
+
+    assert _staged({"a": OLD, "b": OLD, "c": trial}, first)["rollout"] == first["rollout"]
+
+
+def test_object_that_is_staged_no_more_loses_its_stage() -> None:
+    """Without spec.rollout the status says nothing of one, and takes away what it said."""
+    staged = _staged({"a": OLD}, {})
+    plain = subject()
+    status = make_status(plain, roll_up(plain, [member("a")], lambda _: GOOD, staged), staged, "now")
+
+    assert status["rollout"] is None
+    assert "rollout" not in make_status(plain, roll_up(plain, [], lambda _: None), {}, "now")
