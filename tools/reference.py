@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from static_route_operator.api import conditions, crd, noderoutestate, noderoutestate_crd
+from static_route_operator.cli import exits
 from static_route_operator.cli.program import program
 from static_route_operator.observability.metrics import ApiMetrics, ControllerMetrics, Metrics
 from static_route_operator.settings import ClusterSettings, ControllerSettings, ProcessSettings, describe
@@ -85,7 +86,8 @@ def _commands() -> list[str]:
         if records:
             rows = ((f"`{_cell(option)}`", _cell(text)) for option, text in records)
             lines += ["", *_table(("option", "meaning"), rows)]
-    return lines
+    codes = ((str(code.value), exits.MEANINGS[code]) for code in exits.ExitCode)
+    return [*lines, "", "### Exit codes", "", *_table(("code", "meaning"), codes)]
 
 
 def _paragraphs(text: str) -> str:

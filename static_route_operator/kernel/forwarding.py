@@ -24,6 +24,7 @@ from static_route_operator.kernel.messages import (
     RTA_TABLE,
     RTA_VIA,
     RTM_F_FIB_MATCH,
+    RTM_F_LOOKUP_TABLE,
     RTM_GETROUTE,
     RTM_NEWROUTE,
     RTMSG,
@@ -191,7 +192,9 @@ class Forwarder:
             decided = last if last and last.decides else None
             route, policy = (decided.route, decided.policy) if decided else (None, None)
             return Forwarding(packet, error, None, packet.source_text, route, policy, candidates, policies)
-        matched, _ = self._ask(packet, names, RTM_F_FIB_MATCH)
+        # Unless asked for the table, IPv4 calls each of them main. IPv6 always tells, and refuses to be asked.
+        telling = RTM_F_LOOKUP_TABLE if packet.family == AF_INET else 0
+        matched, _ = self._ask(packet, names, RTM_F_FIB_MATCH | telling)
         walked = (last.route,) if last and last.route else ()
         route = _known(matched, (*walked, *candidates)) if matched else None
         policy = next((each.policy for each in steps if each.route is not None and each.route == route), None)

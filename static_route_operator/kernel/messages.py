@@ -66,6 +66,7 @@ RTN_BLACKHOLE = 6
 RT_SCOPE_UNIVERSE = 0
 RT_SCOPE_NOWHERE = 255
 RTM_F_CLONED = 0x200
+RTM_F_LOOKUP_TABLE = 0x1000
 RTM_F_FIB_MATCH = 0x2000
 
 # family, destination length, source length, tos, table, protocol, scope, type, flags

@@ -89,7 +89,12 @@ def source_problem(source: bytes, facts: Facts) -> Problem | None:
 
 
 def _subnets_text(gateway: bytes, facts: Facts) -> str:
-    own = [f"{unpack_prefix(prefix)} on {name}" for prefix, name in facts.subnets if len(prefix) == len(gateway) + 1]
+    """The subnets that a gateway might be on; no gateway is on the loopback interface."""
+    own = [
+        f"{unpack_prefix(prefix)} on {name}"
+        for prefix, name in facts.subnets
+        if len(prefix) == len(gateway) + 1 and name != "lo"
+    ]
     return ", ".join(own[:8]) or "it has none of this address family"
 
 

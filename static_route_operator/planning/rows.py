@@ -131,7 +131,8 @@ def _row(route: StaticRoute, problems: Sequence[Problem], programmed: int, kept:
     ordered = sorted(problems, key=lambda each: SEVERITY[each.state], reverse=True)
     messages = [each.message for each in ordered]
     if kept:
-        messages.append(f"{kept} of its routes left as they were")
+        stay = "stays as it was" if kept == 1 else "stay as they were"
+        messages.append(f"{kept} of its routes {stay}")
     return Row(
         name=route.name,
         generation=route.generation,

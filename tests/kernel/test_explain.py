@@ -365,3 +365,15 @@ def _check_route(case: Case, explained: dict[str, Any], seen: str | None, said: 
         assert (explained["verdict"], explained["object"]) == ("Follows", owner), said
     else:
         assert explained["verdict"] != "Follows", said
+
+
+def test_a_rule_to_a_table_with_the_same_default_route(machine: Machine) -> None:
+    """A route that stands in two tables alike is told with the table that the packet was sent by, and its rule."""
+    machine.ip("route add default via 10.0.0.1", "route add default via 10.0.0.1 table 100")
+    machine.ip("rule add to 203.0.113.0/24 lookup 100")
+    forwarder = Forwarder()
+    told = forwarder.forward(Packet(pack_address("203.0.113.145")))
+    forwarder.close()
+    assert told.route is not None
+    assert told.policy is not None
+    assert (told.route.table, told.policy.table) == (100, 100)

@@ -323,7 +323,7 @@ async def test_routes_of_a_gateway_that_got_lost_are_left(machine: Machine, engi
     engine.put(route("nat", "172.31.0.1", ["192.0.2.1", "192.0.2.3"], generation=2))
 
     row = await engine.state_is("nat", "Failed")
-    assert row.message.endswith("; 1 of its routes left as they were")
+    assert row.message.endswith("; 1 of its routes stays as it was")
     await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
     assert engine.reconciler.report()["routes"][0]["object"] == "nat"
 
