@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+from collections.abc import Callable
 
 from static_route_operator.api.noderoutestate import NodeRouteState
 from static_route_operator.api.rollout import default_rollout
@@ -18,6 +19,7 @@ from static_route_operator.forecaster import Forecaster
 from static_route_operator.inventory import Inventory
 from static_route_operator.observability.http import HttpServer
 from static_route_operator.observability.metrics import Metrics
+from static_route_operator.probation import Probation
 from static_route_operator.protected import Protected
 from static_route_operator.reconciler import Reconciler
 from static_route_operator.settings import ClusterSettings
@@ -45,11 +47,13 @@ async def run(settings: ClusterSettings) -> None:
     protected = Protected(settings.protected)
     api = Api()
     addresses = Addresses(api, protected, settings.namespace)
+    probation = Probation.of(settings, inventory, metrics, server=api.endpoint, protected=lambda: protected.told)
+    _recall(probation, inventory, protected)
 
     def node_state() -> NodeRouteState | None:
         node = inventory.node
-        # While something is not known yet, a row that is missing would be a lie.
-        if node is None or not inventory.complete or not reconciler.synced:
+        # While something is not known yet, a row that is missing would be a lie; and so would one of a trial's outcome.
+        if node is None or not inventory.complete or not reconciler.synced or probation.open:
             return None
         return NodeRouteState(node.name, node.uid, reconciler.rows, reconciler.gateways)
 
@@ -61,15 +65,12 @@ async def run(settings: ClusterSettings) -> None:
         metrics,
         protected=lambda: protected.protection,
         on_rows=writer.wake,
+        probation=probation,
         resync=settings.resync_seconds,
     )
 
-    def changed() -> None:
-        reconciler.wake()
-        # Of a new Node, or of a first list without any StaticRoute, no row would tell.
-        writer.wake()
-
-    inventory.on_change = changed
+    # Of a new Node, or of a first list without any StaticRoute, no row would tell the writer.
+    inventory.on_change = _all(reconciler.wake, writer.wake)
     protected.on_change = reconciler.wake
     watch.on_addresses = addresses.take
     forecaster = Forecaster(inventory, reconciler)
@@ -77,7 +78,7 @@ async def run(settings: ClusterSettings) -> None:
     if settings.http_port:
         await server.start(settings.http_address, settings.http_port, settings.metrics_address)
     listing = Listing(api, inventory, watch, metrics, settings.list_seconds)
-    watch.on_relist = listing.request
+    watch.on_relist = _all(listing.request, probation.look_again)
     stopped = loop.create_task(stop.wait())
 
     async def watch_cluster() -> None:
@@ -86,7 +87,7 @@ async def run(settings: ClusterSettings) -> None:
         watch.start()
         await addresses.keep_current()
 
-    jobs = (reconciler.run(), listing.run(), watch_cluster(), writer.run())
+    jobs = (reconciler.run(), listing.run(), watch_cluster(), writer.run(), probation.run())
     tasks = [loop.create_task(job) for job in jobs]
     logger.info("Agent of node %s started", settings.node_name)
     try:
@@ -94,23 +95,47 @@ async def run(settings: ClusterSettings) -> None:
         for task in done - {stopped}:
             # None of them ends by itself: this raises what went wrong.
             task.result()
-        await _depart(settings, inventory, reconciler)
+        await _depart(settings, inventory, reconciler, probation)
     finally:
         for task in (*tasks, stopped):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await probation.stop()
         await watch.stop()
         await server.stop()
 
 
-async def _depart(settings: ClusterSettings, inventory: Inventory, reconciler: Reconciler) -> None:
-    if not settings.daemonset:
-        logger.info("Stopping; routes stay (no DaemonSet to ask about)")
+def _all(*actions: Callable[[], None]) -> Callable[[], None]:
+    """All of these as one."""
+
+    def call() -> None:
+        for action in actions:
+            action()
+
+    return call
+
+
+def _recall(probation: Probation, inventory: Inventory, protected: Protected) -> None:
+    """Begin with what was last known."""
+    known = probation.recall()
+    inventory.remember(known.node, known.routes)
+    for source, what in known.protected.items():
+        protected.put(source, what)
+    if known.routes:
+        logger.info("%d last known good StaticRoutes are in force until the API server tells", len(known.routes))
+
+
+async def _depart(
+    settings: ClusterSettings, inventory: Inventory, reconciler: Reconciler, probation: Probation
+) -> None:
+    verdict = Verdict.KEEP
+    if settings.daemonset:
+        labels = inventory.node.labels if inventory.node else {}
+        verdict = await decide(Api(DEPARTURE_TIMEOUT).get, settings.namespace, settings.daemonset, labels)
+    if verdict is Verdict.REMOVE:
+        logger.info("Stopping; %d routes removed", await reconciler.remove_all())
+        await probation.forget()
         return
-    labels = inventory.node.labels if inventory.node else {}
-    verdict = await decide(Api(DEPARTURE_TIMEOUT).get, settings.namespace, settings.daemonset, labels)
-    if verdict is Verdict.KEEP:
-        logger.info("Stopping; routes stay")
-        return
-    logger.info("Stopping; %d routes removed", await reconciler.remove_all())
+    await probation.conclude()
+    logger.info("Stopping; routes stay%s", "" if settings.daemonset else " (no DaemonSet to ask about)")

@@ -56,12 +56,13 @@ class Inventory:
         self.held: dict[str, StaticRoute] = {}
         self._doubtful: set[str] = set()
         self.node: Node | None = None
+        self._node_remembered = False
         self.version = 0
 
     @property
     def complete(self) -> bool:
         """Whether a first complete list was taken in, and the node is known."""
-        return self._presence.complete and self.node is not None
+        return self._presence.complete and self.node is not None and not self._node_remembered
 
     @property
     def missing(self) -> frozenset[str]:
@@ -98,6 +99,24 @@ class Inventory:
         if alone or self.complete:
             changed.take_list({}, 0)
         return changed
+
+    def remember(self, node: Node | None, routes: Iterable[tuple[StaticRoute, int]]) -> None:
+        """Take in what was known when this program last ran, which stands until somebody knows better.
+
+        Args:
+            node: this node.
+            routes: the objects, each with its resource version.
+        """
+        self.node, self._node_remembered = node, node is not None
+        for route, resource_version in routes:
+            self._presence.remember(route.uid, resource_version)
+            self._uids[route.name] = route.uid
+            self.routes[route.uid] = route
+        self._changed()
+
+    def resource_version(self, uid: str) -> int:
+        """The highest resource version at which an object is known; 0 of others."""
+        return self._presence.version(uid)
 
     def put(self, item: StaticRoute | Invalid, resource_version: int = 0, *, released: bool = True) -> None:
         """Take in an object as it is now; an invalid one leaves its last good version in force.
@@ -147,8 +166,8 @@ class Inventory:
 
     def set_node(self, node: Node) -> None:
         """Take in this node as it is now."""
-        if node != self.node:
-            self.node = node
+        if node != self.node or self._node_remembered:
+            self.node, self._node_remembered = node, False
             self._changed()
 
     def take_list(self, listed: Mapping[str, int], list_version: int) -> None:

@@ -15,6 +15,7 @@ class Presence:
 
     def __init__(self) -> None:
         self._seen: dict[str, int] = {}
+        self._remembered: dict[str, int] = {}
         self._gone: dict[str, None] = {}
         self._awaited: set[str] | None = None
 
@@ -28,11 +29,20 @@ class Presence:
         """The uids of listed objects that the watch has not delivered yet."""
         return frozenset(self._awaited or ())
 
+    def remember(self, uid: str, resource_version: int) -> None:
+        """Take in that an object was there when this program last ran: a list may tell that it is gone."""
+        self._remembered[uid] = resource_version
+
+    def version(self, uid: str) -> int:
+        """The highest resource version at which an object is known; 0 of others."""
+        return max(self._seen.get(uid, 0), self._remembered.get(uid, 0))
+
     def see(self, uid: str, resource_version: int) -> bool:
         """Take in that the watch shows an object; False when it is known to be gone."""
         if uid in self._gone:
             return False
         self._seen[uid] = max(resource_version, self._seen.get(uid, 0))
+        self._remembered.pop(uid, None)
         if self._awaited:
             self._awaited.discard(uid)
         return True
@@ -40,6 +50,7 @@ class Presence:
     def drop(self, uid: str) -> None:
         """Take in that an object is gone."""
         self._seen.pop(uid, None)
+        self._remembered.pop(uid, None)
         if self._awaited:
             self._awaited.discard(uid)
         self._gone[uid] = None
@@ -57,7 +68,8 @@ class Presence:
         Returns:
             The uids that are gone without an event.
         """
-        gone = [uid for uid, seen in self._seen.items() if uid not in listed and seen <= list_version]
+        known = self._remembered | self._seen
+        gone = [uid for uid, seen in known.items() if uid not in listed and seen <= list_version]
         for uid in gone:
             self.drop(uid)
         self._awaited = {uid for uid in listed if uid not in self._seen and uid not in self._gone}
@@ -65,8 +77,9 @@ class Presence:
 
     def forget_all(self) -> bool:
         """Take in that there are no objects at all; none is remembered as gone. False when that is no news."""
-        if not self._seen and self._awaited is not None:
+        if not self._seen and not self._remembered and self._awaited is not None:
             return False
         self._seen.clear()
+        self._remembered.clear()
         self._awaited = set()
         return True

@@ -41,7 +41,13 @@ class Protected:
             "DNS": name_servers(),
             "setting": _configured(configured),
         }
+        self._own = frozenset(self._parts)
         self.protection = self._whole()
+
+    @property
+    def told(self) -> dict[str, Mapping[bytes, str]]:
+        """What sources elsewhere know, by their names: what this host does not know by itself."""
+        return {source: what for source, what in self._parts.items() if source not in self._own}
 
     def put(self, source: str, what: Mapping[bytes, str]) -> None:
         """Take in what a source knows now, in place of what it knew before.

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from static_route_operator.api.noderoutestate import GatewayRow, Row, RowState
+from static_route_operator.api.noderoutestate import GatewayRow, Reason, Row, RowState
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.checks import Target
 from static_route_operator.errors import KernelError
@@ -46,6 +46,7 @@ from static_route_operator.planning.selection import selects
 from static_route_operator.planning.storm import Storm
 from static_route_operator.planning.wants import describe_wanted
 from static_route_operator.prefixes import pack_address, unpack_prefix
+from static_route_operator.probation import Probation
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ class Reconciler:
         metrics: where to count.
         protected: asked in each run for what must stay reachable as it is.
         on_rows: called when the rows have changed.
+        probation: decides which version of each object is in force; each newest one unless given.
         resync: seconds between full reads of the kernel's routes that nothing asked for.
         fib: the kernel's tables, or what stands in for them.
         log: what became of each object.
@@ -93,6 +95,7 @@ class Reconciler:
         *,
         protected: Callable[[], Protection],
         on_rows: Callable[[], None] = lambda: None,
+        probation: Probation | None = None,
         resync: float = 300.0,
         fib: Fib | None = None,
         log: logging.Logger = logger,
@@ -101,6 +104,8 @@ class Reconciler:
         self._metrics = metrics
         self._protected = protected
         self._on_rows = on_rows
+        self._probation = probation or Probation(inventory, metrics)
+        self._probation.on_change = self._verdict
         self._resync = resync
         self._log = log
         self._fib = fib or Fib()
@@ -127,7 +132,7 @@ class Reconciler:
         self._survey = True
         self._retry = True
         self._retry_delay = FIRST_RETRY
-        self._planned_for: tuple[int, Facts, frozenset[Target]] | None = None
+        self._planned_for: tuple[tuple[int, int], Facts, frozenset[Target]] | None = None
         self._plan = Plan()
         self._busy = asyncio.Lock()
         self.rows: tuple[Row, ...] = ()
@@ -184,7 +189,15 @@ class Reconciler:
 
     def understudy(self, inventory: Inventory, rehearsal: Rehearsal) -> "Reconciler":
         """A reconciler that knows of this node what this one knows, but has another inventory and only rehearses."""
-        other = Reconciler(inventory, Metrics(), protected=self._protected, fib=rehearsal, log=_silence)
+        metrics = Metrics()
+        other = Reconciler(
+            inventory,
+            metrics,
+            protected=self._protected,
+            probation=self._probation.understudy(inventory, metrics),
+            fib=rehearsal,
+            log=_silence,
+        )
         other._plan, other._present = self._plan, self._present.copy()
         other._gateways.down = self._gateways.down
         return other
@@ -338,6 +351,11 @@ class Reconciler:
         # It says nothing about this node, so what is known of that stands: the routes are moved the sooner.
         self._wake.set()
 
+    def _verdict(self) -> None:
+        # As above.
+        self._urgent.set()
+        self._wake.set()
+
     # One run.
 
     async def _run_once(self) -> None:
@@ -365,7 +383,7 @@ class Reconciler:
 
     async def _reconcile(self) -> None:
         inventory = self._inventory
-        complete, version = inventory.complete, inventory.version
+        complete, version = inventory.complete, (inventory.version, self._probation.version)
         selected, undecided = self._select()
         known = self._planned_for[1] if self._planned_for else None
         facts = await self._look(selected, version)
@@ -391,15 +409,18 @@ class Reconciler:
             self._spared = []
         held = [*self._plan.held, *self._spared]
         operations = diff(self._plan.wanted, self._present, held=held, skip=[*by_family(self._failures), *waiting])
-        if not complete or (inventory.doubtful and not self.synced):
+        sure = complete and (self.synced or not inventory.doubtful)
+        if not sure:
             # What is found at the start may be of a version that is not known; what is in force from then on is.
             self._spared = [keys for action, _, keys in operations if action is Action.DELETE]
-            operations = [each for each in operations if each.action is not Action.DELETE]
+        operations = self._probation.permitted(operations, complete=sure)
+        await self._probation.begin(self._plan, operations)
         await self._apply(operations, looked=looked, read=read)
         if self._stale:
             # What is in the kernel is not known now; the next run follows at once.
             return
         self._settle(waiting)
+        self._probation.settle(self._plan, self._present, complete=complete)
         self.told_failures = await self._told_failures()
         self._report(undecided)
         if complete:
@@ -444,7 +465,7 @@ class Reconciler:
         """The routes into which the kernel merged next hops of another program."""
         return {key for path, keys in self._present if path.shared for key in keys}
 
-    async def _look(self, selected: Sequence[StaticRoute], version: int) -> Facts:
+    async def _look(self, selected: Sequence[StaticRoute], version: tuple[int, int]) -> Facts:
         """What this node knows of itself, as far as these objects ask for it; looked at only if it may have changed."""
         protected = self._protected()
         if self._planned_for and not self._unsure:
@@ -483,7 +504,7 @@ class Reconciler:
     def _select(self) -> tuple[list[StaticRoute], list[StaticRoute]]:
         """The objects for this node, and those of which that is not known yet."""
         node = self._inventory.node
-        routes = self._inventory.routes.values()
+        routes = list(self._probation.in_force(self._inventory.routes.values()))
         if node is None:
             return (
                 [route for route in routes if not route.selective],
@@ -565,7 +586,7 @@ class Reconciler:
         contests = self._contention.contests
         health = {target: each.state for target, each in self._gateways.health().items()}
         outcome = Outcome(self._present, self.told_failures, contests, health)
-        rows = make_rows(self._plan, outcome, undecided, invalid)
+        rows = self._probation.rows(make_rows(self._plan, outcome, undecided, invalid))
         self._metrics.objects.set(len(self._inventory.routes))
         self._metrics.wanted_routes.set(len(self._plan.wanted))
         self._metrics.present_routes.set(len(self._present))
@@ -582,7 +603,7 @@ class Reconciler:
             before = {row.name: row for row in self.rows}
             self.rows = rows
             for row in rows:
-                if (known := before.pop(row.name, None)) != row:
+                if (known := before.pop(row.name, None)) != row and row.reason is not Reason.ON_TRIAL:
                     self._log_transition(known, row)
             for name, row in before.items():
                 # A pending one turned out not to be for this node, and never was on it.

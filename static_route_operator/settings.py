@@ -43,6 +43,20 @@ class Settings(ProcessSettings):
         "Addresses and CIDRs that no StaticRoute may capture, separated by commas, beside those that are known (docs:"
         " Safety).",
     )
+    rollback_seconds: float = _setting(
+        10.0,
+        "Seconds within which a change is undone that cuts this node off from what it reached before; 0 undoes none.",
+    )
+    probes: str = _setting(
+        "",
+        "What a change must leave reachable besides the API server, DNS servers and the default gateway, separated by"
+        " commas: icmp://ADDRESS, tcp://ADDRESS:PORT, http://ADDRESS:PORT/PATH.",
+    )
+    state_dir: str = _setting(
+        "",
+        "Directory on the host for the last known good routes, which an agent installs at its start before the API"
+        " server answers, and for what is on trial; nothing is kept unless set.",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import logging
 import signal
 import socket
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from static_route_operator.observability.metrics import Metrics
 from static_route_operator.planning.facts import Node
 from static_route_operator.planning.protection import Protection
 from static_route_operator.planning.routes import PROTOCOL
+from static_route_operator.probation import Probation
 from static_route_operator.protected import Protected
 from static_route_operator.reconciler import Reconciler
 from static_route_operator.settings import Settings
@@ -29,7 +31,17 @@ logger = logging.getLogger(__name__)
 DEBOUNCE = 100
 
 
-def _start(settings: Settings, labels: Mapping[str, str]) -> tuple[Inventory, Reconciler, Metrics]:
+@dataclass(frozen=True, slots=True)
+class _Host:
+    """The parts of the engine on this host."""
+
+    inventory: Inventory
+    metrics: Metrics
+    probation: Probation
+    reconciler: Reconciler
+
+
+def _start(settings: Settings, labels: Mapping[str, str], *, provisional: bool = False) -> _Host:
     metrics = Metrics()
     inventory = Inventory()
     protected = Protected(settings.protected)
@@ -38,10 +50,19 @@ def _start(settings: Settings, labels: Mapping[str, str]) -> tuple[Inventory, Re
         protected.look_at_resolver()
         return protected.protection
 
-    reconciler = Reconciler(inventory, metrics, protected=look_at_protected, resync=settings.resync_seconds)
+    probation = Probation.of(settings, inventory, metrics) if provisional else Probation(inventory, metrics)
+    # Of the objects the directory tells; of what was undone it does not.
+    probation.recall()
+    reconciler = Reconciler(
+        inventory,
+        metrics,
+        protected=look_at_protected,
+        probation=probation,
+        resync=settings.resync_seconds,
+    )
     inventory.on_change = reconciler.wake
     inventory.set_node(Node(settings.node_name or socket.gethostname(), labels))
-    return inventory, reconciler, metrics
+    return _Host(inventory, metrics, probation, reconciler)
 
 
 async def apply_once(
@@ -52,8 +73,8 @@ async def apply_once(
     Returns:
         The report of the reconciler, and what was wrong with the manifests.
     """
-    inventory, reconciler, _ = _start(settings, labels)
-    manifests = ManifestDirectory(directory, inventory)
+    host = _start(settings, labels)
+    reconciler, manifests = host.reconciler, ManifestDirectory(directory, host.inventory)
     manifests.load()
     await reconciler.run_to_end()
     return reconciler.report(), manifests.problems
@@ -64,37 +85,41 @@ async def forecast(question: Mapping[str, Any], settings: Settings, labels: Mapp
 
     See `Forecaster.answer`.
     """
-    inventory, reconciler, _ = _start(settings, labels)
+    host = _start(settings, labels)
     try:
-        return await Forecaster(inventory, reconciler).answer(question)
+        return await Forecaster(host.inventory, host.reconciler).answer(question)
     finally:
-        reconciler.close()
+        host.reconciler.close()
 
 
 async def run(directory: Path, settings: Settings, labels: Mapping[str, str]) -> None:
     """Keep the kernel what the manifests want, until SIGTERM or SIGINT. The routes stay."""
-    inventory, reconciler, metrics = _start(settings, labels)
-    manifests = ManifestDirectory(directory, inventory)
+    host = _start(settings, labels, provisional=True)
+    reconciler, probation, metrics = host.reconciler, host.probation, host.metrics
+    manifests = ManifestDirectory(directory, host.inventory)
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-    forecaster = Forecaster(inventory, reconciler)
+    forecaster = Forecaster(host.inventory, reconciler)
     server = HttpServer(metrics, lambda: reconciler.synced, reconciler.questions, forecaster.answer)
     if settings.http_port:
         await server.start(settings.http_address, settings.http_port, settings.metrics_address)
-    tasks = [asyncio.create_task(reconciler.run()), asyncio.create_task(_watch(directory, manifests, stop))]
+    jobs = (reconciler.run(), probation.run(), _watch(directory, manifests, stop))
+    tasks = [asyncio.create_task(job) for job in jobs]
     stopped = asyncio.create_task(stop.wait())
     try:
         done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
         for task in done & set(tasks):
             if not stop.is_set():
                 task.result()
+        await probation.conclude()
     finally:
         routes = len(reconciler.report()["routes"])
         for task in (*tasks, stopped):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await probation.stop()
         await server.stop()
     if routes:
         logger.info(

@@ -1,7 +1,8 @@
 """The StaticRoute object as this program holds it, read from its JSON or YAML form."""
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from static_route_operator.api import API_VERSION
@@ -38,6 +39,7 @@ class StaticRoute:
         check: how its gateways are checked; None takes them for up.
         when_all_down: what is done on a node on which none of its gateways can be used.
         rollout: how a new generation reaches the nodes; None where the object does not say.
+        manifest: what it was parsed from, but for its destinations, as JSON.
     """
 
     name: str
@@ -53,6 +55,7 @@ class StaticRoute:
     check: Check | None = None
     when_all_down: WhenAllDown = WhenAllDown.KEEP
     rollout: Rollout | None = None
+    manifest: str = field(default="", compare=False, repr=False)
 
     @property
     def gateway(self) -> bytes:
@@ -118,4 +121,27 @@ class StaticRoute:
             check=parse_check(name, spec),
             when_all_down=parse_when_all_down(name, spec),
             rollout=parse_rollout(name, spec),
+            manifest=_manifest(metadata, spec),
         )
+
+    @classmethod
+    def restore(cls, manifest: str, keys: Keys, refused: tuple[RefusedDestination, ...]) -> Self:
+        """The object that had this manifest, these keys and these refused destinations.
+
+        Raises:
+            InvalidSpecError: nothing of the object can be used: it names the field.
+        """
+        body = json.loads(manifest)
+        # Any will do: what came of its own ones is given.
+        body["spec"]["destinations"] = ["192.0.2.1"]
+        return replace(cls.parse(body), keys=keys, refused=refused)
+
+
+def _manifest(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
+    fields = ("name", "uid", "generation", "creationTimestamp")
+    body = {
+        "metadata": {field: metadata[field] for field in fields if field in metadata},
+        "spec": {field: value for field, value in spec.items() if field != "destinations"},
+    }
+    # YAML knows dates, JSON does not.
+    return json.dumps(body, separators=(",", ":"), default=str)

@@ -17,6 +17,7 @@ import kopf
 from yarl import URL
 
 from static_route_operator.errors import ApiError
+from static_route_operator.health.endpoints import Endpoint, TcpEndpoint
 
 SERVICE_HOST = "KUBERNETES_SERVICE_HOST"
 SERVICE_PORT = "KUBERNETES_SERVICE_PORT"
@@ -103,6 +104,16 @@ class Api:
                 return body
         except (aiohttp.ClientError, TimeoutError, OSError, kopf.LoginError) as error:
             raise ApiError(what, None, str(error) or type(error).__name__) from error
+
+    def endpoint(self) -> Endpoint | None:
+        """The API server as something to be reached by a new connection; None without credentials."""
+        try:
+            info = log_in(self._settings)
+        except kopf.LoginError:
+            return None
+        url = URL(info.server)
+        context = info.as_ssl_context if url.scheme == "https" else None
+        return TcpEndpoint("API server", url.host or "", url.port or 443, context=context)
 
     async def addresses(self) -> set[str]:
         """The addresses that the API server is known by: as configured, resolved, and those behind its Service."""

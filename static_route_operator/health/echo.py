@@ -91,7 +91,7 @@ class EchoSocket:
         return raw
 
     def send(self, target: Target, prober: int, number: int) -> None:
-        """Ask a gateway, by its interface.
+        """Ask a gateway, by its interface; by whatever way there is if it has none.
 
         Raises:
             OSError: it was not sent.
@@ -105,7 +105,8 @@ class EchoSocket:
                 message = _HEADER.pack(kind, 0, _checksum(message), self._identifier, sequence) + payload
             info = (socket.IPPROTO_IP, IP_PKTINFO, _PKTINFO.pack(target.interface, bytes(4), bytes(4)))
             # Not by way of another gateway, should this one's network be gone from the interface.
-            self._socket.sendmsg([message], [info], socket.MSG_DONTROUTE, (target.address, 0))
+            flags = socket.MSG_DONTROUTE if target.interface else 0
+            self._socket.sendmsg([message], [info], flags, (target.address, 0))
         else:
             info = (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, _PKTINFO6.pack(bytes(16), target.interface))
             self._socket.sendmsg([message], [info], 0, (target.address, 0))

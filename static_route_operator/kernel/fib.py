@@ -81,6 +81,9 @@ _ANSWER_SIZE = 2048
 # How often a dump is taken again when the tables changed under it, before it is given up for now.
 DUMP_TRIES = 5
 
+# Addresses to which nothing but a default route leads: a reserved one (RFC 1112), and one that nobody was given.
+NOWHERE = (b"\xf0\0\0\1", b"\x20\0" + bytes(13) + b"\1")
+
 RTN_LOCAL_KINDS = frozenset({2, 3, 4, 5})  # local, broadcast, anycast, multicast
 
 _WORD = struct.Struct("=I")
@@ -349,6 +352,22 @@ class Fib:
 
     def _look_up(self, addresses: Iterable[bytes]) -> dict[bytes, Lookup]:
         return {address: _lookup(answer) for address, answer in self._route_to(list(addresses)).items()}
+
+
+def default_gateways() -> list[bytes]:
+    """The packed addresses of the next hops of this node's default routes, of each family the best one's.
+
+    Raises:
+        OSError: the kernel can't be asked.
+    """
+    fib = Fib()
+    try:
+        answers = fib._route_to(NOWHERE)  # noqa: SLF001  of this module
+    finally:
+        fib.close()
+    bodies = [answer.body for answer in answers.values()]
+    found = [dict(attributes(body, RTMSG.size)) for body in bodies if RTMSG.unpack_from(body)[1] == 0]
+    return [each[RTA_GATEWAY] for each in found if RTA_GATEWAY in each]
 
 
 class _InterruptedDumpError(Exception):

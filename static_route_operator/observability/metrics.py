@@ -148,6 +148,7 @@ class Metrics(ApiMetrics):
         self.drift = counter("drift", "Routes of this program that somebody else changed or removed.")
         self.drift_repairs = counter("drift_repairs", "Routes that were put back after another program took them away.")
         self.monitor_overflows = counter("monitor_overflows", "Times that notifications of the kernel were lost.")
+        self.rollbacks = counter("rollbacks", "Versions of StaticRoutes undone since they cut this node off.")
         self._gateways = _Gateways()
         self._registry.register(self._gateways)
         self.state_writes = counter("state_writes", "Writes of this node's NodeRouteState.", ("result",))

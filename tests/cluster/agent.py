@@ -105,6 +105,11 @@ class Agent:
         self._process: subprocess.Popen[str] | None = None
 
     @property
+    def state_dir(self) -> Path:
+        """Where it keeps its state."""
+        return self._log.with_suffix(".state")
+
+    @property
     def pid(self) -> int:
         """Its process."""
         assert self._process is not None, "it is not started"
@@ -122,6 +127,8 @@ class Agent:
         kubeconfig.write_text(json.dumps(_kubeconfig(self._server, token, self._cluster)))
         command = [sys.executable, "-W", "error", "-m", "static_route_operator", "agent"]
         command += ["--node-name", f"node{self._node}", *(options or ("--daemonset=",))]
+        # The node's own disk.
+        command += ["--state-dir", str(self.state_dir)]
         with self._log.open("a") as log:
             self._process = self._cluster.popen_in(
                 f"node{self._node}", command, stderr=log, env={**os.environ, "KUBECONFIG": str(kubeconfig)}

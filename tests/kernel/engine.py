@@ -11,6 +11,7 @@ from static_route_operator.inventory import Invalid, Inventory
 from static_route_operator.observability.metrics import PREFIX, Metrics
 from static_route_operator.planning.facts import Node
 from static_route_operator.planning.protection import Protection
+from static_route_operator.probation import Probation
 from static_route_operator.reconciler import Reconciler
 from tests.kernel.machine import PATIENCE, Machine
 
@@ -21,39 +22,49 @@ class Engine:
     Args:
         machine: what it works on; this process must be on it.
         node: the node as the inventory knows it.
+        probation: makes the probation; none unless given.
 
     Attributes:
         protected: addresses that must stay reachable; asked in each run.
     """
 
-    def __init__(self, machine: Machine, node: Node | None) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        node: Node | None,
+        probation: Callable[[Inventory, Metrics], Probation] = Probation,
+    ) -> None:
         self.machine = machine
         self.inventory = Inventory()
         self.metrics = Metrics()
         self.protected: Callable[[], Protection] = Protection
+        self.probation = probation(self.inventory, self.metrics)
         self.reconciler = Reconciler(
             self.inventory,
             self.metrics,
+            probation=self.probation,
             protected=lambda: self.protected(),  # noqa: PLW0108  a test may set another
             resync=3600.0,
         )
         self.inventory.on_change = self.reconciler.wake
         self._version = 0
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         if node is not None:
             self.inventory.set_node(node)
 
     def start(self) -> None:
         """Run in the background."""
-        self._task = asyncio.get_running_loop().create_task(self.reconciler.run())
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self.reconciler.run()), loop.create_task(self.probation.run())]
 
     async def stop(self) -> None:
         """End, unless it has; the routes stay."""
-        task, self._task = self._task, None
-        if task is not None:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
+        await self.probation.stop()
 
     def put(self, *routes: StaticRoute) -> None:
         """These objects are now as given."""

@@ -43,6 +43,7 @@ AGENT_NAMES = API_NAMES | {
     "drift_total": "counter",
     "drift_repairs_total": "counter",
     "monitor_overflows_total": "counter",
+    "rollbacks_total": "counter",
     "gateway_up": "gauge",
     "gateway_rtt_seconds": "gauge",
     "gateway_probes_total": "counter",

@@ -1,0 +1,240 @@
+"""On a real kernel: changes that cut a node off are undone, be it by the next process; and what is kept of routes."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from static_route_operator.api.noderoutestate import Reason
+from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.health.endpoints import Endpoint, TcpEndpoint
+from static_route_operator.health.reachability import Reachability
+from static_route_operator.inventory import Inventory
+from static_route_operator.observability.metrics import Metrics
+from static_route_operator.planning.facts import Node
+from static_route_operator.probation import Probation
+from static_route_operator.state.directory import StateDirectory
+from tests.kernel.engine import Engine
+from tests.kernel.gateway import PORT, Gateway
+from tests.kernel.machine import Machine
+from tests.kernel.namespaces import new_network_namespace
+from tests.unit.builders import route
+
+# What must be reached: behind the gateway that never dies.
+SERVER = "198.51.100.10"
+# On the same network as a gateway, but nobody has it: it swallows all that is sent to it.
+NOBODY = "10.9.0.77"
+GOOD = "10.8.0.1"
+NODE = Node("node1", {"zone": "a"})
+
+NewEngine = Callable[[], Engine]
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    """A node that this process is on; its default route leads to what must be reached."""
+    with new_network_namespace():
+        gateway = Gateway()
+        gateway.add_second()
+        gateway.far(f"ip address add {SERVER}/32 dev gw1")
+        gateway.run(f"ip route add default via {GOOD}")
+        yield gateway
+        gateway.stop()
+
+
+@pytest.fixture
+async def new_engine(gateway: Gateway, tmp_path: Path) -> AsyncIterator[NewEngine]:
+    """Starts a reconciler on that node, as a process does that finds the state of the one before it."""
+    engines = []
+
+    async def endpoints() -> list[Endpoint]:
+        return [TcpEndpoint("server", SERVER, PORT)]
+
+    def probation(inventory: Inventory, metrics: Metrics) -> Probation:
+        state = StateDirectory(tmp_path / "state", "node1")
+        made = Probation(inventory, metrics, reach=Reachability(endpoints), state=state, seconds=4.0)
+        known = made.recall()
+        inventory.remember(known.node, known.routes)
+        return made
+
+    def new() -> Engine:
+        engine = Engine(Machine(), None, probation)
+        engine.start()
+        engines.append(engine)
+        return engine
+
+    yield new
+    for engine in engines:
+        await engine.stop()
+
+
+@pytest.fixture
+async def engine(new_engine: NewEngine) -> Engine:
+    """The first of them."""
+    engine = new_engine()
+    engine.inventory.set_node(NODE)
+    return engine
+
+
+def _capturing(gateway: str, generation: int = 1, name: str = "nat") -> StaticRoute:
+    return route(name, gateway, ["198.51.100.0/24"], generation=generation)
+
+
+async def test_undone(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    """A version that cuts the node off is undone, the last good one is back, and only a new version is tried."""
+    other = route("other", NOBODY, ["192.0.2.1"])
+    await engine.settle(_capturing(GOOD), other)
+    good = {"198.51.100.0/24": f"{GOOD} eth1", "192.0.2.1/32": f"{NOBODY} eth0"}
+
+    engine.put(_capturing(NOBODY, 2))
+    row = await engine.state_is("nat", "Failed", 2)
+
+    assert row.reason is Reason.ROLLED_BACK
+    assert f"server {SERVER}:{PORT}" in row.message
+    assert "generation 1) is in force" in row.message
+    assert engine.machine.routes() == good
+    await engine.until(lambda: not engine.probation.open, "the cause is found")
+    assert engine.count("rollbacks_total") == 1
+    assert "this node reaches server" in caplog.text
+
+    engine.put(_capturing(NOBODY, 2))
+    await engine.rest()
+    assert engine.machine.routes() == good
+
+    engine.put(_capturing(GOOD, 3))
+    await engine.state_is("nat", "Programmed", 3)
+    engine.put(_capturing(NOBODY, 4))
+    await engine.until(lambda: f"{NOBODY} eth0" in engine.machine.routes()["198.51.100.0/24"], "it is tried")
+    await engine.state_is("nat", "Failed", 4)
+    assert engine.machine.routes() == good
+
+
+async def test_first_version(engine: Engine) -> None:
+    """Of an object whose first version cuts the node off nothing stays."""
+    await engine.settle(route("other", GOOD, ["192.0.2.1"]))
+    engine.put(_capturing(NOBODY))
+
+    await engine.state_is("nat", "Failed", 1)
+
+    assert engine.machine.routes() == {"192.0.2.1/32": f"{GOOD} eth1"}
+
+
+async def test_one_of_two(engine: Engine) -> None:
+    """Of changes that came together the one that has to do with what is not reached is undone, and no other."""
+    engine.put(_capturing(NOBODY), route("other", NOBODY, ["192.0.2.1"]))
+    engine.complete()
+
+    await engine.state_is("nat", "Failed", 1)
+
+    await engine.state_is("other", "Programmed", 1)
+    assert engine.machine.routes() == {"192.0.2.1/32": f"{NOBODY} eth0"}
+
+
+async def test_hidden_cause(engine: Engine, gateway: Gateway) -> None:
+    """A change that cuts the node off by a rule elsewhere is undone although it has no route to what is not reached."""
+    gateway.run("ip route add 198.51.100.0/24 via 10.8.0.1 table 77")
+    gateway.run(f"ip rule add to {SERVER} lookup 77")
+    engine.put(route("hidden", NOBODY, ["198.51.100.0/25"], table=77), route("other", GOOD, ["192.0.2.1"]))
+    engine.complete()
+
+    row = await engine.state_is("hidden", "Failed", 1)
+
+    assert row.reason is Reason.ROLLED_BACK
+    await engine.state_is("other", "Programmed", 1)
+
+
+async def test_coincidence(engine: Engine, gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
+    """A change stays when what is not reached with it is not reached without it either."""
+    caplog.set_level(logging.WARNING)
+    await engine.settle(route("other", GOOD, ["192.0.2.1"]))
+    gateway.far(f"ip address del {SERVER}/32 dev gw1")
+    engine.put(route("nat", NOBODY, ["203.0.113.0/24"]))
+
+    await engine.until(
+        lambda: "203.0.113.0/24" not in engine.machine.routes() and engine.probation.open, "it is undone"
+    )
+    await engine.state_is("nat", "Programmed", 1)
+
+    assert engine.machine.routes() == {"192.0.2.1/32": f"{GOOD} eth1", "203.0.113.0/24": f"{NOBODY} eth0"}
+    assert "not reached without it either, so applied again" in caplog.text
+    assert engine.count("rollbacks_total") == 0
+
+
+async def test_not_reached_before(new_engine: NewEngine, gateway: Gateway) -> None:
+    """What did not answer before a change does not count against it."""
+    gateway.far(f"ip address del {SERVER}/32 dev gw1")
+    engine = new_engine()
+    engine.inventory.set_node(NODE)
+
+    await engine.settle(_capturing(NOBODY))
+
+    assert not engine.probation.open
+    assert engine.machine.routes() == {"198.51.100.0/24": f"{NOBODY} eth0"}
+
+
+async def test_killed_in_between(new_engine: NewEngine, engine: Engine) -> None:
+    """What was on trial when a process was killed is undone by the next, before it hears of any object."""
+    await engine.settle(_capturing(GOOD))
+    engine.put(_capturing(NOBODY, 2), route("new", NOBODY, ["203.0.113.0/24"]))
+    await engine.until(lambda: len(engine.machine.routes()) == 2 and engine.probation.open, "both are on trial")
+    await _kill(engine)
+
+    following = new_engine()
+    await following.routes_are({"198.51.100.0/24": f"{GOOD} eth1"})
+    following.inventory.set_node(NODE)
+    following.put(_capturing(NOBODY, 2), route("new", NOBODY, ["203.0.113.0/24"]))
+    following.complete()
+    rows = [await following.state_is(name, "Failed") for name in ("nat", "new")]
+
+    assert [row.reason for row in rows] == [Reason.ROLLED_BACK] * 2
+    assert following.machine.routes() == {"198.51.100.0/24": f"{GOOD} eth1"}
+
+
+async def test_remembered(new_engine: NewEngine, engine: Engine) -> None:
+    """A new process knows what was rolled back: it does not try it again."""
+    await engine.settle(_capturing(GOOD))
+    engine.put(_capturing(NOBODY, 2))
+    await engine.state_is("nat", "Failed", 2)
+    await engine.until(lambda: not engine.probation.open, "the cause is found")
+    await engine.stop()
+
+    following = new_engine()
+    following.inventory.set_node(NODE)
+    following.put(_capturing(NOBODY, 2))
+    following.complete()
+
+    row = await following.state_is("nat", "Failed", 2)
+    assert row.reason is Reason.ROLLED_BACK
+    assert following.operations() == {"add": 0, "replace": 0, "delete": 0}
+
+
+async def test_after_a_reboot(new_engine: NewEngine, engine: Engine) -> None:
+    """The last known good routes are there before any object is heard of; what was deleted meanwhile goes then."""
+    gone = route("gone", GOOD, ["192.0.2.0/24"])
+    stays = route("stays", GOOD, ["203.0.113.0/24", "203.0.113.7"], excludes=["203.0.113.128/25"])
+    await engine.settle(gone, stays)
+    await engine.stop()
+    engine.machine.ip("route flush table main proto 245")
+
+    following = new_engine()
+    both = {"192.0.2.0/24": f"{GOOD} eth1", "203.0.113.0/25": f"{GOOD} eth1", "203.0.113.7/32": f"{GOOD} eth1"}
+    await following.routes_are(both)
+    assert not following.reconciler.synced
+
+    following.inventory.set_node(NODE)
+    following.put(stays)
+    following.inventory.take_list({stays.uid: 9}, 9)
+    await following.routes_are({prefix: path for prefix, path in both.items() if prefix != "192.0.2.0/24"})
+
+
+async def _kill(engine: Engine) -> None:
+    """It ends without another word: nothing is written any more."""
+    for task in engine._tasks:
+        task.cancel()
+    judging = engine.probation._judging
+    assert judging is not None
+    judging.cancel()
+    await asyncio.wait([*engine._tasks, judging])
+    engine._tasks.clear()
