@@ -126,7 +126,7 @@ class Inventory:
             resource_version: of it.
             released: whether it may be used here; else its last version stays in force until `release`.
         """
-        uid = item.uid
+        uid, first = item.uid, not self.complete
         if not self._presence.see(uid, resource_version):
             return
         if (other := self._uids.get(item.name, uid)) != uid:
@@ -140,7 +140,7 @@ class Inventory:
         elif released or ((known := self.routes.get(uid)) and known.generation == item.generation):
             self._use(item)
         else:
-            if uid not in self.routes and not self.complete:
+            if first and uid not in self.routes:
                 self._doubtful.add(uid)
             self.held[uid] = item
             self.invalid.pop(uid, None)

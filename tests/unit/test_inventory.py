@@ -253,10 +253,13 @@ def test_held_version_leaves_the_last_one_in_force(inventory: Inventory, changes
     assert not inventory.held
 
 
+@pytest.mark.parametrize("list_first", [True, False])
 @pytest.mark.parametrize("end", ["release", "remove", "forget"])
-def test_held_version_without_a_last_one_is_in_doubt(inventory: Inventory, end: str) -> None:
+def test_held_version_without_a_last_one_is_in_doubt(inventory: Inventory, end: str, list_first: bool) -> None:
     """What is held from the start may have routes of a version nobody knows; a new object can't have any."""
     inventory.set_node(NODE)
+    if list_first:
+        inventory.take_list({"uid-old": 1}, 1)
     inventory.put(route("old"), 1, released=False)
     inventory.take_list({"uid-old": 1}, 1)
     in_doubt = inventory.doubtful
