@@ -23,8 +23,8 @@ SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 
 _SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # As in Kubernetes a time is a text.
-_Loader: Any = type(
-    "_Loader",
+Loader: Any = type(
+    "Loader",
     (_SafeLoader,),
     {
         "yaml_implicit_resolvers": {
@@ -84,7 +84,7 @@ def _documents(text: str) -> list[Any]:
     # JSON is YAML too, but its own reader takes a hundredth of the time for a list of 100,000 destinations.
     with contextlib.suppress(json.JSONDecodeError):
         return [json.loads(text)]
-    return list(yaml.load_all(text, _Loader))
+    return list(yaml.load_all(text, Loader))
 
 
 def _flatten(file: Path, documents: object) -> Iterator[dict[str, object]]:
