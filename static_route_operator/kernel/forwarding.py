@@ -5,8 +5,9 @@ why a packet is dropped. So its rules and the routes that hold the destination a
 the two differ, the kernel is right.
 """
 
+import contextlib
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -161,6 +162,10 @@ class Forwarding:
     bound: NextHop | None = None
 
 
+class InterruptedDumpError(KernelError):
+    """The tables changed under a dump."""
+
+
 class Forwarder:
     """Asks the kernel of this network namespace."""
 
@@ -219,8 +224,11 @@ class Forwarder:
         family = AF_INET if len(destination) == 4 else AF_INET6
         found = [
             parse_route(message.body, names)
-            for message in self.dump(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
-            if _holds(message.body, destination)
+            for message in self.dump(
+                RTM_GETROUTE,
+                RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0),
+                keep=lambda message: _holds(message.body, destination),
+            )
         ]
         # Those that are alike stay as the kernel has them: the first is the one it takes.
         return tuple(sorted(found, key=lambda route: (-route.prefix[-1], route.metric)))
@@ -255,20 +263,30 @@ class Forwarder:
                     return None, parse_refusal(message).text
         raise KernelError("the kernel did not answer a question about a packet")
 
-    def dump(self, kind: int, request: bytes) -> list[Message]:
+    def dump(self, kind: int, request: bytes, *, keep: Callable[[Message], bool] = lambda _: True) -> list[Message]:
         """All that the kernel has of a kind.
+
+        Args:
+            kind: of the request, such as RTM_GETRULE.
+            request: its body.
+            keep: what is wanted of it.
 
         Raises:
             KernelError: it refused, or its tables change too fast.
         """
         for _ in range(TRIES):
-            if (found := self._dump(kind, request)) is not None:
-                return found
+            with contextlib.suppress(InterruptedDumpError):
+                return [message for message in self.stream(kind, request) if keep(message)]
         raise KernelError(f"the kernel's tables changed during each of {TRIES} dumps: try again")
 
-    def _dump(self, kind: int, request: bytes) -> list[Message] | None:
+    def stream(self, kind: int, request: bytes) -> Iterator[Message]:
+        """The same one by one, however many there are.
+
+        Raises:
+            InterruptedDumpError: in the end, when the tables changed meanwhile, so that some may be missing.
+            KernelError: it refused.
+        """
         sequence = self._send(kind, NLM_F_REQUEST | NLM_F_DUMP, request)
-        found = []
         interrupted = False
         while (datagram := self._socket.receive()) is not None:
             for message in messages(datagram):
@@ -276,11 +294,13 @@ class Forwarder:
                     continue
                 interrupted = interrupted or bool(message.flags & NLM_F_DUMP_INTR)
                 if message.kind not in {NLMSG_DONE, NLMSG_ERROR}:
-                    found.append(message)
+                    yield message
                     continue
                 if (refusal := parse_refusal(message)).errno:
                     raise KernelError(f"the kernel refused a dump: {refusal.text}")
-                return None if interrupted else found
+                if interrupted:
+                    raise InterruptedDumpError("the kernel's tables changed meanwhile: something may be missing")
+                return
         raise KernelError("the kernel's dump ended early")
 
     def _send(self, kind: int, flags: int, body: bytes) -> int:
