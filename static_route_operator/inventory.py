@@ -134,7 +134,12 @@ class Inventory:
             self._drop(other)
         self._uids[item.name] = uid
         if isinstance(item, Invalid):
-            logger.error("%s; %s", item.error, "its last good version stays" if uid in self.routes else "ignored")
+            logger.error(
+                "%s; %s",
+                item.error,
+                "its last good version stays" if uid in self.routes else "ignored",
+                extra={"object": item.name, "generation": item.generation},
+            )
             self.invalid[uid] = item
             self.held.pop(uid, None)
         elif released or ((known := self.routes.get(uid)) and known.generation == item.generation):

@@ -608,7 +608,7 @@ class Reconciler:
             for name, row in before.items():
                 # A pending one turned out not to be for this node, and never was on it.
                 if row.state is not RowState.PENDING:
-                    self._log.info("StaticRoute %s: gone from this node", name)
+                    self._log.info("StaticRoute %s: gone from this node", name, extra={"object": name})
             self._on_rows()
 
     async def _told_failures(self) -> dict[bytes, Failure]:
@@ -627,6 +627,14 @@ class Reconciler:
             level = min(level, logging.INFO)
         routes = f": {row.programmed} of {row.destinations} destinations via {row.gateway}" if row.gateway else ""
         tail = f": {row.message}" if row.message else ""
+        about = {"object": row.name, "generation": row.generation, "state": row.state.value, "reason": row.reason.value}
         self._log.log(
-            level, "StaticRoute %s: %s%s (generation %d)%s", row.name, row.state, routes, row.generation, tail
+            level,
+            "StaticRoute %s: %s%s (generation %d)%s",
+            row.name,
+            row.state,
+            routes,
+            row.generation,
+            tail,
+            extra=about,
         )

@@ -15,6 +15,8 @@ _ROLLOUT = (
     "Roll out StaticRoutes without spec.rollout to so many nodes at a time, such as 1 or 25%; empty: to all at once."
     " The same for agents and controller."
 )
+# Of the log, the lowest first.
+LEVELS = ("debug", "info", "warning", "error")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class ProcessSettings:
 
     http_address: str = _setting("127.0.0.1", "Address that probes, metrics and `routes` are served on.")
     http_port: int = _setting(9245, "Port of the same; 0 serves nothing.")
-    log_level: str = _setting("info", "Lowest level that is logged.", choices=("debug", "info", "warning", "error"))
+    log_level: str = _setting("info", "Lowest level that is logged.", choices=LEVELS)
     log_format: str = _setting("text", "Form of the log.", choices=("text", "json"))
 
 

@@ -55,9 +55,11 @@ class FinalizerRemover:
             except ApiError as error:
                 if error.status in _OVER:
                     return
-                logger.warning("StaticRoute %s still has the finalizer %s: %s", name, RETIRED, error)
+                logger.warning(
+                    "StaticRoute %s still has the finalizer %s: %s", name, RETIRED, error, extra={"object": name}
+                )
                 await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311  jitter, no secret
                 backoff = min(backoff * 2, LAST_BACKOFF)
             else:
-                logger.info("StaticRoute %s: the retired operator's finalizer is off", name)
+                logger.info("StaticRoute %s: the retired operator's finalizer is off", name, extra={"object": name})
                 return

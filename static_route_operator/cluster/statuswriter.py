@@ -137,7 +137,9 @@ class StatusWriter:
             await self._api.patch(path, {"status": after}, content_type=MERGE_PATCH)
         except ApiError as error:
             self._metrics.status_writes.labels(str(error.status or "no answer")).inc()
-            logger.warning("The status of StaticRoute %s can't be written: %s", subject.name, error)
+            logger.warning(
+                "The status of StaticRoute %s can't be written: %s", subject.name, error, extra={"object": subject.name}
+            )
             desk.failed()
             return
         self._metrics.status_writes.labels("ok").inc()

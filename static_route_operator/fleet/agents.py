@@ -101,12 +101,14 @@ class Agents:
         namespace: the operator's.
         nodes: the names of those that are asked; all that have an agent when there is none.
         progress: called with the number of those that have answered, and of all.
+        app: what is asked, by the label of its pods: the agents, or the controller.
     """
 
     kubectl: Kubectl
     namespace: str
     nodes: Collection[str] = ()
     progress: Callable[[int, int], None] = lambda _done, _all: None
+    app: str = AGENT
 
     def ask(self, *argv: str, parse: Callable[[str], Any] = json_object) -> Iterator[Reply]:
         """Run a verb of this program on the nodes, by exec in the agents' pods.
@@ -121,10 +123,11 @@ class Agents:
         Raises:
             ClusterError: nobody can be asked.
         """
-        pods = {pod.node: pod for pod in list_pods(self.kubectl, self.namespace, AGENT) if pod.node}
+        pods = {pod.node: pod for pod in list_pods(self.kubectl, self.namespace, self.app) if pod.node}
         if not pods:
             raise ClusterError(
-                f"no agent runs in namespace {self.namespace}: install the operator, or name its namespace with -n"
+                f"no pod of {self.app} runs in namespace {self.namespace}:"
+                " install the operator, or name its namespace with -n"
             )
         wanted = sorted(self.nodes or pods)
         self.progress(0, len(wanted))

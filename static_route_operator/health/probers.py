@@ -321,6 +321,7 @@ class Probers:
             prober.target.address,
             health.state.value.lower(),
             f": {health.reason}" if health.state is State.DOWN else "",
+            extra={"gateway": prober.target.address, "state": health.state.value},
         )
         try:
             self._on_change(prober.target, health)

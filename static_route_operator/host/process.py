@@ -14,7 +14,14 @@ from static_route_operator.errors import UnansweredError
 TIMEOUT = 5.0
 
 # What a question gets that is too large, wrong, or can't be answered now.
-REFUSALS = frozenset({http.client.BAD_REQUEST, http.client.REQUEST_ENTITY_TOO_LARGE, http.client.SERVICE_UNAVAILABLE})
+REFUSALS = frozenset(
+    {
+        http.client.BAD_REQUEST,
+        http.client.FORBIDDEN,
+        http.client.REQUEST_ENTITY_TOO_LARGE,
+        http.client.SERVICE_UNAVAILABLE,
+    }
+)
 
 
 class NoProcessError(UnansweredError):

@@ -3,6 +3,8 @@
 An agent serves them on loopback: under host networking all other addresses are the node's.
 """
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
@@ -10,13 +12,56 @@ from typing import Any
 from aiohttp import web
 
 from static_route_operator.errors import KernelError, SettingsError, StaticRouteError
+from static_route_operator.observability.logs import current_level, set_level
 from static_route_operator.observability.metrics import ApiMetrics
+from static_route_operator.settings import LEVELS
+
+logger = logging.getLogger(__name__)
 
 # Of a question for a plan, in bytes: more than two of the largest objects that an API server takes. Whoever is on this
 # host may ask, and must not use up the memory of a process that has little.
 LARGEST_QUESTION = 4 << 20
 
 Question = Callable[..., dict[str, Any]]
+
+
+class _Level:
+    """The level of the log, which whoever is on this host may change while the process runs."""
+
+    def __init__(self) -> None:
+        self._before = ""
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def show(self, _: web.Request) -> web.Response:
+        """What it is."""
+        return web.json_response({"level": current_level()})
+
+    async def change(self, request: web.Request) -> web.Response:
+        """Make it another one: for so many seconds, or until it is changed again."""
+        # The controller serves on all addresses of its pod.
+        if request.remote not in {"127.0.0.1", "::1"}:
+            return web.Response(text="the level is changed from within the pod only\n", status=403)
+        try:
+            question = await request.json()
+            level, seconds = question["level"], float(question.get("seconds", 0))
+        except (ValueError, TypeError, KeyError):
+            level, seconds = "", 0.0
+        if level not in LEVELS:
+            return web.Response(text=f"a level is one of {', '.join(LEVELS)}, for a number of seconds\n", status=400)
+        if self._timer is not None:
+            self._timer.cancel()
+        before, self._timer = self._before or current_level(), None
+        self._set(level)
+        if seconds > 0:
+            self._before = before
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._set, before)
+        return await self.show(request)
+
+    def _set(self, level: str) -> None:
+        self._before = ""
+        if level != current_level():
+            set_level(level)
+            logger.warning("The level of the log is now %s", level)
 
 
 class HttpServer:
@@ -41,6 +86,7 @@ class HttpServer:
         self._ready = ready
         self._questions = questions or {}
         self._plan = plan
+        self._level = _Level()
         self._runners: list[web.AppRunner] = []
 
     async def start(self, address: str, port: int, metrics_address: str = "") -> None:
@@ -58,6 +104,8 @@ class HttpServer:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
         app.router.add_get("/metrics", self._serve_metrics)
+        app.router.add_get("/log-level", self._level.show)
+        app.router.add_post("/log-level", self._level.change)
         for path, question in self._questions.items():
             app.router.add_get(path, partial(self._answer, question))
         if self._plan is not None:

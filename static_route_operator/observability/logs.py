@@ -23,7 +23,7 @@ class _KopfFilter(logging.Filter):
         self._next = 0.0
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if not record.name.startswith("kopf"):
+        if not record.name.startswith("kopf") or current_level() == "debug":
             return True
         # What ended a watch is told in one line, and the watch is begun anew.
         record.exc_info = record.exc_text = None
@@ -41,21 +41,34 @@ class _KopfFilter(logging.Filter):
         return True
 
 
-def set_up_logging(level: str, form: str) -> None:
+def set_up_logging(level: str, form: str, node: str = "") -> None:
     """Send log lines to standard error.
 
     Args:
         level: the lowest level shown: debug, info, warning or error. At debug the libraries speak too.
-        form: text or json.
+        form: text or json. JSON has what a line is about (object, generation, state, …) in fields of its own.
+        node: a field of every line of JSON, so that a collector can tell nodes apart.
     """
     handler = logging.StreamHandler()
     if form == "json":
         names = {"asctime": "time", "levelname": "level", "name": "logger"}
-        handler.setFormatter(JsonFormatter(JSON_FIELDS, rename_fields=names))
+        handler.setFormatter(
+            JsonFormatter(JSON_FIELDS, rename_fields=names, static_fields={"node": node} if node else {})
+        )
     else:
         handler.setFormatter(logging.Formatter(TEXT))
-    if level != "debug":
-        handler.addFilter(_KopfFilter())
-    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    handler.addFilter(_KopfFilter())
+    logging.basicConfig(handlers=[handler], force=True)
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Show lines from this level on, from now on."""
+    logging.getLogger().setLevel(level.upper())
     for name in _LIBRARIES:
         logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
+
+
+def current_level() -> str:
+    """The lowest level that is shown."""
+    return logging.getLevelName(logging.getLogger().level).lower()

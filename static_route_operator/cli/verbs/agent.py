@@ -18,5 +18,5 @@ def command(**options: Any) -> None:
     from static_route_operator.observability.logs import set_up_logging  # noqa: PLC0415
 
     settings = ClusterSettings(**options)
-    set_up_logging(settings.log_level, settings.log_format)
+    set_up_logging(settings.log_level, settings.log_format, settings.node_name)
     asyncio.run(run(settings))

@@ -1,20 +1,34 @@
-"""`routes`: what one host holds."""
+"""`routes`: what a host holds."""
 
 import asyncio
+import sys
 
 import click
 
-from static_route_operator.cli.options import output_option, settings_options
+from static_route_operator.cli.exits import ExitCode
+from static_route_operator.cli.options import cluster_options, node_option, output_option, settings_options
 from static_route_operator.cli.views import routes as view
 from static_route_operator.cli.views.forms import show
+from static_route_operator.fleet.agents import Agents
 from static_route_operator.settings import Settings
 
 
-@click.command("routes", short_help="What this host holds, and why.")
+@click.command("routes", short_help="What a host or node holds, and why.")
+@click.option("--all-nodes", is_flag=True, help="All nodes of the cluster.")
+@node_option
 @output_option
 @settings_options(Settings, only=("http_address", "http_port"))
-def command(output: str, http_address: str, http_port: int) -> None:
-    """Show what this host holds and why: every route of ours, with its StaticRoute, gateway and state."""
+@cluster_options
+def command(all_nodes: bool, output: str, http_address: str, http_port: int, agents: Agents) -> None:
+    """Show what this host holds and why, or the nodes named: every route, with its StaticRoute, gateway and state."""
+    if all_nodes or agents.nodes:
+        replies = list(agents.ask("routes", "-o", "json"))
+        answer = {
+            "nodes": [reply.answer for reply in replies if reply.answer],
+            "unanswered": [{"node": reply.node, "problem": reply.problem} for reply in replies if not reply.answer],
+        }
+        show(answer, output, view.tables)
+        sys.exit(ExitCode.UNANSWERED if answer["unanswered"] else ExitCode.GOOD)
     from static_route_operator.host import routes  # noqa: PLC0415  netlink is for those who need it
 
     show(asyncio.run(routes.fetch(http_address, http_port)), output, view.table)

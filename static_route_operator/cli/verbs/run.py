@@ -29,7 +29,7 @@ def command(manifests: Path, labels: tuple[str, ...], once: bool, **options: Any
     from static_route_operator.observability.logs import set_up_logging  # noqa: PLC0415
 
     settings = Settings(**options)
-    set_up_logging(settings.log_level, settings.log_format)
+    set_up_logging(settings.log_level, settings.log_format, settings.node_name)
     pairs = parse_labels(labels)
     if not once:
         asyncio.run(standalone.run(manifests, settings, pairs))

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from static_route_operator.api.noderoutestate import GOOD_STATES
-from static_route_operator.cli.views.forms import columns
+from static_route_operator.cli.views.forms import columns, paint, unanswered
 from static_route_operator.keys import DEFAULT_METRIC_IPV4, DEFAULT_METRIC_IPV6, TABLE_MAIN
 
 
@@ -34,6 +34,13 @@ def table(report: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
     ]
     if objects:
         yield from ["", *columns(("STATICROUTE", "GATEWAY", "ROUTES", "STATE", "MESSAGE"), objects)]
+
+
+def tables(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
+    """The reports of several nodes."""
+    yield from unanswered(answer["unanswered"])
+    for report in answer["nodes"]:
+        yield from [paint(f"# node {report.get('node') or '?'}", "cyan"), *table(report, wide=wide), ""]
 
 
 def _route_lines(routes: Sequence[Mapping[str, Any]], *, wide: bool) -> list[str]:

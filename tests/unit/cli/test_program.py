@@ -19,7 +19,7 @@ from static_route_operator.settings import ClusterSettings, ControllerSettings, 
 GOOD: dict[str, Any] = {"node": "node1", "complete": True, "objects": [], "routes": []}
 
 
-def _no_logging(level: str, form: str) -> None:
+def _no_logging(*_: str) -> None:
     """Set-up of logging is for the whole process, so it is left out."""
 
 
@@ -232,3 +232,21 @@ def test_agent_needs_the_name_of_its_node(monkeypatch: pytest.MonkeyPatch, capsy
 
     assert caught.value.code == 1
     assert capsys.readouterr().err.startswith("error: --node-name (NODE_HOSTNAME) is not set")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_for_the_shell(runner: CliRunner, shell: str) -> None:
+    """The script of each shell calls this program."""
+    result = runner.invoke(program, ["completion", shell])
+
+    assert result.exit_code == 0
+    assert "_STATIC_ROUTE_OPERATOR_COMPLETE" in result.stdout
+
+
+def test_program_knows_that_it_is_a_plugin(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """As kubectl starts it, it calls itself as people did."""
+    monkeypatch.setattr(sys, "argv", ["/usr/local/bin/kubectl-static_route", "--help"])
+    with pytest.raises(SystemExit):
+        cli.main()
+
+    assert "Usage: kubectl static-route [OPTIONS] COMMAND" in capsys.readouterr().out

@@ -63,5 +63,5 @@ def test_missing_right_ends_it(tmp_path: Path) -> None:
 
 def test_namespace_without_agents_is_told(tmp_path: Path) -> None:
     """Where no agent runs the text says what may be wrong."""
-    with pytest.raises(ClusterError, match=r"no agent runs in namespace ns: .*-n"):
+    with pytest.raises(ClusterError, match=r"no pod of k8s-staticroute-operator runs in namespace ns: .*-n"):
         list(Agents(fake_kubectl(tmp_path, {"labelSelector": {"items": []}}), "ns").ask("diff"))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from static_route_operator.observability.logs import set_up_logging
+from static_route_operator.observability.logs import set_level, set_up_logging
 
 
 @pytest.fixture(autouse=True)
@@ -81,3 +81,23 @@ def test_failed_tries_of_kopf_are_thinned_out(capsys: pytest.CaptureFixture[str]
     logging.getLogger("kopf._core").error("Something else")
     logging.getLogger("static_route_operator").error("Request attempt of ours")
     assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_json_says_what_a_line_is_about(capsys: pytest.CaptureFixture[str]) -> None:
+    """Object, generation and node are fields, so that a collector finds all lines about one."""
+    set_up_logging("info", "json", "node1")
+    logging.getLogger("static_route_operator").info("said", extra={"object": "nat", "generation": 3})
+
+    line = json.loads(capsys.readouterr().err)
+    assert (line["node"], line["object"], line["generation"]) == ("node1", "nat", 3)
+
+
+def test_level_is_changed_at_run_time(capsys: pytest.CaptureFixture[str]) -> None:
+    """What was left out is shown from then on, the libraries' lines too, and left out again."""
+    set_up_logging("info", "text")
+    for level in ("debug", "info"):
+        set_level(level)
+        logging.getLogger("static_route_operator").debug("detail at %s", level)
+        logging.getLogger("kopf.objects").info("Handler at %s", level)
+
+    assert [line.rsplit(" ", 1)[1] for line in capsys.readouterr().err.splitlines()] == ["debug", "debug"]

@@ -1,0 +1,47 @@
+"""`log-level`: how much is logged, changed while a process runs."""
+
+import dataclasses
+import socket
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from static_route_operator.cli.exits import ExitCode
+from static_route_operator.cli.options import cluster_options, local_options, node_option, output_option
+from static_route_operator.cli.views import log_level as view
+from static_route_operator.cli.views.forms import show
+from static_route_operator.fleet.agents import CONTROLLER, Agents
+from static_route_operator.host.process import ask
+from static_route_operator.settings import LEVELS, ControllerSettings
+
+
+@click.command("log-level", short_help="Show or change how much is logged, at run time.")
+@click.argument("level", type=click.Choice(LEVELS), required=False)
+@click.option("--for", "seconds", type=click.IntRange(0), default=0, metavar="SECONDS", help="Then as it was before.")
+@click.option("--controller", is_flag=True, help="That of the controller, not of the agents.")
+@node_option
+@output_option
+@local_options
+@cluster_options
+def command(level: str | None, seconds: int, output: str, local: bool, agents: Agents, **options: Any) -> None:
+    """Show the lowest level that agents log, or make it LEVEL: at once, until they are restarted, or for a while.
+
+    Ends with 0 when all have it, 3 when a node could not be asked.
+    """
+    if local:
+        answer = {"processes": [_change(level, seconds, options)], "unanswered": []}
+    else:
+        given = [*([level] if level else []), *([f"--for={seconds}"] if seconds else [])]
+        if options["controller"]:
+            agents = dataclasses.replace(agents, app=CONTROLLER)
+            given.append(f"--http-port={ControllerSettings().http_port}")
+        answer = agents.gather("processes", "log-level", *given)
+    show(answer, output, view.table)
+    sys.exit(ExitCode.UNANSWERED if answer["unanswered"] else ExitCode.GOOD)
+
+
+def _change(level: str | None, seconds: int, where: Mapping[str, Any]) -> dict[str, Any]:
+    question = {"level": level, "seconds": seconds} if level else None
+    return {"host": socket.gethostname(), **ask(where["http_address"], where["http_port"], "/log-level", question)}
