@@ -110,11 +110,12 @@ class Agents:
     progress: Callable[[int, int], None] = lambda _done, _all: None
     app: str = AGENT
 
-    def ask(self, *argv: str, parse: Callable[[str], Any] = json_object) -> Iterator[Reply]:
+    def ask(self, *argv: str, text: str = "", parse: Callable[[str], Any] = json_object) -> Iterator[Reply]:
         """Run a verb of this program on the nodes, by exec in the agents' pods.
 
         Args:
             argv: the verb and its flags.
+            text: its standard input.
             parse: makes the answer of what it prints; a ValueError when it is none.
 
         Yields:
@@ -132,7 +133,7 @@ class Agents:
         wanted = sorted(self.nodes or pods)
         self.progress(0, len(wanted))
         with ThreadPoolExecutor(PARALLEL) as pool:
-            asked = [pool.submit(self._ask, node, pods.get(node), argv, parse) for node in wanted]
+            asked = [pool.submit(self._ask, node, pods.get(node), argv, text, parse) for node in wanted]
             try:
                 for done, future in enumerate(asked, 1):
                     yield future.result()
@@ -140,25 +141,26 @@ class Agents:
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
-    def gather(self, what: str, *argv: str) -> dict[str, Any]:
+    def gather(self, what: str, *argv: str, text: str = "") -> dict[str, Any]:
         """What the nodes answer to ``argv --local -o json``, put together; see `ask`.
 
         Args:
             what: the list in their answers that is wanted.
             argv: the verb and its flags.
+            text: its standard input.
         """
-        replies = list(self.ask(*argv, "--local", "-o", "json"))
+        replies = list(self.ask(*argv, "--local", "-o", "json", text=text))
         return {
             what: [each for reply in replies if reply.answer for each in reply.answer[what]],
             "unanswered": [{"node": reply.node, "problem": reply.problem} for reply in replies if not reply.answer],
         }
 
-    def _ask(self, node: str, pod: Pod | None, argv: Sequence[str], parse: Callable[[str], Any]) -> Reply:
+    def _ask(self, node: str, pod: Pod | None, argv: Sequence[str], text: str, parse: Callable[[str], Any]) -> Reply:
         if pod is None:
             problem = "no agent runs there: is it a node (`kubectl get nodes`), and does the DaemonSet want it?"
             return Reply(node, None, problem)
         try:
-            said = self.kubectl.exec(self.namespace, pod.name, _PROGRAM, *argv, timeout=TIMEOUT)
+            said = self.kubectl.exec(self.namespace, pod.name, _PROGRAM, *argv, timeout=TIMEOUT, text=text)
             return Reply(node, parse(said.output))
         except ForbiddenError:
             raise

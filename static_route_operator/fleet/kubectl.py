@@ -66,14 +66,22 @@ class Kubectl:
         found: dict[str, Any] = json.loads(answer.output)
         return found
 
-    def exec(self, namespace: str, pod: str, *argv: str, timeout: float = TIMEOUT) -> Answer:
+    def exec(self, namespace: str, pod: str, *argv: str, timeout: float = TIMEOUT, text: str = "") -> Answer:
         """Run a program in a pod.
+
+        Args:
+            namespace: of the pod.
+            pod: its name.
+            argv: the program.
+            timeout: in seconds.
+            text: its standard input.
 
         Raises:
             ForbiddenError: this user may not.
             ClusterError: kubectl itself can't be run, or did not end in time.
         """
-        answer = self._run("exec", "-n", namespace, pod, "--", *argv, timeout=timeout)
+        flags = ["--stdin"] if text else []
+        answer = self._run("exec", *flags, "-n", namespace, pod, "--", *argv, timeout=timeout, text=text)
         if answer.code and _FORBIDDEN.search(answer.errors):
             raise _error(f"exec in pod {pod}", answer)
         return answer
@@ -82,14 +90,14 @@ class Kubectl:
         """The log of a pod."""
         return self._run("logs", "-n", namespace, pod, *flags)
 
-    def _run(self, *argv: str, timeout: float = TIMEOUT) -> Answer:
+    def _run(self, *argv: str, timeout: float = TIMEOUT, text: str = "") -> Answer:
         where = [f"--kubeconfig={self.kubeconfig}"] if self.kubeconfig else []
         where += [f"--context={self.context}"] if self.context else []
         try:
             # With the rights of whoever runs this.
             done = subprocess.run(  # noqa: S603
                 [self.program, *where, *argv],
-                stdin=subprocess.DEVNULL,
+                input=text.encode(),
                 capture_output=True,
                 timeout=timeout,
                 check=False,

@@ -4,6 +4,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from static_route_operator.cli.views.forms import unanswered
 from static_route_operator.keys import TABLE_MAIN
 from static_route_operator.planning.forecast import CHANGES, DENIED, Kind
 
@@ -28,9 +29,16 @@ def is_good(forecast: Mapping[str, Any]) -> bool:
     return not any(forecast["summary"][kind] for kind in CHANGES | DENIED)
 
 
-def table(forecast: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
-    """A forecast by StaticRoute; the wide one shows each route."""
-    most = None if wide else MOST_TOLD
+def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
+    """The forecast of each node by StaticRoute; the wide one shows each route."""
+    for number, forecast in enumerate(answer["nodes"]):
+        if number:
+            yield ""
+        yield from _forecast_lines(forecast, None if wide else MOST_TOLD)
+    yield from unanswered(answer["unanswered"])
+
+
+def _forecast_lines(forecast: Mapping[str, Any], most: int | None) -> Iterator[str]:
     yield from (f"# {note}" for note in _notes(forecast))
     messages = {row["name"]: row["message"] for row in forecast["objects"]}
     for name, routes in itertools.groupby(forecast["routes"], key=lambda route: route["object"]):

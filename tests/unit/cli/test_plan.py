@@ -24,6 +24,14 @@ def forecast(*routes: dict[str, Any], **counts: int) -> dict[str, Any]:
     }
 
 
+def _answer(*forecasts: dict[str, Any], **unanswered: str) -> dict[str, Any]:
+    """What nodes say, and why others do not."""
+    return {
+        "nodes": list(forecasts),
+        "unanswered": [{"node": node, "problem": problem} for node, problem in unanswered.items()],
+    }
+
+
 def addition(destination: str, **more: Any) -> dict[str, Any]:
     """A route that would be added."""
     return {"action": "add", "object": "nat", "destination": destination, **PLAIN, **more}
@@ -33,14 +41,14 @@ def test_many_routes_are_folded() -> None:
     """Of many routes with one lot a few are shown and the rest counted; wide shows all."""
     answer = forecast(*(addition(f"192.0.2.{each}/32") for each in range(MOST_TOLD + 2000)), add=2005)
 
-    lines = form(answer, "table", table).splitlines()
+    lines = form(_answer(answer), "table", table).splitlines()
     assert lines[:2] == ["StaticRoute nat", "  + 192.0.2.0/32 via 10.0.0.1 dev eth0"]
     assert lines[MOST_TOLD + 1 :] == [
         "    and 2,000 more to add",
         "",
         "Plan for node1: 2,005 to add, 0 to change, 0 to delete. Nothing was written.",
     ]
-    assert len(form(answer, "wide", table).splitlines()) == 2005 + 3
+    assert len(form(_answer(answer), "wide", table).splitlines()) == 2005 + 3
 
 
 @pytest.mark.parametrize(
@@ -63,7 +71,9 @@ def test_many_routes_are_folded() -> None:
 )
 def test_paths_are_told_as_ip_route_does(more: dict[str, Any], line: str) -> None:
     """What a route would be is written as `ip route` writes it."""
-    assert f"  + 192.0.2.1/32 {line}" in form(forecast(addition("192.0.2.1/32", **more), add=1), "table", table)
+    assert f"  + 192.0.2.1/32 {line}" in form(
+        _answer(forecast(addition("192.0.2.1/32", **more), add=1)), "table", table
+    )
 
 
 @pytest.mark.parametrize("kind", ["add", "change", "delete", "conflict", "refused", "failed"])
@@ -77,6 +87,15 @@ def test_what_is_not_known_is_told() -> None:
     """Before all StaticRoutes are known, and for an object that is for other nodes, the plan says so."""
     answer = forecast() | {"complete": False, "notSelected": ["other"]}
 
-    text = form(answer, "table", table)
+    text = form(_answer(answer), "table", table)
     assert text.startswith("# not all StaticRoutes are known on this node yet: nothing is deleted until they are\n")
     assert "StaticRoute nat: nothing to do\nStaticRoute other: not for this node\n" in text
+
+
+def test_nodes_are_told_one_after_the_other() -> None:
+    """Of several nodes each has its plan, and one that could not be asked is named."""
+    text = form(_answer(forecast(add=1), forecast(delete=2), node3="no agent runs there"), "table", table)
+
+    assert text.count("StaticRoute nat: nothing to do") == text.count("Nothing was written.") == 2
+    assert "node3" in text
+    assert "no agent runs there" in text

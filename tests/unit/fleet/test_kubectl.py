@@ -62,3 +62,14 @@ def test_kubectl_that_is_not_there_is_told() -> None:
     """Without a kubectl the text says so, and how to do without."""
     with pytest.raises(ClusterError, match=r"/nonexistent is not found: install it, or .* --local"):
         Kubectl(program="/nonexistent").get("/")
+
+
+def test_text_goes_to_the_program_in_the_pod(tmp_path: Path) -> None:
+    """What a program in a pod is to read is sent along, and only then is its standard input open."""
+    program = tmp_path / "kubectl"
+    program.write_text('#!/bin/sh\necho "$@"\ncat\n')
+    program.chmod(0o755)
+    kubectl = Kubectl(program=str(program))
+
+    assert kubectl.exec("ns", "pod", "plan", "-", text="{}").output == "exec --stdin -n ns pod -- plan -\n{}"
+    assert kubectl.exec("ns", "pod", "routes").output == "exec -n ns pod -- routes\n"
