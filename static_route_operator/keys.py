@@ -24,6 +24,9 @@ TABLE_MAIN = 254
 # The kernel's own, which delivers what is for this node.
 TABLE_LOCAL = 255
 
+# Where a default route of ours stands: behind all routes of main but its default route (see `planning.defaultroute`).
+TABLE_DEFAULT_ROUTE = 245
+
 # What the kernel makes of an absent metric; an IPv6 route without one is stored with 1024.
 DEFAULT_METRIC_IPV4 = 0
 DEFAULT_METRIC_IPV6 = 1024

@@ -29,6 +29,7 @@ from static_route_operator.kernel.messages import DecodedRoute
 from static_route_operator.kernel.monitor import Monitor
 from static_route_operator.kernel.processes import process_name
 from static_route_operator.kernel.rehearsal import Rehearsal
+from static_route_operator.kernel.rulebook import RuleBook
 from static_route_operator.kernel.surroundings import Surroundings
 from static_route_operator.keys import IPV4_KEY_SIZE, TABLE_MAIN, Keys, by_family, prefix_of
 from static_route_operator.observability.metrics import Metrics
@@ -110,6 +111,7 @@ class Reconciler:
         self._log = log
         self._fib = fib or Fib()
         self._surroundings = Surroundings(self._fib)
+        self._rules = RuleBook(self._fib)
         self._monitor = Monitor(
             lambda: self._fib.port, self._route_changed, self._node_changed, self._lost_notifications
         )
@@ -206,6 +208,7 @@ class Reconciler:
         """Remove every route of ours from the kernel, and write no more; how many there were."""
         # Never released: no run may follow.
         await self._busy.acquire()
+        await self._rules.retain(())
         present = await self._fib.read()
         failures = await self._fib.apply(diff(Routes(), present))
         for key, failure in failures.items():
@@ -318,6 +321,7 @@ class Reconciler:
             self._lost[self._rival].add(route.key)
 
     def _node_changed(self, lossy: bool) -> None:
+        self._rules.changed()
         self._surroundings.changed()
         self._stale = self._stale or lossy
         self.wake()
@@ -325,6 +329,7 @@ class Reconciler:
     def _lost_notifications(self) -> None:
         self._metrics.monitor_overflows.inc()
         logger.warning("Notifications of the kernel were lost; reading its routes again")
+        self._rules.forget()
         self._surroundings.changed()
         self._stale = self._survey = True
         self.wake()
@@ -389,7 +394,8 @@ class Reconciler:
         facts = await self._look(selected, version)
         down = self._gateways.down
         if self._planned_for != (version, facts, down):
-            before = self._plan
+            # Rules that are there, also of an agent before this one, lead on for as long as the routes are to stay.
+            before = dataclasses.replace(self._plan, rules=await self._rules.read())
             self._plan = make_plan(selected, facts, before, node=inventory.node, down=down)
             if self._plan.wanted != before.wanted:
                 self._contention.release()
@@ -415,10 +421,13 @@ class Reconciler:
             self._spared = [keys for action, _, keys in operations if action is Action.DELETE]
         operations = self._probation.permitted(operations, complete=sure)
         await self._probation.begin(self._plan, operations)
+        if sure and not inventory.doubtful:
+            await self._rules.retain(self._plan.rules)
         await self._apply(operations, looked=looked, read=read)
         if self._stale:
             # What is in the kernel is not known now; the next run follows at once.
             return
+        await self._lead()
         self._settle(waiting)
         self._probation.settle(self._plan, self._present, complete=complete)
         self.told_failures = await self._told_failures()
@@ -427,6 +436,17 @@ class Reconciler:
             self.synced = True
             self._metrics.synced.set(1)
             self._metrics.last_success.set_to_current_time()
+
+    async def _lead(self) -> None:
+        """Add the rules that lead to our default routes, unless a pin is missing: then nothing leads there."""
+        if any(keys - self._present.through(path) for path, keys in self._plan.pins):
+            await self._rules.retain(())
+        elif failure := await self._rules.add(self._plan.rules):
+            await self._rules.retain(())
+            defaults = [each.keys for each in self._plan.objects if each.route.takes_default]
+            self._failures |= {key: failure for keys in defaults for key in keys}
+            self._after("retry", self._retry_delay, self._retry_now)
+            self._retry_delay = min(self._retry_delay * 2, LAST_RETRY)
 
     async def _read(self) -> None:
         """Read the kernel's routes: ours and, now and then, the foreign ones that share a key with them.
@@ -477,11 +497,16 @@ class Reconciler:
         asked |= {route.options.source for route in selected if route.options.source}
         rules = any(route.options.table != TABLE_MAIN for route in selected)
         facts = await self._fib.look(asked, rules=rules)
-        return dataclasses.replace(facts, protected=protected, foreign=await self._look_around(selected, protected))
+        foreign = await self._look_around(selected, protected)
+        # Behind a route of ours is what was there before.
+        lookups = {
+            each: (foreign.look_up(each) if lookup.ours else None) or lookup for each, lookup in facts.lookups.items()
+        }
+        return dataclasses.replace(facts, protected=protected, foreign=foreign, lookups=lookups)
 
     async def _look_around(self, selected: Sequence[StaticRoute], protected: Protection) -> ForeignRoutes:
         """The routes of others, if any destination has to do with what is protected: else they don't matter."""
-        if not any(protected.meet(route.keys) for route in selected):
+        if not any(route.takes_default or protected.meet(route.keys) for route in selected):
             return ForeignRoutes()
         foreign, later = await self._surroundings.read()
         if later:

@@ -58,6 +58,9 @@ _GATEWAY = "(has(self.gateway) ? self.gateway : has(self.gateways) ? self.gatewa
 _ROUTABLE = "({address}).isGlobalUnicast() && !self.startsWith('0.')"
 
 
+_ALLOWED = "(has(self.allowDefaultRoute) && self.allowDefaultRoute)"
+
+
 def _rule(rule: str, message: str = "", *, expression: str = "") -> Schema:
     """A CEL rule with the text shown when it fails: fixed, or a CEL expression over ``self``."""
     return {"rule": rule, "messageExpression": expression} if expression else {"rule": rule, "message": message}
@@ -81,11 +84,6 @@ def _destination() -> Schema:
         "maxLength": MAX_DESTINATION_LENGTH,
         "x-kubernetes-validations": [
             *_prefix_rules(),
-            _rule(
-                f"!isCIDR(self) || cidr(self).prefixLength() > {LONGEST_DEFAULT}",
-                expression='"\'" + self + "\' is the default route or half of it,'
-                " which would take the node's own traffic along\"",
-            ),
             _rule(f"!isIP(self) || {_ROUTABLE.format(address='ip(self)')}", expression=f'"\'" + self + "\' {never}"'),
             _rule(
                 f"!isCIDR(self) || cidr(self).prefixLength() <= {LONGEST_DEFAULT} || "
@@ -145,7 +143,8 @@ def _options() -> dict[str, Schema]:
             "type": "integer",
             "format": "int64",
             "description": "Number of the routing table. Absent: 254, main. A table is used as far as a policy rule"
-            f" (`ip rule`) leads to it; this operator makes none. Never {TABLE_LOCAL}, which is the kernel's own.",
+            " (`ip rule`) leads to it; this operator makes none for it."
+            f" Never {TABLE_LOCAL}, which is the kernel's own.",
             "minimum": MIN_TABLE,
             "maximum": MAX_TABLE,
             "x-kubernetes-validations": [
@@ -283,6 +282,11 @@ def _spec() -> Schema:
                 "maximum": MAX_PRIORITY,
                 "default": DEFAULT_PRIORITY,
             },
+            "allowDefaultRoute": {
+                "type": "boolean",
+                "description": "Whether destinations may be the default route (0.0.0.0/0, ::/0) or its halves. What is"
+                " protected keeps the way it has. Absent: false.",
+            },
             **_options(),
         },
         "x-kubernetes-validations": [
@@ -290,6 +294,15 @@ def _spec() -> Schema:
             _rule(
                 _of_one_family("self.destinations"),
                 "destinations and gateway must be of one address family: all IPv4 or all IPv6",
+            ),
+            _rule(
+                f"{_ALLOWED} || self.destinations.all(each, !each.endsWith('/0') && !each.endsWith('/1'))",
+                "the default route, or half of it, needs allowDefaultRoute: true",
+            ),
+            _rule(
+                f"!{_ALLOWED} || has(self.table) || !has(self.onLink) || !self.onLink"
+                " || (has(self.gateways) && self.gateways.all(each, has(each.interface)))",
+                "the gateways of a default route that are onLink need an interface: name it in gateways",
             ),
             _rule(
                 f"!has(self.excludes) || {_of_one_family('self.excludes')}",

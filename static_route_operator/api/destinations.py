@@ -51,8 +51,17 @@ SPECIAL_RANGES = (
 LONGEST_DEFAULT = 1
 
 
-def parse_destination(text: object) -> bytes:
+def is_default(text: object) -> bool:
+    """Whether an entry of ``spec.destinations`` is the default route or half of it, if it is a prefix at all."""
+    return isinstance(text, str) and text.endswith(("/0", "/1"))
+
+
+def parse_destination(text: object, *, allow_default: bool = False) -> bytes:
     """The packed prefix of one entry of ``spec.destinations``.
+
+    Args:
+        text: as it stands in the object.
+        allow_default: whether the default route, or half of it, is one.
 
     Raises:
         InvalidPrefixError: not a prefix, or one that is never routed through a gateway.
@@ -61,9 +70,9 @@ def parse_destination(text: object) -> bytes:
         raise InvalidPrefixError(f"'{text}' is not an IP address or CIDR; write it as text, in quotes")
     prefix = pack_prefix(text)
     if prefix[-1] <= LONGEST_DEFAULT:
-        raise InvalidPrefixError(
-            f"'{text}' is the default route or half of it, which would take the node's own traffic along"
-        )
+        if allow_default:
+            return prefix
+        raise InvalidPrefixError(f"'{text}' is the default route or half of it, which needs allowDefaultRoute: true")
     if special := _special_range_of(prefix[:-1]):
         raise InvalidPrefixError(f"'{text}' is in {special.cidr} ({special.what}), never routed through a gateway")
     return prefix
@@ -118,7 +127,12 @@ _compiled: WeakValueDictionary[bytes, Keys] = WeakValueDictionary()
 
 
 def compile_destinations(
-    entries: Sequence[Any], gateway: bytes, tail: bytes, excludes: Sequence[bytes] = ()
+    entries: Sequence[Any],
+    gateway: bytes,
+    tail: bytes,
+    excludes: Sequence[bytes] = (),
+    *,
+    allow_default: bool = False,
 ) -> tuple[Keys, tuple[RefusedDestination, ...]]:
     """The keys of all entries of ``spec.destinations`` that can be routed, and the other entries.
 
@@ -127,8 +141,9 @@ def compile_destinations(
         gateway: packed address; destinations of another family are refused.
         tail: table and metric of the keys.
         excludes: packed prefixes of the gateway's family, which are cut out.
+        allow_default: whether the default route and its halves can be routed.
     """
-    digest = _digest(entries, gateway, tail, excludes)
+    digest = None if allow_default else _digest(entries, gateway, tail, excludes)
     if digest is not None and (known := _compiled.get(digest)) is not None:
         return known, ()
     size = len(gateway) + 1
@@ -140,7 +155,7 @@ def compile_destinations(
         good = False
     if not good:
         # One at a time, to say what is wrong with which.
-        prefixes, refused = _parse_each(entries, gateway)
+        prefixes, refused = _parse_each(entries, gateway, allow_default=allow_default)
     left = subtract(prefixes, excludes)
     if prefixes and not left:
         refused += (RefusedDestination("", "spec.excludes leaves nothing of the destinations"),)
@@ -172,12 +187,14 @@ def _never_routed(prefixes: bytes, size: int) -> bool:
     )
 
 
-def _parse_each(entries: Sequence[Any], gateway: bytes) -> tuple[bytes, tuple[RefusedDestination, ...]]:
+def _parse_each(
+    entries: Sequence[Any], gateway: bytes, *, allow_default: bool
+) -> tuple[bytes, tuple[RefusedDestination, ...]]:
     prefixes = set()
     refused = []
     for entry in entries:
         try:
-            prefix = parse_destination(entry)
+            prefix = parse_destination(entry, allow_default=allow_default)
         except InvalidPrefixError as error:
             refused.append(RefusedDestination(str(entry), str(error)))
             continue

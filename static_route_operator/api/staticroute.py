@@ -6,14 +6,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from static_route_operator.api import API_VERSION
-from static_route_operator.api.destinations import RefusedDestination, compile_destinations
+from static_route_operator.api.destinations import RefusedDestination, compile_destinations, is_default
 from static_route_operator.api.gateways import Gateway, WhenAllDown, parse_check, parse_gateways, parse_when_all_down
 from static_route_operator.api.nodeselector import NodeSelector, parse_node_selector
 from static_route_operator.api.options import Options, parse_options
 from static_route_operator.api.rollout import Rollout, parse_rollout
 from static_route_operator.checks import Check
 from static_route_operator.errors import InvalidSpecError
-from static_route_operator.keys import Keys
+from static_route_operator.keys import TABLE_DEFAULT_ROUTE, Keys, tail_of
 
 KIND = "StaticRoute"
 PLURAL = "staticroutes"
@@ -40,6 +40,7 @@ class StaticRoute:
         when_all_down: what is done on a node on which none of its gateways can be used.
         rollout: how a new generation reaches the nodes; None where the object does not say.
         manifest: what it was parsed from, but for its destinations, as JSON.
+        takes_default: it is a default route: its routes stand in a table of their own, to which rules lead.
     """
 
     name: str
@@ -56,6 +57,7 @@ class StaticRoute:
     when_all_down: WhenAllDown = WhenAllDown.KEEP
     rollout: Rollout | None = None
     manifest: str = field(default="", compare=False, repr=False)
+    takes_default: bool = False
 
     @property
     def gateway(self) -> bytes:
@@ -106,7 +108,16 @@ class StaticRoute:
                 raise InvalidSpecError(name, "spec.nodeSelector", str(error)) from None
         family = gateways[0].address
         options = parse_options(name, spec, family)
-        keys, refused = compile_destinations(entries, family, options.tail, options.excludes)
+        allow_default = _allows_default(name, spec)
+        takes_default = allow_default and spec.get("table") is None and any(map(is_default, entries))
+        if takes_default:
+            options = replace(options, table=TABLE_DEFAULT_ROUTE)
+            if options.on_link and not all(gateway.interface for gateway in gateways):
+                problem = "does not tell on which interface the gateway of a default route is; name it in spec.gateways"
+                raise InvalidSpecError(name, "spec.onLink", problem)
+        keys, refused = compile_destinations(
+            entries, family, options.tail, options.excludes, allow_default=allow_default
+        )
         return cls(
             name=name,
             uid=metadata.get("uid") or name,
@@ -121,6 +132,7 @@ class StaticRoute:
             check=parse_check(name, spec),
             when_all_down=parse_when_all_down(name, spec),
             rollout=parse_rollout(name, spec),
+            takes_default=takes_default,
             manifest=_manifest(metadata, spec),
         )
 
@@ -133,7 +145,8 @@ class StaticRoute:
         """
         body = json.loads(manifest)
         # Any will do: what came of its own ones is given.
-        body["spec"]["destinations"] = ["192.0.2.1"]
+        in_its_own_table = bool(keys) and tail_of(keys[0])[0] == TABLE_DEFAULT_ROUTE
+        body["spec"]["destinations"] = ["0.0.0.0/0" if in_its_own_table else "192.0.2.1"]
         return replace(cls.parse(body), keys=keys, refused=refused)
 
 
@@ -145,3 +158,10 @@ def _manifest(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
     }
     # YAML knows dates, JSON does not.
     return json.dumps(body, separators=(",", ":"), default=str)
+
+
+def _allows_default(name: str, spec: Mapping[str, Any]) -> bool:
+    value = spec.get("allowDefaultRoute")
+    if value is not None and not isinstance(value, bool):
+        raise InvalidSpecError(name, "spec.allowDefaultRoute", f"'{value}' is not true or false")
+    return bool(value)

@@ -66,8 +66,8 @@ from static_route_operator.keys import (
     split,
     tail_of,
 )
-from static_route_operator.planning.facts import Facts, Lookup
-from static_route_operator.planning.foreign import ForeignRoutes
+from static_route_operator.planning.facts import Facts
+from static_route_operator.planning.foreign import ForeignRoutes, Lookup
 from static_route_operator.planning.routes import PROTOCOL, Action, Failure, Operation, Path, Routes
 
 # The kernel acts on routes inside send(), at about 4 µs each. So many are sent at once; unless they are few, not by the
@@ -186,6 +186,30 @@ class Fib:
                 failures[batch.keys[message.sequence - batch.first]] = Failure(refusal.errno, refusal.text)
         await asyncio.sleep(0)
         return failures
+
+    async def dump(self, kind: int, request: bytes) -> list[Message]:
+        """All that the kernel has of one kind, such as policy rules.
+
+        Raises:
+            KernelError: see `read`.
+        """
+        return await _whole(lambda: self._messages(kind, request))
+
+    def ask(self, kind: int, flags: int, bodies: Sequence[bytes]) -> dict[int, Failure]:
+        """Have the kernel act on a few messages that are not routes, in order; what it refused, by number.
+
+        Raises:
+            KernelError: answers were lost.
+        """
+        first = self._next_sequences(len(bodies))
+        self._socket.send(
+            b"".join(
+                HEADER.pack(HEADER.size + len(body), kind, flags, first + number, 0) + body
+                for number, body in enumerate(bodies)
+            )
+        )
+        refusals = {message.sequence - first: parse_refusal(message) for message in self._answers()}
+        return {number: Failure(each.errno, each.text) for number, each in refusals.items() if each.errno}
 
     async def twins(self, routes: Routes) -> Keys:
         """Which of these IPv4 routes share their key with a route of another program.

@@ -155,7 +155,8 @@ def encode(action: Action, path: Path, keys: Keys, first_sequence: int) -> bytea
         if not (deleting and ipv4):
             fixed = _attribute(RTA_MULTIPATH, b"".join(map(_encode_hop, path.hops)))
     elif path.forwards:
-        fixed = _attribute(RTA_GATEWAY, hop.gateway) + _attribute(RTA_OIF, _WORD.pack(hop.interface))
+        fixed = _attribute(RTA_GATEWAY, hop.gateway) if any(hop.gateway) else b""
+        fixed += _attribute(RTA_OIF, _WORD.pack(hop.interface))
     if not deleting:
         fixed += _attribute(RTA_PREFSRC, path.source) if path.source else b""
         fixed += _attribute(RTA_METRICS, _attribute(RTAX_MTU, _WORD.pack(path.mtu))) if path.mtu else b""
@@ -239,6 +240,10 @@ class RouteDecoder:
         if (address_size := _address_size(body)) is None:
             return
         address_at = HEADER.size + _DESTINATION_AT
+        if size < address_at + address_size:
+            # A default route that leads nowhere says less than any destination would take.
+            yield from self._decode_singly(block, size)
+            return
         cleared = bytearray(block)
         cleared[HEADER.size + 1 :: size] = bytes(number)
         for column in range(address_at, address_at + address_size):
@@ -297,14 +302,16 @@ def _decode_shape(body: bytes) -> _Shape:
     tail = body[_TABLE_AT : _TABLE_AT + _WORD.size] + found.get(RTA_PRIORITY, _WORD.pack(DEFAULT_METRIC_IPV4))
     metrics = dict(attributes(found.get(RTA_METRICS, b"")))
     source, mtu = found.get(RTA_PREFSRC, b""), _number(metrics.pop(RTAX_MTU, None))
-    plain = not tos and not source_length and not metrics and found.keys() <= _OWN_ATTRIBUTES
+    ours = protocol == PROTOCOL
+    # Of a foreign route it matters where it leads, whatever else it says.
+    plain = not ours or (not tos and not source_length and not metrics and found.keys() <= _OWN_ATTRIBUTES)
     hops: tuple[Hop, ...] = ()
     if kind == RTN_UNICAST:
         if RTA_MULTIPATH in found:
             hops = tuple(sorted(_decode_hop(each, size) for each in next_hops(found[RTA_MULTIPATH])))
-        else:
-            interface = _number(found.get(RTA_OIF))
-            hops = (Hop(found.get(RTA_GATEWAY, b""), interface, on_link=bool(flags & RTNH_F_ONLINK)),)
+        elif RTA_VIA not in found:
+            gateway, interface = found.get(RTA_GATEWAY, bytes(size)), _number(found.get(RTA_OIF))
+            hops = (Hop(gateway, interface, on_link=bool(flags & RTNH_F_ONLINK)),)
     path = UNKNOWN_PATH_IPV4 if size == 4 else UNKNOWN_PATH_IPV6
     if plain and hops and all(len(hop.gateway) == size and hop.interface for hop in hops):
         path = Path(hops, source, mtu)

@@ -51,6 +51,10 @@ class Rehearsal(Fib):
                 self.after.put(path, free)
         return {key: Failure(errno.EEXIST, os.strerror(errno.EEXIST)) for keys in taken for key in keys}
 
+    def ask(self, kind: int, flags: int, bodies: Sequence[bytes]) -> dict[int, Failure]:  # noqa: ARG002  as in `Fib`
+        """Nothing is changed, so nothing is refused."""
+        return {}
+
     def _delete(self, path: Path, keys: Keys) -> None:
         """Of an IPv6 route with several next hops only those go that are named."""
         for present, there in list(self.after):

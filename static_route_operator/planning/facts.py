@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from static_route_operator.planning.foreign import ForeignRoutes
+from static_route_operator.planning.foreign import ForeignRoutes, Lookup
 from static_route_operator.planning.protection import Protection
 
 
@@ -18,24 +18,6 @@ class Subnet(NamedTuple):
 
     prefix: bytes
     interface: str
-
-
-class Lookup(NamedTuple):
-    """How the kernel would send a packet to an address now.
-
-    Attributes:
-        prefix_length: length of the prefix of the route that matches, in bits.
-        interface: index of the output interface; 0 when there is none.
-        on_link: it is reached directly, without a gateway.
-        local: it is an address of this node.
-        ours: the route that matches is one that this program wrote.
-    """
-
-    prefix_length: int
-    interface: int
-    on_link: bool
-    local: bool
-    ours: bool
 
 
 class Rule(NamedTuple):

@@ -11,6 +11,7 @@ from static_route_operator.keys import Keys, by_family
 from static_route_operator.planning.diff import diff
 from static_route_operator.planning.plan import ObjectPlan, Plan
 from static_route_operator.planning.routes import Action, Failure, Path, Routes, describe_place, describe_route
+from static_route_operator.planning.rows import owner_of
 
 
 class Kind(enum.StrEnum):
@@ -147,6 +148,10 @@ def _by_owner(keys: Keys, plan: Plan) -> Iterator[tuple[str | None, Keys]]:
     for planned, mine in sets:
         if owned := keys & mine:
             yield planned.route.name, owned
+            keys -= owned
+    for _, pins in plan.pins:
+        if owned := keys & pins:
+            yield owner_of(owned[0], plan), owned
             keys -= owned
     if keys:
         yield None, keys

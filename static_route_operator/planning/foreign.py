@@ -10,6 +10,24 @@ from static_route_operator.prefixes import contains, host_prefix, last_address, 
 from static_route_operator.subtraction import outermost_of, subtract
 
 
+class Lookup(NamedTuple):
+    """How the kernel would send a packet to an address now.
+
+    Attributes:
+        prefix_length: length of the prefix of the route that matches, in bits.
+        interface: index of the output interface; 0 when there is none.
+        on_link: it is reached directly, without a gateway.
+        local: it is an address of this node.
+        ours: the route that matches is one that this program wrote.
+    """
+
+    prefix_length: int
+    interface: int
+    on_link: bool
+    local: bool
+    ours: bool
+
+
 class Match(NamedTuple):
     """The route that a prefix has as a whole.
 
@@ -69,6 +87,21 @@ class ForeignRoutes:
                     first = min(found, key=lambda key: tail_of(key)[1])
                     return Match(candidate, tuple(path for path, each in self._main.items() if first in each))
         return None
+
+    def look_up(self, address: bytes) -> Lookup | None:
+        """How a packet to an address would be sent; None without a route."""
+        match = self.match(host_prefix(address))
+        if match is None:
+            return None
+        hop, *others = match.paths[0].hops
+        interface = 0 if others else hop.interface
+        return Lookup(
+            prefix_length=match.prefix[-1],
+            interface=interface,
+            on_link=bool(interface) and not any(hop.gateway),
+            local=False,
+            ours=False,
+        )
 
     def exposed(self, prefix: bytes, inside: Iterable[bytes]) -> Iterator[bytes]:
         """Of prefixes inside another one, those with an address that has no longer route than that one's.

@@ -7,10 +7,12 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from static_route_operator.api.destinations import LONGEST_DEFAULT
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.keys import TABLE_MAIN, Keys, prefix_of, tail_of
-from static_route_operator.planning.facts import Facts, Lookup, Rule
-from static_route_operator.planning.foreign import ForeignRoutes
+from static_route_operator.planning.defaultroute import followers, unpinnable
+from static_route_operator.planning.facts import Facts, Rule
+from static_route_operator.planning.foreign import ForeignRoutes, Lookup
 from static_route_operator.planning.protection import Protection
 from static_route_operator.planning.routes import Path
 from static_route_operator.prefixes import contains, host_prefix, last_address, supernet, unpack_address, unpack_prefix
@@ -103,6 +105,28 @@ class Refusal(NamedTuple):
 
     keys: Keys
     why: str
+
+
+def default_refusals(keys: Keys, facts: Facts) -> Iterator[Refusal]:
+    """What must not be routed of a default route on this node.
+
+    What has a route in main goes by that, and what is protected and has none but main's default route is pinned to that
+    (see `defaultroute`). So refused is only what would come before a pin, and all of it if there can be no pins.
+
+    Args:
+        keys: of one object.
+        facts: what is known of this node.
+    """
+    if not keys:
+        return
+    size = len(prefix_of(keys[0])) - 1
+    if found := unpinnable(size, facts):
+        why = "and this node's default route is of a kind that can't be copied to keep its way"
+        yield Refusal(keys, f"would capture {facts.protected.describe(found)}, {why}")
+    elif max(keys.packed[size :: keys.size]) > LONGEST_DEFAULT:
+        for each in followers(size, facts):
+            if run := _within(keys, each):
+                yield Refusal(run, f"is in {facts.protected.describe(each)}")
 
 
 def refusals(keys: Keys, facts: Facts, gateways: Collection[bytes], path: Path | None = None) -> Iterator[Refusal]:

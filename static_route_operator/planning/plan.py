@@ -9,9 +9,10 @@ from static_route_operator.api.noderoutestate import SEVERITY, Reason, RowState
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.checks import Target
 from static_route_operator.keys import Keys, prefix_of, repeated, united
+from static_route_operator.planning.defaultroute import OwnRule, make_pins, make_rules
 from static_route_operator.planning.facts import Facts, Node
 from static_route_operator.planning.gateways import Choice, Chooser
-from static_route_operator.planning.guards import Problem, Refusal, refusals, source_problem
+from static_route_operator.planning.guards import Problem, Refusal, default_refusals, refusals, source_problem
 from static_route_operator.planning.routes import Path, Routes
 from static_route_operator.prefixes import unpack_prefix
 
@@ -55,12 +56,16 @@ class Plan:
         objects: the plan of each object that selects this node, in order of precedence.
         shares: by path, the keys of each object that uses it.
         contested: what more than one object wants.
+        pins: of the wanted routes those that keep what is protected from following a default route.
+        rules: the policy rules that lead to default routes.
     """
 
     wanted: Routes = field(default_factory=Routes)
     objects: tuple[ObjectPlan, ...] = ()
     shares: Mapping[Path, tuple[Keys, ...]] = field(default_factory=dict)
     contested: frozenset[bytes] = frozenset()
+    pins: Routes = field(default_factory=Routes)
+    rules: frozenset[OwnRule] = frozenset()
 
     @property
     def held(self) -> list[Keys]:
@@ -107,7 +112,7 @@ def make_plan(
     objects = []
     for route, choice in zip(ordered, choices, strict=True):
         keys, held = route.keys, Keys(route.keys.size)
-        refused = list(refusals(keys, facts, gateways, choice.path))
+        refused = list(_guard(route, choice, facts, gateways))
         for each in refused:
             keys -= each.keys
         left_out = [LeftOut(RowState.REFUSED, each.keys, each.why) for each in refused]
@@ -134,17 +139,38 @@ def make_plan(
         problems.sort(key=lambda each: -SEVERITY[each.state])
         objects.append(ObjectPlan(route, keys, held, tuple(problems), choice, tuple(left_out)))
     kept = {path: tuple(each) for path, each in shares.items()}
-    return Plan(_united(kept, before), tuple(objects), kept, contested)
+    pins, rules = _lead_default(objects, facts, before)
+    return Plan(_united(kept, before, pins), tuple(objects), kept, contested, pins, rules)
 
 
-def _united(shares: Mapping[Path, tuple[Keys, ...]], before: Plan) -> Routes:
-    """The keys of each path in one set, made from that of the last plan where little has changed."""
+def _guard(route: StaticRoute, choice: Choice, facts: Facts, gateways: Collection[bytes]) -> Iterator[Refusal]:
+    if route.takes_default:
+        return default_refusals(route.keys, facts)
+    return refusals(route.keys, facts, gateways, choice.path)
+
+
+def _lead_default(objects: Iterable[ObjectPlan], facts: Facts, before: Plan) -> tuple[Routes, frozenset[OwnRule]]:
+    """Pins and rules for the default routes among these objects.
+
+    Rules stay as they are where routes do, since their gateway can't be used now.
+    """
+    defaults = [each for each in objects if each.route.takes_default]
+    paths = [each.choice.path for each in defaults if each.choice.path and each.keys]
+    rules = make_rules(paths, facts)
+    led = {len(rule.source) for rule in rules}
+    held = {len(each.route.gateway) + 1 for each in defaults if each.held} - led
+    rules |= {rule for rule in before.rules if len(rule.source) in held}
+    return make_pins({len(rule.source) - 1 for rule in rules}, facts), rules
+
+
+def _united(shares: Mapping[Path, tuple[Keys, ...]], before: Plan, pins: Routes) -> Routes:
+    """The keys of each path in one set, made from that of the last plan where little has changed; and the pins."""
     groups = {}
     for path, parts in shares.items():
         known = before.shares.get(path, ())
         gone, new = _missing(known, parts), _missing(parts, known)
         if len(gone) + len(new) < len(parts):
-            whole = before.wanted.through(path)
+            whole = before.wanted.through(path) - before.pins.through(path)
             for keys in gone:
                 whole -= keys
             for keys in new:
@@ -152,7 +178,10 @@ def _united(shares: Mapping[Path, tuple[Keys, ...]], before: Plan) -> Routes:
             groups[path] = whole
         else:
             groups[path] = united(parts)
-    return Routes(groups)
+    wanted = Routes(groups)
+    for path, keys in pins:
+        wanted.put(path, keys)
+    return wanted
 
 
 def _missing(some: Iterable[Keys], others: Iterable[Keys]) -> list[Keys]:

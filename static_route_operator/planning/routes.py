@@ -37,7 +37,7 @@ class Hop(NamedTuple):
     """One of the next hops of a path.
 
     Attributes:
-        gateway: packed address, of the family of the route.
+        gateway: packed address, of the family of the route; all zeros when packets are for neighbours on the interface.
         interface: index of the output interface; 0 in a path that leads nowhere.
         weight: its share of the traffic, beside those of the others; 1 where there is no other.
         on_link: the gateway is taken for reachable on the interface, whatever its subnets are.
@@ -190,7 +190,7 @@ def describe_route(key: bytes, path: Path, interfaces: Mapping[int, str]) -> dic
     first, *others = path.hops
     described: dict[str, Any] = {
         "destination": unpack_prefix(prefix_of(key)),
-        "gateway": unpack_address(first.gateway) if path.forwards else None,
+        "gateway": unpack_address(first.gateway) if path.forwards and any(first.gateway) else None,
         "interface": "" if path.blackhole else interfaces.get(first.interface, str(first.interface)),
         "table": table,
         "metric": metric,

@@ -52,7 +52,7 @@ def make_rows(
         undecided: objects of which it is not known yet whether they are for this node.
         invalid: what is wrong with objects that can't be used, and the generation that is so.
     """
-    rows = {each.route.name: _planned_row(each, outcome) for each in plan.objects}
+    rows = {each.route.name: _planned_row(each, outcome, plan.pins) for each in plan.objects}
     for route in undecided:
         problem = Problem(RowState.PENDING, Reason.PENDING, "the labels of this node are not known yet")
         rows[route.name] = _row(route, [problem], 0)
@@ -64,20 +64,22 @@ def make_rows(
 def owner_of(key: bytes, plan: Plan) -> str | None:
     """The name of the object that a route in the kernel belongs to."""
     for each in plan.objects:
-        if key in each.keys or key in each.held:
+        if key in each.keys or key in each.held or (each.route.takes_default and key in plan.pins):
             return each.route.name
     return None
 
 
-def _planned_row(planned: ObjectPlan, outcome: Outcome) -> Row:
-    failed = {key: outcome.failures[key] for key in sorted(outcome.failures) if key in planned.keys}
+def _planned_row(planned: ObjectPlan, outcome: Outcome, pins: Routes) -> Row:
+    # Without its pins a default route is not used.
+    pins = pins if planned.route.takes_default else Routes()
+    failed = {key: outcome.failures[key] for key in sorted(outcome.failures) if key in planned.keys or key in pins}
     contested = [(keys, contest) for contest in outcome.contests if (keys := planned.keys & contest.keys)]
     problems = [*planned.problems, *_contentions(contested), *_refusals_of_kernel(failed)]
     # What is contested counts as missing, whether it is there just now or not.
     missing = sum(len(keys) for keys, _ in contested)
     missing += sum(not any(key in keys for keys, _ in contested) for key in failed)
     kept = outcome.present.count(planned.held) if planned.held else 0
-    row = _row(planned.route, problems, len(planned.keys) - missing, kept)
+    row = _row(planned.route, problems, max(len(planned.keys) - missing, 0), kept)
     path = planned.choice.path
     if path is not None and path.forwards:
         row = dataclasses.replace(row, gateway=_texts(hop.gateway for hop in path.hops))

@@ -24,11 +24,11 @@ REFUSED = [
     ("zone", ["fe80::1%eth0"], "fd00::1", "'fe80::1%eth0' is not an IP address or CIDR"),
     ("host bits", ["10.0.0.5/24"], GATEWAY, "'10.0.0.5/24' has host bits set"),
     ("host bits, IPv6", ["2001:db8::1/32"], "fd00::1", "'2001:db8::1/32' has host bits set"),
-    ("default route", ["0.0.0.0/0"], GATEWAY, "'0.0.0.0/0' is the default route or half of it"),
-    ("half of it", ["128.0.0.0/1"], GATEWAY, "'128.0.0.0/1' is the default route or half of it"),
-    ("the other half", ["0.0.0.0/1"], GATEWAY, "'0.0.0.0/1' is the default route or half of it"),
-    ("IPv6 default route", ["::/0"], "fd00::1", "'::/0' is the default route or half of it"),
-    ("IPv6 half", ["8000::/1"], "fd00::1", "'8000::/1' is the default route or half of it"),
+    ("default route", ["0.0.0.0/0"], GATEWAY, "the default route, or half of it, needs allowDefaultRoute: true"),
+    ("half of it", ["128.0.0.0/1"], GATEWAY, "the default route, or half of it, needs allowDefaultRoute: true"),
+    ("the other half", ["0.0.0.0/1"], GATEWAY, "the default route, or half of it, needs allowDefaultRoute: true"),
+    ("IPv6 default route", ["::/0"], "fd00::1", "the default route, or half of it, needs allowDefaultRoute: true"),
+    ("IPv6 half", ["8000::/1"], "fd00::1", "the default route, or half of it, needs allowDefaultRoute: true"),
     ("loopback", ["127.0.0.1"], GATEWAY, "'127.0.0.1' is loopback"),
     ("loopback net", ["127.0.0.0/8"], GATEWAY, "'127.0.0.0/8' is loopback"),
     ("IPv6 loopback", ["::1"], "fd00::1", "'::1' is loopback"),
@@ -52,6 +52,11 @@ IPV6 = {"destinations": ["2001:db8::/32"], "gateway": "fd00::1"}
 
 # What is wrong with it, the fields beside destinations and gateway (or in their place), and the words.
 REFUSED_OPTIONS: list[tuple[str, dict[str, object], str]] = [
+    (
+        "default route on link, and where is not said",
+        {"allowDefaultRoute": True, "onLink": True, "destinations": ["0.0.0.0/0"]},
+        "the gateways of a default route that are onLink need an interface",
+    ),
     ("exclude is no address", {"excludes": ["x"]}, "'x' is not an IP address or CIDR"),
     ("exclude is no text", {"excludes": [5]}, "spec.excludes[0]"),
     ("exclude with host bits", {"excludes": ["10.0.0.0/24", "10.0.0.5/24"]}, "'10.0.0.5/24' has host bits set"),
@@ -130,6 +135,9 @@ REFUSED_OPTIONS += [
 ]
 
 ACCEPTED_OPTIONS: list[dict[str, object]] = [
+    {"allowDefaultRoute": True, "destinations": ["0.0.0.0/0"], "excludes": ["10.0.0.0/8"]},
+    {"allowDefaultRoute": True, "destinations": ["0.0.0.0/1", "128.0.0.0/1"]},
+    {**IPV6, "allowDefaultRoute": True, "destinations": ["::/0"]},
     {"excludes": ["10.0.0.5", "10.1.0.0/16", "127.0.0.0/8", "169.254.0.0/16", "128.0.0.0/1"]},
     {**IPV6, "excludes": ["2001:db8::1", "2001:db8:1::/48", "fe80::/10", "8000::/1"]},
     {"excludes": []},

@@ -9,7 +9,8 @@ import pytest
 from static_route_operator.errors import KernelError
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.netlink import SO_RCVBUFFORCE
-from static_route_operator.planning.facts import Lookup, Subnet
+from static_route_operator.planning.facts import Subnet
+from static_route_operator.planning.foreign import Lookup
 from static_route_operator.planning.routes import (
     BLACKHOLE_IPV4,
     BLACKHOLE_IPV6,
@@ -246,15 +247,27 @@ async def test_own_routes_of_every_table_are_read(machine: Machine, fib: Fib) ->
     }
 
 
+@pytest.mark.parametrize("destination", ["192.0.2.1/32", "2001:db8::1/128"])
+async def test_route_to_neighbours_is_written_and_read(machine: Machine, fib: Fib, destination: str) -> None:
+    """A route without a gateway, such as the copy of one, is written, read back as it is, and replaced."""
+    size = 4 if "." in destination else 16
+    direct = Path.via(bytes(size), machine.interface("eth0"))
+    plain = _path(machine, "10.0.0.1" if size == 4 else "fd00::1")
+
+    assert await fib.apply([Operation(Action.ADD, direct, pack([key(destination)]))]) == {}
+    assert machine.routes() == {destination: "eth0"}
+    assert paths(await fib.read()) == {key(destination): direct}
+    assert await fib.apply([Operation(Action.REPLACE, plain, pack([key(destination)]))]) == {}
+    assert paths(await fib.read()) == {key(destination): plain}
+
+
 ODD = pytest.mark.parametrize(
     ("destination", "odd", "gateway"),
     [
         ("192.0.2.1/32", "unreachable {} proto 245", "10.0.0.1"),
-        ("192.0.2.1/32", "{} dev eth0 proto 245", "10.0.0.1"),
         ("192.0.2.1/32", "{} proto 245 nexthop via 10.0.0.1 nexthop via inet6 fd00::1 dev eth0", "10.0.0.1"),
         ("192.0.2.1/32", "{} via inet6 fd00::1 dev eth0 proto 245", "10.0.0.1"),
         ("2001:db8::1/128", "unreachable {} proto 245", "fd00::1"),
-        ("2001:db8::1/128", "{} dev eth0 proto 245", "fd00::1"),
         ("192.0.2.1/32", "{} proto 245 nhid 7", "10.0.0.1"),
         ("2001:db8::1/128", "{} proto 245 nhid 8", "fd00::1"),
         ("192.0.2.1/32", "{} via 10.0.0.1 proto 245 advmss 1000", "10.0.0.1"),

@@ -5,8 +5,8 @@ from typing import Any
 
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.keys import IPV4_KEY_SIZE, TABLE_MAIN, Keys, default_tail, make_tail
-from static_route_operator.planning.facts import Facts, Lookup, Rule, Subnet
-from static_route_operator.planning.foreign import ForeignRoutes
+from static_route_operator.planning.facts import Facts, Rule, Subnet
+from static_route_operator.planning.foreign import ForeignRoutes, Lookup
 from static_route_operator.planning.protection import Protection
 from static_route_operator.planning.routes import UNKNOWN_PATH_IPV4, UNKNOWN_PATH_IPV6, Path, Routes
 from static_route_operator.prefixes import contains, host_prefix, pack_address, pack_prefix

@@ -44,6 +44,8 @@ def test_default_route_and_its_halves_are_refused(text: str) -> None:
         parse_destination(text)
 
     assert f"'{text}' is the default route or half of it" in str(caught.value)
+    assert "allowDefaultRoute: true" in str(caught.value)
+    assert parse_destination(text, allow_default=True) == pack_prefix(text)
 
 
 @pytest.mark.parametrize("special", SPECIAL_RANGES, ids=lambda special: special.cidr)

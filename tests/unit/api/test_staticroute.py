@@ -7,6 +7,7 @@ import pytest
 from static_route_operator.api.nodeselector import NodeSelector
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
+from static_route_operator.keys import tail_of
 from static_route_operator.prefixes import pack_address
 from tests.unit.builders import keys, manifest, route
 
@@ -125,3 +126,51 @@ def test_unusable_object_is_refused_with_name_and_field(
 def test_precedence_is_priority_then_age_then_name(first: dict[str, Any], second: dict[str, Any]) -> None:
     """The lower priority comes first, then the older object, then the name."""
     assert route(**first).precedence < route(**second).precedence
+
+
+def test_default_route_has_a_table_of_its_own() -> None:
+    """A default route, whole or in halves, stands in table 245 with all that the object wants: main is not touched."""
+    both = route(destinations=["0.0.0.0/1", "128.0.0.0/1", "192.0.2.1"], allowDefaultRoute=True)
+
+    assert both.takes_default
+    assert not both.refused
+    assert {tail_of(each)[0] for each in both.keys} == {245}
+    assert len(both.keys) == 3
+
+
+def test_default_route_in_a_table_that_is_named_is_the_users_own() -> None:
+    """With a table of the user's, the rules that lead there are the user's too."""
+    own = route(destinations=["0.0.0.0/0"], allowDefaultRoute=True, table=100)
+
+    assert not own.takes_default
+    assert {tail_of(each)[0] for each in own.keys} == {100}
+
+
+@pytest.mark.parametrize("spec", [{}, {"allowDefaultRoute": False}, {"allowDefaultRoute": None}])
+def test_default_route_without_opt_in_is_refused(spec: dict[str, Any]) -> None:
+    """Its other destinations are routed as ever, in main."""
+    some = route(destinations=["0.0.0.0/0", "192.0.2.1"], **spec)
+
+    assert not some.takes_default
+    assert [each.text for each in some.refused] == ["0.0.0.0/0"]
+    assert {tail_of(each)[0] for each in some.keys} == {254}
+
+
+def test_opt_in_alone_changes_nothing() -> None:
+    """An object that allows a default route and has none is as any other."""
+    assert route(allowDefaultRoute=True).keys == route().keys
+
+
+def test_opt_in_is_true_or_false() -> None:
+    """Anything else is refused with the field."""
+    with pytest.raises(InvalidSpecError, match=r"spec\.allowDefaultRoute: 'yes' is not true or false"):
+        route(allowDefaultRoute="yes")
+
+
+def test_default_route_on_link_needs_an_interface() -> None:
+    """The interface of such a gateway would be looked for by way of the default route itself."""
+    with pytest.raises(InvalidSpecError, match=r"spec\.onLink"):
+        route(destinations=["0.0.0.0/0"], allowDefaultRoute=True, onLink=True)
+    gateways = [{"address": "10.9.9.9", "interface": "eth0"}]
+    named = route(gateway=None, gateways=gateways, destinations=["0.0.0.0/0"], allowDefaultRoute=True, onLink=True)
+    assert named.takes_default

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from static_route_operator.kernel.messages import DecodedRoute, RouteDecoder, describe, encode
-from static_route_operator.kernel.netlink import blocks
+from static_route_operator.kernel.messages import PROTOCOL_AT, RTMSG, DecodedRoute, RouteDecoder, describe, encode
+from static_route_operator.kernel.netlink import HEADER, blocks
 from static_route_operator.keys import prefix_of, tail_of
 from static_route_operator.planning.routes import (
     BLACKHOLE_IPV4,
@@ -217,9 +217,30 @@ def test_paths_are_not_confused_across_families_and_kinds() -> None:
     assert decoder.decode(_dumped(key4, GATEWAY4, kind=6)) == (key4, BLACKHOLE_IPV4, PROTOCOL)
     assert decoder.decode(_dumped(key4, GATEWAY4, kind=7)) == (key4, UNKNOWN_PATH_IPV4, PROTOCOL)
     assert decoder.decode(_dumped(key4, GATEWAY4)) == (key4, GATEWAY4, PROTOCOL)
-    assert decoder.decode(_dumped(key6, by_interface)) == (key6, UNKNOWN_PATH_IPV6, PROTOCOL)
-    assert decoder.decode(_dumped(key4, by_interface)) == (key4, UNKNOWN_PATH_IPV4, PROTOCOL)
+    assert decoder.decode(_dumped(key6, by_interface)) == (key6, Path.via(bytes(16), 2), PROTOCOL)
+    assert decoder.decode(_dumped(key4, by_interface)) == (key4, Path.via(bytes(4), 2), PROTOCOL)
     assert decoder.decode(_dumped(key4, GATEWAY4, tos=8)) == (key4, UNKNOWN_PATH_IPV4, PROTOCOL)
+
+
+def test_foreign_route_is_known_by_where_it_leads() -> None:
+    """Whatever else a route of another program says (here a hop limit), its next hop is read; none is a neighbour's."""
+    key = make_key("2001:db8::/32", 254, 1024)
+    hop_limit = _attribute(8, _attribute(10, struct.pack("=I", 64)))
+    gateway = Path.via(bytes(15) + b"\1", 2)
+
+    for path, read in ((gateway, gateway), (Path.via(b"", 2), Path.via(bytes(16), 2))):
+        body = bytearray(_dumped(key, path) + hop_limit)
+        body[PROTOCOL_AT] = 9
+        assert RouteDecoder().decode(bytes(body)) == (key, read, 9)
+
+
+def test_default_route_that_leads_nowhere_is_read() -> None:
+    """An unreachable default route, which is told in fewer bytes than any other, does not disturb a dump."""
+    body = RTMSG.pack(2, 0, 0, 0, 254, 3, 0, 7, 0) + _attribute(15, struct.pack("=I", 254))
+    message = HEADER.pack(HEADER.size + len(body), 24, 0, 1, 0) + body
+
+    (found,) = RouteDecoder().decode_block(message, len(message))
+    assert found == (3, UNKNOWN_PATH_IPV4, make_key("0.0.0.0/0", 254, 0))
 
 
 @pytest.mark.parametrize(
@@ -338,7 +359,8 @@ def test_pyroute2_reads_what_is_encoded(action: Action, some: tuple[Path, list[b
         else:
             assert hops is None
         (hop,) = path.hops if len(path.hops) == 1 else (None,)
-        assert message.get_attr("RTA_GATEWAY") == (unpack_address(hop.gateway) if hop else None)
+        gateway = unpack_address(hop.gateway) if hop and any(hop.gateway) else None
+        assert message.get_attr("RTA_GATEWAY") == gateway
         assert message.get_attr("RTA_OIF") == (hop.interface if hop else None)
         if action is Action.DELETE:
             continue

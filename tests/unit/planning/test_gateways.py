@@ -7,7 +7,8 @@ import pytest
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.checks import Check, Target
-from static_route_operator.planning.facts import Facts, Lookup, Node
+from static_route_operator.planning.facts import Facts, Node
+from static_route_operator.planning.foreign import Lookup
 from static_route_operator.planning.gateways import Choice, Chooser
 from static_route_operator.planning.plan import make_plan
 from static_route_operator.planning.routes import BLACKHOLE_IPV4, BLACKHOLE_IPV6, Hop, Path

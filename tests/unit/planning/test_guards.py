@@ -6,8 +6,8 @@ import pytest
 
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.keys import TABLE_LOCAL, prefix_of
-from static_route_operator.planning.facts import Facts, Lookup, Rule
-from static_route_operator.planning.foreign import ForeignRoutes
+from static_route_operator.planning.facts import Facts, Rule
+from static_route_operator.planning.foreign import ForeignRoutes, Lookup
 from static_route_operator.planning.guards import gateway_problem, refusals, source_problem
 from static_route_operator.planning.routes import BLACKHOLE_IPV4, Path
 from static_route_operator.prefixes import pack_address, pack_prefix, unpack_prefix

@@ -1,6 +1,7 @@
 """Which routes a node should have, and whose each is."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -10,10 +11,12 @@ from hypothesis import strategies as st
 
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.planning.facts import Lookup
+from static_route_operator.keys import prefix_of
+from static_route_operator.planning.facts import Facts
+from static_route_operator.planning.foreign import Lookup
 from static_route_operator.planning.plan import ObjectPlan, Plan, make_plan
 from static_route_operator.planning.routes import Path
-from static_route_operator.prefixes import pack_address
+from static_route_operator.prefixes import pack_address, unpack_prefix
 from tests.unit.builders import ETH0, facts, key, keys, make_key, paths, route
 
 UNREACHABLE = "172.31.0.1"
@@ -291,3 +294,69 @@ def test_second_object_with_the_same_destinations_is_seen() -> None:
 
     assert [len(each.keys) for each in plan.objects] == [1, 0]
     assert len(plan.wanted) == 1
+
+
+def _default_node() -> Facts:
+    others = {"0.0.0.0/0": "10.0.0.3", "10.0.0.0/24": "", "10.244.1.0/24": "10.0.0.9"}
+    protected = {"203.0.113.6": "API server", "10.244.0.0/16": "pods", "10.244.1.9": "a pod", "10.0.0.7": "a node"}
+    return facts(others=others, protected=protected)
+
+
+def test_default_route_pins_what_would_follow_it() -> None:
+    """What is protected and goes by main's default route is pinned to that; what has a route or a subnet is not."""
+    node = _default_node()
+    plan = make_plan([route(destinations=["0.0.0.0/0"], allowDefaultRoute=True)], node)
+
+    assert paths(plan.pins) == {
+        make_key(f"{each}", 245, 0): Path.via(pack_address("10.0.0.3"), ETH0)
+        for each in ("203.0.113.6", "10.244.0.0/16")
+    }
+    assert paths(plan.wanted).keys() == {*paths(plan.pins), make_key("0.0.0.0/0", 245, 0)}
+    # The gateways are on one interface, so replies need no rule.
+    assert sorted(map(str, plan.rules)) == ["32701: lookup main suppress_prefixlength 0", "32702: lookup 245"]
+
+
+def test_pins_and_rules_go_with_the_last_default_route() -> None:
+    """While another default route is there they stay; then nothing is left of them."""
+    node = _default_node()
+    one, two = (route(name, allowDefaultRoute=True, destinations=["0.0.0.0/0"]) for name in ("a", "b"))
+    both = make_plan([one, two], node)
+    left = make_plan([two], node, both)
+    none = make_plan([route("c", "10.0.0.3")], node, left)
+
+    assert both.pins == left.pins
+    assert both.rules == left.rules
+    assert (len(none.pins), none.rules, len(none.wanted)) == (0, frozenset(), 1)
+
+
+def test_rules_stay_with_a_default_route_that_is_kept() -> None:
+    """While its gateway can't be reached, a default route that is to stay is led to as before, and pinned."""
+    node = _default_node()
+    some = route(destinations=["0.0.0.0/0"], allowDefaultRoute=True)
+    before = make_plan([some], node)
+    after = make_plan([some], replace(node, lookups={}), before)
+
+    assert after.rules == before.rules
+    assert after.pins == before.pins
+    assert len(after.held) == 1
+    assert not make_plan([some], replace(node, lookups={})).rules
+
+
+def test_destinations_of_a_default_route_do_not_come_before_its_pins() -> None:
+    """What is a part of something that is pinned is refused, the rest is routed."""
+    some = route(destinations=["0.0.0.0/0", "10.244.7.0/24", "192.0.2.1"], allowDefaultRoute=True)
+    (planned,) = make_plan([some], _default_node()).objects
+
+    (problem,) = planned.problems
+    assert problem.message.startswith("10.244.7.0/24 is in 10.244.0.0/16 (pods);")
+    assert [unpack_prefix(prefix_of(each)) for each in planned.keys] == ["0.0.0.0/0", "192.0.2.1/32"]
+
+
+def test_node_without_a_default_route_has_nothing_to_pin() -> None:
+    """What has no way today can't lose it."""
+    some = route(destinations=["0.0.0.0/0"], allowDefaultRoute=True)
+    plan = make_plan([some], facts(protected={"169.254.169.254": "metadata service"}))
+
+    assert not len(plan.pins)
+    assert len(plan.rules) == 2
+    assert not plan.objects[0].problems

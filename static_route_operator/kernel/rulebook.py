@@ -1,0 +1,116 @@
+"""The policy rules of this program, told from others by their protocol: read, added and deleted."""
+
+import struct
+from collections.abc import Collection, Iterable, Iterator
+
+from static_route_operator.kernel.fib import Fib
+from static_route_operator.kernel.messages import AF_INET, AF_INET6
+from static_route_operator.kernel.netlink import (
+    ATTRIBUTE,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    NLM_F_REQUEST,
+    Message,
+    attributes,
+)
+from static_route_operator.kernel.rules import ALL_RULES, FR_ACT_TO_TBL, FRA_PRIORITY, FRA_SRC, FRA_TABLE, RTM_GETRULE
+from static_route_operator.planning.defaultroute import OwnRule
+from static_route_operator.planning.routes import PROTOCOL, Failure
+
+RTM_NEWRULE = 32
+RTM_DELRULE = 33
+
+FRA_SUPPRESS_PREFIXLEN = 14
+FRA_PROTOCOL = 21
+
+# family, destination length, source length, tos, table, two reserved, action, flags
+_HEADER = struct.Struct("=BBBBBBBBI")
+_WORD = struct.Struct("=I")
+
+
+class RuleBook:
+    """Keeps the rules what they should be.
+
+    Args:
+        fib: to read and write them.
+    """
+
+    def __init__(self, fib: Fib) -> None:
+        self._fib = fib
+        self._present: frozenset[OwnRule] | None = None
+
+    def changed(self) -> None:
+        """Somebody may have changed them; where none of ours are, there is nothing to change."""
+        if self._present:
+            self._present = None
+
+    def forget(self) -> None:
+        """What is there is not known any longer."""
+        self._present = None
+
+    async def read(self) -> frozenset[OwnRule]:
+        """Those that are there, as far as it is known, else as the kernel says.
+
+        Raises:
+            KernelError: the kernel refused.
+        """
+        if self._present is None:
+            self._present = frozenset(_parse(await self._fib.dump(RTM_GETRULE, ALL_RULES)))
+        return self._present
+
+    async def retain(self, wanted: Collection[OwnRule]) -> None:
+        """Delete all but these, what leads to our table first.
+
+        Raises:
+            KernelError: see `read`; a rule that can't be deleted is found again by the next read.
+        """
+        surplus = sorted((await self.read()).difference(wanted), reverse=True)
+        if surplus:
+            failures = self._fib.ask(RTM_DELRULE, NLM_F_REQUEST, [_encode(rule) for rule in surplus])
+            self._present = None if failures else (await self.read()).difference(surplus)
+
+    async def add(self, wanted: Collection[OwnRule]) -> Failure | None:
+        """Add those of these that are missing, what leads to our table last; the kernel's answer where it refused one.
+
+        Raises:
+            KernelError: see `read`.
+        """
+        missing = sorted(set(wanted) - await self.read())
+        if not missing:
+            return None
+        failures = self._fib.ask(
+            RTM_NEWRULE, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL, [_encode(rule) for rule in missing]
+        )
+        self._present = None if failures else (await self.read()).union(missing)
+        for number, failure in failures.items():
+            return Failure(failure.errno, f"rule {missing[number]}: {failure.text}")
+        return None
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    return ATTRIBUTE.pack(ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
+
+
+def _encode(rule: OwnRule) -> bytes:
+    size = len(rule.source) - 1
+    family = AF_INET if size == 4 else AF_INET6
+    body = _HEADER.pack(family, 0, rule.source[-1], 0, 0, 0, 0, FR_ACT_TO_TBL, 0)
+    body += _attribute(FRA_PRIORITY, _WORD.pack(rule.priority)) + _attribute(FRA_TABLE, _WORD.pack(rule.table))
+    body += _attribute(FRA_PROTOCOL, bytes([PROTOCOL]))
+    if rule.source[-1]:
+        body += _attribute(FRA_SRC, rule.source[:-1])
+    return body + (_attribute(FRA_SUPPRESS_PREFIXLEN, _WORD.pack(0)) if rule.specific else b"")
+
+
+def _parse(answers: Iterable[Message]) -> Iterator[OwnRule]:
+    for message in answers:
+        family, _, source_length, _, table, _, _, _, _ = _HEADER.unpack_from(message.body)
+        found = dict(attributes(message.body, _HEADER.size))
+        if found.get(FRA_PROTOCOL) != bytes([PROTOCOL]) or family not in {AF_INET, AF_INET6}:
+            continue
+        source = found.get(FRA_SRC, bytes(4 if family == AF_INET else 16)) + bytes([source_length])
+        table = _WORD.unpack(found[FRA_TABLE])[0] if FRA_TABLE in found else table
+        priority = _WORD.unpack(found.get(FRA_PRIORITY, bytes(4)))[0]
+        # The kernel says "none" by all bits.
+        specific = found.get(FRA_SUPPRESS_PREFIXLEN, b"\xff" * 4) == bytes(4)
+        yield OwnRule(priority, source, table, specific)

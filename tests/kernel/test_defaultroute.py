@@ -1,0 +1,172 @@
+"""Default routes: what they take along, what is pinned, and that nothing is left of them."""
+
+import subprocess
+
+import pytest
+
+from static_route_operator.planning.routes import PROTOCOL
+from tests.kernel.engine import Engine
+from tests.kernel.machine import Machine
+from tests.unit.builders import protection, route
+
+API, NAMESERVER, PODS = "203.0.113.6", "192.0.2.53", "10.244.0.0/16"
+
+IPV4 = (["0.0.0.0/0"], ["0.0.0.0/1", "128.0.0.0/1"])
+
+
+def dump() -> str:
+    """All routes and rules of this machine, as `ip` shows them."""
+    commands = [
+        [*family, *what]
+        for family in (["-4"], ["-6"])
+        for what in (["route", "show", "table", "all"], ["rule", "show"])
+    ]
+    shown = [subprocess.run(["ip", "-d", *each], capture_output=True, text=True, check=True) for each in commands]
+    # Of expiring routes the time that is left is no difference.
+    return "\n".join(each.stdout for each in shown)
+
+
+def way(machine: Machine, address: str, *options: str) -> str:
+    """Where the kernel sends a packet of this machine: gateway, interface and source."""
+    (found,) = machine.query("route", "get", address, *options)
+    return " ".join(found[key] for key in ("gateway", "dev", "prefsrc") if key in found)
+
+
+@pytest.fixture
+def node(machine: Machine, engine: Engine) -> Engine:
+    """A node whose default routes lead through eth1, with something protected behind them; gateways are on eth0."""
+    machine.ip("route add default via 10.1.0.1 proto dhcp metric 100", "route add 10.244.1.0/24 via 10.1.0.7")
+    machine.ip("route add default via fd00:1::1 metric 512", ipv6=True)
+    engine.protected = lambda: protection(
+        {API: "API server", NAMESERVER: "DNS server", PODS: "pods", "2001:db8::6": "API server", "10.1.0.9": "a node"}
+    )
+    return engine
+
+
+@pytest.mark.parametrize("destinations", IPV4, ids=["whole", "halves"])
+async def test_all_but_what_is_protected_follows(machine: Machine, node: Engine, destinations: list[str]) -> None:
+    """The Internet goes by the new gateway; what is protected, on a subnet, or has a route, goes as before.
+
+    A connection that came in by the other interface is answered through it. When the object goes, all is as before.
+    """
+    before = dump()
+    ways = {each: way(machine, each) for each in (API, NAMESERVER, "10.244.0.9", "10.244.1.9", "10.1.0.9", "10.0.0.9")}
+    assert way(machine, "198.51.100.1") == "10.1.0.1 eth1 10.1.0.2"
+
+    await node.settle(route(destinations=destinations, allowDefaultRoute=True))
+
+    assert way(machine, "198.51.100.1") == "10.0.0.1 eth0 10.0.0.2"
+    assert {each: way(machine, each) for each in ways} == ways
+    assert way(machine, "198.51.100.1", "from", "10.1.0.2").startswith("10.1.0.1 eth1")
+    assert way(machine, "198.51.100.1", "from", "10.0.0.2").startswith("10.0.0.1 eth0")
+    pins = {f"{API}/32", f"{NAMESERVER}/32", PODS}
+    shown = {each["destination"]: each["object"] for each in node.reconciler.report()["routes"]}
+    assert shown == dict.fromkeys([*pins, *destinations], "nat")
+
+    node.remove("nat")
+    await node.until(lambda: dump() == before, "all is as before")
+
+
+async def test_ipv6_default_route(machine: Machine, node: Engine) -> None:
+    """The same for IPv6, beside IPv4 and without touching it."""
+    before = dump()
+    await node.settle(route(gateway="fd00::1", destinations=["::/0"], allowDefaultRoute=True))
+
+    assert way(machine, "2001:db8:9::1") == "fd00::1 eth0 fd00::2"
+    assert way(machine, "2001:db8::6") == "fd00:1::1 eth1 fd00:1::2"
+    assert way(machine, "2001:db8:9::1", "from", "fd00:1::2").startswith("fd00:1::1 eth1")
+    assert way(machine, "198.51.100.1") == "10.1.0.1 eth1 10.1.0.2"
+
+    node.remove("nat")
+    await node.until(lambda: dump() == before, "all is as before")
+
+
+async def test_pins_follow(machine: Machine, node: Engine) -> None:
+    """When the old default route moves, or the API server does, the pins are moved too."""
+    await node.settle(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
+
+    machine.ip(
+        "route replace default via 10.1.0.2 dev lo proto dhcp metric 100 onlink".replace(
+            "10.1.0.2 dev lo", "10.1.0.77 dev eth1"
+        )
+    )
+    await node.until(lambda: way(machine, API) == "10.1.0.77 eth1 10.1.0.2", "the pin has moved")
+    assert way(machine, "198.51.100.1") == "10.0.0.1 eth0 10.0.0.2"
+
+    node.protected = lambda: protection({"203.0.113.7": "API server"})
+    node.reconciler.wake()
+    await node.until(lambda: way(machine, "203.0.113.7") == "10.1.0.77 eth1 10.1.0.2", "the new one is pinned")
+    assert way(machine, API) == "10.0.0.1 eth0 10.0.0.2"
+
+    machine.ip("route del default via 10.1.0.77", "route add default dev eth1 scope link metric 9")
+    await node.until(lambda: way(machine, "203.0.113.7") == "eth1 10.1.0.2", "the pin leads to a neighbour")
+
+
+async def test_what_others_delete_is_back(machine: Machine, node: Engine) -> None:
+    """Rules and pins that somebody deletes come back by themselves."""
+    await node.settle(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
+    there = dump()
+
+    for priority in (32700, 32701, 32702):
+        machine.ip(f"rule del pref {priority}")
+        await node.until(lambda: dump() == there, f"rule {priority} is back")
+    machine.ip("route flush table 245")
+    await node.until(lambda: dump() == there, "the table is back")
+
+
+async def test_default_route_that_can_not_be_pinned_is_refused(machine: Machine, node: Engine) -> None:
+    """Where the old default route is none that can be copied, nothing is programmed, and the object says why."""
+    machine.ip("route del default", "route add unreachable default")
+    before = dump()
+    node.put(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
+    node.complete()
+
+    row = await node.state_is("nat", "Refused")
+    assert "is of a kind that can't be copied" in row.message
+    assert dump() == before
+
+
+async def test_nothing_leads_there_without_its_pins(machine: Machine, node: Engine) -> None:
+    """While the place of a pin is taken by somebody else, traffic goes as before; when it is free, it follows."""
+    machine.ip(f"route add {API} via 10.0.0.9 table 245 proto bird")
+    node.put(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
+    node.complete()
+
+    row = await node.state_is("nat", "Conflict")
+    assert f"another program's route holds {API}/32" in row.message
+    assert row.programmed == 0
+    assert way(machine, "198.51.100.1") == "10.1.0.1 eth1 10.1.0.2"
+    assert way(machine, API) == "10.1.0.1 eth1 10.1.0.2"
+
+    machine.ip(f"route del {API} table 245")
+    await node.state_is("nat", "Programmed")
+    assert way(machine, "198.51.100.1") == "10.0.0.1 eth0 10.0.0.2"
+
+
+async def test_another_gateway_is_one_replacement(machine: Machine, node: Engine) -> None:
+    """A new gateway moves the default route, and nothing else is touched."""
+    await node.settle(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
+    there, before = dump(), node.operations()
+    await node.settle(route(gateway="10.0.0.3", destinations=["0.0.0.0/0"], allowDefaultRoute=True, generation=2))
+
+    assert dump() == there.replace("default via 10.0.0.1", "default via 10.0.0.3")
+    assert node.operations() == {**before, "replace": before["replace"] + 1}
+
+
+async def test_excludes_go_as_before(machine: Machine, node: Engine) -> None:
+    """What is excluded from a default route takes the old one."""
+    await node.settle(route(destinations=["0.0.0.0/0"], excludes=["198.18.0.0/15"], allowDefaultRoute=True))
+
+    assert way(machine, "198.18.7.7") == "10.1.0.1 eth1 10.1.0.2"
+    assert way(machine, "198.20.7.7") == "10.0.0.1 eth0 10.0.0.2"
+    assert way(machine, API) == "10.1.0.1 eth1 10.1.0.2"
+
+
+async def test_next_agent_takes_over_without_a_gap(machine: Machine, node: Engine) -> None:
+    """An agent that ends leaves all as it is, and the next one changes nothing of it."""
+    await node.settle(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
+    there = dump()
+    await node.reconciler.remove_all()
+    assert PROTOCOL not in {int(each["protocol"]) for each in machine.query("rule", "show") if "protocol" in each}
+    assert "table 245" not in dump()
+    assert there != dump()
