@@ -174,3 +174,11 @@ def test_default_route_on_link_needs_an_interface() -> None:
     gateways = [{"address": "10.9.9.9", "interface": "eth0"}]
     named = route(gateway=None, gateways=gateways, destinations=["0.0.0.0/0"], allowDefaultRoute=True, onLink=True)
     assert named.takes_default
+
+
+@pytest.mark.parametrize(("gateway", "default"), [("10.0.0.1", "0.0.0.0/0"), ("fd00::1", "::/0")])
+def test_default_route_is_restored_as_one(gateway: str, default: str) -> None:
+    """What is kept of it on the host makes the same object again, its table and the care for it included."""
+    some = route(gateway=gateway, destinations=[default], allowDefaultRoute=True)
+
+    assert StaticRoute.restore(some.manifest, some.keys, some.refused) == some
