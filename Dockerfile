@@ -1,6 +1,8 @@
-# The operator's image: one virtual environment on a slim Python. `tools/image` builds it with whatever is there.
+# The operator's image: one virtual environment on a slim Python. `tools/image` builds it with whatever is there, and
+# `docker buildx build --platform linux/amd64,linux/arm64` for both: all that is installed has wheels for them.
+ARG PYTHON=docker.io/library/python:3.13-slim
 
-FROM docker.io/library/python:3.13-slim AS builder
+FROM ${PYTHON} AS builder
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_COMPILE=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 RUN python3 -m venv --without-pip /opt/build && python3 -m venv --without-pip /opt/venv
@@ -16,10 +18,15 @@ RUN python3 -m pip --python /opt/build/bin/python3 wheel --no-deps --no-build-is
     && python3 -m pip --python /opt/venv/bin/python3 install --no-deps --no-index dist/*.whl \
     && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/venv
 
-FROM docker.io/library/python:3.13-slim
-# No pip; and Python's own library compiled, which a read-only root can't keep: seconds at every start.
+FROM ${PYTHON}
+# No installer, and no program that lends its owner's rights; and Python's own library compiled, which a read-only root can't
+# keep: seconds at every start.
 RUN stdlib=$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))') \
-    && rm -rf "$(python3 -c 'import pip; print(*pip.__path__)')"* "$stdlib/ensurepip" /usr/local/bin/pip* /usr/bin/pip* \
+    && for each in $(python3 -c 'import importlib.util as u; \
+        print(*(p for n in ("pip", "wheel") if (s := u.find_spec(n)) for p in s.submodule_search_locations))'); \
+        do rm -rf "$each"*; done \
+    && rm -rf "$stdlib/ensurepip" /usr/local/bin/pip* /usr/bin/pip* \
+    && find / -xdev -type f -perm /6000 -exec chmod ug-s {} + \
     && python3 -m compileall -q --invalidation-mode unchecked-hash -x '/(test|tests|idlelib)/' "$stdlib"
 COPY --from=builder /opt/venv /opt/venv
 # USER names whoever runs it, also where a user's number has no entry in /etc/passwd.

@@ -14,15 +14,20 @@ VENV := $(CACHE)/venv-$(LOCK)
 BIN := $(VENV)/bin
 # The site of docs/ has an environment of its own: no other target needs what builds it.
 DOCS_VENV := $(CACHE)/docs-$(shell sha256sum < requirements/docs.lock | cut -c1-12)
+AUDIT_VENV := $(CACHE)/audit-$(shell sha256sum < requirements/audit.lock | cut -c1-12)
+SBOM ?= dist/k8s-staticroute-operator-v$(VERSION).cdx.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format unit kernel cluster-tests e2e docs recording generate lock image image-tar release cluster cluster-down bench clean
+.PHONY: help demo test check format unit kernel cluster-tests e2e docs recording audit sbom generate lock image image-tar release cluster cluster-down bench clean
 
 help: ## Show this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/ready:
 	tools/python-environment $(VENV) requirements/dev.lock .
+
+$(AUDIT_VENV)/ready:
+	tools/python-environment $(AUDIT_VENV) requirements/audit.lock
 
 $(DOCS_VENV)/ready:
 	tools/python-environment $(DOCS_VENV) requirements/docs.lock
@@ -38,10 +43,11 @@ check: $(VENV)/ready ## Lint, types, import contracts, generated files and unit 
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/yamllint -s deploy releases examples
+	$(BIN)/yamllint -s .github deploy releases examples
 	$(BIN)/python tools/generate.py --check
 	git ls-files tools .ci | xargs -r grep -lE '^#!.*(bash|/sh)' | xargs -r $(BIN)/shellcheck
 	$(BIN)/pytest tests/unit
+	tools/audit $(AUDIT_VENV)
 
 format: $(VENV)/ready ## Format the code and mend what the linter can
 	$(BIN)/ruff format
@@ -71,6 +77,13 @@ recording: $(VENV)/ready ## Record the demo anew, for the README (root)
 	$(BIN)/python tools/generate.py
 
 generate: $(VENV)/ready ## Write the generated files: CRD, release manifest, reference, pictures
+audit: ## Known vulnerabilities of the locked dependencies, where their data can be reached (a part of check)
+	tools/audit $(AUDIT_VENV)
+
+sbom: $(AUDIT_VENV)/ready ## What the operator is made of, as CycloneDX: make sbom SBOM=FILE
+	tools/sbom $(AUDIT_VENV) $(SBOM)
+
+generate: $(VENV)/ready ## Write the generated files: CRD, release manifest, reference pages
 	$(BIN)/python tools/generate.py
 
 lock: $(VENV)/ready ## Resolve the dependencies anew into requirements/

@@ -26,14 +26,19 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> AuditLog:
 
 
 @pytest.fixture(scope="session")
-def cluster(audit: AuditLog, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The operator's image, built from this tree, as a docker-archive."""
+    return build_image(tmp_path_factory.mktemp("image") / "operator.tar")
+
+
+@pytest.fixture(scope="session")
+def cluster(audit: AuditLog, image: Path) -> Iterator[Cluster]:
     """Three nodes with the operator's image, and the examples' web sites on the outside."""
     lab = Cluster("sre2e", len(NODES), apiserver_args=audit.apiserver_args())
     lab.down()
-    archive = build_image(tmp_path_factory.mktemp("image") / "operator.tar")
     with lab:
         lab.namespace("web").configure(f"addr add {address} dev lo" for address in SITES.values())
-        lab.load_image(archive)
+        lab.load_image(image)
         yield lab
 
 
