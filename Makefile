@@ -76,14 +76,13 @@ recording: $(VENV)/ready ## Record the demo anew, for the README (root)
 	$(BIN)/python tools/recording.py docs/images/demo.cast "make demo" $(BIN)/python -m examples.demo
 	$(BIN)/python tools/generate.py
 
-generate: $(VENV)/ready ## Write the generated files: CRD, release manifest, reference, pictures
 audit: ## Known vulnerabilities of the locked dependencies, where their data can be reached (a part of check)
 	tools/audit $(AUDIT_VENV)
 
 sbom: $(AUDIT_VENV)/ready ## What the operator is made of, as CycloneDX: make sbom SBOM=FILE
 	tools/sbom $(AUDIT_VENV) $(SBOM)
 
-generate: $(VENV)/ready ## Write the generated files: CRD, release manifest, reference pages
+generate: $(VENV)/ready ## Write the generated files: CRD, release manifest, chart, reference, pictures
 	$(BIN)/python tools/generate.py
 
 lock: $(VENV)/ready ## Resolve the dependencies anew into requirements/

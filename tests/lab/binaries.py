@@ -49,7 +49,7 @@ def build(version: str = KUBERNETES_VERSION) -> None:
     """
     built = directory(version)
     built.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(built.parent / f"{built.name}.lock"):
+    with locked(built.parent / f"{built.name}.lock"):
         if not built.exists():
             print(f"building Kubernetes {version}: minutes, once", file=sys.stderr)
             # Renamed when complete: an interrupted build is never taken for a finished one.
@@ -100,7 +100,7 @@ def _linker_flags(version: str) -> str:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Hold a lock between processes, so that labs that start together build once."""
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
