@@ -13,7 +13,6 @@ from static_route_operator.cli.options import cluster_options, local_options, no
 from static_route_operator.cli.views import log_level as view
 from static_route_operator.cli.views.forms import show
 from static_route_operator.fleet.agents import CONTROLLER, Agents
-from static_route_operator.host.process import ask
 from static_route_operator.settings import LEVELS, ControllerSettings
 
 
@@ -43,5 +42,7 @@ def command(level: str | None, seconds: int, output: str, local: bool, agents: A
 
 
 def _change(level: str | None, seconds: int, where: Mapping[str, Any]) -> dict[str, Any]:
+    from static_route_operator.host.process import ask  # noqa: PLC0415  not everybody's need, and 20 ms
+
     question = {"level": level, "seconds": seconds} if level else None
     return {"host": socket.gethostname(), **ask(where["http_address"], where["http_port"], "/log-level", question)}

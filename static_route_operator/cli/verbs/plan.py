@@ -1,6 +1,5 @@
 """`plan`: what StaticRoutes would do."""
 
-import asyncio
 import json
 import sys
 from collections.abc import Mapping
@@ -81,6 +80,8 @@ def _forecast(question: Mapping[str, Any], settings: Settings, labels: tuple[str
     try:
         return ask(settings.http_address, settings.http_port, "/plan", question, TIMEOUT)
     except NoProcessError as error:
+        import asyncio  # noqa: PLC0415  not everybody's need, and 40 ms
+
         from static_route_operator import standalone  # noqa: PLC0415
         from static_route_operator.observability.logs import set_up_logging  # noqa: PLC0415
 

@@ -1,6 +1,5 @@
 """`routes`: what a host holds."""
 
-import asyncio
 import sys
 
 import click
@@ -29,6 +28,8 @@ def command(all_nodes: bool, output: str, http_address: str, http_port: int, age
         }
         show(answer, output, view.tables)
         sys.exit(ExitCode.UNANSWERED if answer["unanswered"] else ExitCode.GOOD)
+    import asyncio  # noqa: PLC0415  not everybody's need, and 40 ms
+
     from static_route_operator.host import routes  # noqa: PLC0415  netlink is for those who need it
 
     show(asyncio.run(routes.fetch(http_address, http_port)), output, view.table)

@@ -1,6 +1,5 @@
 """`run`: the same engine without Kubernetes."""
 
-import asyncio
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,8 @@ from static_route_operator.settings import Settings
 @settings_options(Settings)
 def command(manifests: Path, labels: tuple[str, ...], once: bool, **options: Any) -> None:
     """Keep this host's routes what a directory of StaticRoute manifests wants, without Kubernetes."""
+    import asyncio  # noqa: PLC0415  not everybody's need, and 40 ms
+
     from static_route_operator import standalone  # noqa: PLC0415  see agent
     from static_route_operator.observability.logs import set_up_logging  # noqa: PLC0415
 

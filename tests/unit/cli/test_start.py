@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 # Each of them takes a tenth of a second or more, or is not there where people sit.
-HEAVY = ("aiohttp", "kopf", "prometheus_client", "pyroute2", "watchfiles", "yaml")
+HEAVY = ("aiohttp", "asyncio", "http.client", "kopf", "prometheus_client", "pyroute2", "watchfiles", "yaml")
 
 _LOAD_ALL = """
 import sys
