@@ -183,12 +183,13 @@ PANELS = (
     ),
     Panel(
         "timeseries",
-        "Watches that ended, lists that failed, lost notifications of the kernel, runs that failed",
+        "What went wrong",
         {
             "watches that ended": f"sum(increase({P}_watch_restarts_total[$__rate_interval]))",
             "lists that failed": f'sum(increase({P}_lists_total{{result!="ok"}}[$__rate_interval])) or vector(0)',
             "lost notifications": f"sum(increase({P}_monitor_overflows_total[$__rate_interval]))",
             "runs that failed": f"sum(increase({P}_reconcile_errors_total[$__rate_interval]))",
+            "changes undone": f"sum(increase({P}_rollbacks_total[$__rate_interval]))",
         },
     ),
     Panel(
