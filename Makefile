@@ -18,7 +18,7 @@ AUDIT_VENV := $(CACHE)/audit-$(shell sha256sum < requirements/audit.lock | cut -
 SBOM ?= dist/k8s-staticroute-operator-v$(VERSION).cdx.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format unit kernel cluster-tests e2e docs recording audit sbom generate lock image image-tar release cluster cluster-down bench clean
+.PHONY: help demo test check format unit kernel cluster-tests e2e docs walkthrough recording audit sbom generate lock image image-tar release cluster cluster-down bench clean
 
 help: ## Show this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,10 @@ e2e: $(VENV)/ready ## Tests on three real kubelets, the image and the release ma
 
 docs: $(DOCS_VENV)/ready ## The site of docs/, into dist/site; fails on any broken link in it
 	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict
+
+walkthrough: $(VENV)/ready ## Write into docs/walkthrough.md what its commands print now (root)
+	tools/apt-install $(shell tools/apt-packages lab image)
+	WALKTHROUGH=write $(BIN)/pytest tests/e2e/test_walkthrough.py
 
 recording: $(VENV)/ready ## Record the demo anew, for the README (root)
 	tools/apt-install $(shell tools/apt-packages demo)

@@ -2,16 +2,16 @@
 
 A line of a ``console`` block that begins with a prompt is a command: ``$`` for the person's own machine, or the name of
 a machine and ``#``, as in ``node1# ip route``. What follows up to the next one is its output. A block that begins with
-the comment ``# /etc/…`` is that file.
+a comment of a single word, as in ``# /etc/…`` or ``# first.yaml``, is that file.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PROMPT = re.compile(r"(?:\$|([a-z][\w-]*)#) (.+)")
-_FILE = re.compile(r"# (/etc/\S+)\n")
+_FILE = re.compile(r"# (\S+)\n")
 
 
 @dataclass(frozen=True)
@@ -53,3 +53,15 @@ def files(page: str) -> dict[str, str]:
     """The files of a page by their names."""
     found = (match[2] for match in _BLOCK.finditer(page))
     return {named[1]: text for text in found if (named := _FILE.match(text))}
+
+
+def rewrite(page: str, answer: Callable[[Command], list[str]]) -> str:
+    """The page, with the lines that each command is answered with in the place of its output."""
+    lines = page.splitlines()
+    moved = 0
+    for command in list(commands(page)):
+        start = command.line + moved
+        new = answer(command)
+        lines[start : start + len(command.output)] = new
+        moved += len(new) - len(command.output)
+    return "\n".join(lines) + "\n"

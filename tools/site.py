@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
-from mkdocs.structure.files import File, Files
+from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -34,7 +34,9 @@ def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
             name = MOVED.get(target, target)
             if target.startswith(DOCS) or files.get_file_from_path(name) or not (ROOT / target).is_file():
                 continue
-            added = File.generated(config, name, abs_src_path=str(ROOT / target))
+            # Only pages of docs/ must have a place in the navigation.
+            inclusion = InclusionLevel.NOT_IN_NAV
+            added = File.generated(config, name, abs_src_path=str(ROOT / target), inclusion=inclusion)
             files.append(added)
             if added.is_documentation_page():
                 pages.append(added)

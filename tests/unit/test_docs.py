@@ -1,8 +1,10 @@
 """The pages of the docs hang together: on GitHub, and in the site that `make docs` builds."""
 
 import re
+import tomllib
 from collections.abc import Iterator
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
 import pytest
@@ -66,3 +68,14 @@ def test_every_page_is_in_the_navigation() -> None:
 def test_every_reason_is_explained(reason: Reason | ConditionReason) -> None:
     """Each reason of a status has a heading of its own in troubleshooting."""
     assert reason.lower() in anchors(DOCS / "troubleshooting.md")
+
+
+def test_picture_of_the_architecture() -> None:
+    """The picture in CONTRIBUTING.md has the layers that import-linter holds, and no others."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    package = "static_route_operator."
+    layers = [{name.strip().removeprefix(package) for name in layer.split("|")} for layer in contracts[0]["layers"]]
+    modules = set().union(*layers)
+    picture = (ROOT / "CONTRIBUTING.md").read_text().partition("## Architecture")[2].split("```")[1]
+    lines = (set(takewhile(modules.__contains__, line.split())) for line in picture.splitlines())
+    assert [line for line in lines if line] == layers
