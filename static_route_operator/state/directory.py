@@ -35,6 +35,8 @@ COALESCE = 1.0
 RETRY = 60.0
 # A change waits no longer than this until what it puts on trial is written. Seconds.
 PATIENCE = 0.05
+# At the end this is waited for what is still to be written. Seconds.
+LAST_WORDS = 5.0
 # A trial that lasts for so long is worth to be put on the disk. Seconds.
 LASTING = 1.0
 
@@ -55,7 +57,7 @@ class StateDirectory:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="state")
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._snapshot: Callable[[], Snapshot] | None = None
-        self._saving: asyncio.Task[None] | None = None
+        self._saving: asyncio.Task[bool] | None = None
         self._failing = False
         self._cleared = False
 
@@ -129,10 +131,12 @@ class StateDirectory:
         """Write what is still to be written, and end."""
         pending = self._snapshot is not None
         self._stop_timers()
-        if self._saving is not None:
-            await self._saving
-        if pending:
-            await self.save()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WORDS):
+                if pending:
+                    await self.save()
+                # What was asked for before is done by then.
+                await self._do(_nothing)
         self._stop_timers()
         self._thread.shutdown(wait=False)
 
@@ -140,11 +144,7 @@ class StateDirectory:
         await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _save_soon(self) -> None:
-        self._saving = asyncio.get_running_loop().create_task(self._save())
-
-    async def _save(self) -> None:
-        await self.save()
-        self._saving = None
+        self._saving = asyncio.get_running_loop().create_task(self.save())
 
     def _write(self, file: Path, kind: str, payload: bytes, *, sync: bool) -> None:
         self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -186,6 +186,10 @@ class StateDirectory:
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+
+
+def _nothing() -> None:
+    """All that was asked for before is done."""
 
 
 _T = TypeVar("_T")

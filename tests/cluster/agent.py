@@ -120,11 +120,17 @@ class Agent:
         """Whether its process runs."""
         return self._process is not None and self._process.poll() is None
 
-    def start(self, *options: str) -> None:
-        """Start it, without a DaemonSet to ask about at its end unless options name one."""
+    def start(self, *options: str, log_in: bool = True) -> None:
+        """Start it.
+
+        Args:
+            options: of the command; there is no DaemonSet to ask about at its end unless they name one.
+            log_in: with a new token; else with the last one, for which no API server need be there.
+        """
         kubeconfig = self._log.with_suffix(".kubeconfig")
-        token = pod_token(self._cluster, f"node{self._node}")
-        kubeconfig.write_text(json.dumps(_kubeconfig(self._server, token, self._cluster)))
+        if log_in:
+            token = pod_token(self._cluster, f"node{self._node}")
+            kubeconfig.write_text(json.dumps(_kubeconfig(self._server, token, self._cluster)))
         command = [sys.executable, "-W", "error", "-m", "static_route_operator", "agent"]
         command += ["--node-name", f"node{self._node}", *(options or ("--daemonset=",))]
         # The node's own disk.

@@ -48,7 +48,7 @@ def agents(cluster: Cluster, tmp_path: Path) -> Iterator[list[Agent]]:
             eventually(f"{agent.log()} is ready", agent.ready)
         yield running
     finally:
-        _clean(cluster, running)
+        clean(cluster, running)
 
 
 @pytest.fixture
@@ -92,12 +92,13 @@ def faulty(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[Agent, Callable[[
         agent.start_and_sync()
         yield agent, fault
     finally:
-        _clean(cluster, [agent])
+        clean(cluster, [agent])
         proxy.kill()
         proxy.wait()
 
 
-def _clean(cluster: Cluster, agents: list[Agent]) -> None:
+def clean(cluster: Cluster, agents: list[Agent]) -> None:
+    """End these agents, and leave no StaticRoute and no route behind."""
     for agent in agents:
         agent.kill()
         for family in ("-4", "-6"):

@@ -10,6 +10,7 @@ import yaml
 
 from tests.e2e.conftest import NODES, everywhere, install
 from tests.lab.cluster import Cluster
+from tests.lab.commands import wait_until
 from tests.lab.release import NAMESPACE, manifest
 
 GATEWAY = "10.116.0.5"
@@ -52,6 +53,8 @@ def routed(cluster: Cluster) -> Iterator[Cluster]:
     install(cluster)
     cluster.kubectl("apply", "-f", "-", input=json.dumps(OBJECT))
     everywhere(cluster, ROUTES)
+    kept = [cluster.state / node / "operator" / f"{node}.snapshot" for node in NODES]
+    wait_until(lambda: all(each.exists() for each in kept), "the routes are kept", timeout=20)
     try:
         yield cluster
     finally:
@@ -87,12 +90,14 @@ def test_delete_the_namespace(routed: Cluster) -> None:
     """Deleting the namespace alone is an uninstall."""
     routed.kubectl("delete", "namespace", NAMESPACE)
     everywhere(routed, {})
+    _nothing_is_kept(routed)
 
 
 def test_delete_the_daemonset(routed: Cluster) -> None:
     """Deleting the DaemonSet alone is an uninstall."""
     routed.kubectl("delete", "daemonset", "k8s-staticroute-operator", "-n", NAMESPACE)
     everywhere(routed, {})
+    _nothing_is_kept(routed)
 
 
 def test_agents_are_replaced(routed: Cluster) -> None:
@@ -124,3 +129,10 @@ def _delete(cluster: Cluster, documents: str) -> None:
         process.kill()
         process.wait()
     assert process.returncode == 0
+    _nothing_is_kept(cluster)
+
+
+def _nothing_is_kept(cluster: Cluster) -> None:
+    """No node has anything on its disk that a later agent would take for its routes."""
+    directories = [cluster.state / node / "operator" for node in NODES]
+    wait_until(lambda: not any(list(each.iterdir()) for each in directories), "nothing is kept", timeout=20)

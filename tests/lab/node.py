@@ -18,9 +18,12 @@ from tests.lab.network import Network, node_address
 # Directories of the machine that containerd, CNI and the kubelet write to wherever they are told to work. A node has
 # its own, which a power cut empties, as it does /run on a real machine.
 _VOLATILE = tuple(map(Path, ("/run/containerd", "/var/lib/cni", "/var/lib/kubelet", "/var/log/containers")))
+# What the operator keeps on a node outlives a power cut, and each node has its own too.
+_STATE = Path("/var/lib/static-route-operator")
 _BOOT = """\
 mount --make-rshared /  # for pods that ask for mount propagation
-config=$1; shift
+config=$1 kept=$2 state=$3; shift 3
+mount --bind "$kept" "$state"
 for directory; do mount -t tmpfs tmpfs "$directory"; done
 exec containerd --config "$config"
 """
@@ -82,13 +85,14 @@ class Node:
         """Start containerd, for the first time or again, and return it. The control plane is not needed yet."""
         self._cgroup.create()
         self._write_configuration()
-        for directory in _VOLATILE:
+        kept = self._directory / "operator"
+        for directory in (*_VOLATILE, _STATE, kept):
             directory.mkdir(parents=True, exist_ok=True)
         configuration = self._directory / "containerd.toml"
         unshare = [programs.find("unshare"), "--mount", "--propagation=private", "--"]
         # The search path is for what containerd starts: runc, and iptables through CNI.
         script: list[Argument] = ["env", f"PATH={programs.SEARCH_PATH}", "sh", "-euc", _BOOT]
-        boot = [*unshare, *script, "boot", configuration, *_VOLATILE]
+        boot = [*unshare, *script, "boot", configuration, kept, _STATE, *_VOLATILE]
         containerd = self._spawn("containerd", self._namespace.enter(boot))
         wait_until(self._containerd_answers, f"containerd of {self.name} answers", timeout=30, daemon=containerd)
         for archive in self._archives:

@@ -274,3 +274,40 @@ def test_held_version_without_a_last_one_is_in_doubt(inventory: Inventory, end: 
             inventory.forget_all()
     assert (in_doubt, inventory.doubtful) == (True, False)
     assert ("uid-new" in inventory.held) == (end != "forget")
+
+
+def test_remembered_objects_stand_until_a_list(inventory: Inventory) -> None:
+    """What was known before a start is in force at once, completes nothing, and goes if a list does not have it."""
+    inventory.remember(Node("node1"), [(route("kept"), 5), (route("gone"), 6), (route("newer"), 9)])
+    assert {each.name for each in inventory.routes.values()} == {"kept", "gone", "newer"}
+
+    inventory.take_list({"uid-kept": 5}, 8)
+    inventory.set_node(Node("node1"))
+    assert {each.name for each in inventory.routes.values()} == {"kept", "newer"}
+    assert inventory.missing == {"uid-kept"}
+
+    inventory.put(route("kept", generation=2), 7)
+    assert inventory.complete
+    assert inventory.routes["uid-kept"].generation == 2
+
+
+def test_remembered_node_completes_nothing(inventory: Inventory) -> None:
+    """The labels that a node had before a start select objects, but complete is only what is known of it now."""
+    inventory.remember(Node("node1", {"zone": "a"}), [])
+    inventory.take_list({}, 8)
+    assert (inventory.node, inventory.complete) == (Node("node1", {"zone": "a"}), False)
+
+    version = inventory.version
+    inventory.set_node(Node("node1", {"zone": "a"}))
+    assert inventory.complete
+    assert inventory.version > version
+
+
+def test_remembered_object_may_be_deleted_or_forgotten(inventory: Inventory) -> None:
+    """A remembered object goes with its deletion, and when there is no such resource any more."""
+    inventory.remember(None, [(route("one"), 5), (route("two"), 6)])
+
+    inventory.remove("uid-one")
+    assert {each.name for each in inventory.routes.values()} == {"two"}
+    inventory.forget_all()
+    assert inventory.routes == {}
