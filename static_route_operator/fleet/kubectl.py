@@ -13,7 +13,7 @@ from static_route_operator.errors import UnansweredError
 # Seconds to wait for an answer: an API server that is away is to be told, not waited for.
 TIMEOUT = 30.0
 
-_FORBIDDEN = re.compile(r"\(Forbidden\).*?cannot (\w+) resource \"([^\"]+)\"(.*)", re.DOTALL)
+_FORBIDDEN = re.compile(r"[Ff]orbidden.*?cannot (\w+) resource \"([^\"]+)\"(.*)", re.DOTALL)
 _UNREACHABLE = ("refused", "timeout", "no such host", "no route to host", "tls:", "x509:", "eof")
 
 

@@ -39,8 +39,9 @@ def test_failure_says_what_to_do(tmp_path: Path, errors: str, words: str) -> Non
 
 
 def test_missing_right_is_named(tmp_path: Path) -> None:
-    """A user who may not do something is told which right is missing."""
-    kubectl = fake_kubectl(tmp_path, {"exec": (1, "", FORBIDDEN), "get": (1, "", FORBIDDEN)})
+    """A user who may not do something is told which right is missing, in whatever words kubectl puts it."""
+    upgrade = FORBIDDEN.replace("Error from server (Forbidden)", "error: unable to upgrade connection")
+    kubectl = fake_kubectl(tmp_path, {"exec": (1, "", upgrade), "get": (1, "", FORBIDDEN)})
 
     words = 'you lack the right to create pods/exec in API group "" in the namespace "static-routes"'
     with pytest.raises(ForbiddenError, match=words):
