@@ -15,7 +15,7 @@ from static_route_operator.cluster.listing import Listing
 from static_route_operator.cluster.nodestate import NodeStateWriter
 from static_route_operator.cluster.watch import Watch
 from static_route_operator.errors import SettingsError
-from static_route_operator.forecaster import Forecaster
+from static_route_operator.forecaster import DryRuns, Forecaster
 from static_route_operator.inventory import Inventory
 from static_route_operator.observability.http import HttpServer
 from static_route_operator.observability.metrics import Metrics
@@ -69,11 +69,12 @@ async def run(settings: ClusterSettings) -> None:
         resync=settings.resync_seconds,
     )
 
-    # Of a new Node, or of a first list without any StaticRoute, no row would tell the writer.
-    inventory.on_change = _all(reconciler.wake, writer.wake)
     protected.on_change = reconciler.wake
     watch.on_addresses = addresses.take
     forecaster = Forecaster(inventory, reconciler)
+    dry_runs = DryRuns(inventory, reconciler, forecaster)
+    # Of a new Node, or of a first list without any StaticRoute, no row would tell the writer.
+    inventory.on_change = _all(reconciler.wake, writer.wake, dry_runs.wake)
     server = HttpServer(metrics, lambda: reconciler.synced, reconciler.questions, forecaster.answer)
     if settings.http_port:
         await server.start(settings.http_address, settings.http_port, settings.metrics_address)
@@ -87,7 +88,7 @@ async def run(settings: ClusterSettings) -> None:
         watch.start()
         await addresses.keep_current()
 
-    jobs = (reconciler.run(), listing.run(), watch_cluster(), writer.run(), probation.run())
+    jobs = (reconciler.run(), listing.run(), watch_cluster(), writer.run(), probation.run(), dry_runs.run())
     tasks = [loop.create_task(job) for job in jobs]
     logger.info("Agent of node %s started", settings.node_name)
     try:

@@ -41,7 +41,7 @@ class Inventory:
         on_change: called after each change that matters.
         routes: by uid, the last good version of each object.
         invalid: by uid, the objects whose newest version can't be used.
-        held: by uid, the newest versions of objects that are not to be used here yet; the last one is in force.
+        held: by uid, the newest versions of objects that are not to be used here, or not yet: the last one is in force.
         node: this node; None until it is known.
         complete: every object was seen once and the node is known: only then may anything be removed.
         version: moves with every change.
@@ -57,6 +57,7 @@ class Inventory:
         self._doubtful: set[str] = set()
         self.node: Node | None = None
         self._node_remembered = False
+        self._remembers = False
         self.version = 0
 
     @property
@@ -107,7 +108,8 @@ class Inventory:
             node: this node.
             routes: the objects, each with its resource version.
         """
-        self.node, self._node_remembered = node, node is not None
+        self.node = node
+        self._node_remembered = self._remembers = node is not None
         for route, resource_version in routes:
             self._presence.remember(route.uid, resource_version)
             self._uids[route.name] = route.uid
@@ -142,10 +144,10 @@ class Inventory:
             )
             self.invalid[uid] = item
             self.held.pop(uid, None)
-        elif released or ((known := self.routes.get(uid)) and known.generation == item.generation):
+        elif not item.dry_run and (released or self._is_in_force(item)):
             self._use(item)
         else:
-            if first and uid not in self.routes:
+            if first and uid not in self.routes and not self._remembers:
                 self._doubtful.add(uid)
             self.held[uid] = item
             self.invalid.pop(uid, None)
@@ -154,9 +156,18 @@ class Inventory:
     def release(self, uid: str, generation: int) -> None:
         """Take in that a generation of an object may be used here."""
         item = self.held.get(uid)
-        if item is not None and item.generation == generation:
+        if item is not None and item.generation == generation and not item.dry_run:
             self._use(item)
             self._changed()
+
+    @property
+    def dry_runs(self) -> list[StaticRoute]:
+        """The objects that are only to be rehearsed."""
+        return [route for route in self.held.values() if route.dry_run]
+
+    def _is_in_force(self, route: StaticRoute) -> bool:
+        known = self.routes.get(route.uid)
+        return known is not None and known.generation == route.generation
 
     def _use(self, route: StaticRoute) -> None:
         self.routes[route.uid] = route

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from static_route_operator.api.noderoutestate import GatewayRow, Reason, Row, RowState
+from static_route_operator.api.noderoutestate import SEVERITY, GatewayRow, Reason, Row, RowState
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.checks import Target
 from static_route_operator.errors import KernelError
@@ -42,7 +42,7 @@ from static_route_operator.planning.merging import mark_shared, part
 from static_route_operator.planning.plan import Plan, make_plan
 from static_route_operator.planning.protection import Protection
 from static_route_operator.planning.routes import PROTOCOL, Action, Failure, Operation, Path, Routes, describe_route
-from static_route_operator.planning.rows import Outcome, make_rows, owner_of
+from static_route_operator.planning.rows import Outcome, make_rows, owner_of, with_rehearsed
 from static_route_operator.planning.selection import selects
 from static_route_operator.planning.storm import Storm
 from static_route_operator.planning.wants import describe_wanted
@@ -137,6 +137,7 @@ class Reconciler:
         self._planned_for: tuple[tuple[int, int], Facts, frozenset[Target]] | None = None
         self._plan = Plan()
         self._busy = asyncio.Lock()
+        self._rehearsed: Sequence[Row] = ()
         self.rows: tuple[Row, ...] = ()
         self.gateways: tuple[GatewayRow, ...] = ()
         self.told_failures: Mapping[bytes, Failure] = {}
@@ -215,6 +216,12 @@ class Reconciler:
             logger.error("Route %s can't be removed: %s", unpack_prefix(prefix_of(key)), failure.text)
         return len(present) - len(failures)
 
+    def show_rehearsed(self, rows: Sequence[Row]) -> None:
+        """Tell of objects that are only rehearsed what would become of them."""
+        if rows != self._rehearsed:
+            self._rehearsed = rows
+            self._wake.set()
+
     @property
     def plan(self) -> Plan:
         """What should be in the kernel."""
@@ -232,7 +239,9 @@ class Reconciler:
             "node": node.name if node else None,
             "complete": self._inventory.complete,
             "waiting": [
-                {"name": route.name, "generation": route.generation} for route in self._inventory.held.values()
+                {"name": route.name, "generation": route.generation}
+                for route in self._inventory.held.values()
+                if not route.dry_run
             ],
             "objects": [asdict(row) for row in self.rows],
             "gateways": self._gateways.report(),
@@ -612,6 +621,7 @@ class Reconciler:
         health = {target: each.state for target, each in self._gateways.health().items()}
         outcome = Outcome(self._present, self.told_failures, contests, health)
         rows = self._probation.rows(make_rows(self._plan, outcome, undecided, invalid))
+        rows = with_rehearsed(rows, self._rehearsed, self._inventory.dry_runs)
         self._metrics.objects.set(len(self._inventory.routes))
         self._metrics.wanted_routes.set(len(self._plan.wanted))
         self._metrics.present_routes.set(len(self._present))
@@ -645,9 +655,7 @@ class Reconciler:
 
     def _log_transition(self, before: Row | None, row: Row) -> None:
         """One line for each change of an object's state on this node, as loud as the state is bad."""
-        level = (
-            logging.INFO if row.state in {RowState.PROGRAMMED, RowState.STANDBY, RowState.PENDING} else logging.WARNING
-        )
+        level = logging.INFO if SEVERITY[row.state] <= SEVERITY[RowState.PENDING] else logging.WARNING
         if before is not None and (before.state, before.message) == (row.state, row.message):
             level = min(level, logging.INFO)
         routes = f": {row.programmed} of {row.destinations} destinations via {row.gateway}" if row.gateway else ""

@@ -12,7 +12,7 @@ from typing import Any
 
 from watchfiles import awatch
 
-from static_route_operator.forecaster import Forecaster
+from static_route_operator.forecaster import DryRuns, Forecaster
 from static_route_operator.inventory import Inventory
 from static_route_operator.manifests import ManifestDirectory
 from static_route_operator.observability.http import HttpServer
@@ -76,6 +76,7 @@ async def apply_once(
     host = _start(settings, labels)
     reconciler, manifests = host.reconciler, ManifestDirectory(directory, host.inventory)
     manifests.load()
+    await DryRuns(host.inventory, reconciler, Forecaster(host.inventory, reconciler)).rehearse()
     await reconciler.run_to_end()
     return reconciler.report(), manifests.problems
 
@@ -104,7 +105,14 @@ async def run(directory: Path, settings: Settings, labels: Mapping[str, str]) ->
     server = HttpServer(metrics, lambda: reconciler.synced, reconciler.questions, forecaster.answer)
     if settings.http_port:
         await server.start(settings.http_address, settings.http_port, settings.metrics_address)
-    jobs = (reconciler.run(), probation.run(), _watch(directory, manifests, stop))
+    dry_runs = DryRuns(host.inventory, reconciler, forecaster)
+
+    def changed() -> None:
+        reconciler.wake()
+        dry_runs.wake()
+
+    host.inventory.on_change = changed
+    jobs = (reconciler.run(), probation.run(), dry_runs.run(), _watch(directory, manifests, stop))
     tasks = [asyncio.create_task(job) for job in jobs]
     stopped = asyncio.create_task(stop.wait())
     try:

@@ -32,6 +32,7 @@ class ConditionReason(enum.StrEnum):
     INVALID_DESTINATIONS = "InvalidDestinations"
     INVALID_SPEC = "InvalidSpec"
     ALL_NODES_READY = "AllNodesReady"
+    DRY_RUN = "DryRun"
     ROLLING_OUT = "RollingOut"
     ROLLOUT_PAUSED = "RolloutPaused"
     NODES_FAILING = "NodesFailing"
@@ -60,6 +61,11 @@ MEANINGS: Mapping[tuple[ConditionType, ConditionStatus, ConditionReason], str] =
         ConditionStatus.TRUE,
         ConditionReason.ALL_NODES_READY,
     ): "Every selected node has all of the routes, or stands by for another StaticRoute.",
+    (
+        ConditionType.READY,
+        ConditionStatus.FALSE,
+        ConditionReason.DRY_RUN,
+    ): "With `spec.dryRun` nodes do nothing; READY counts those that could do it all.",
     (
         ConditionType.READY,
         ConditionStatus.FALSE,

@@ -260,6 +260,11 @@ def _spec() -> Schema:
                 " routes move without a gap. One of gateway and gateways must be there.",
             ),
             "gateways": _gateways(),
+            "dryRun": {
+                "type": "boolean",
+                "description": "Whether nodes do nothing, and only tell what they would do, in NodeRouteState and"
+                " status. Routes that the object has already stay as they are.",
+            },
             "rollout": _rollout(),
             "healthCheck": _health_check(),
             "whenAllGatewaysDown": {

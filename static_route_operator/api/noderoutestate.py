@@ -25,6 +25,7 @@ class RowState(enum.StrEnum):
 
     PROGRAMMED = "Programmed"
     STANDBY = "Standby"
+    DRY_RUN = "DryRun"
     PENDING = "Pending"
     CONFLICT = "Conflict"
     REFUSED = "Refused"
@@ -127,6 +128,10 @@ class Row:
             "programmed": self.programmed,
             **{name: addresses for name, addresses in gateways.items() if addresses},
         }
+
+
+# With these a dry run ends well: each is of a good state.
+GOOD_REASONS: Final = frozenset({Reason.PROGRAMMED, Reason.ANOTHER_WINS, Reason.GATEWAYS_NOT_USED})
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,7 @@ class StaticRoute:
         options: what it says about its routes beside where they lead.
         check: how its gateways are checked; None takes them for up.
         when_all_down: what is done on a node on which none of its gateways can be used.
+        dry_run: nothing is done, but told what would be.
         rollout: how a new generation reaches the nodes; None where the object does not say.
         manifest: what it was parsed from, but for its destinations, as JSON.
         takes_default: it is a default route: its routes stand in a table of their own, to which rules lead.
@@ -55,6 +56,7 @@ class StaticRoute:
     options: Options = field(default_factory=Options)
     check: Check | None = None
     when_all_down: WhenAllDown = WhenAllDown.KEEP
+    dry_run: bool = False
     rollout: Rollout | None = None
     manifest: str = field(default="", compare=False, repr=False)
     takes_default: bool = False
@@ -131,6 +133,7 @@ class StaticRoute:
             options=options,
             check=parse_check(name, spec),
             when_all_down=parse_when_all_down(name, spec),
+            dry_run=_parse_dry_run(name, spec),
             rollout=parse_rollout(name, spec),
             takes_default=takes_default,
             manifest=_manifest(metadata, spec),
@@ -165,3 +168,10 @@ def _allows_default(name: str, spec: Mapping[str, Any]) -> bool:
     if value is not None and not isinstance(value, bool):
         raise InvalidSpecError(name, "spec.allowDefaultRoute", f"'{value}' is not true or false")
     return bool(value)
+
+
+def _parse_dry_run(name: str, spec: Mapping[str, Any]) -> bool:
+    value = spec.get("dryRun", False)
+    if not isinstance(value, bool):
+        raise InvalidSpecError(name, "spec.dryRun", f"'{value}' is not true or false")
+    return value

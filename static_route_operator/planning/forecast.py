@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from static_route_operator.api.noderoutestate import Row, RowState
+from static_route_operator.api.noderoutestate import Reason, Row, RowState
+from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.keys import Keys, by_family
 from static_route_operator.planning.diff import diff
 from static_route_operator.planning.plan import ObjectPlan, Plan
@@ -127,6 +128,30 @@ def make_forecast(  # noqa: PLR0913  one of each, and none goes with another
     order = list(Kind)
     fates.sort(key=lambda fate: (fate.name or "", order.index(fate.kind)))
     return Forecast(tuple(fates), tuple(row for row in rows if row.name in names), interfaces)
+
+
+def rehearsed_row(route: StaticRoute, forecast: Forecast) -> Row | None:
+    """What a node says of an object that is only rehearsed; None where it has nothing to do with it."""
+    counts = forecast.counts(route.name)
+    would = ", ".join(f"{kind} {counts[kind]}" for kind in Kind if kind in CHANGES and counts[kind])
+    row = next((row for row in forecast.rows if row.name == route.name), None)
+    if row is None:
+        if not would:
+            return None
+        text, reason, gateway = f"would {would}: it is not for this node any more", Reason.PROGRAMMED, ""
+    else:
+        text, reason, gateway = f"would {would or 'change nothing'}", row.reason, row.gateway
+        text += f"; {row.message}" if row.message else ""
+    return Row(
+        name=route.name,
+        generation=route.generation,
+        gateway=gateway,
+        state=RowState.DRY_RUN,
+        reason=reason,
+        message=text,
+        destinations=len(route.keys) + len(route.refused),
+        programmed=0,
+    )
 
 
 def _changes(plan: Plan, known: Plan, before: Routes, after: Routes) -> Iterator[Fate]:

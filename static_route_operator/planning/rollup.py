@@ -15,7 +15,7 @@ from static_route_operator.api.conditions import (
     find_condition,
 )
 from static_route_operator.api.crd import MOST_FAILING
-from static_route_operator.api.noderoutestate import GOOD_STATES, SEVERITY, Reason, RowState
+from static_route_operator.api.noderoutestate import GOOD_REASONS, GOOD_STATES, SEVERITY, Reason, RowState
 from static_route_operator.api.nodeselector import NodeSelector
 from static_route_operator.api.rollout import Phase, Rollout, Stage, parse_stage
 from static_route_operator.api.staticroute import StaticRoute
@@ -88,6 +88,7 @@ class Subject:
         several: whether they are in ``spec.gateways``.
         checked: whether its gateways are checked.
         rollout: how a new generation reaches the nodes; None for all at once.
+        dry_run: nodes do nothing, and tell what they would do.
     """
 
     name: str
@@ -100,6 +101,7 @@ class Subject:
     several: bool = False
     checked: bool = False
     rollout: Rollout | None = None
+    dry_run: bool = False
 
     @property
     def usable(self) -> bool:
@@ -142,7 +144,9 @@ class Subject:
             gateways=tuple(each.text for each in route.gateways),
             several=body["spec"].get("gateway") is None,
             checked=route.check is not None,
-            rollout=route.rollout or rollout,
+            # What does nothing needs no care.
+            rollout=None if route.dry_run else route.rollout or rollout,
+            dry_run=route.dry_run,
         )
 
 
@@ -217,6 +221,7 @@ def roll_up(
     up: Counter[str] = Counter()
     down: Counter[str] = Counter()
     candidates: list[Candidate] = []
+    rehearsed: list[tuple[str, str]] = []
     for member in members:
         if not subject.selects(member):
             continue
@@ -231,24 +236,29 @@ def roll_up(
             down.update(report.down)
         if report is None or report.generation != subject.generation or report.state is RowState.PENDING:
             pending.append(member.name)
-        elif report.state in GOOD_STATES:
+        elif _is_good(report):
             ready += 1
+            rehearsed.append((member.name, report.message))
         else:
             failing = FailingNode(member.name, report.reason, report.message[:LONGEST_MESSAGE])
             failed.append((-SEVERITY[report.state], failing))
     failed.sort()
     worst = tuple(failing for _, failing in failed[:MOST_FAILING])
     condition = _ready_condition(subject, ready, [failing for _, failing in failed], sorted(pending), sorted(unknown))
+    if subject.dry_run:
+        condition = _rehearsed(condition, rehearsed)
     stage = None
     if subject.rollout is not None:
         stage = next_stage(subject.rollout, subject.generation, candidates, parse_stage(stored))
         condition = _staged(condition, stage)
-    gateways = None
-    if subject.checked:
-        gateways = tuple(
-            GatewayCount(each, up[each], down[each]) for each in subject.gateways if up[each] or down[each]
-        )
+    counts = tuple(GatewayCount(each, up[each], down[each]) for each in subject.gateways if up[each] or down[each])
+    gateways = counts if subject.checked else None
     return Rollup(ready, len(failed), len(pending), len(unknown), worst, condition, gateways, stage)
+
+
+def _is_good(report: Report) -> bool:
+    """Whether a node has all routes, or stands by, or would in earnest."""
+    return report.state in GOOD_STATES or (report.state is RowState.DRY_RUN and report.reason in GOOD_REASONS)
 
 
 def _candidate(member: Member, report: Report | None, generation: int) -> Candidate:
@@ -256,6 +266,16 @@ def _candidate(member: Member, report: Report | None, generation: int) -> Candid
     answers = report is not None and report.generation == generation and report.state is not RowState.PENDING
     done = answers and report is not None and report.state in GOOD_STATES and report.reason is not Reason.ON_TRIAL
     return Candidate(member.name, done, answers and not done, member.not_ready_since)
+
+
+def _rehearsed(condition: Condition, told: Sequence[tuple[str, str]]) -> Condition:
+    """The Ready condition of what is only rehearsed."""
+    parts = [f"nothing is done (spec.dryRun): {condition.message}"]
+    if told:
+        name, message = min(told)
+        parts.append(f"{name} {message[:LONGEST_MESSAGE]}")
+    reason, status = ConditionReason.DRY_RUN, ConditionStatus.FALSE
+    return replace(condition, status=status, reason=reason, message="; ".join(parts))
 
 
 def _staged(condition: Condition, stage: Stage) -> Condition:

@@ -61,6 +61,23 @@ def make_rows(
     return tuple(rows[name] for name in sorted(rows))
 
 
+def with_rehearsed(rows: Sequence[Row], rehearsed: Iterable[Row], dry_runs: Iterable[StaticRoute]) -> tuple[Row, ...]:
+    """The rows with those of dry runs in the place of those of the versions in force, whose routes are counted.
+
+    Args:
+        rows: of what is in force.
+        rehearsed: what would become of the dry runs.
+        dry_runs: those that there are now.
+    """
+    current = {(route.name, route.generation) for route in dry_runs}
+    by_name = {row.name: row for row in rows}
+    for row in rehearsed:
+        if (row.name, row.generation) in current:
+            known = by_name.get(row.name)
+            by_name[row.name] = dataclasses.replace(row, programmed=known.programmed if known else 0)
+    return tuple(by_name[name] for name in sorted(by_name))
+
+
 def owner_of(key: bytes, plan: Plan) -> str | None:
     """The name of the object that a route in the kernel belongs to."""
     for each in plan.objects:

@@ -90,6 +90,7 @@ REFUSED_OPTIONS: list[tuple[str, dict[str, object], str]] = [
     ("roll-out to a word", {"rollout": {"maxUnavailable": "half"}}, "must be a number of nodes"),
     ("roll-out to too many", {"rollout": {"maxUnavailable": "101%"}}, "must be a number of nodes"),
     ("roll-out by a list", {"rollout": []}, "spec.rollout"),
+    ("dry run by a word", {"dryRun": "yes"}, "spec.dryRun"),
 ]
 
 ONE, OTHER = {"address": "10.116.0.5"}, {"address": "10.116.0.6"}
@@ -164,6 +165,7 @@ ACCEPTED_OPTIONS: list[dict[str, object]] = [
     {"rollout": {}},
     {"rollout": {"maxUnavailable": 3, "pauseOnFailure": False}},
     {"rollout": {"maxUnavailable": "25%"}},
+    {"dryRun": True},
 ]
 
 ACCEPTED = [

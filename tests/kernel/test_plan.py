@@ -1,5 +1,6 @@
 """What a plan says: of what is there and what is asked for, and that it comes to pass."""
 
+import dataclasses
 import json
 import subprocess
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from static_route_operator.api.noderoutestate import Row
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.forecaster import Forecaster
+from static_route_operator.forecaster import DryRuns, Forecaster
 from static_route_operator.inventory import Inventory
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.observability.metrics import Metrics
@@ -160,6 +161,38 @@ async def test_forecast_leaves_the_reconciler_alone(machine: Machine, engine: En
     assert (forecast.counts()["change"], forecast.counts()["add"]) == (1, 1)
     assert (engine.reconciler.rows, engine.operations()) == (rows, runs)
     assert machine.routes() == {"192.0.2.1/32": "10.0.0.1 eth0"}
+
+
+async def test_dry_run_touches_nothing(machine: Machine, engine: Engine) -> None:
+    """A dry run is told in the row; the routes stay those of the last version, until it is none any more."""
+    machine.ip("route add 192.0.2.9 via 10.0.0.3 proto static")
+    dry_runs = DryRuns(engine.inventory, engine.reconciler, Forecaster(engine.inventory, engine.reconciler))
+    await engine.settle(route(destinations=["192.0.2.1", "192.0.2.2"]))
+    changed = route(gateway="10.0.0.3", destinations=["192.0.2.1", "192.0.2.9"], generation=2, dryRun=True)
+    engine.put(changed)
+    await dry_runs.rehearse()
+    row = await engine.state_is("nat", "DryRun", 2)
+
+    assert (row.reason, row.programmed, row.destinations) == ("ForeignRoute", 2, 2)
+    assert row.message.startswith("would change 1, delete 1; another program's route holds 192.0.2.9/32")
+    assert machine.routes() == {"192.0.2.1/32": "10.0.0.1 eth0", "192.0.2.2/32": "10.0.0.1 eth0"}
+    machine.ip("route del 192.0.2.2")
+    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0", "192.0.2.2/32": "10.0.0.1 eth0"})
+
+    engine.put(dataclasses.replace(changed, generation=3, dry_run=False))
+    await dry_runs.rehearse()
+    await engine.state_is("nat", "Conflict", 3)
+    await engine.routes_are({"192.0.2.1/32": "10.0.0.3 eth0"})
+
+
+def test_once_with_a_dry_run(machine: Machine, tmp_path: Path) -> None:
+    """`run --once` tells what a dry run would do, and that is no failure."""
+    file = tmp_path / "nat.yaml"
+    file.write_text(yaml.safe_dump_all([manifest("dry", destinations=["192.0.2.7"], dryRun=True), manifest("real")]))
+    done = call("run", "--manifests", str(tmp_path), "--once")
+
+    assert (done.returncode, machine.routes()) == (0, {"192.0.2.1/32": "10.0.0.1 eth0"}), done.stdout
+    assert "0/1      DryRun       would add 1\n" in done.stdout
 
 
 # What comes to pass. Few destinations and gateways, so that objects, foreign routes and old ones meet.

@@ -311,3 +311,14 @@ def test_remembered_object_may_be_deleted_or_forgotten(inventory: Inventory) -> 
     assert {each.name for each in inventory.routes.values()} == {"two"}
     inventory.forget_all()
     assert inventory.routes == {}
+
+
+def test_dry_run_is_never_in_force(inventory: Inventory) -> None:
+    """A dry run leaves the last version in force, whatever is released, until a version comes that is none."""
+    inventory.put(route("a"), 1)
+    inventory.put(route("a", generation=2, dryRun=True), 2)
+    inventory.release("uid-a", 2)
+    assert (inventory.routes["uid-a"].generation, [each.generation for each in inventory.dry_runs]) == (1, [2])
+
+    inventory.put(route("a", generation=3), 3)
+    assert (inventory.routes["uid-a"].generation, inventory.dry_runs) == (3, [])

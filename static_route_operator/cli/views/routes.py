@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from static_route_operator.api.noderoutestate import GOOD_STATES
+from static_route_operator.api.noderoutestate import GOOD_STATES, RowState
 from static_route_operator.cli.views.forms import columns, paint, unanswered
 from static_route_operator.keys import DEFAULT_METRIC_IPV4, DEFAULT_METRIC_IPV6, TABLE_MAIN
 
 
 def is_good(report: Mapping[str, Any]) -> bool:
-    """Whether every object of a report is programmed, or stands by for another one."""
-    return all(row["state"] in GOOD_STATES for row in report["objects"])
+    """Whether every object of a report is programmed, stands by for another one, or is not to be."""
+    return all(row["state"] in GOOD_STATES | {RowState.DRY_RUN} for row in report["objects"])
 
 
 def table(report: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:

@@ -23,8 +23,8 @@ def test_counts() -> None:
     rows = tuple(_row(f"r{number}", state) for number, state in enumerate(RowState))
     status = NodeRouteState("node1", "uid-1", rows).to_json()["status"]
 
-    assert (status["summary"], status["staticRoutes"], status["ready"], status["failed"]) == ("2/6", 6, 2, 3)
-    assert status["routes"] == 6
+    assert (status["summary"], status["staticRoutes"], status["ready"], status["failed"]) == ("2/7", 7, 2, 3)
+    assert status["routes"] == 7
 
 
 def test_owned_by_its_node() -> None:

@@ -264,3 +264,20 @@ def test_object_that_is_staged_no_more_loses_its_stage() -> None:
 
     assert status["rollout"] is None
     assert "rollout" not in make_status(plain, roll_up(plain, [], lambda _: None), {}, "now")
+
+
+def test_dry_run_says_what_would_be() -> None:
+    """Ready counts the nodes that could do it, the others are named, and nobody takes it for done."""
+    would = Report(1, RowState.DRY_RUN, Reason.PROGRAMMED, "would add 2")
+    would_not = Report(
+        1, RowState.DRY_RUN, Reason.FOREIGN_ROUTE, "would change nothing; another program's route is there"
+    )
+    rollup = rolled_up({"a": would, "b": would, "c": would_not}, dryRun=True, rollout={})
+
+    assert (rollup.ready, rollup.failed, rollup.stage) == (2, 1, None)
+    assert (rollup.condition.status, rollup.condition.reason) == ("False", "DryRun")
+    assert rollup.condition.message == (
+        "nothing is done (spec.dryRun): 2 of 3 nodes ready; c: would change nothing; another program's route is there;"
+        " a would add 2"
+    )
+    assert [each.node for each in rollup.failing] == ["c"]
