@@ -30,6 +30,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = {
     "integer": int,
     "boolean": bool,
     "number": (int, float),
+    "integer or string": (int, str),
 }
 _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
@@ -167,7 +168,7 @@ def _name(body: Mapping[str, Any]) -> str:
 
 def _conform(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
     """Where a value is not as a schema has it: path and problem."""
-    kind = schema["type"]
+    kind = "integer or string" if schema.get("x-kubernetes-int-or-string") else schema["type"]
     if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "boolean"):
         quoted = "; write it in quotes" if kind == "string" and isinstance(value, int | float) else ""
         yield path, "is missing" if value is None else f"'{value}' is no {kind}{quoted}"
@@ -200,7 +201,7 @@ def _conform_object(value: Mapping[str, Any], schema: Mapping[str, Any], path: s
 def _conform_scalar(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
     if "enum" in schema and value not in schema["enum"]:
         yield path, f"'{value}' is none of {', '.join(map(str, schema['enum']))}"
-    if "pattern" in schema and not re.search(schema["pattern"], value):
+    if "pattern" in schema and isinstance(value, str) and not re.search(schema["pattern"], value):
         yield path, f"'{value}' is not in the form {schema['pattern']}"
     if isinstance(value, str):
         yield from _bounds(len(value), schema, path, "Length", "characters")

@@ -9,6 +9,7 @@ import pytest
 
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
+from static_route_operator.validation import validate
 from tests.lab.cluster import Cluster
 from tests.lab.commands import run
 
@@ -187,9 +188,12 @@ def body(destinations: Sequence[str], gateway: str, **spec: object) -> dict[str,
 
 
 def dry_run(cluster: Cluster, manifest: dict[str, Any]) -> str:
-    """The API server's answer: empty when it accepts."""
+    """The API server's answer: empty when it accepts. The same holds for `validate`, which asks nobody."""
     argv = cluster.kubectl_command("create", "--dry-run=server", "-f", "-")
-    done = run(argv, stdin=json.dumps(manifest), check=False)
+    text = json.dumps(manifest)
+    done = run(argv, stdin=text, check=False)
+    findings = validate({"manifest": text})["findings"]
+    assert bool(findings) == bool(done.returncode), (done.stderr, findings)
     return done.stderr if done.returncode else ""
 
 
