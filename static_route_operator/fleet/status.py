@@ -11,6 +11,8 @@ from static_route_operator.api.staticroute import PLURAL as ROUTES
 from static_route_operator.fleet.agents import AGENT, CONTROLLER, Pod, list_pods
 from static_route_operator.fleet.kubectl import ForbiddenError, Kubectl
 
+TROUBLESHOOTING = "https://github.com/staticrouteoperator/k8s-staticroute-operator/blob/main/docs/troubleshooting.md"
+
 
 def fetch(kubectl: Kubectl, namespace: str) -> dict[str, Any]:
     """The state of the cluster, as a JSON object.
@@ -85,13 +87,22 @@ def _object(route: Mapping[str, Any], nodes: Sequence[str], told: Mapping[str, M
         "destinations": len(spec.get("destinations") or ()),
         "accepted": accepted.get("status") != ConditionStatus.FALSE,
         "acceptedMessage": accepted.get("message", ""),
+        "since": find_condition(route.get("status") or {}, ConditionType.READY).get("lastTransitionTime", ""),
         "ready": sum(each["state"] in GOOD_STATES for each in at),
         "nodes": at,
     }
 
 
 def _problem(severity: RowState, what: str, nodes: list[str], reason: str, message: str) -> dict[str, Any]:
-    return {"subject": what, "nodes": nodes, "state": severity.value, "reason": reason, "message": message}
+    return {
+        "subject": what,
+        "nodes": nodes,
+        "state": severity.value,
+        "reason": reason,
+        "message": message,
+        # Each reason of a row has a heading there; the other messages say what to do themselves.
+        "help": f"{TROUBLESHOOTING}#{reason.lower()}" if reason in set(Reason) else None,
+    }
 
 
 def _object_problems(objects: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -129,7 +129,9 @@ def test_one_command_finds_each_fault(operator: Cluster, plugin: Plugin, shadow:
     assert f"gateway {ELSEWHERE} is not on any subnet" in problem["message"]
     table = plugin.run("status")
     assert table.returncode == 1
-    assert re.search(r"^good +10.116.0.5 +1 +3/3 +Programmed +Programmed +Programmed$", table.stdout, re.MULTILINE)
+    assert re.search(
+        r"^good +10.116.0.5 +1 +3/3 +2\S+Z +Programmed +Programmed +Programmed$", table.stdout, re.MULTILINE
+    )
     assert "\033" not in table.stdout
 
     code, explained = plugin.ask("explain", "192.0.2.9")

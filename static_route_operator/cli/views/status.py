@@ -35,10 +35,11 @@ def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
         yield from columns(
             ("NOT RIGHT", "NODES", "STATE", "REASON", "MESSAGE"), rows, lambda row: COLORS[RowState(row[2])]
         )
+        yield from (f"# {link}" for link in dict.fromkeys(each["help"] for each in problems) if link)
     if objects:
         each_node = wide or len(nodes) <= MOST_NODES
         yield ""
-        header = ["STATICROUTE", "GATEWAY", "DESTINATIONS", "READY", *(nodes if each_node else ["STATES"])]
+        header = ["STATICROUTE", "GATEWAY", "DESTINATIONS", "READY", "SINCE", *(nodes if each_node else ["STATES"])]
         yield from columns(
             header, [_line(each, nodes if each_node else None) for each in objects], lambda row: _color(row[3])
         )
@@ -46,7 +47,8 @@ def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
 
 def _line(each: Mapping[str, Any], nodes: Sequence[str] | None) -> list[str]:
     at = {row["node"]: row["state"] for row in each["nodes"]}
-    cells = [each["name"], some(each["gateways"]), str(each["destinations"]), f"{each['ready']}/{len(at)}"]
+    ready = f"{each['ready']}/{len(at)}"
+    cells = [each["name"], some(each["gateways"]), str(each["destinations"]), ready, each["since"] or "-"]
     if nodes is not None:
         return [*cells, *(at.get(node, "-") for node in nodes)]
     states = list(at.values())

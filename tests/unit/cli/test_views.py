@@ -20,6 +20,7 @@ NAT = {
     "accepted": True,
     "acceptedMessage": "",
     "ready": 1,
+    "since": "2024-01-01T00:00:00Z",
     "nodes": [
         {"node": "node1", "state": "Programmed", "reason": "Programmed", "message": ""},
         {"node": "node2", "state": "Failed", "reason": "KernelRefused", "message": "told so"},
@@ -31,6 +32,7 @@ PROBLEM = {
     "state": "Failed",
     "reason": "KernelRefused",
     "message": "told so",
+    "help": "https://example.com/#kernelrefused",
 }
 STATUS: dict[str, Any] = {"nodes": ["node1", "node2"], "staticRoutes": [NAT], "problems": [PROBLEM], "note": ""}
 
@@ -135,9 +137,10 @@ def test_status_begins_with_what_is_not_right() -> None:
         "\n"
         "NOT RIGHT         NODES   STATE    REASON          MESSAGE\n"
         "StaticRoute nat   node2   Failed   KernelRefused   told so\n"
+        "# https://example.com/#kernelrefused\n"
         "\n"
-        "STATICROUTE   GATEWAY              DESTINATIONS   READY   node1        node2\n"
-        "nat           10.0.0.1, 10.0.0.3   2              1/2     Programmed   Failed\n"
+        "STATICROUTE   GATEWAY              DESTINATIONS   READY   SINCE                  node1        node2\n"
+        "nat           10.0.0.1, 10.0.0.3   2              1/2     2024-01-01T00:00:00Z   Programmed   Failed\n"
     )
 
 
@@ -155,7 +158,7 @@ def test_status_counts_where_nodes_are_many() -> None:
     lines = _plain(answer, status).splitlines()
     assert lines[0] == "# pods are not known"
     assert lines[4].split()[2:7] == ["node1,", "node2,", "node3", "and", "4"]
-    assert lines[-1].endswith("6/7     1 Failed, 6 Programmed")
+    assert lines[-1].endswith("6/7     2024-01-01T00:00:00Z   1 Failed, 6 Programmed")
     assert _plain(answer, status, "wide").splitlines()[-2].split()[-7:] == nodes
 
 

@@ -76,6 +76,11 @@ def test_worst_comes_first_and_nodes_that_say_the_same_together(tmp_path: Path) 
     ]
     assert [each["name"] for each in found["staticRoutes"]] == ["c-bad", "b-late", "a-good", "d-nowhere"]
     assert found["problems"][1]["message"] == "the node still has generation 1"
+    assert [str(each["help"]).rpartition("#")[2] for each in found["problems"]] == [
+        "gatewayunreachable",
+        "pending",
+        "None",
+    ]
 
 
 def test_pods_that_are_wrong_are_told(tmp_path: Path) -> None:
