@@ -10,12 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from watchfiles import awatch
-
 from static_route_operator.forecaster import DryRuns, Forecaster
 from static_route_operator.inventory import Inventory
 from static_route_operator.manifests import ManifestDirectory
-from static_route_operator.observability.http import HttpServer
 from static_route_operator.observability.metrics import Metrics
 from static_route_operator.planning.facts import Node
 from static_route_operator.planning.protection import Protection
@@ -95,6 +92,8 @@ async def forecast(question: Mapping[str, Any], settings: Settings, labels: Mapp
 
 async def run(directory: Path, settings: Settings, labels: Mapping[str, str]) -> None:
     """Keep the kernel what the manifests want, until SIGTERM or SIGINT. The routes stay."""
+    from static_route_operator.observability.http import HttpServer  # noqa: PLC0415  a fifth of a second, for this alone
+
     host = _start(settings, labels, provisional=True)
     reconciler, probation, metrics = host.reconciler, host.probation, host.metrics
     manifests = ManifestDirectory(directory, host.inventory)
@@ -141,6 +140,8 @@ async def run(directory: Path, settings: Settings, labels: Mapping[str, str]) ->
 
 
 async def _watch(directory: Path, manifests: ManifestDirectory, stop: asyncio.Event) -> None:
+    from watchfiles import awatch  # noqa: PLC0415  for this alone
+
     # awatch begins to watch before it first waits, and this comes after: nothing written in between is missed.
     asyncio.get_running_loop().call_soon(manifests.load)
     async for _ in awatch(directory, stop_event=stop, debounce=DEBOUNCE, step=DEBOUNCE // 2, recursive=False):

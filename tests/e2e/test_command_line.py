@@ -251,3 +251,21 @@ def test_rights_of_the_docs_are_enough_and_missing_ones_are_named(operator: Clus
         'error: you lack the right to create pods/exec in API group "" in the namespace "static-routes"' in done.stderr
     )
     assert viewer.run("status").returncode == 0
+
+
+def test_plan_of_nodes(plugin: Plugin, operator: Cluster, tmp_path: Path) -> None:
+    """`plan --node` is answered by the agents, which know their node and the other objects, and nothing is done."""
+    operator.kubectl("apply", "-f", "-", input=_object("other", ["192.0.2.1"], gateway=FIRST, priority=1))
+    plugin.until(0, "status")
+    file = tmp_path / "plan.yaml"
+    file.write_text(_object("nat", ["192.0.2.1", "192.0.2.2"], gateway=SECOND))
+
+    code, answer = plugin.ask("plan", str(file), "--node", "node2", "--node", "node1")
+
+    assert (code, answer["unanswered"]) == (1, [])
+    assert [(each["node"], each["complete"], each["summary"]["add"]) for each in answer["nodes"]] == [
+        ("node1", True, 1),
+        ("node2", True, 1),
+    ]
+    assert all(each["summary"]["standby"] == 1 for each in answer["nodes"])
+    assert operator.run_in("node1", ["ip", "route", "show", "proto", "245"]).stdout.split()[0] == "192.0.2.1"

@@ -163,6 +163,25 @@ async def test_forecast_leaves_the_reconciler_alone(machine: Machine, engine: En
     assert machine.routes() == {"192.0.2.1/32": "10.0.0.1 eth0"}
 
 
+async def test_rules_of_a_default_route_are_not_written(machine: Machine, engine: Engine) -> None:
+    """What is planned neither adds the rules that a default route needs, nor takes away those that are there."""
+    machine.ip("route add default via 10.1.0.1")
+    default = route("default", destinations=["0.0.0.0/0"], allowDefaultRoute=True)
+    forecaster = Forecaster(engine.inventory, engine.reconciler)
+    without = machine.query("rule")
+    engine.complete()
+    await engine.until(lambda: engine.reconciler.synced, "it is in sync")
+    assert (await forecaster.forecast([default])).counts()["add"]
+    assert machine.query("rule") == without
+
+    await engine.settle(default)
+    rules, routes = machine.query("rule"), machine.query("route", "show", "table", "all")
+    assert rules != without
+    forecast = await forecaster.forecast([route("other")], prune=True)
+    assert forecast.counts()["delete"]
+    assert (machine.query("rule"), machine.query("route", "show", "table", "all")) == (rules, routes)
+
+
 async def test_dry_run_touches_nothing(machine: Machine, engine: Engine) -> None:
     """A dry run is told in the row; the routes stay those of the last version, until it is none any more."""
     machine.ip("route add 192.0.2.9 via 10.0.0.3 proto static")
