@@ -39,7 +39,7 @@ SECOND_PART = 0.25
 UNDOING = 1.0
 
 # The first change after the start waits no longer than this until it is known what answers. Seconds.
-FIRST_LOOK = 1.0
+FIRST_LOOK = 0.5
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,9 @@ DNS_PORT = 53
 # A query for the name servers of the root, which every server has an answer to, be it a refusal (RFC 1035).
 _DNS_QUESTION = b"\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x01"
 _LONGEST_STATUS_LINE = 4096
+
+# What may be lost on the way is sent again after this, until it is answered. Seconds.
+AGAIN = 0.5
 _STATUS = re.compile(rb"HTTP/\d(?:\.\d)? [23]\d\d\b")
 
 HTTP_PORT = 80
@@ -119,8 +122,7 @@ class DnsEndpoint:
             lambda: _Answer(identity, answered), remote_addr=(unpack_address(self.address), DNS_PORT)
         )
         try:
-            transport.sendto(identity + _DNS_QUESTION)
-            await answered
+            await _insist(lambda: transport.sendto(identity + _DNS_QUESTION), answered)
         finally:
             transport.close()
 
@@ -164,8 +166,7 @@ class Echoes:
         number = next(self._numbers)
         answered = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
-            self._sockets[family].send(target, 0, number)
-            await answered
+            await _insist(lambda: self._sockets[family].send(target, 0, number), answered)
         finally:
             del self._waiting[number]
 
@@ -248,6 +249,14 @@ def _endpoint(url: SplitResult, echoes: Echoes) -> Endpoint:
             raise ValueError("names no port")
         case _:
             raise ValueError("is of none of these kinds")
+
+
+async def _insist(send: Callable[[], None], answered: asyncio.Future[None]) -> None:
+    """Send now and then until there is an answer."""
+    while not answered.done():
+        send()
+        await asyncio.wait({answered}, timeout=AGAIN)
+    answered.result()
 
 
 def _host(host: str) -> str:

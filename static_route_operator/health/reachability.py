@@ -105,5 +105,5 @@ async def attempt(endpoint: Endpoint, seconds: float) -> str:
     except TimeoutError:
         return f"no answer in {seconds:.3g} s"
     except OSError as error:
-        return (error.strerror or str(error) or type(error).__name__).lower()
+        return error.strerror.lower() if error.strerror else str(error) or type(error).__name__
     return ""
