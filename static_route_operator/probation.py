@@ -90,6 +90,8 @@ class Probation:
         self._plan = Plan()
         self._unsettled = True
         self._kept: tuple[object, ...] | None = None
+        self._retained = -1
+        self._interrupted = False
 
     @classmethod
     def of(
@@ -133,6 +135,9 @@ class Probation:
 
     async def run(self) -> None:
         """Keep what this node reaches known, until cancelled."""
+        if self._interrupted:
+            await self._save()
+            await self._hold()
         if self._reach is not None:
             await self._reach.run()
         await asyncio.Event().wait()
@@ -174,6 +179,7 @@ class Probation:
             interrupted, "undone since the agent ended before it was known whether this node lives with it"
         )
         self._trials.convict(interrupted)
+        self._interrupted = bool(interrupted)
         return replace(snapshot, routes=tuple(routes.values()))
 
     def in_force(self, routes: Iterable[StaticRoute]) -> Iterator[StaticRoute]:
@@ -189,7 +195,7 @@ class Probation:
 
     async def begin(self, plan: Plan, operations: Sequence[Operation]) -> None:
         """These operations are about to be carried out."""
-        untried = self._trials.untried(plan, operations)
+        untried = self._trials.untried(plan, operations, self._inventory.routes)
         if not untried:
             return
         self._unsettled = True
@@ -222,7 +228,8 @@ class Probation:
             self._plan = plan
             self._unsettled, lived_with = trials.lived_with(plan, present)
             news |= trials.take_as_good(lived_with)
-        if complete:
+        if complete and self._retained != self._inventory.version:
+            self._retained = self._inventory.version
             news |= trials.retain(self._inventory.routes)
         self._settled.set()
         if self._applied and (self._judging is None or self._judging.done()):
@@ -261,6 +268,15 @@ class Probation:
 
     async def _judge(self) -> None:
         """Find out about what is on trial until nothing is."""
+        try:
+            await self._find_out()
+        except Exception:
+            # A defect must not keep this node from telling how it fares, for ever.
+            logger.exception("What is on trial can't be judged, and counts as good")
+            self._trials.acquit(self._trials.open)
+            self.on_change()
+
+    async def _find_out(self) -> None:
         while self._applied:
             batch, self._applied = self._applied, {}
             counted = {name: each for begun in batch.values() for name, each in begun.counted.items()}
@@ -318,10 +334,8 @@ class Probation:
         self._trials.convict(trials)
         if self._reach is not None:
             self._reach.answering.update(endpoints)
-        self._keep()
-        if self._state is not None:
-            # Before what was on trial is forgotten.
-            await self._state.save()
+        # Before what was on trial is forgotten.
+        await self._save()
 
     async def _failing(self, endpoints: Mapping[str, Endpoint], part: float) -> Mapping[str, str]:
         """Which of these do not answer within a part of the time, and why."""
@@ -343,9 +357,16 @@ class Probation:
         if self._state is not None:
             self._state.keep(self._snapshot)
 
+    async def _save(self) -> None:
+        self._keep()
+        if self._state is not None:
+            await self._state.save()
+
     def _snapshot(self) -> Snapshot:
         trials, inventory = self._trials, self._inventory
-        uids = dict.fromkeys([*(each.route.uid for each in self._plan.objects), *trials.undone])
+        # What is not in the plan is not for this node, as soon as that can be told.
+        selected = [each.route.uid for each in self._plan.objects] if inventory.complete else trials.good
+        uids = dict.fromkeys([*selected, *trials.undone])
         good = [route for uid in uids if (route := trials.good.get(uid)) is not None]
         return Snapshot(
             inventory.node,

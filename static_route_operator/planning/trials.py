@@ -5,7 +5,7 @@ is good; or it is undone, and the last good one is in force until there is a new
 """
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from static_route_operator.api.noderoutestate import GOOD_STATES, Reason, Row, RowState
@@ -90,16 +90,29 @@ class Trials:
             elif (good := self.good.get(route.uid)) is not None:
                 yield good
 
-    def untried(self, plan: Plan, operations: Sequence[Operation]) -> list[Trial]:
-        """What goes on trial with these operations: the versions that they bring into the kernel for the first time."""
+    def untried(
+        self, plan: Plan, operations: Sequence[Operation], routes: Mapping[str, StaticRoute] | None = None
+    ) -> list[Trial]:
+        """What goes on trial with these operations: the versions that change the kernel for the first time.
+
+        Args:
+            plan: what should be in the kernel.
+            operations: what makes it so.
+            routes: the newest version of each object by uid: one that is not for this node any more is on trial too.
+        """
+        if not operations:
+            return []
+        planned = {each.route.uid: (each.route, each.keys) for each in plan.objects}
+        for uid in self.good.keys() - planned.keys():
+            if (route := (routes or {}).get(uid)) is not None:
+                planned[uid] = route, route.keys[:0]
         trials = []
-        for each in plan.objects if operations else ():
-            route, good = each.route, self.good.get(each.route.uid)
-            running = self.running.get(route.uid)
+        for uid, (route, keys) in planned.items():
+            good, running = self.good.get(uid), self.running.get(uid)
             if _same(route, good) or (running is not None and _same(route, running.route)):
                 continue
-            concerned = [each.keys, *([good.keys] if good else []), *([running.route.keys] if running else [])]
-            if any(_meet(operation.keys, keys) for operation in operations for keys in concerned):
+            concerned = [keys, *([good.keys] if good else []), *([running.route.keys] if running else [])]
+            if any(_meet(operation.keys, each) for operation in operations for each in concerned):
                 trials.append(Trial(route, good))
         return trials
 

@@ -59,7 +59,7 @@ class StateDirectory:
         self._snapshot: Callable[[], Snapshot] | None = None
         self._saving: asyncio.Task[bool] | None = None
         self._failing = False
-        self._cleared = False
+        self._cleared = self._closed = False
 
     def load(self) -> tuple[Snapshot, list[Trial]]:
         """What was kept last, and what was on trial; nothing of what can't be used, which is told."""
@@ -128,7 +128,10 @@ class StateDirectory:
             logger.warning("The state of this node can't be removed: %s: remove %s by hand", error, self._path)
 
     async def close(self) -> None:
-        """Write what is still to be written, and end."""
+        """Write what is still to be written, and end, unless that was done."""
+        if self._closed:
+            return
+        self._closed = True
         pending = self._snapshot is not None
         self._stop_timers()
         with contextlib.suppress(TimeoutError):

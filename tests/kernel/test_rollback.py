@@ -192,6 +192,47 @@ async def test_killed_in_between(new_engine: NewEngine, engine: Engine) -> None:
     assert following.machine.routes() == {"198.51.100.0/24": f"{GOOD} eth1"}
 
 
+async def test_killed_twice(new_engine: NewEngine, engine: Engine) -> None:
+    """What was on trial is undone once: what came to be good after that stays so, whatever comes."""
+    await engine.settle(_capturing(GOOD))
+    engine.put(_capturing(NOBODY, 2))
+    await engine.until(lambda: engine.probation.open, "it is on trial")
+    await _kill(engine)
+
+    following = new_engine()
+    following.inventory.set_node(NODE)
+    newer = route("nat", GOOD, ["198.51.100.0/25"], generation=3)
+    await following.settle(newer)
+    await following.stop()
+    third = new_engine()
+
+    await third.routes_are({"198.51.100.0/25": f"{GOOD} eth1"})
+    assert third.inventory.routes["uid-nat"] == newer
+    await third.rest()
+    assert third.operations() == {"add": 0, "replace": 0, "delete": 0}
+
+
+async def test_not_for_this_node_any_more(engine: Engine, gateway: Gateway) -> None:
+    """A version that takes away from its node the route by which it reaches what it must is undone."""
+    gateway.run(f"ip route replace default via {NOBODY}")
+    engine.put(_capturing(GOOD))
+    engine.complete()
+    await engine.routes_are({"198.51.100.0/24": f"{GOOD} eth1"})
+    reach = engine.probation._reach
+    assert reach is not None
+    reach.look_again()
+    await engine.until(lambda: reach.answering and not engine.probation.open, "the server is reached")
+
+    terms = [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["b"]}]}]
+    elsewhere = route("nat", GOOD, ["198.51.100.0/24"], generation=2, nodeSelector={"nodeSelectorTerms": terms})
+    engine.put(elsewhere)
+    await engine.until(lambda: engine.probation.open and not engine.machine.routes(), "it is on trial")
+
+    await engine.routes_are({"198.51.100.0/24": f"{GOOD} eth1"})
+    await engine.until(lambda: not engine.probation.open, "the cause is found")
+    assert engine.machine.routes() == {"198.51.100.0/24": f"{GOOD} eth1"}
+
+
 async def test_remembered(new_engine: NewEngine, engine: Engine) -> None:
     """A new process knows what was rolled back: it does not try it again."""
     await engine.settle(_capturing(GOOD))

@@ -14,6 +14,7 @@ from tests.unit.builders import facts, keys, route
 
 OLD = route(destinations=["192.0.2.0/24", "198.51.100.0/24"])
 NEW = route(destinations=["192.0.2.0/24", "203.0.113.0/24"], generation=2)
+OTHER_NODES = {"nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["b"]}]}]}
 OTHER = route("other", destinations=["203.0.113.7"])
 
 
@@ -51,6 +52,15 @@ def test_fewer_destinations_are_a_change_too(trials: Trials) -> None:
     less = route(destinations=["192.0.2.0/24"], generation=2)
 
     assert trials.untried(_plan(less), _change(_plan(OLD), _plan(less))) == [Trial(less, OLD)]
+
+
+def test_not_for_this_node_any_more(trials: Trials) -> None:
+    """A version that takes all routes of its object away, since it is for other nodes, is on trial too."""
+    elsewhere = route(destinations=["192.0.2.0/24"], generation=2, nodeSelector=OTHER_NODES)
+    operations = _change(_plan(OLD, OTHER), _plan(OTHER))
+
+    assert trials.untried(_plan(OTHER), operations, {"uid-nat": elsewhere}) == [Trial(elsewhere, OLD)]
+    assert trials.untried(_plan(OTHER), operations, {}) == []
 
 
 def test_undone_until_there_is_a_newer_one(trials: Trials) -> None:
