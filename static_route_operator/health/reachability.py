@@ -19,7 +19,7 @@ ATTEMPT = 2.0
 # From an attempt that failed to the next. Seconds.
 PAUSE = 0.2
 # Many nodes apply a change in the same moment: they ask what they share with this spread. Seconds.
-SPREAD = 0.2
+SPREAD = 0.1
 
 
 class Reachability:

@@ -151,8 +151,14 @@ class Agent:
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(30)
 
-    def kill(self) -> None:
-        """Take its life without a word."""
+    def kill(self, *, on_trial: bool = False) -> None:
+        """Take its life without a word.
+
+        Args:
+            on_trial: whatever is on trial; else when nothing is, since the next agent would undo that.
+        """
+        if self.alive and not on_trial:
+            eventually("nothing is on trial", lambda: "OnTrial" not in self.get("/routes"))
         if self._process is not None:
             self._process.kill()
             self._process.wait()

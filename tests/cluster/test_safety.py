@@ -83,7 +83,7 @@ def test_killed_while_cut_off(behind: Agent, apply: Callable[..., str], cluster:
     everywhere([behind], {OTHER_SITE: GATEWAY})
     apply("trap", ["10.200.0.0/25"], NOBODY)
     everywhere([behind], {"10.200.0.0/25": NOBODY})
-    behind.kill()
+    behind.kill(on_trial=True)
 
     behind.start()
     everywhere([behind], {OTHER_SITE: GATEWAY})
