@@ -18,7 +18,7 @@ PORT = 9090
 
 # An hour of the rules lasts a minute here.
 HASTE = 60
-SCRAPE = "500ms"
+SCRAPE = "1s"
 
 _DURATION = re.compile(r"\b(\d+)m\b")
 

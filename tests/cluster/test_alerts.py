@@ -1,6 +1,7 @@
 """The alerts of the monitoring component, and the queries of its dashboard, on a real Prometheus."""
 
 import contextlib
+import functools
 import itertools
 import json
 import re
@@ -16,7 +17,7 @@ from tests.cluster.agent import PORT, Agent, eventually
 from tests.cluster.conftest import API, NODES, Manifest
 from tests.cluster.controller import PORT as CONTROLLER_PORT
 from tests.cluster.controller import SERVICE_ACCOUNT as CONTROLLER_JOB
-from tests.cluster.controller import Controller
+from tests.cluster.controller import Controller, Kubelets
 from tests.cluster.prometheus import MONITORING, Prometheus, rules
 from tests.lab import programs
 from tests.lab.cluster import Cluster
@@ -26,6 +27,12 @@ from tests.lab.network import node_address
 AGENT_JOB = "k8s-staticroute-operator"
 GATEWAY, OTHER, API_SERVER, STRANGER = "10.116.0.5", "10.116.0.12", "10.116.0.1", "10.99.0.1"
 DESTINATION = "203.0.113.145"
+
+# The agents and the controller hear the API server.
+HEARD = [
+    f"count(time() - static_route_operator_{name}_timestamp_seconds < 300) == {NODES + 1}"
+    for name in ("watch_last_event", "last_list")
+]
 
 # Seconds within which an alert fires or clears: the slowest waits 15 s here.
 PATIENCE = 90.0
@@ -39,6 +46,8 @@ def watched(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[list[Agent], Pro
     targets = {(AGENT_JOB, f"node{number}"): f"{node_address(number)}:{PORT}" for number in range(1, NODES + 1)}
     targets[CONTROLLER_JOB, ""] = f"127.0.0.1:{CONTROLLER_PORT}"
     prometheus = Prometheus(cluster, tmp_path, targets)
+    kubelets = Kubelets(cluster, [f"node{number}" for number in range(1, NODES + 1)])
+    kubelets.start()
     try:
         for number, agent in enumerate(agents, 1):
             start(agent, number)
@@ -48,6 +57,7 @@ def watched(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[list[Agent], Pro
         eventually("all are scraped", lambda: prometheus.query(everyone), PATIENCE)
         yield agents, prometheus
     finally:
+        kubelets.stop()
         prometheus.kill()
         controller.kill()
         for agent in agents:
@@ -160,12 +170,17 @@ def test_dashboard_asks_for_what_there_is(watched: tuple[list[Agent], Prometheus
     def empty() -> list[str]:
         return [query for query in queries if not prometheus.query(filled_in(query))]
 
+    for watching in ("min(static_route_operator_watch_running) == 1", *HEARD):
+        eventually(watching, functools.partial(prometheus.query, watching), PATIENCE)
     # The table names what is not in force.
     expected = [query for query in queries if query.endswith("> 0")]
     assert len(expected) == 1
-    eventually("all queries find something", lambda: empty() == expected, PATIENCE)
+    try:
+        eventually("all queries find something", lambda: empty() == expected, PATIENCE)
+    except AssertionError as error:
+        raise AssertionError(f"{error}, but: {empty()}") from None
 
 
 def filled_in(query: str) -> str:
     """A query as Grafana sends it, with all values of its variables."""
-    return re.sub(r"\$(node|gateway)\b", ".*", query).replace("$__rate_interval", "5s")
+    return re.sub(r"\$(node|gateway)\b", ".*", query).replace("$__rate_interval", "30s")

@@ -17,7 +17,10 @@ from tests.lab import helm
 from tests.lab.cluster import Cluster
 from tests.lab.commands import Argument, run
 from tests.lab.errors import LabError
+from tests.lab.network import node_address
 from tests.lab.release import NAMESPACE, manifest
+
+ANYTHING = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 CHART = ROOT / "charts/k8s-staticroute-operator"
 RELEASE = "static-routes"
@@ -221,6 +224,56 @@ def next_version(directory: Path) -> Path:
     metadata = yaml.safe_load((chart / "Chart.yaml").read_text())
     (chart / "Chart.yaml").write_text(yaml.safe_dump({**metadata, "version": "99.0.0"}))
     return chart
+
+
+@pytest.fixture
+def prometheus_operator(cluster: Cluster) -> Iterator[None]:
+    """The kinds of the Prometheus Operator, without it: any object of them is taken."""
+    kinds = {"podmonitors": "PodMonitor", "prometheusrules": "PrometheusRule"}
+    crds = [
+        {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": f"{plural}.monitoring.coreos.com"},
+            "spec": {
+                "group": "monitoring.coreos.com",
+                "names": {"plural": plural, "kind": kind},
+                "scope": "Namespaced",
+                "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": ANYTHING}}],
+            },
+        }
+        for plural, kind in kinds.items()
+    ]
+    documents = yaml.safe_dump_all(crds)
+    cluster.kubectl("apply", "-f", "-", input=documents)
+    cluster.kubectl("wait", "--for=condition=Established", "-f", "-", input=documents)
+    try:
+        yield
+    finally:
+        cluster.kubectl("delete", "-f", "-", input=documents)
+
+
+@pytest.mark.usefixtures("prometheus_operator")
+def test_metrics_are_open_to_prometheus(cluster: Cluster, helmed: Helm) -> None:
+    """With monitoring the pods serve metrics at the nodes' addresses, under the ports' names, and nothing else."""
+    helmed("install", RELEASE, CHART, "--set", "monitoring.enabled=true,monitoring.labels.release=prometheus")
+    ready(cluster)
+
+    for number in range(1, len(NODES) + 1):
+        url = f"http://{node_address(number)}:9245"
+        assert "static_route_operator_synced 1.0" in cluster.run_in("cp", ["curl", "-sf", f"{url}/metrics"]).stdout
+        status = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", f"{url}/routes"]
+        assert cluster.run_in("cp", status).stdout == "404"
+    for monitor in ("k8s-staticroute-operator", "k8s-staticroute-operator-controller"):
+        found = json.loads(cluster.kubectl("get", "podmonitor", monitor, "-n", NAMESPACE, "-o", "json"))
+        assert found["metadata"]["labels"]["release"] == "prometheus"
+        (endpoint,) = found["spec"]["podMetricsEndpoints"]
+        selector = ",".join(f"{key}={value}" for key, value in found["spec"]["selector"]["matchLabels"].items())
+        pods = json.loads(cluster.kubectl("get", "pods", "-n", NAMESPACE, "-l", selector, "-o", "json"))["items"]
+        assert pods
+        for pod in pods:
+            (container,) = pod["spec"]["containers"]
+            assert endpoint["port"] in {port["name"] for port in container["ports"]}
 
 
 def test_taken_over_from_the_manifest(cluster: Cluster, helmed: Helm) -> None:
