@@ -11,6 +11,9 @@ from static_route_operator.api.staticroute import PLURAL as ROUTES
 from static_route_operator.fleet.agents import AGENT, CONTROLLER, Pod, list_pods
 from static_route_operator.fleet.kubectl import ForbiddenError, Kubectl
 
+# What nodes say: by node and StaticRoute.
+_Told = Mapping[str, Mapping[str, Mapping[str, Any]]]
+
 TROUBLESHOOTING = "https://github.com/staticrouteoperator/k8s-staticroute-operator/blob/main/docs/troubleshooting.md"
 
 
@@ -47,7 +50,10 @@ def assemble(
         controllers: the controller's.
         namespace: of the operator.
     """
-    told = {state["metadata"]["name"]: state.get("status", {}) for state in states}
+    told = {
+        state["metadata"]["name"]: {row["name"]: row for row in state.get("status", {}).get("rows", ())}
+        for state in states
+    }
     nodes = sorted(told.keys() | {pod.node for pod in agents or () if pod.node})
     objects = [_object(route, nodes, told) for route in routes]
     objects.sort(
@@ -59,12 +65,12 @@ def assemble(
     return {"nodes": nodes, "staticRoutes": objects, "problems": problems}
 
 
-def _object(route: Mapping[str, Any], nodes: Sequence[str], told: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def _object(route: Mapping[str, Any], nodes: Sequence[str], told: _Told) -> dict[str, Any]:
     metadata, spec = route["metadata"], route.get("spec", {})
     name, generation = metadata["name"], metadata.get("generation", 0)
     at = []
     for node in nodes:
-        row = next((each for each in told.get(node, {}).get("rows", ()) if each["name"] == name), None)
+        row = told.get(node, {}).get(name)
         if row is None:
             continue
         stale = row["observedGeneration"] < generation
@@ -120,9 +126,7 @@ def _object_problems(objects: Sequence[Mapping[str, Any]]) -> Iterator[dict[str,
             yield _problem(RowState.PENDING, f"StaticRoute {each['name']}", [], "NoNodesSelected", message)
 
 
-def _pod_problems(
-    nodes: Sequence[str], told: Mapping[str, Mapping[str, Any]], agents: Sequence[Pod], namespace: str
-) -> Iterator[dict[str, Any]]:
+def _pod_problems(nodes: Sequence[str], told: _Told, agents: Sequence[Pod], namespace: str) -> Iterator[dict[str, Any]]:
     pods = {pod.node: pod for pod in agents}
     for pod in agents:
         if not pod.node:

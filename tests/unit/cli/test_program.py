@@ -250,3 +250,21 @@ def test_program_knows_that_it_is_a_plugin(monkeypatch: pytest.MonkeyPatch, caps
         cli.main()
 
     assert "Usage: kubectl static-route [OPTIONS] COMMAND" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["ex"], ["explain\tWhich way packets take on each node, and why.", ":4"]),
+        (["explain", "--mar"], ["--mark\tFirewall mark of the packet.", ":4"]),
+        (["diff", "-o", "j"], ["json", ":4"]),
+    ],
+)
+def test_kubectl_completes_the_plugin(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], found: list[str]
+) -> None:
+    """Verbs, flags and values are completed in the way that kubectl asks its plugins."""
+    monkeypatch.setattr(sys, "argv", ["kubectl_complete-static_route", *arguments])
+    cli.complete()
+
+    assert capsys.readouterr().out.splitlines() == found
