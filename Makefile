@@ -111,9 +111,11 @@ cluster-down: $(VENV)/ready ## Take that cluster away
 	$(BIN)/python -m tests.lab down
 
 bench: $(VENV)/ready ## Benchmarks, beside BIRD and FRR; writes the tables of docs/performance.md (root)
-	tools/apt-install $(shell tools/apt-packages lab)
+	tools/apt-install $(shell tools/apt-packages lab image)
 	for package in $(shell tools/apt-packages peers); do tools/apt-install $$package || echo "bench: without $$package"; done
 	$(BIN)/python -m benchmarks.kernel --write
+	$(BIN)/python -m benchmarks.health --write
+	$(BIN)/python -m benchmarks.outage --write
 	$(BIN)/python -m benchmarks.memory --write
 	$(BIN)/python -m benchmarks.cluster
 

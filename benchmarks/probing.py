@@ -19,8 +19,8 @@ from tests.kernel.machine import wait_until
 
 MANY = 200
 _PER_OBJECT = 20
-_SETTLING = 10  # seconds
-_MEASURED = 20  # seconds
+_SETTLING = 5  # seconds
+_MEASURED = 10  # seconds
 
 # As many probes of a gateway with the default check in three minutes as one gateway gets in an hour.
 SOAK_SECONDS = 180.0
