@@ -1,5 +1,6 @@
 """Nobody is cut off: what would capture the cluster is refused, and a default route leaves it where it is."""
 
+import difflib
 import json
 import sys
 import time
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from static_route_operator.api.clusteraddresses import NAME as ADDRESSES
 from tests.e2e.conftest import NODES, ROOT, everywhere, own_routes
 from tests.lab import web
 from tests.lab.cluster import Cluster
@@ -53,6 +55,17 @@ def tables(cluster: Cluster, node: str) -> str:
     return "\n".join(cluster.run_in(node, command).stdout for command in commands)
 
 
+def settled(cluster: Cluster, node: str) -> str:
+    """The same, once they have stayed so: a new pod's IPv6 addresses appear seconds after the pod is ready."""
+    deadline = time.monotonic() + 60
+    shown, since = tables(cluster, node), time.monotonic()
+    while time.monotonic() - since < 5 and time.monotonic() < deadline:
+        time.sleep(0.5)
+        if (now := tables(cluster, node)) != shown:
+            shown, since = now, time.monotonic()
+    return shown
+
+
 @pytest.fixture
 def pods(operator: Cluster) -> Iterator[Cluster]:
     """A pod with curl on each node."""
@@ -77,9 +90,25 @@ def from_pod(cluster: Cluster, node: str) -> str:
     return cluster.kubectl("exec", f"curl-{node}", "--", *curl, check=False).strip()
 
 
+def _name_api_server(cluster: Cluster) -> None:
+    """Make the endpoint of the `kubernetes` Service, as this API server does not, and wait until it is known."""
+    body = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "kubernetes", "namespace": "default"},
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [API]}],
+        "ports": [{"name": "https", "port": 443}],
+    }
+    cluster.kubectl("apply", "--server-side", "-f", "-", input=json.dumps(body))
+    told = ["get", "configmap", ADDRESSES, "-n", NAMESPACE, "-o", "jsonpath={.data.apiServers}"]
+    wait_until(lambda: API in cluster.kubectl(*told), "the controller tells the API server's address", timeout=60)
+
+
 def test_what_would_capture_the_cluster_is_refused_everywhere(operator: Cluster) -> None:
     """The API server's address, its subnet and the Services are refused on all nodes and named; all stay Ready."""
     before = readiness(operator)
+    _name_api_server(operator)
     with pytest.raises(LabError, match="needs allowDefaultRoute: true"):
         operator.kubectl("apply", "-f", "-", input=staticroute("halves", "0.0.0.0/1", "128.0.0.0/1"))
 
@@ -101,7 +130,7 @@ def test_what_would_capture_the_cluster_is_refused_everywhere(operator: Cluster)
         wait_until(described, f"{name} is described", timeout=60)
     words = operator.kubectl("describe", "sr", "services")
     assert f"{SERVICE_NETWORK} would capture {SERVICE_NETWORK} (Services of the cluster)" in words
-    assert f"{API}/32 would capture {API} (" in operator.kubectl("describe", "sr", "api")
+    assert f"{API}/32 would capture {API} (API server)" in operator.kubectl("describe", "sr", "api")
     # A node that were cut off would say nothing for 40 s before anybody took it for NotReady.
     time.sleep(45)
     assert readiness(operator) == before
@@ -115,7 +144,7 @@ def test_everything_through_the_gateway(pods: Cluster) -> None:
     and what deletes the object leaves routes and rules as they were.
     """
     cluster = pods
-    ready, before = readiness(cluster), {node: tables(cluster, node) for node in NODES}
+    ready, before = readiness(cluster), {node: settled(cluster, node) for node in NODES}
     own = {node: from_host(cluster, node) for node in NODES}
     assert own == {f"node{number}": f"198.51.100.{20 + number}" for number in (1, 2, 3)}
 
@@ -147,7 +176,11 @@ def test_everything_through_the_gateway(pods: Cluster) -> None:
 
     cluster.kubectl("delete", "staticroute", "all")
     for node in NODES:
-        wait_until(lambda node=node: tables(cluster, node) == before[node], f"{node} is as before", timeout=30)  # type: ignore[misc]
+        deadline = time.monotonic() + 30
+        while (now := tables(cluster, node)) != before[node]:
+            differing = "\n".join(difflib.unified_diff(before[node].splitlines(), now.splitlines(), lineterm="", n=0))
+            assert time.monotonic() < deadline, f"{node} is not as before:\n{differing}"
+            time.sleep(0.2)
         assert from_host(cluster, node) == own[node]
 
 

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from static_route_operator.planning.routes import PROTOCOL
+from static_route_operator.planning.facts import Node
 from tests.kernel.engine import Engine
 from tests.kernel.machine import Machine
 from tests.unit.builders import protection, route
@@ -163,10 +163,49 @@ async def test_excludes_go_as_before(machine: Machine, node: Engine) -> None:
 
 
 async def test_next_agent_takes_over_without_a_gap(machine: Machine, node: Engine) -> None:
-    """An agent that ends leaves all as it is, and the next one changes nothing of it."""
-    await node.settle(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
+    """An agent that ends leaves all as it is, and the next one changes nothing of it, also while it knows no objects.
+
+    It takes what is left away when the object is gone.
+    """
+    before, wanted = dump(), route(destinations=["0.0.0.0/0"], allowDefaultRoute=True)
+    await node.settle(wanted)
     there = dump()
+    await node.stop()
+
+    after = Engine(machine, Node("node1"))
+    after.protected = node.protected
+    after.start()
+    try:
+        await after.rest()
+        assert dump() == there
+        await after.settle(wanted)
+        await after.rest()
+        assert dump() == there
+        assert sum(after.operations().values()) == 0
+        after.remove("nat")
+        await after.until(lambda: dump() == before, "all is as before")
+    finally:
+        await after.stop()
+
+
+async def test_default_route_is_kept_while_its_gateway_is_away(machine: Machine, node: Engine) -> None:
+    """Without a way to its gateway a default route stays as it is, and what is protected is pinned all the while."""
+    await node.settle(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
+    machine.ip("address add 10.0.0.3/32 dev eth0", "address del 10.0.0.2/24 dev eth0", "address add 10.0.0.2/32 dev eth0")
+    row = await node.state_is("nat", "Failed")
+    assert "gateway 10.0.0.1 is not on any subnet" in row.message
+    assert way(machine, API).startswith("10.1.0.1 eth1")
+
+    machine.ip("address del 10.0.0.2/32 dev eth0", "address add 10.0.0.2/24 dev eth0")
+    await node.state_is("nat", "Programmed")
+    await node.until(lambda: way(machine, "198.51.100.1").startswith("10.0.0.1 eth0"), "traffic follows again")
+
+
+async def test_uninstalling_leaves_nothing(machine: Machine, node: Engine) -> None:
+    """When the operator is removed, routes and rules are what they were before it came."""
+    before = dump()
+    await node.settle(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
+    assert dump() != before
     await node.reconciler.remove_all()
-    assert PROTOCOL not in {int(each["protocol"]) for each in machine.query("rule", "show") if "protocol" in each}
-    assert "table 245" not in dump()
-    assert there != dump()
+
+    assert dump() == before
