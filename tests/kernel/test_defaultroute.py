@@ -191,7 +191,9 @@ async def test_next_agent_takes_over_without_a_gap(machine: Machine, node: Engin
 async def test_default_route_is_kept_while_its_gateway_is_away(machine: Machine, node: Engine) -> None:
     """Without a way to its gateway a default route stays as it is, and what is protected is pinned all the while."""
     await node.settle(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
-    machine.ip("address add 10.0.0.3/32 dev eth0", "address del 10.0.0.2/24 dev eth0", "address add 10.0.0.2/32 dev eth0")
+    machine.ip(
+        "address add 10.0.0.3/32 dev eth0", "address del 10.0.0.2/24 dev eth0", "address add 10.0.0.2/32 dev eth0"
+    )
     row = await node.state_is("nat", "Failed")
     assert "gateway 10.0.0.1 is not on any subnet" in row.message
     assert way(machine, API).startswith("10.1.0.1 eth1")
