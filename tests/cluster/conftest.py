@@ -102,6 +102,7 @@ def clean(cluster: Cluster, agents: list[Agent]) -> None:
     for agent in agents:
         agent.kill(on_trial=True)
         for family in ("-4", "-6"):
+            agent.ip(family, "rule", "flush", "protocol", "245")
             agent.ip(family, "route", "flush", "table", "all", "proto", "245")
     cluster.kubectl("delete", "staticroutes", "--all", "--ignore-not-found", check=False)
 

@@ -15,6 +15,8 @@ from tests.lab.audit import AuditLog
 from tests.lab.cluster import Cluster
 
 GATEWAY, SITE = "10.116.0.5", "203.0.113.145"
+# Of the nodes' default route.
+PUBLIC = "198.51.100.1"
 
 
 @pytest.fixture
@@ -134,3 +136,31 @@ def test_agents_know_what_is_protected_when_they_start(
     seen, _ = monitor.communicate()
     assert SITE in seen
     assert "192.0.2.9" not in seen
+
+
+def test_pins_follow_the_api_server(
+    agents: list[Agent], controller: Controller, apply: Manifest, cluster: Cluster
+) -> None:
+    """With a default route the API server keeps the way that it has, also when its address changes."""
+    _move_endpoint(cluster, "192.0.2.101")
+    eventually("the controller tells", lambda: _told(cluster, "apiServers") == ["192.0.2.101"], 60)
+    before = [agent.ip("rule", "show") for agent in agents]
+    apply("all", ["0.0.0.0/0"], GATEWAY, allowDefaultRoute=True)
+
+    def leads(agent: Agent, server: str, other: str) -> bool:
+        """Whether the default route is there, and one address of the API server pinned, beside this machine's DNS."""
+        routes = agent.routes()
+        wanted = {"default": GATEWAY, "169.254.169.254": PUBLIC, server: PUBLIC}
+        return wanted.items() <= routes.items() and other not in routes
+
+    for agent in agents:
+        eventually("the first is pinned", lambda agent=agent: leads(agent, "192.0.2.101", "192.0.2.102"))  # type: ignore[misc]
+    _move_endpoint(cluster, "192.0.2.102")
+    for agent in agents:
+        eventually("the second is", lambda agent=agent: leads(agent, "192.0.2.102", "192.0.2.101"), 60)  # type: ignore[misc]
+        eventually("rules lead there", lambda agent=agent: f"via {GATEWAY}" in agent.ip("route", "get", SITE))  # type: ignore[misc]
+        assert f"via {PUBLIC}" in agent.ip("route", "get", "192.0.2.102")
+
+    cluster.kubectl("delete", "staticroute", "all")
+    everywhere(agents, {})
+    assert [agent.ip("rule", "show") for agent in agents] == before
