@@ -6,8 +6,6 @@ With WALKTHROUGH=write the page gets what its commands print now (`make walkthro
 import functools
 import os
 import re
-import shlex
-import sys
 import time
 from pathlib import Path
 
@@ -39,11 +37,6 @@ _VARIABLE = {
     r"[ \t─]+": " ",
 }
 _PROGRESS = re.compile("Waiting for daemon set ")
-_PLUGIN = """\
-#!/bin/sh
-exec env PYTHONPATH={root} {python} -c \
-'import sys; sys.argv[0] = "kubectl-static_route"; from static_route_operator.cli import main; main()' "$@"
-"""
 _POD = """\
 apiVersion: v1
 kind: Pod
@@ -76,14 +69,6 @@ class Terminal:
     def __init__(self, cluster: Cluster, directory: Path) -> None:
         self._cluster = cluster
         self._directory = directory
-        tools = directory / "bin"
-        tools.mkdir()
-        *enter, kubectl = cluster.kubectl_command()
-        (tools / "kubectl").symlink_to(kubectl)
-        plugin = tools / "kubectl-static_route"
-        plugin.write_text(_PLUGIN.format(root=shlex.quote(str(ROOT)), python=shlex.quote(sys.executable)))
-        plugin.chmod(0o755)
-        self._enter = [*enter, f"PATH={tools}:{os.environ['PATH']}"]
         for name in ("examples", "releases"):
             (directory / name).symlink_to(ROOT / name)
         for name, text in console.files(PAGE.read_text()).items():
@@ -91,9 +76,12 @@ class Terminal:
 
     def type(self, command: console.Command) -> list[str]:
         """Type a command and return what it prints."""
-        enter = self._cluster.namespace(MACHINES[command.machine]).enter([]) if command.machine else self._enter
-        argv = [*enter, "sh", "-c", f"exec 2>&1\n{command.text}"]
-        return run(argv, check=False, cwd=self._directory).stdout.splitlines()
+        argv = ["sh", "-c", f"exec 2>&1\n{command.text}"]
+        if command.machine:
+            entered = self._cluster.namespace(MACHINES[command.machine]).enter(argv)
+        else:
+            entered = self._cluster.administer_command(*argv)
+        return run(entered, check=False, cwd=self._directory).stdout.splitlines()
 
     def answer(self, command: console.Command, settled: float = PATIENCE) -> list[str]:
         """Type a command and return what it prints.

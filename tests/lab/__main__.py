@@ -6,6 +6,7 @@ python3 -m tests.lab VERB …
                        with --operator, build this tree's operator and install it
   down                 kill and remove all of it
   kubectl ARGUMENT…    run kubectl as administrator
+  shell                a shell for which kubectl and its plugin, `kubectl static-route`, are at hand, as administrator
   node N COMMAND…      run a command on node N
   in MACHINE COMMAND…  run a command on a machine: cp, gw1, gw2, web, fab, nodeN
   load IMAGE.tar       load a docker-archive into all nodes
@@ -45,6 +46,8 @@ def main(arguments: Sequence[str]) -> int:  # noqa: C901, PLR0912 - a case for e
             Cluster(prefix).down()
         case ["kubectl", *command]:
             become(Cluster.running(prefix).kubectl_command(*command))
+        case ["shell"]:
+            become(Cluster.running(prefix).administer_command(os.environ.get("SHELL") or "/bin/sh"))
         case ["node", number, *command] if command:
             become(Network(prefix).namespace(f"node{number}").enter(command))
         case ["in", machine, *command] if command:
@@ -83,6 +86,7 @@ def up(prefix: str, options: Sequence[str]) -> None:
         release.install(cluster)
     print(f"lab {prefix} is up with {chosen.nodes} nodes after {time.monotonic() - started:.0f} s: try")
     print("  python3 -m tests.lab kubectl get nodes -o wide")
+    print("  python3 -m tests.lab shell  # with kubectl, and with the operator's command line as its plugin")
     print("  python3 -m tests.lab node 1 curl http://203.0.113.145  # answers with the address that the site sees")
     print("  python3 -m tests.lab down")
 

@@ -111,6 +111,10 @@ class Cluster(Network):
         """The command that runs kubectl, to be started from anywhere."""
         return self._control_plane.kubectl(args)
 
+    def administer_command(self, *argv: Argument) -> list[Argument]:
+        """The command that runs a program, such as a shell, for which kubectl and its plugin are at hand."""
+        return self._control_plane.administer(argv)
+
     def load_image(self, archive: Path) -> None:
         """Load a docker-archive into all nodes that run, and into others when they start: for kubelets as if pulled.
 

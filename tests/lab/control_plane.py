@@ -2,6 +2,9 @@
 
 import functools
 import json
+import os
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +16,14 @@ from tests.lab.network import KUBERNETES_SERVICE, MAX_NODES, SERVICE_NETWORK, Ne
 ADDRESS = "10.116.0.1"
 _API_SERVER = "kube-apiserver"
 _ISSUER = "https://kubernetes.default.svc"
+
+# The operator's command line of this tree, as a plugin of kubectl. It needs the packages of whoever made the lab.
+_PLUGIN = """\
+#!/bin/sh
+export PYTHONPATH={root}
+main='import sys; sys.argv[0] = "kubectl-static_route"; from static_route_operator.cli import main; main()'
+exec {python} -c "$main" "$@"
+"""
 
 
 class ControlPlane:
@@ -28,6 +39,7 @@ class ControlPlane:
         self._logs = network.logs
         self._binaries = binaries
         self._directory = network.state / "cp"
+        self._tools = self._directory / "bin"
         self._authority = Authority(self._directory)
         self.authority_certificate = self._authority.certificate
         self.kubeconfig = self._directory / "admin.kubeconfig"
@@ -40,6 +52,7 @@ class ControlPlane:
         """
         self._directory.mkdir()
         self._write_identities()
+        self._write_tools()
         unsynced = "--unsafe-no-fsync"  # nobody misses a lab's data after a power cut of the machine
         self._spawn("etcd", "--data-dir", self._directory / "etcd", unsynced, "--quota-backend-bytes", str(8 * 2**30))
         self.start_api(apiserver_args)
@@ -89,9 +102,25 @@ class ControlPlane:
 
     def kubectl(self, args: Sequence[Argument]) -> list[Argument]:
         """The command that runs kubectl as the cluster's administrator."""
+        return self.administer([self._binaries / "kubectl", *args])
+
+    def administer(self, argv: Sequence[Argument]) -> list[Argument]:
+        """The command that runs a program for which kubectl and its plugin are at hand, as administrator."""
         # The cache goes by the API server's address, which all labs share: one lab's resources would fool another.
-        environment = [f"KUBECONFIG={self.kubeconfig}", f"KUBECACHEDIR={self._directory / 'kubectl-cache'}"]
-        return self._namespace.enter(["env", *environment, self._binaries / "kubectl", *args])
+        environment = [
+            f"KUBECONFIG={self.kubeconfig}",
+            f"KUBECACHEDIR={self._directory / 'kubectl-cache'}",
+            f"PATH={self._tools}:{os.environ['PATH']}",
+        ]
+        return self._namespace.enter(["env", *environment, *argv])
+
+    def _write_tools(self) -> None:
+        self._tools.mkdir()
+        (self._tools / "kubectl").symlink_to(self._binaries / "kubectl")
+        plugin = self._tools / "kubectl-static_route"
+        root = Path(__file__).resolve().parents[2]
+        plugin.write_text(_PLUGIN.format(root=shlex.quote(str(root)), python=shlex.quote(sys.executable)))
+        plugin.chmod(0o755)
 
     def write_kubeconfig(self, user: str) -> Path:
         """Write a user's kubeconfig and return its path."""
