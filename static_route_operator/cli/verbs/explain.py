@@ -9,6 +9,7 @@ from static_route_operator.cli.exits import ExitCode
 from static_route_operator.cli.options import cluster_options, local_options, node_option, output_option
 from static_route_operator.cli.views import explain as view
 from static_route_operator.cli.views.forms import show
+from static_route_operator.errors import InvalidPrefixError
 from static_route_operator.fleet.agents import Agents
 from static_route_operator.prefixes import pack_address
 
@@ -23,10 +24,26 @@ def _number(_: click.Context, parameter: click.Parameter, value: str) -> int:
         raise click.BadParameter(f"'{value}' is not a number", param=parameter) from None
 
 
+def _address(_: click.Context, parameter: click.Parameter, value: str) -> str:
+    """The text of an address, or none."""
+    try:
+        if value:
+            pack_address(value)
+    except InvalidPrefixError as error:
+        raise click.BadParameter(str(error), param=parameter) from None
+    return value
+
+
 @click.command("explain", short_help="Which way packets take on each node, and why.")
-@click.argument("destination")
+@click.argument("destination", callback=_address)
 @node_option
-@click.option("--source", default="", metavar="ADDRESS", help="Source address of the packet, as of a bound socket.")
+@click.option(
+    "--source",
+    callback=_address,
+    default="",
+    metavar="ADDRESS",
+    help="Source address of the packet, as of a bound socket.",
+)
 @click.option("--mark", callback=_number, default="0", help="Firewall mark of the packet.")
 @click.option("--iif", default="", metavar="NAME", help="Interface it comes in by; else it is the node's own.")
 @click.option("--protocol", type=click.Choice(list(_PROTOCOLS)), help="IP protocol, for rules that ask.")

@@ -268,3 +268,11 @@ def test_kubectl_completes_the_plugin(
     cli.complete()
 
     assert capsys.readouterr().out.splitlines() == found
+
+
+@pytest.mark.parametrize("arguments", [["partner.example"], ["192.0.2.1", "--source", "10.0.0"]])
+def test_explain_of_what_is_no_address(runner: CliRunner, arguments: list[str]) -> None:
+    """A value that is no address is told as a wrong command line, before anybody is asked."""
+    result = runner.invoke(program, ["explain", *arguments])
+    assert result.exit_code == 2
+    assert f"'{arguments[-1]}' is not an IP address" in result.output
