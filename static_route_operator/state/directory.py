@@ -1,7 +1,7 @@
 """The state directory of a node: what is kept there, by a thread of its own, so that no disk holds up a route.
 
-The snapshot is written some time after a change, once for many. What is on trial is written before it is applied, since
-this process may be killed in between; it reaches the disk only if the trial lasts.
+The snapshot is written some time after a change, once for many. What is on trial is written before it is applied, or at
+least at the same time, since this process may be killed in between; it reaches the disk only if the trial lasts.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ COALESCE = 1.0
 # What could not be written is tried again after this. Seconds.
 RETRY = 60.0
 # A change waits no longer than this until what it puts on trial is written. Seconds.
-PATIENCE = 0.05
+PATIENCE = 0.005
 # At the end this is waited for what is still to be written. Seconds.
 LAST_WORDS = 5.0
 # A trial that lasts for so long is worth to be put on the disk. Seconds.

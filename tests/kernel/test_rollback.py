@@ -174,12 +174,12 @@ async def test_not_reached_before(new_engine: NewEngine, gateway: Gateway) -> No
     assert engine.machine.routes() == {"198.51.100.0/24": f"{NOBODY} eth0"}
 
 
-async def test_killed_in_between(new_engine: NewEngine, engine: Engine) -> None:
+async def test_killed_in_between(new_engine: NewEngine, engine: Engine, tmp_path: Path) -> None:
     """What was on trial when a process was killed is undone by the next, before it hears of any object."""
     await engine.settle(_capturing(GOOD))
     engine.put(_capturing(NOBODY, 2), route("new", NOBODY, ["203.0.113.0/24"]))
     await engine.until(lambda: len(engine.machine.routes()) == 2 and engine.probation.open, "both are on trial")
-    await _kill(engine)
+    await _kill(engine, tmp_path)
 
     following = new_engine()
     await following.routes_are({"198.51.100.0/24": f"{GOOD} eth1"})
@@ -192,12 +192,12 @@ async def test_killed_in_between(new_engine: NewEngine, engine: Engine) -> None:
     assert following.machine.routes() == {"198.51.100.0/24": f"{GOOD} eth1"}
 
 
-async def test_killed_twice(new_engine: NewEngine, engine: Engine) -> None:
+async def test_killed_twice(new_engine: NewEngine, engine: Engine, tmp_path: Path) -> None:
     """What was on trial is undone once: what came to be good after that stays so, whatever comes."""
     await engine.settle(_capturing(GOOD))
     engine.put(_capturing(NOBODY, 2))
     await engine.until(lambda: engine.probation.open, "it is on trial")
-    await _kill(engine)
+    await _kill(engine, tmp_path)
 
     following = new_engine()
     following.inventory.set_node(NODE)
@@ -270,8 +270,9 @@ async def test_after_a_reboot(new_engine: NewEngine, engine: Engine) -> None:
     await following.routes_are({prefix: path for prefix, path in both.items() if prefix != "192.0.2.0/24"})
 
 
-async def _kill(engine: Engine) -> None:
-    """It ends without another word: nothing is written any more."""
+async def _kill(engine: Engine, directory: Path) -> None:
+    """It ends without another word, some moments after a change: nothing is written any more."""
+    await engine.until((directory / "state" / "node1.trials").exists, "it is written down")
     for task in engine._tasks:
         task.cancel()
     judging = engine.probation._judging
