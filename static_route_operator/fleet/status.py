@@ -5,7 +5,7 @@ from typing import Any
 
 from static_route_operator.api import GROUP, VERSION
 from static_route_operator.api.conditions import ConditionStatus, ConditionType, find_condition
-from static_route_operator.api.noderoutestate import GOOD_STATES, SEVERITY, Reason, RowState
+from static_route_operator.api.noderoutestate import GOOD_REASONS, GOOD_STATES, SEVERITY, Reason, RowState
 from static_route_operator.api.noderoutestate import PLURAL as STATES
 from static_route_operator.api.staticroute import PLURAL as ROUTES
 from static_route_operator.fleet.agents import AGENT, CONTROLLER, Pod, list_pods
@@ -115,7 +115,8 @@ def _object_problems(objects: Sequence[Mapping[str, Any]]) -> Iterator[dict[str,
     found: dict[tuple[str, str, str, str], list[str]] = {}
     for each in objects:
         for at in each["nodes"]:
-            if at["state"] not in GOOD_STATES:
+            rehearsed = at["state"] == RowState.DRY_RUN and at["reason"] in GOOD_REASONS
+            if at["state"] not in GOOD_STATES and not rehearsed:
                 found.setdefault((each["name"], at["state"], at["reason"], at["message"]), []).append(at["node"])
     ordered = sorted(found.items(), key=lambda item: (-SEVERITY[RowState(item[0][1])], item[0]))
     for (name, state, reason, message), nodes in ordered:

@@ -59,6 +59,14 @@ def test_all_is_well(tmp_path: Path) -> None:
     )
 
 
+def test_dry_run_is_no_problem_where_it_would_do(tmp_path: Path) -> None:
+    """What a node would do is no problem; what it could not do is one, with its reason."""
+    good, bad = row("nat", "DryRun") | {"reason": "Programmed"}, row("nat", "DryRun") | {"reason": "ForeignRoute"}
+    found = cluster(tmp_path, noderoutestates={"items": [state("node1", good), state("node2", bad)]})
+
+    assert _problems(found) == [("StaticRoute nat", ["node2"], "ForeignRoute")]
+
+
 def test_worst_comes_first_and_nodes_that_say_the_same_together(tmp_path: Path) -> None:
     """Problems are ordered by how bad they are; equal ones of several nodes are one, with their names."""
     routes = [manifest(name, metadata={"generation": 2}) for name in ("a-good", "b-late", "c-bad", "d-nowhere")]
