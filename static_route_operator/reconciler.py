@@ -232,8 +232,8 @@ class Reconciler:
         """Names of the node's interfaces by index."""
         return self._planned_for[1].interfaces if self._planned_for else {}
 
-    def report(self) -> dict[str, Any]:
-        """What this node holds and why, as a JSON object: the rows, and every route of ours with its object."""
+    def summary(self) -> dict[str, Any]:
+        """What became of the objects and the gateways, as a JSON object."""
         node = self._inventory.node
         return {
             "node": node.name if node else None,
@@ -245,6 +245,11 @@ class Reconciler:
             ],
             "objects": [asdict(row) for row in self.rows],
             "gateways": self._gateways.report(),
+        }
+
+    def report(self) -> dict[str, Any]:
+        """What this node holds and why, as a JSON object: the summary, and every route of ours with its object."""
+        return self.summary() | {
             "routes": [
                 describe_route(key, path, self.interfaces) | {"object": owner_of(key, self._plan)}
                 for key, path in self._present.in_order()
@@ -254,7 +259,12 @@ class Reconciler:
     @property
     def questions(self) -> dict[str, Callable[..., dict[str, Any]]]:
         """What can be asked, by path (see `HttpServer`)."""
-        return {"/routes": self.report, "/claims/{address}": self.claims, "/wanted": self.wanted}
+        return {
+            "/summary": self.summary,
+            "/routes": self.report,
+            "/claims/{address}": self.claims,
+            "/wanted": self.wanted,
+        }
 
     def claims(self, address: str) -> dict[str, Any]:
         """Which StaticRoutes want packets for an address, and which of them gets it, as a JSON object.

@@ -40,7 +40,7 @@ Support archive of static-route-operator {version}, {time} UTC.
 
 status.txt, gateways.txt, diff.txt   what the command line says
 objects/                             StaticRoutes, NodeRouteStates, nodes, pods, workloads, Events
-nodes/NODE/routes.json               what the agent holds, and why
+nodes/NODE/summary.json              what the agent says of StaticRoutes and gateways
 nodes/NODE/snapshot.txt              links, addresses, rules and routes of the kernel
 nodes/NODE/log.txt, log-previous.txt the agent's log, and that of the container before
 controller/                          the controller's logs
@@ -130,7 +130,7 @@ def write(agents: Agents, file: Path, said: dict[str, Callable[[], str]], say: C
     say("objects")
     for name, fetch in _objects(agents):
         archive.attempt(f"objects/{name}.json", fetch)
-    for verb, argv in {"routes.json": ("routes", "-o", "json"), "snapshot.txt": ("snapshot",)}.items():
+    for verb, argv in {"summary.json": ("routes", "--summary", "-o", "json"), "snapshot.txt": ("snapshot",)}.items():
         say(f"nodes: {verb}")
         _ask(agents, archive, verb, argv)
     say("logs")

@@ -19,7 +19,7 @@ def fetch(agents: Agents) -> dict[str, Any]:
         ClusterError: NodeRouteStates can't be read, or nobody can be asked.
     """
     states = agents.kubectl.get(f"/apis/{GROUP}/{VERSION}/{STATES}")["items"]
-    replies = list(agents.ask("routes", "-o", "json"))
+    replies = list(agents.ask("routes", "--summary", "-o", "json"))
     return assemble(states, replies)
 
 

@@ -7,10 +7,16 @@ from static_route_operator.kernel.fib import Fib
 from static_route_operator.planning.routes import describe_route
 
 
-async def fetch(address: str, port: int) -> dict[str, Any]:
-    """What the process on this host reports; without one, the kernel's routes alone, with a note that says so."""
+async def fetch(address: str, port: int, *, summary: bool = False) -> dict[str, Any]:
+    """What the process on this host reports; without one, the kernel's routes alone, with a note that says so.
+
+    Args:
+        address: where the process serves.
+        port: likewise.
+        summary: without the routes.
+    """
     try:
-        return ask(address, port, "/routes")
+        return ask(address, port, "/summary" if summary else "/routes")
     except NoProcessError as error:
         note = f"{error}; these are the kernel's own words, without objects"
         return {"note": note, "objects": [], "routes": await _kernel_routes()}

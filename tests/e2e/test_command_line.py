@@ -185,7 +185,7 @@ def test_bundle_holds_what_support_needs(operator: Cluster, plugin: Plugin, tmp_
     for node in NODES:
         assert f"192.0.2.0/24 via {FIRST} dev eth1 table main proto 245" in texts[f"nodes/{node}/snapshot.txt"]
         assert "StaticRoute good: Programmed" in texts[f"nodes/{node}/log.txt"]
-        assert json.loads(texts[f"nodes/{node}/routes.json"])["node"] == node
+        assert json.loads(texts[f"nodes/{node}/summary.json"])["node"] == node
 
 
 def test_level_of_the_log_is_changed_without_a_restart(operator: Cluster, plugin: Plugin) -> None:

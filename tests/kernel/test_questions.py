@@ -85,6 +85,15 @@ def test_snapshot_has_all_there_is(machine: Machine, program: Program) -> None:
     assert "blackhole 192.0.2.128/25 table 77 proto boot metric 5" in lines
 
 
+def test_summary_leaves_the_routes_out(program: Program) -> None:
+    """What became of the objects is told without the routes, of which there may be many."""
+    done = call("routes", "--summary", "-o", "json")
+    summary = json.loads(done.stdout)
+    assert [each["name"] for each in summary["objects"]] == ["nat", "taken"]
+    assert "routes" not in summary
+    assert call("routes", "--summary").stdout.startswith("\nSTATICROUTE   GATEWAY")
+
+
 def test_level_of_the_log_is_changed_while_it_runs(program: Program) -> None:
     """From then on the program tells more, and that it does."""
     assert "debug" in call("log-level", "debug", "--local").stdout

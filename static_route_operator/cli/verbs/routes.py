@@ -13,15 +13,16 @@ from static_route_operator.settings import Settings
 
 
 @click.command("routes", short_help="What a host or node holds, and why.")
+@click.option("--summary", is_flag=True, help="StaticRoutes and gateways alone: a node may have 100,000 routes.")
 @click.option("--all-nodes", is_flag=True, help="All nodes of the cluster.")
 @node_option
 @output_option
 @settings_options(Settings, only=("http_address", "http_port"))
 @cluster_options
-def command(all_nodes: bool, output: str, http_address: str, http_port: int, agents: Agents) -> None:
+def command(*, summary: bool, all_nodes: bool, output: str, http_address: str, http_port: int, agents: Agents) -> None:
     """Show what this host holds and why, or the nodes named: every route, with its StaticRoute, gateway and state."""
     if all_nodes or agents.nodes:
-        replies = list(agents.ask("routes", "-o", "json"))
+        replies = list(agents.ask("routes", *(["--summary"] if summary else []), "-o", "json"))
         answer = {
             "nodes": [reply.answer for reply in replies if reply.answer],
             "unanswered": [{"node": reply.node, "problem": reply.problem} for reply in replies if not reply.answer],
@@ -32,4 +33,4 @@ def command(all_nodes: bool, output: str, http_address: str, http_port: int, age
 
     from static_route_operator.host import routes  # noqa: PLC0415  netlink is for those who need it
 
-    show(asyncio.run(routes.fetch(http_address, http_port)), output, view.table)
+    show(asyncio.run(routes.fetch(http_address, http_port, summary=summary)), output, view.table)

@@ -19,7 +19,8 @@ def table(report: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
         yield f"# {note}"
     elif not report["complete"]:
         yield "# no complete list of StaticRoutes yet: nothing is removed until there is one"
-    yield from _route_lines(report["routes"], wide=wide) or ["No routes."]
+    if "routes" in report:
+        yield from _route_lines(report["routes"], wide=wide) or ["No routes."]
     if gateways := report.get("gateways"):
         yield from ["", *_gateway_lines(gateways)]
     objects = [

@@ -178,7 +178,8 @@ def test_routes_asks_where_it_is_told(runner: CliRunner, monkeypatch: pytest.Mon
     """`routes` asks the address and port in its settings, and shows the answer in the form asked for."""
     asked: list[tuple[str, int]] = []
 
-    async def fetch(address: str, port: int) -> dict[str, Any]:
+    async def fetch(address: str, port: int, *, summary: bool) -> dict[str, Any]:
+        assert not summary
         asked.append((address, port))
         return GOOD
 

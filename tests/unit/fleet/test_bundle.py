@@ -39,7 +39,7 @@ def test_archive_holds_what_there_is_and_names_what_is_missing(tmp_path: Path) -
     answers = {
         "labelSelector=name%3Dk8s-staticroute-operator-controller": {"items": [pod("controller-x", "node1")]},
         "pods": {"items": [agent, pod("agent-b", "node2")]},
-        "exec -n ns agent-a -- static-route-operator routes": {"routes": []},
+        "exec -n ns agent-a -- static-route-operator routes --summary": {"objects": []},
         "exec -n ns agent-a -- static-route-operator snapshot": (0, "# links\n", ""),
         "exec -n ns agent-b": (1, "", "container not found"),
         "logs -n ns agent-a --tail=5000 --previous": (0, "before\n", ""),
@@ -57,7 +57,7 @@ def test_archive_holds_what_there_is_and_names_what_is_missing(tmp_path: Path) -
     found = _contents(tmp_path / "b.tar.gz")
 
     assert found["status.txt"] == "fine"
-    assert json.loads(found["nodes/node1/routes.json"]) == {"routes": []}
+    assert json.loads(found["nodes/node1/summary.json"]) == {"objects": []}
     assert found["nodes/node1/snapshot.txt"] == "# links\n"
     assert "StaticRoute nat: Programmed" in found["nodes/node1/log.txt"]
     assert found["nodes/node1/log-previous.txt"] == "before\n"
@@ -68,14 +68,14 @@ def test_archive_holds_what_there_is_and_names_what_is_missing(tmp_path: Path) -
     assert [each.partition(":")[0] for each in missing] == [
         "diff.txt",
         "objects/deployments.json",
-        "nodes/node2/routes.json",
+        "nodes/node2/summary.json",
         "nodes/node2/snapshot.txt",
         "nodes/node2/log.txt",
         "nodes/node2/log-previous.txt",
         "controller/log.txt",
         "controller/log-previous.txt",
     ]
-    assert said == ["status.txt", "diff.txt", "objects", "nodes: routes.json", "nodes: snapshot.txt", "logs"]
+    assert said == ["status.txt", "diff.txt", "objects", "nodes: summary.json", "nodes: snapshot.txt", "logs"]
 
 
 def test_archive_overwrites_nothing(tmp_path: Path) -> None:
