@@ -19,7 +19,9 @@ from static_route_operator.settings import Settings
 @output_option
 @settings_options(Settings, only=("http_address", "http_port"))
 @cluster_options
-def command(*, summary: bool, all_nodes: bool, output: str, http_address: str, http_port: int, agents: Agents) -> None:
+def command(  # noqa: PLR0913  each is an option
+    *, summary: bool, all_nodes: bool, output: str, http_address: str, http_port: int, agents: Agents
+) -> None:
     """Show what this host holds and why, or the nodes named: every route, with its StaticRoute, gateway and state."""
     if all_nodes or agents.nodes:
         replies = list(agents.ask("routes", *(["--summary"] if summary else []), "-o", "json"))
