@@ -104,7 +104,7 @@ def test_all_gateways_down(agents: list[Agent], network: Cluster, put: Put) -> N
         "withdraw": OWN_ANSWERS[0],
         "blackhole": "OSError",
     }
-    for name, words in {"keep": "left as they were", "withdraw": "withdrawn", "blackhole": "dropped"}.items():
+    for name, words in {"keep": "stays as it was", "withdraw": "withdrawn", "blackhole": "dropped"}.items():
         row = agents[0].row(name)
         assert (row["state"], row["reason"]) == ("Failed", "AllGatewaysDown")
         assert f"gateway {GATEWAY} is down" in row["message"]
