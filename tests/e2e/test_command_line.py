@@ -42,12 +42,11 @@ class Plugin:
         program = directory / "kubectl-static_route"
         program.write_text(_PLUGIN)
         program.chmod(0o755)
-        *_, settings, _, kubectl, _ = cluster.kubectl_command("x")
-        self._kubectl = Path(str(kubectl))
+        self._kubectl = Path(str(cluster.kubectl_command()[-1]))
         self._environment = {
             "PATH": f"{directory}:{self._kubectl.parent}:/usr/bin:/bin",
             "PYTHONPATH": str(ROOT),
-            "KUBECONFIG": str(kubeconfig) if kubeconfig else str(settings).partition("=")[2],
+            "KUBECONFIG": str(kubeconfig or cluster.kubeconfig),
             "KUBECACHEDIR": str(directory / "cache"),
             "HOME": str(directory),
         }
