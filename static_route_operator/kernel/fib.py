@@ -54,7 +54,7 @@ from static_route_operator.kernel.netlink import (
     messages,
     parse_refusal,
 )
-from static_route_operator.kernel.rules import ALL_RULES, RTM_GETRULE, parse_rules
+from static_route_operator.kernel.policies import ALL_POLICIES, RTM_GETRULE, parse_rules
 from static_route_operator.keys import (
     IPV4_KEY_SIZE,
     IPV6_KEY_SIZE,
@@ -138,7 +138,7 @@ class Fib:
         """
         names, down = parse_links(await _whole(lambda: self._messages(RTM_GETLINK, ALL_LINKS)))
         addresses, subnets = parse_addresses(await _whole(lambda: self._messages(RTM_GETADDR, ALL_ADDRESSES)), names)
-        found = parse_rules(await _whole(lambda: self._messages(RTM_GETRULE, ALL_RULES))) if rules else ()
+        found = parse_rules(await _whole(lambda: self._messages(RTM_GETRULE, ALL_POLICIES))) if rules else ()
         return Facts(addresses, subnets, self._look_up(asked), interfaces=names, down=down, rules=found)
 
     async def apply(self, operations: Sequence[Operation]) -> dict[bytes, Failure]:

@@ -1,4 +1,4 @@
-"""Policy rules (`ip rule`) in full: which packets each is for, and what it does with them."""
+"""Policy rules (`ip rule`): which packets each is for, and what it does with them."""
 
 import enum
 import struct
@@ -8,12 +8,17 @@ from typing import NamedTuple
 
 from static_route_operator.kernel.messages import AF_INET, AF_INET6
 from static_route_operator.kernel.netlink import Message, attributes
-from static_route_operator.kernel.rules import FIB_RULE_INVERT, RTM_GETRULE
+from static_route_operator.planning.facts import Rule
 from static_route_operator.prefixes import contains, host_prefix, pack_address, unpack_address, unpack_prefix
 
-__all__ = ["ALL_POLICIES", "RTM_GETRULE", "Packet", "Policy", "PolicyAction", "parse_policies"]
+# From linux/rtnetlink.h and linux/fib_rules.h.
+RTM_NEWRULE = 32
+RTM_DELRULE = 33
+RTM_GETRULE = 34
 
-# From linux/fib_rules.h.
+FR_ACT_TO_TBL = 1
+FIB_RULE_INVERT = 0x2
+
 FRA_DST = 1
 FRA_SRC = 2
 FRA_IIFNAME = 3
@@ -26,17 +31,18 @@ FRA_FWMASK = 16
 FRA_OIFNAME = 17
 FRA_L3MDEV = 19
 FRA_UID_RANGE = 20
+FRA_PROTOCOL = 21
 FRA_IP_PROTO = 22
 FRA_SPORT_RANGE = 23
 FRA_DPORT_RANGE = 24
 
 # family, destination length, source length, tos, table, two reserved, action, flags
-_HEADER = struct.Struct("=BBBBBBBBI")
+RULE_HEADER = struct.Struct("=BBBBBBBBI")
 _WORD = struct.Struct("=I")
 _RANGE = struct.Struct("=HH")
 _UIDS = struct.Struct("=II")
 
-ALL_POLICIES = _HEADER.pack(0, 0, 0, 0, 0, 0, 0, 0, 0)
+ALL_POLICIES = RULE_HEADER.pack(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 _TABLE_NAMES = {253: "default", 254: "main", 255: "local"}
 _PROTOCOLS = {1: "icmp", 6: "tcp", 17: "udp", 58: "ipv6-icmp"}
@@ -136,6 +142,8 @@ class Policy:
         vrf: it is for packets of a VRF, to whose table it leads.
         inverted: it is for all packets but those.
         suppressed: routes found whose prefixes are not longer are passed over; -1 for none.
+        maker: the protocol of whoever made it, as of a route; 0 when that is not told.
+        family: AF_INET or AF_INET6.
     """
 
     priority: int
@@ -156,10 +164,27 @@ class Policy:
     vrf: bool = False
     inverted: bool = False
     suppressed: int = -1
+    maker: int = 0
+    family: int = AF_INET
 
     def matches(self, packet: Packet) -> bool:
         """Whether it is for a packet."""
         return self._meets(packet) != self.inverted and not self.vrf
+
+    @property
+    def senders(self) -> bytes:
+        """The packed prefix of the source addresses that it may be for; of length 0 when that is any."""
+        any_source = bytes(5 if self.family == AF_INET else 17)
+        return any_source if self.inverted else self.source or any_source
+
+    @property
+    def is_for_others(self) -> bool:
+        """Whether it is for packets that come in by an interface, carry a mark, or are bound to an interface.
+
+        Packets that this node sends come in by lo, as it were. They are marked or bound only if their sender asks for
+        it, and then it asks for that rule.
+        """
+        return bool(self.interface not in {"", "lo"} or self.mark or self.output)
 
     def _meets(self, packet: Packet) -> bool:
         source = packet.source or bytes(len(packet.destination))
@@ -205,11 +230,21 @@ def parse_policies(answers: Iterable[Message]) -> tuple[Policy, ...]:
     return tuple(policy for message in answers for policy in _parse(message.body))
 
 
+def parse_rules(answers: Iterable[Message]) -> tuple[Rule, ...]:
+    """The rules that lead to a table and may match packets that this node itself sends, in their order."""
+    return tuple(
+        Rule(policy.priority, policy.table, policy.senders)
+        for policy in parse_policies(answers)
+        # A rule without a table is one for VRFs, whose packets are not the node's own.
+        if policy.action is PolicyAction.TABLE and policy.table and (policy.inverted or not policy.is_for_others)
+    )
+
+
 def _parse(body: bytes) -> Iterator[Policy]:
-    family, destination_length, source_length, tos, table, _, _, action, flags = _HEADER.unpack_from(body)
+    family, destination_length, source_length, tos, table, _, _, action, flags = RULE_HEADER.unpack_from(body)
     if family not in {AF_INET, AF_INET6} or action not in _ACTIONS:
         return
-    found = dict(attributes(body, _HEADER.size))
+    found = dict(attributes(body, RULE_HEADER.size))
 
     def word(kind: int, default: int = 0) -> int:
         value: int = _WORD.unpack(found[kind])[0] if kind in found else default
@@ -244,5 +279,8 @@ def _parse(body: bytes) -> Iterator[Policy]:
         uids=_Range(*_UIDS.unpack(found[FRA_UID_RANGE])) if FRA_UID_RANGE in found else None,
         vrf=FRA_L3MDEV in found and any(found[FRA_L3MDEV]),
         inverted=bool(flags & FIB_RULE_INVERT),
+        # The kernel says "none" by all bits.
         suppressed=-1 if suppressed == 0xFFFFFFFF else suppressed,
+        maker=found.get(FRA_PROTOCOL, b"\0")[0],
+        family=family,
     )

@@ -1,7 +1,7 @@
 """The policy rules of this program, told from others by their protocol: read, added and deleted."""
 
 import struct
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection
 
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.messages import AF_INET, AF_INET6
@@ -10,21 +10,24 @@ from static_route_operator.kernel.netlink import (
     NLM_F_CREATE,
     NLM_F_EXCL,
     NLM_F_REQUEST,
-    Message,
-    attributes,
 )
-from static_route_operator.kernel.rules import ALL_RULES, FR_ACT_TO_TBL, FRA_PRIORITY, FRA_SRC, FRA_TABLE, RTM_GETRULE
+from static_route_operator.kernel.policies import (
+    ALL_POLICIES,
+    FR_ACT_TO_TBL,
+    FRA_PRIORITY,
+    FRA_PROTOCOL,
+    FRA_SRC,
+    FRA_SUPPRESS_PREFIXLEN,
+    FRA_TABLE,
+    RTM_DELRULE,
+    RTM_GETRULE,
+    RTM_NEWRULE,
+    RULE_HEADER,
+    parse_policies,
+)
 from static_route_operator.planning.defaultroute import OwnRule
 from static_route_operator.planning.routes import PROTOCOL, Failure
 
-RTM_NEWRULE = 32
-RTM_DELRULE = 33
-
-FRA_SUPPRESS_PREFIXLEN = 14
-FRA_PROTOCOL = 21
-
-# family, destination length, source length, tos, table, two reserved, action, flags
-_HEADER = struct.Struct("=BBBBBBBBI")
 _WORD = struct.Struct("=I")
 
 
@@ -55,7 +58,11 @@ class RuleBook:
             KernelError: the kernel refused.
         """
         if self._present is None:
-            self._present = frozenset(_parse(await self._fib.dump(RTM_GETRULE, ALL_RULES)))
+            self._present = frozenset(
+                OwnRule(policy.priority, policy.senders, policy.table, specific=policy.suppressed == 0)
+                for policy in parse_policies(await self._fib.dump(RTM_GETRULE, ALL_POLICIES))
+                if policy.maker == PROTOCOL
+            )
         return self._present
 
     async def retain(self, wanted: Collection[OwnRule]) -> None:
@@ -94,23 +101,9 @@ def _attribute(kind: int, value: bytes) -> bytes:
 def _encode(rule: OwnRule) -> bytes:
     size = len(rule.source) - 1
     family = AF_INET if size == 4 else AF_INET6
-    body = _HEADER.pack(family, 0, rule.source[-1], 0, 0, 0, 0, FR_ACT_TO_TBL, 0)
+    body = RULE_HEADER.pack(family, 0, rule.source[-1], 0, 0, 0, 0, FR_ACT_TO_TBL, 0)
     body += _attribute(FRA_PRIORITY, _WORD.pack(rule.priority)) + _attribute(FRA_TABLE, _WORD.pack(rule.table))
     body += _attribute(FRA_PROTOCOL, bytes([PROTOCOL]))
     if rule.source[-1]:
         body += _attribute(FRA_SRC, rule.source[:-1])
     return body + (_attribute(FRA_SUPPRESS_PREFIXLEN, _WORD.pack(0)) if rule.specific else b"")
-
-
-def _parse(answers: Iterable[Message]) -> Iterator[OwnRule]:
-    for message in answers:
-        family, _, source_length, _, table, _, _, _, _ = _HEADER.unpack_from(message.body)
-        found = dict(attributes(message.body, _HEADER.size))
-        if found.get(FRA_PROTOCOL) != bytes([PROTOCOL]) or family not in {AF_INET, AF_INET6}:
-            continue
-        source = found.get(FRA_SRC, bytes(4 if family == AF_INET else 16)) + bytes([source_length])
-        table = _WORD.unpack(found[FRA_TABLE])[0] if FRA_TABLE in found else table
-        priority = _WORD.unpack(found.get(FRA_PRIORITY, bytes(4)))[0]
-        # The kernel says "none" by all bits.
-        specific = found.get(FRA_SUPPRESS_PREFIXLEN, b"\xff" * 4) == bytes(4)
-        yield OwnRule(priority, source, table, specific)

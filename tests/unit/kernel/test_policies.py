@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from static_route_operator.kernel.netlink import Message
-from static_route_operator.kernel.rules import parse_rules
+from static_route_operator.kernel.policies import parse_rules
 from static_route_operator.planning.facts import Rule
 from static_route_operator.prefixes import pack_address, pack_prefix
 
