@@ -66,6 +66,9 @@ class AddressBook:
         endpoints = endpoint_addresses(await self._get(KUBERNETES_ENDPOINTS))
         members = self._overview.members.items.values()
         data = make_data([each.addresses for each in members], cidrs, endpoints)
+        if self._written is None:
+            # What an earlier controller wrote.
+            self._written = (await self._get(self._path)).get("data") or {}
         if data == self._written:
             return 0.0
         await self._api.patch(self._path, {"data": data}, content_type=MERGE_PATCH)

@@ -13,6 +13,8 @@ from static_route_operator.planning.rollup import Member
 from tests.unit import virtual_time
 from tests.unit.cluster.fakeapi import FakeApi
 
+CONFIG_MAP = f"/api/v1/namespaces/ours/configmaps/{NAME}"
+
 
 class Cluster(FakeApi):
     """An API server that knows the API server's endpoints and Services' CIDRs too.
@@ -20,15 +22,18 @@ class Cluster(FakeApi):
     Attributes:
         endpoints: addresses of the API server; None when it can't be asked.
         services: CIDRs of Services; None when Kubernetes has no such resource.
+        stored: what an earlier controller wrote.
     """
 
     endpoints: list[str] | None
     services: list[str] | None
+    stored: dict[str, str]
 
     def __init__(self, *refusals: int | None) -> None:
         super().__init__(*refusals)
         self.endpoints = ["203.0.113.5"]
         self.services = ["10.96.0.0/12"]
+        self.stored = {}
 
     async def get(self, path: str) -> dict[str, Any]:
         """As `Api.get`."""
@@ -36,6 +41,8 @@ class Cluster(FakeApi):
             if self.services is None:
                 raise ApiError(f"GET {path}", 404, "the server could not find the requested resource")
             return {"items": [{"spec": {"cidrs": self.services}}]}
+        if path == CONFIG_MAP:
+            return {"data": self.stored} if self.stored else {}
         assert path == KUBERNETES_ENDPOINTS
         if self.endpoints is None:
             raise ApiError(f"GET {path}", 503, "told so")
@@ -44,10 +51,7 @@ class Cluster(FakeApi):
     def told(self) -> list[tuple[str, str, str]]:
         """Nodes, Services and API servers of each write."""
         for path, _, content_type in self.patches:
-            assert (path, content_type) == (
-                f"/api/v1/namespaces/ours/configmaps/{NAME}",
-                "application/merge-patch+json",
-            )
+            assert (path, content_type) == (CONFIG_MAP, "application/merge-patch+json")
         written = [body["data"] for _, body, _ in self.patches]
         joined = [{key: " ".join(lines.split()) for key, lines in data.items()} for data in written]
         return [(data["nodes"], data["services"], data["apiServers"]) for data in joined]
@@ -96,6 +100,24 @@ def test_addresses_are_written_when_they_change_and_at_rest_never() -> None:
         ("10.0.0.3 10.0.0.4", "10.96.0.0/12", "203.0.113.6"),
         ("10.0.0.3 10.0.0.4", "", "203.0.113.6"),
     ]
+
+
+def test_a_controller_that_starts_writes_only_what_is_new() -> None:
+    """One that takes over from another one, and finds its addresses right, leaves them; else it writes them."""
+    first, second = Cluster(), Cluster()
+
+    async def play() -> None:
+        (await _start(first, Overview())).cancel()
+        second.stored = dict(first.patches[0][1]["data"])
+        task = await _start(second, Overview())
+        assert second.patches == []
+        second.endpoints = ["203.0.113.6"]
+        await asyncio.sleep(2 * EVERY)
+        task.cancel()
+
+    virtual_time.run(play())
+
+    assert [servers for *_, servers in second.told()] == ["203.0.113.6"]
 
 
 def test_what_can_not_be_asked_for_is_not_taken_for_gone() -> None:
