@@ -16,8 +16,10 @@ def command(**options: Any) -> None:
 
     # Kopf costs 20 MiB and half a second; the other verbs need none.
     from static_route_operator.agent import run  # noqa: PLC0415
+    from static_route_operator.allocator import return_large_blocks  # noqa: PLC0415
     from static_route_operator.observability.logs import set_up_logging  # noqa: PLC0415
 
     settings = ClusterSettings(**options)
     set_up_logging(settings.log_level, settings.log_format, settings.node_name)
+    return_large_blocks()
     asyncio.run(run(settings))
