@@ -109,7 +109,7 @@ class StateDirectory:
         """Write down what is on trial, in place of what was; for so long as a change may wait for it."""
         if self._cleared:
             return
-        writing = asyncio.ensure_future(self._do(lambda: self._hold(trials)))
+        writing = self._do(lambda: self._hold(trials))
         writing.add_done_callback(self._held)
         if trials:
             self._after("sync", LASTING, lambda: writing.get_loop().create_task(self._sync_trials()))
@@ -143,8 +143,9 @@ class StateDirectory:
         self._stop_timers()
         self._thread.shutdown(wait=False)
 
-    async def _do(self, work: Callable[[], None]) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, work)
+    def _do(self, work: Callable[[], None]) -> asyncio.Future[None]:
+        """Have the thread do something, after all that it was asked for before this call."""
+        return asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _save_soon(self) -> None:
         self._saving = asyncio.get_running_loop().create_task(self.save())
