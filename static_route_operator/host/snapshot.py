@@ -8,7 +8,8 @@ import struct
 from collections.abc import Iterator
 
 from static_route_operator.host.explanation import route_words
-from static_route_operator.kernel.forwarding import Forwarder, InterruptedDumpError, parse_route
+from static_route_operator.kernel.dumps import InterruptedDumpError
+from static_route_operator.kernel.forwarding import Forwarder, parse_route
 from static_route_operator.kernel.interfaces import (
     ALL_ADDRESSES,
     ALL_LINKS,

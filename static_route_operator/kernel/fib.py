@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iter
 from typing import TypeVar
 
 from static_route_operator.errors import KernelError
+from static_route_operator.kernel.dumps import TRIES, InterruptedDumpError, Piece, dump
 from static_route_operator.kernel.interfaces import (
     ALL_ADDRESSES,
     ALL_LINKS,
@@ -38,20 +39,15 @@ from static_route_operator.kernel.messages import (
     encode,
 )
 from static_route_operator.kernel.netlink import (
-    ATTRIBUTE,
     HEADER,
-    NLM_F_DUMP,
-    NLM_F_DUMP_INTR,
     NLM_F_REQUEST,
-    NLMSG_DONE,
-    NLMSG_ERROR,
-    Block,
     Message,
     NetlinkSocket,
     attributes,
     blocks,
     lost_messages,
     messages,
+    pack_attribute,
     parse_refusal,
 )
 from static_route_operator.kernel.policies import ALL_POLICIES, RTM_GETRULE, parse_rules
@@ -77,9 +73,6 @@ FEW = 128
 
 # What an answer may take of the receive buffer, the kernel's own accounting included: each message may be refused.
 _ANSWER_SIZE = 2048
-
-# How often a dump is taken again when the tables changed under it, before it is given up for now.
-DUMP_TRIES = 5
 
 # Addresses to which nothing but a default route leads: a reserved one (RFC 1112), and one that nobody was given.
 NOWHERE = (b"\xf0\0\0\1", b"\x20\0" + bytes(13) + b"\1")
@@ -249,11 +242,10 @@ class Fib:
         decoder = RouteDecoder()
         found: dict[bytes, Message] = {}
         request = RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
-        request += ATTRIBUTE.pack(ATTRIBUTE.size + _WORD.size, RTA_TABLE) + _WORD.pack(table)
-        async for block in self._dump(RTM_GETROUTE, request):
-            for message in messages(block.packed):
-                if (route := decoder.decode(message.body)) and route.key in keys:
-                    found.setdefault(route.key, message)
+        request += pack_attribute(RTA_TABLE, _WORD.pack(table))
+        async for message in self._dump(RTM_GETROUTE, request, messages):
+            if (route := decoder.decode(message.body)) and route.key in keys:
+                found.setdefault(route.key, message)
         return found
 
     def _send(self, buffer: bytearray, number: int) -> asyncio.Future[None] | None:
@@ -284,7 +276,7 @@ class Fib:
         found: dict[Path, _Gathered] = {}
         for family in (AF_INET, AF_INET6):
             decoder = RouteDecoder()
-            async for block in self._dump(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, PROTOCOL, 0, 0, 0)):
+            async for block in self._dump(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, PROTOCOL, 0, 0, 0), blocks):
                 for protocol, path, keys in decoder.decode_block(block.packed, block.size):
                     if protocol == PROTOCOL:
                         if path not in found:
@@ -297,7 +289,7 @@ class Fib:
         local: dict[int, list[bytes]] = {}
         for family in (AF_INET, AF_INET6):
             decoder = RouteDecoder()
-            async for block in self._dump(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)):
+            async for block in self._dump(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0), blocks):
                 for protocol, path, packed in decoder.decode_block(block.packed, block.size):
                     if protocol == PROTOCOL:
                         continue
@@ -318,7 +310,7 @@ class Fib:
             if not asked:
                 continue
             decoder = RouteDecoder()
-            async for block in self._dump(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)):
+            async for block in self._dump(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0), blocks):
                 for protocol, _, packed in decoder.decode_block(block.packed, block.size):
                     if protocol != PROTOCOL:
                         foreign = Keys.of(size, split(packed, size))
@@ -327,34 +319,15 @@ class Fib:
         return found
 
     async def _messages(self, kind: int, request: bytes) -> list[Message]:
-        return [message async for block in self._dump(kind, request) for message in messages(block.packed)]
+        return [message async for message in self._dump(kind, request, messages)]
 
-    async def _dump(self, kind: int, request: bytes) -> AsyncIterator[Block]:
-        """The answers to one request, without the last one, which says that it is done.
-
-        Raises:
-            _InterruptedDumpError: at the end, when the tables changed under the dump, so that it may lack some.
-        """
-        sequence = self._next_sequences(1)
-        header = HEADER.pack(HEADER.size + len(request), kind, NLM_F_REQUEST | NLM_F_DUMP, sequence, 0)
-        self._socket.send(header + request)
-        interrupted = False
-        while True:
-            datagram = self._socket.receive()
-            if datagram is None:
-                raise KernelError("the kernel's dump ended early")
-            for block in blocks(datagram):
-                if block.sequence != sequence:
-                    continue
-                interrupted = interrupted or bool(block.flags & NLM_F_DUMP_INTR)
-                if block.kind not in {NLMSG_DONE, NLMSG_ERROR}:
-                    yield block
-                    continue
-                if (refusal := parse_refusal(next(messages(block.packed)))).errno:
-                    raise KernelError(f"the kernel refused a dump: {refusal.text}")
-                if interrupted:
-                    raise _InterruptedDumpError
-                return
+    async def _dump(
+        self, kind: int, request: bytes, pieces: Callable[[bytes], Iterable[Piece]]
+    ) -> AsyncIterator[Piece]:
+        """See `dump`; others have a turn after each datagram."""
+        for found in dump(self._socket, self._next_sequences(1), kind, request, pieces):
+            for piece in found:
+                yield piece
             await asyncio.sleep(0)
 
     def _route_to(self, addresses: Sequence[bytes]) -> dict[bytes, Message]:
@@ -364,7 +337,7 @@ class Fib:
         for sequence, address in enumerate(addresses, first):
             family = AF_INET if len(address) == 4 else AF_INET6
             body = RTMSG.pack(family, len(address) * 8, 0, 0, 0, 0, 0, 0, RTM_F_FIB_MATCH)
-            body += ATTRIBUTE.pack(ATTRIBUTE.size + len(address), RTA_DST) + address
+            body += pack_attribute(RTA_DST, address)
             requests.append(HEADER.pack(HEADER.size + len(body), RTM_GETROUTE, NLM_F_REQUEST, sequence, 0) + body)
         if requests:
             self._socket.send(b"".join(requests))
@@ -394,10 +367,6 @@ def default_gateways() -> list[bytes]:
     return [each[RTA_GATEWAY] for each in found if RTA_GATEWAY in each]
 
 
-class _InterruptedDumpError(Exception):
-    """The tables changed under a dump."""
-
-
 _T = TypeVar("_T")
 
 
@@ -422,12 +391,12 @@ class _Batch:
 
 async def _whole(dump: Callable[[], Awaitable[_T]]) -> _T:
     """What a dump gives, taken again as often as it is interrupted."""
-    for _ in range(DUMP_TRIES):
+    for _ in range(TRIES):
         try:
             return await dump()
-        except _InterruptedDumpError:
+        except InterruptedDumpError:
             await asyncio.sleep(0.01)
-    raise KernelError(f"the kernel's tables changed during each of {DUMP_TRIES} dumps")
+    raise KernelError(f"the kernel's tables changed during each of {TRIES} dumps")
 
 
 class _Gathered:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from static_route_operator.errors import KernelError
+from static_route_operator.kernel.dumps import TRIES, InterruptedDumpError, dump
 from static_route_operator.kernel.interfaces import ALL_LINKS, RTM_GETLINK, parse_links
 from static_route_operator.kernel.messages import (
     AF_INET,
@@ -33,17 +34,14 @@ from static_route_operator.kernel.messages import (
     next_hops,
 )
 from static_route_operator.kernel.netlink import (
-    ATTRIBUTE,
     HEADER,
-    NLM_F_DUMP,
-    NLM_F_DUMP_INTR,
     NLM_F_REQUEST,
-    NLMSG_DONE,
     NLMSG_ERROR,
     Message,
     NetlinkSocket,
     attributes,
     messages,
+    pack_attribute,
     parse_refusal,
 )
 from static_route_operator.kernel.policies import (
@@ -68,9 +66,6 @@ RTNH_F_DEAD = 0x1
 
 _LOCAL_KINDS = {2: "local", 3: "broadcast", 4: "anycast", 5: "multicast"}
 _ERROR_KINDS = {6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}
-
-# How often a dump is taken again when the tables changed under it.
-TRIES = 5
 
 _WORD = struct.Struct("=I")
 _PORT = struct.Struct(">H")
@@ -162,10 +157,6 @@ class Forwarding:
     bound: NextHop | None = None
 
 
-class InterruptedDumpError(KernelError):
-    """The tables changed under a dump."""
-
-
 class Forwarder:
     """Asks the kernel of this network namespace."""
 
@@ -251,11 +242,13 @@ class Forwarder:
             (RTA_DPORT, _PORT.pack(packet.port) if packet.port else b""),
         ):
             if value:
-                body += ATTRIBUTE.pack(ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
-        sequence = self._send(RTM_GETROUTE, NLM_F_REQUEST, body)
+                body += pack_attribute(kind, value)
+        self._sequence += 1
+        header = HEADER.pack(HEADER.size + len(body), RTM_GETROUTE, NLM_F_REQUEST, self._sequence, 0)
+        self._socket.send(header + body)
         while (datagram := self._socket.receive()) is not None:
             for message in messages(datagram):
-                if message.sequence != sequence:
+                if message.sequence != self._sequence:
                     continue
                 if message.kind == RTM_NEWROUTE:
                     return parse_route(message.body, names), ""
@@ -286,27 +279,9 @@ class Forwarder:
             InterruptedDumpError: in the end, when the tables changed meanwhile, so that some may be missing.
             KernelError: it refused.
         """
-        sequence = self._send(kind, NLM_F_REQUEST | NLM_F_DUMP, request)
-        interrupted = False
-        while (datagram := self._socket.receive()) is not None:
-            for message in messages(datagram):
-                if message.sequence != sequence:
-                    continue
-                interrupted = interrupted or bool(message.flags & NLM_F_DUMP_INTR)
-                if message.kind not in {NLMSG_DONE, NLMSG_ERROR}:
-                    yield message
-                    continue
-                if (refusal := parse_refusal(message)).errno:
-                    raise KernelError(f"the kernel refused a dump: {refusal.text}")
-                if interrupted:
-                    raise InterruptedDumpError("the kernel's tables changed meanwhile: something may be missing")
-                return
-        raise KernelError("the kernel's dump ended early")
-
-    def _send(self, kind: int, flags: int, body: bytes) -> int:
         self._sequence += 1
-        self._socket.send(HEADER.pack(HEADER.size + len(body), kind, flags, self._sequence, 0) + body)
-        return self._sequence
+        for found in dump(self._socket, self._sequence, kind, request, messages):
+            yield from found
 
 
 def _is_choice(route: Route | None, *hops: NextHop | None) -> bool:

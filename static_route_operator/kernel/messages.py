@@ -22,6 +22,7 @@ from static_route_operator.kernel.netlink import (
     NLM_F_REPLACE,
     NLM_F_REQUEST,
     attributes,
+    pack_attribute,
 )
 from static_route_operator.keys import DEFAULT_METRIC_IPV4, IPV4_KEY_SIZE, Keys
 from static_route_operator.planning.routes import (
@@ -108,12 +109,8 @@ _TYPE_AND_FLAGS = {
 _SEQUENCE_AT = 8
 
 
-def _attribute(kind: int, value: bytes) -> bytes:
-    return ATTRIBUTE.pack(ATTRIBUTE.size + len(value), kind) + value
-
-
 def _encode_hop(hop: Hop) -> bytes:
-    gateway = _attribute(RTA_GATEWAY, hop.gateway)
+    gateway = pack_attribute(RTA_GATEWAY, hop.gateway)
     flags = RTNH_F_ONLINK if hop.on_link else 0
     # The kernel counts the further ones: 0 is a weight of 1.
     return _NEXTHOP.pack(_NEXTHOP.size + len(gateway), flags, hop.weight - 1, hop.interface) + gateway
@@ -147,19 +144,21 @@ def encode(action: Action, path: Path, keys: Keys, first_sequence: int) -> bytea
         RTNH_F_ONLINK if hop.on_link and not others else 0,
     )
     varying = (
-        _attribute(RTA_DST, bytes(address_size)) + _attribute(RTA_TABLE, bytes(4)) + _attribute(RTA_PRIORITY, bytes(4))
+        pack_attribute(RTA_DST, bytes(address_size))
+        + pack_attribute(RTA_TABLE, bytes(4))
+        + pack_attribute(RTA_PRIORITY, bytes(4))
     )
     fixed = b""
     if others:
         # An IPv4 route goes as a whole, in whatever order its next hops are.
         if not (deleting and ipv4):
-            fixed = _attribute(RTA_MULTIPATH, b"".join(map(_encode_hop, path.hops)))
+            fixed = pack_attribute(RTA_MULTIPATH, b"".join(map(_encode_hop, path.hops)))
     elif path.forwards:
-        fixed = _attribute(RTA_GATEWAY, hop.gateway) if any(hop.gateway) else b""
-        fixed += _attribute(RTA_OIF, _WORD.pack(hop.interface))
+        fixed = pack_attribute(RTA_GATEWAY, hop.gateway) if any(hop.gateway) else b""
+        fixed += pack_attribute(RTA_OIF, _WORD.pack(hop.interface))
     if not deleting:
-        fixed += _attribute(RTA_PREFSRC, path.source) if path.source else b""
-        fixed += _attribute(RTA_METRICS, _attribute(RTAX_MTU, _WORD.pack(path.mtu))) if path.mtu else b""
+        fixed += pack_attribute(RTA_PREFSRC, path.source) if path.source else b""
+        fixed += pack_attribute(RTA_METRICS, pack_attribute(RTAX_MTU, _WORD.pack(path.mtu))) if path.mtu else b""
     size = HEADER.size + len(rtmsg) + len(varying) + len(fixed)
     buffer = bytearray((HEADER.pack(size, kind, flags, 0, 0) + rtmsg + varying + fixed) * len(keys))
 

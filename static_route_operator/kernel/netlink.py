@@ -191,6 +191,11 @@ def _all_alike(datagram: bytes, size: int) -> bool:
     return all(datagram[column::size] == datagram[column : column + 1] * number for column in range(8))
 
 
+def pack_attribute(kind: int, value: bytes) -> bytes:
+    """An attribute of a message."""
+    return ATTRIBUTE.pack(ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
+
+
 def attributes(body: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
     """The attributes in a message after its fixed part, which ends at ``offset``: type and value."""
     while offset + ATTRIBUTE.size <= len(body):

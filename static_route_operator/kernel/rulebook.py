@@ -6,10 +6,10 @@ from collections.abc import Collection
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.messages import AF_INET, AF_INET6
 from static_route_operator.kernel.netlink import (
-    ATTRIBUTE,
     NLM_F_CREATE,
     NLM_F_EXCL,
     NLM_F_REQUEST,
+    pack_attribute,
 )
 from static_route_operator.kernel.policies import (
     ALL_POLICIES,
@@ -94,16 +94,12 @@ class RuleBook:
         return None
 
 
-def _attribute(kind: int, value: bytes) -> bytes:
-    return ATTRIBUTE.pack(ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
-
-
 def _encode(rule: OwnRule) -> bytes:
     size = len(rule.source) - 1
     family = AF_INET if size == 4 else AF_INET6
     body = RULE_HEADER.pack(family, 0, rule.source[-1], 0, 0, 0, 0, FR_ACT_TO_TBL, 0)
-    body += _attribute(FRA_PRIORITY, _WORD.pack(rule.priority)) + _attribute(FRA_TABLE, _WORD.pack(rule.table))
-    body += _attribute(FRA_PROTOCOL, bytes([PROTOCOL]))
+    body += pack_attribute(FRA_PRIORITY, _WORD.pack(rule.priority)) + pack_attribute(FRA_TABLE, _WORD.pack(rule.table))
+    body += pack_attribute(FRA_PROTOCOL, bytes([PROTOCOL]))
     if rule.source[-1]:
-        body += _attribute(FRA_SRC, rule.source[:-1])
-    return body + (_attribute(FRA_SUPPRESS_PREFIXLEN, _WORD.pack(0)) if rule.specific else b"")
+        body += pack_attribute(FRA_SRC, rule.source[:-1])
+    return body + (pack_attribute(FRA_SUPPRESS_PREFIXLEN, _WORD.pack(0)) if rule.specific else b"")
