@@ -234,10 +234,7 @@ class Reconciler:
 
     def summary(self) -> dict[str, Any]:
         """What became of the objects and the gateways, as a JSON object."""
-        node = self._inventory.node
-        return {
-            "node": node.name if node else None,
-            "complete": self._inventory.complete,
+        return self._origin() | {
             "waiting": [
                 {"name": route.name, "generation": route.generation}
                 for route in self._inventory.held.values()
@@ -272,24 +269,19 @@ class Reconciler:
         Raises:
             InvalidPrefixError: it is no address.
         """
-        node = self._inventory.node
         rows = {row.name: row for row in self.rows}
         found = claims(self._plan, pack_address(address))
-        return {
-            "node": node.name if node else None,
-            "complete": self._inventory.complete,
-            "claims": [describe_claim(each, rows, self.interfaces) for each in found],
-        }
+        return self._origin() | {"claims": [describe_claim(each, rows, self.interfaces) for each in found]}
 
     def wanted(self) -> dict[str, Any]:
         """Every route that should be in the kernel, packed, as a JSON object; see `describe_wanted`."""
-        node = self._inventory.node
         rows = {row.name: row for row in self.rows}
-        return {
-            "node": node.name if node else None,
-            "complete": self._inventory.complete,
-            **describe_wanted(self._plan, rows),
-        }
+        return self._origin() | describe_wanted(self._plan, rows)
+
+    def _origin(self) -> dict[str, Any]:
+        """Which node answers, and whether it knows all objects."""
+        node = self._inventory.node
+        return {"node": node.name if node else None, "complete": self._inventory.complete}
 
     # Notifications.
 
