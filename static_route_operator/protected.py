@@ -7,7 +7,7 @@ from pathlib import Path
 
 from static_route_operator.errors import InvalidPrefixError, SettingsError
 from static_route_operator.planning.protection import Protection
-from static_route_operator.prefixes import host_prefix, pack_address, pack_prefix
+from static_route_operator.prefixes import contains, host_prefix, pack_address, pack_prefix
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def name_servers(files: Iterable[Path] = RESOLVER_FILES) -> dict[bytes, str]:
                         # A zone names the link of a link-local address, which no destination can hold.
                         with contextlib.suppress(InvalidPrefixError):
                             found[host_prefix(pack_address(text))] = "DNS server of this host"
-    return {prefix: what for prefix, what in found.items() if not prefix.startswith(b"\x7f") and prefix not in LOOPBACK}
+    return {prefix: what for prefix, what in found.items() if not any(contains(each, prefix) for each in LOOPBACK)}
 
 
 def pack_all(what: str, texts: Iterable[str]) -> dict[bytes, str]:
