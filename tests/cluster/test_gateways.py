@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cluster.agent import Agent, eventually, everywhere
-from tests.cluster.conftest import API, NODES
-from tests.cluster.controller import Controller, Kubelets
+from tests.cluster.conftest import NODES
+from tests.cluster.controller import Controller
 from tests.lab.cluster import Cluster
 from tests.lab.network import EXAMPLE_SITES, GATEWAYS, SITES
 from tests.lab.stream import ask
@@ -48,21 +47,6 @@ def network(cluster: Cluster) -> Iterator[Cluster]:
     yield cluster
     for gateway in GATEWAYS:
         cluster.end_silence(gateway)
-
-
-@pytest.fixture
-def controller(cluster: Cluster, tmp_path: Path) -> Iterator[Controller]:
-    """The controller at work, and all nodes Ready in Kubernetes."""
-    kubelets = Kubelets(cluster, [f"node{number}" for number in range(1, NODES + 1)])
-    kubelets.start()
-    running = Controller(cluster, API, tmp_path / "controller.log")
-    running.start()
-    try:
-        yield running
-    finally:
-        running.kill()
-        kubelets.stop()
-        cluster.kubectl("delete", "noderoutestates", "--all", "--ignore-not-found", check=False)
 
 
 def status(cluster: Cluster, name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from static_route_operator.api.clusteraddresses import NAME
 from tests.cluster.agent import NAMESPACE, Agent, eventually, everywhere
 from tests.cluster.conftest import API, Manifest
-from tests.cluster.controller import USER, Controller, Kubelets
+from tests.cluster.controller import USER, Controller
 from tests.lab.audit import AuditLog
 from tests.lab.cluster import Cluster
 
@@ -20,17 +20,11 @@ PUBLIC = "198.51.100.1"
 
 
 @pytest.fixture
-def controller(cluster: Cluster, kubelets: Kubelets, tmp_path: Path) -> Iterator[Controller]:
+def controller(controller: Controller, cluster: Cluster) -> Iterator[Controller]:
     """The controller; afterwards the nodes are those that there were."""
-    running = Controller(cluster, API, tmp_path / "controller.log")
-    running.start()
-    try:
-        yield running
-    finally:
-        running.kill()
-        cluster.kubectl("delete", "node", "node9", "--ignore-not-found", check=False)
-        cluster.kubectl("delete", "endpointslice", "kubernetes", "-n", "default", "--ignore-not-found", check=False)
-        cluster.kubectl("delete", "noderoutestates", "--all", "--ignore-not-found", check=False)
+    yield controller
+    cluster.kubectl("delete", "node", "node9", "--ignore-not-found", check=False)
+    cluster.kubectl("delete", "endpointslice", "kubernetes", "-n", "default", "--ignore-not-found", check=False)
 
 
 def _add_node(cluster: Cluster, address: str, pods: str) -> None:

@@ -18,6 +18,16 @@ NODES = ("node1", "node2", "node3")
 SITES = {"ifconfig.me": "34.160.111.145", "ipinfo.io": "34.117.59.81"}
 ROOT = Path(__file__).resolve().parents[2]
 
+# A StaticRoute for what installing and uninstalling is tried with, and the routes that come of it.
+GATEWAY = "10.116.0.5"
+ROUTES = dict.fromkeys(SITES.values(), GATEWAY)
+OBJECT = {
+    "apiVersion": "networking.digitalocean.com/v1",
+    "kind": "StaticRoute",
+    "metadata": {"name": "sites"},
+    "spec": {"destinations": list(ROUTES), "gateway": GATEWAY},
+}
+
 
 @pytest.fixture(scope="session")
 def audit(tmp_path_factory: pytest.TempPathFactory) -> AuditLog:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from static_route_operator.settings import ClusterSettings, ControllerSettings, ProcessSettings, environment_variable
-from tests.e2e.conftest import NODES, ROOT, everywhere, install, own_routes
+from tests.e2e.conftest import NODES, OBJECT, ROOT, ROUTES, everywhere, install, own_routes
 from tests.lab import helm
 from tests.lab.cluster import Cluster
 from tests.lab.commands import Argument, run
@@ -24,14 +24,6 @@ ANYTHING = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 CHART = ROOT / "charts/k8s-staticroute-operator"
 RELEASE = "static-routes"
-GATEWAY = "10.116.0.5"
-ROUTES = {"34.160.111.145": GATEWAY, "34.117.59.81": GATEWAY}
-OBJECT = {
-    "apiVersion": "networking.digitalocean.com/v1",
-    "kind": "StaticRoute",
-    "metadata": {"name": "sites"},
-    "spec": {"destinations": list(ROUTES), "gateway": GATEWAY},
-}
 
 Objects = dict[tuple[str, str, str], dict[str, Any]]
 Helm = Callable[..., str]

@@ -8,19 +8,11 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from tests.e2e.conftest import NODES, everywhere, install
+from tests.e2e.conftest import NODES, OBJECT, ROUTES, everywhere, install
 from tests.lab.cluster import Cluster
 from tests.lab.commands import wait_until
 from tests.lab.release import NAMESPACE, manifest
 
-GATEWAY = "10.116.0.5"
-ROUTES = {"34.160.111.145": GATEWAY, "34.117.59.81": GATEWAY}
-OBJECT = {
-    "apiVersion": "networking.digitalocean.com/v1",
-    "kind": "StaticRoute",
-    "metadata": {"name": "sites"},
-    "spec": {"destinations": list(ROUTES), "gateway": GATEWAY},
-}
 DOCUMENTS = list(yaml.safe_load_all(manifest().read_text()))
 KINDS = sorted({document["kind"] for document in DOCUMENTS})
 
