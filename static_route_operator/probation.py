@@ -175,10 +175,9 @@ class Probation:
                 routes[route.uid] = before, version
         self._trials.take_as_good(route for route, _ in routes.values())
         self._trials.undone = {each.uid: each for each in snapshot.undone}
-        self._trials.undo(
-            interrupted, "undone since the agent ended before it was known whether this node lives with it"
-        )
-        self._trials.convict(interrupted)
+        why = "undone since the agent ended before it was known whether this node lives with it"
+        self._trials.undo(interrupted, why)
+        self._trials.convict(interrupted, why)
         self._interrupted = bool(interrupted)
         return replace(snapshot, routes=tuple(routes.values()))
 
@@ -300,16 +299,15 @@ class Probation:
         running = list(self._trials.running.values())
         addresses = {address for each in endpoints.values() for address in each.addresses}
         suspects = [each for each in running if any(touches(each, address) for address in addresses)]
-        why = f"undone since this node did not reach {what} any more, and did again without it"
-        await self._undo(suspects or running, what, why)
+        await self._undo(suspects or running, what)
         if not await self._failing(endpoints, SECOND_PART):
-            await self._convict(suspects or running, endpoints)
+            await self._convict(suspects or running, endpoints, what)
             return
         if others := list(self._trials.running.values()):
-            await self._undo(others, what, why)
+            await self._undo(others, what)
             if not await self._failing(endpoints, SECOND_PART):
                 self._trials.retry(suspects or running)
-                await self._convict(others, endpoints)
+                await self._convict(others, endpoints, what)
                 return
         undone = list(self._trials.suspended.values())
         logger.warning("%s: not reached without it either, so applied again: %s", _names(undone), what)
@@ -317,21 +315,21 @@ class Probation:
         self._reach_no_more(endpoints)
         self._keep()
 
-    async def _undo(self, trials: Sequence[Trial], what: str, why: str) -> None:
+    async def _undo(self, trials: Sequence[Trial], what: str) -> None:
         """Undo these in the kernel too."""
         logger.error("%s: this node does not reach %s any more: undone", _names(trials), what)
-        self._trials.undo(trials, why)
+        self._trials.undo(trials, f"undone since this node does not reach {what} any more")
         self._settled.clear()
         self.on_change()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(UNDOING):
                 await self._settled.wait()
 
-    async def _convict(self, trials: Sequence[Trial], endpoints: Mapping[str, Endpoint]) -> None:
+    async def _convict(self, trials: Sequence[Trial], endpoints: Mapping[str, Endpoint], what: str) -> None:
         """Without these all is well."""
         logger.error("%s: this node reaches %s again: rolled back", _names(trials), ", ".join(endpoints))
         self._metrics.rollbacks.inc(len(trials))
-        self._trials.convict(trials)
+        self._trials.convict(trials, f"undone since this node did not reach {what} any more, and did again without it")
         if self._reach is not None:
             self._reach.answering.update(endpoints)
         # Before what was on trial is forgotten.

@@ -154,7 +154,7 @@ class Trials:
         return news
 
     def undo(self, trials: Iterable[Trial], why: str) -> None:
-        """These are not in force any more, for now."""
+        """These are not in force any more, for now; ``why`` is for people."""
         for trial in trials:
             route = trial.route
             self.running.pop(route.uid, None)
@@ -165,10 +165,11 @@ class Trials:
                 self.good[route.uid] = trial.before
         self.version += 1
 
-    def convict(self, trials: Iterable[Trial]) -> None:
-        """These stay undone."""
+    def convict(self, trials: Iterable[Trial], why: str) -> None:
+        """These stay undone; ``why`` is for people."""
         for trial in trials:
             self.suspended.pop(trial.route.uid, None)
+            self.undone[trial.route.uid] = Undone.version(trial.route, why)
 
     def retry(self, trials: Iterable[Trial]) -> None:
         """These were undone with others: they are to be tried again."""
@@ -221,7 +222,8 @@ class Trials:
             if row.state in GOOD_STATES:
                 found[name] = replace(row, state=RowState.PENDING, reason=Reason.ON_TRIAL)
         for undone in filter(selects, self.undone.values()):
-            found[undone.name] = _undone_row(undone, found.get(undone.name))
+            known = found.get(undone.name)
+            found[undone.name] = _undone_row(undone, known, on_trial=undone.uid in self.suspended)
         return tuple(found[name] for name in sorted(found))
 
 
@@ -232,16 +234,17 @@ def touches(trial: Trial, address: bytes) -> bool:
     return any(version.keys.between(prefix, prefix) for version in versions for prefix in around)
 
 
-def _undone_row(undone: Undone, known: Row | None) -> Row:
+def _undone_row(undone: Undone, known: Row | None, *, on_trial: bool) -> Row:
     """The row of an undone version; ``known`` is that of the version in force."""
+    verdict = "it is being found out whether that helps" if on_trial else "it is not tried again: change the object"
     good = f"; its last good version (generation {known.generation}) is in force" if known else ""
     return Row(
         name=undone.name,
         generation=undone.generation,
         gateway=known.gateway if known else "",
-        state=RowState.FAILED,
-        reason=Reason.ROLLED_BACK,
-        message=f"{undone.why}; it is not tried again: change the object{good}",
+        state=RowState.PENDING if on_trial else RowState.FAILED,
+        reason=Reason.ON_TRIAL if on_trial else Reason.ROLLED_BACK,
+        message=f"{undone.why}; {verdict}{good}",
         destinations=known.destinations if known else 0,
         programmed=known.programmed if known else 0,
     )

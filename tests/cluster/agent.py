@@ -45,6 +45,18 @@ def everywhere(agents: Sequence["Agent"], routes: Mapping[str, str], seconds: fl
             time.sleep(0.02)
 
 
+def lived_with(agents: Sequence["Agent"], routes: Mapping[str, str], seconds: float = 20) -> None:
+    """Wait until these are the routes everywhere, and no change is on trial: what fails from then on undoes none.
+
+    Raises:
+        AssertionError: see `everywhere`; or something stays on trial.
+    """
+    everywhere(agents, routes, seconds)
+    for agent in agents:
+        agent.wait_for_verdicts()
+    everywhere(agents, routes, seconds)
+
+
 def install(cluster: Cluster, nodes: int) -> None:
     """Give a bare cluster what agents need: CRDs, rights, Node objects and a pod on each, but no DaemonSet."""
     for file in ("namespace", "crd", "crd-noderoutestates", "serviceaccount", "rbac", "confinement", "addresses"):
@@ -158,10 +170,14 @@ class Agent:
             on_trial: whatever is on trial; else when nothing is, since the next agent would undo that.
         """
         if self.alive and not on_trial:
-            eventually("nothing is on trial", lambda: "OnTrial" not in self.get("/routes"))
+            self.wait_for_verdicts()
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    def wait_for_verdicts(self) -> None:
+        """Wait until nothing is on trial."""
+        eventually("nothing is on trial", lambda: "OnTrial" not in self.get("/routes"))
 
     def log(self) -> str:
         """All that it said."""

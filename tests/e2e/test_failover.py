@@ -173,6 +173,8 @@ def test_drain_and_removal(operator: Cluster, start: Start) -> None:
 def test_failover_without_the_api_server(operator: Cluster, start: Start) -> None:
     """While the API server is away a gateway's death and return are acted on all the same; it is told afterwards."""
     stream = start(STANDBY, healthCheck=CHECK)
+    # Told when the nodes live with the change: an API server that goes away before could undo it for a moment.
+    counted(operator, NAME, [(FIRST, 3, 0), (SECOND, 3, 0)])
     operator.stop_api()
     try:
         operator.silence("gw1")

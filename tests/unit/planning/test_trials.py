@@ -129,8 +129,16 @@ def test_rows(trials: Trials) -> None:
         ("other", RowState.PROGRAMMED, Reason.PROGRAMMED),
     ]
 
-    trials.undo([Trial(NEW, OLD)], "the API server did not answer")
+    trials.undo([Trial(NEW, OLD)], "the API server does not answer")
     plan = _plan(OLD, OTHER)
+    row, _ = trials.rows(make_rows(plan, Outcome(plan.wanted, {}), [], []), lambda _: True)
+    assert (row.state, row.reason, row.generation, row.programmed) == (RowState.PENDING, Reason.ON_TRIAL, 2, 2)
+    assert row.message == (
+        "the API server does not answer; it is being found out whether that helps; "
+        "its last good version (generation 1) is in force"
+    )
+
+    trials.convict([Trial(NEW, OLD)], "the API server did not answer")
     row, _ = trials.rows(make_rows(plan, Outcome(plan.wanted, {}), [], []), lambda _: True)
     assert (row.state, row.reason, row.generation, row.programmed) == (RowState.FAILED, Reason.ROLLED_BACK, 2, 2)
     assert row.message == (
