@@ -21,6 +21,7 @@ from static_route_operator.observability.http import HttpServer
 from static_route_operator.observability.metrics import Metrics
 from static_route_operator.probation import Probation
 from static_route_operator.protected import Protected
+from static_route_operator.questions import Questions
 from static_route_operator.reconciler import Reconciler
 from static_route_operator.settings import ClusterSettings
 
@@ -75,7 +76,7 @@ async def run(settings: ClusterSettings) -> None:
     dry_runs = DryRuns(inventory, reconciler, forecaster)
     # Of a new Node, or of a first list without any StaticRoute, no row would tell the writer.
     inventory.on_change = _all(reconciler.wake, writer.wake, dry_runs.wake)
-    server = HttpServer(metrics, lambda: reconciler.synced, reconciler.questions, forecaster.answer)
+    server = HttpServer(metrics, lambda: reconciler.synced, Questions(inventory, reconciler).by_path, forecaster.answer)
     if settings.http_port:
         await server.start(settings.http_address, settings.http_port, settings.metrics_address)
     listing = Listing(api, inventory, watch, metrics, settings.list_seconds)

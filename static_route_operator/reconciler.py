@@ -13,9 +13,7 @@ import logging
 import os
 import random
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from static_route_operator.api.noderoutestate import SEVERITY, GatewayRow, Reason, Row, RowState
@@ -33,20 +31,19 @@ from static_route_operator.kernel.rulebook import RuleBook
 from static_route_operator.kernel.surroundings import Surroundings
 from static_route_operator.keys import IPV4_KEY_SIZE, TABLE_MAIN, Keys, by_family, prefix_of
 from static_route_operator.observability.metrics import Metrics
-from static_route_operator.planning.claims import claims, describe_claim
 from static_route_operator.planning.contention import Contention, Rival
 from static_route_operator.planning.diff import diff
 from static_route_operator.planning.facts import Facts
 from static_route_operator.planning.foreign import ForeignRoutes
+from static_route_operator.planning.losses import Losses
 from static_route_operator.planning.merging import mark_shared, part
 from static_route_operator.planning.plan import Plan, make_plan
 from static_route_operator.planning.protection import Protection
-from static_route_operator.planning.routes import PROTOCOL, Action, Failure, Operation, Path, Routes, describe_route
-from static_route_operator.planning.rows import Outcome, make_rows, owner_of, with_rehearsed
+from static_route_operator.planning.routes import PROTOCOL, Action, Failure, Operation, Path, Routes
+from static_route_operator.planning.rows import Outcome, make_rows, with_rehearsed
 from static_route_operator.planning.selection import selects
 from static_route_operator.planning.storm import Storm
-from static_route_operator.planning.wants import describe_wanted
-from static_route_operator.prefixes import pack_address, unpack_prefix
+from static_route_operator.prefixes import unpack_prefix
 from static_route_operator.probation import Probation
 
 logger = logging.getLogger(__name__)
@@ -121,7 +118,7 @@ class Reconciler:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._present = Routes()
         self._seen: dict[bytes, Path | None] = {}
-        self._lost: defaultdict[Rival, set[bytes]] = defaultdict(set)
+        self._losses = Losses()
         self._rival = Rival(0)
         self._contention = Contention()
         self._storm = Storm()
@@ -228,60 +225,18 @@ class Reconciler:
         return self._plan
 
     @property
+    def present(self) -> Routes:
+        """What is in the kernel of ours, as far as is known."""
+        return self._present
+
+    @property
     def interfaces(self) -> Mapping[int, str]:
         """Names of the node's interfaces by index."""
         return self._planned_for[1].interfaces if self._planned_for else {}
 
-    def summary(self) -> dict[str, Any]:
-        """What became of the objects and the gateways, as a JSON object."""
-        return self._origin() | {
-            "waiting": [
-                {"name": route.name, "generation": route.generation}
-                for route in self._inventory.held.values()
-                if not route.dry_run
-            ],
-            "objects": [asdict(row) for row in self.rows],
-            "gateways": self._gateways.report(),
-        }
-
-    def report(self) -> dict[str, Any]:
-        """What this node holds and why, as a JSON object: the summary, and every route of ours with its object."""
-        return self.summary() | {
-            "routes": [
-                describe_route(key, path, self.interfaces) | {"object": owner_of(key, self._plan)}
-                for key, path in self._present.in_order()
-            ],
-        }
-
-    @property
-    def questions(self) -> dict[str, Callable[..., dict[str, Any]]]:
-        """What can be asked, by path (see `HttpServer`)."""
-        return {
-            "/summary": self.summary,
-            "/routes": self.report,
-            "/claims/{address}": self.claims,
-            "/wanted": self.wanted,
-        }
-
-    def claims(self, address: str) -> dict[str, Any]:
-        """Which StaticRoutes want packets for an address, and which of them gets it, as a JSON object.
-
-        Raises:
-            InvalidPrefixError: it is no address.
-        """
-        rows = {row.name: row for row in self.rows}
-        found = claims(self._plan, pack_address(address))
-        return self._origin() | {"claims": [describe_claim(each, rows, self.interfaces) for each in found]}
-
-    def wanted(self) -> dict[str, Any]:
-        """Every route that should be in the kernel, packed, as a JSON object; see `describe_wanted`."""
-        rows = {row.name: row for row in self.rows}
-        return self._origin() | describe_wanted(self._plan, rows)
-
-    def _origin(self) -> dict[str, Any]:
-        """Which node answers, and whether it knows all objects."""
-        node = self._inventory.node
-        return {"node": node.name if node else None, "complete": self._inventory.complete}
+    def gateway_report(self) -> list[dict[str, Any]]:
+        """What the probes of each gateway have measured, as JSON objects."""
+        return self._gateways.report()
 
     # Notifications.
 
@@ -329,7 +284,7 @@ class Reconciler:
             protocol = None if gone else route.protocol
             if (port, protocol) != (self._rival.port, self._rival.protocol):
                 self._rival = Rival(port, process_name(port), protocol)
-            self._lost[self._rival].add(route.key)
+            self._losses.note(route.key, self._rival)
 
     def _node_changed(self, lossy: bool) -> None:
         self._rules.changed()
@@ -556,8 +511,9 @@ class Reconciler:
                 self._present.drop(keys)
             else:
                 self._present.put(path, keys)
-        if self._lost:
-            self._account(operations, failures)
+        for keys, rival in self._losses.put_back(operations, failures):
+            self._metrics.drift_repairs.inc(len(keys))
+            self._contention.repaired(keys, rival, time.monotonic(), time.time())
         if not failures:
             return
         self._metrics.operation_failures.inc(len(failures))
@@ -585,29 +541,9 @@ class Reconciler:
         with self._metrics.operations_duration.time():
             return await self._fib.apply(operations)
 
-    def _account(self, operations: Sequence[Operation], failures: Mapping[bytes, Failure]) -> None:
-        """Tell the contention what others took away and has been put back."""
-        written = [keys for action, _, keys in operations if action is not Action.DELETE]
-        for rival, lost in self._lost.items():
-            for keys in by_family(lost):
-                for each in written:
-                    repaired = keys & each
-                    if failures:
-                        repaired = Keys.of(keys.size, [key for key in repaired if key not in failures])
-                    if repaired:
-                        self._metrics.drift_repairs.inc(len(repaired))
-                        self._contention.repaired(repaired, rival, time.monotonic(), time.time())
-                        lost.difference_update(repaired)
-
     def _settle(self, waiting: Sequence[Keys]) -> None:
-        """Forget losses that are none (any more), and come again when something is due."""
-        for rival, lost in list(self._lost.items()):
-            still = {key for keys in by_family(lost) for each in waiting for key in keys & each}
-            still |= {key for key in lost if key in self._failures}
-            if still:
-                self._lost[rival] = still
-            else:
-                del self._lost[rival]
+        """Come again when something that was taken away is due."""
+        self._losses.retain(waiting, self._failures)
         now = time.monotonic()
         self._contention.forget(now)
         if timer := self._timers.pop("contest", None):

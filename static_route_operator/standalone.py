@@ -19,6 +19,7 @@ from static_route_operator.planning.protection import Protection
 from static_route_operator.planning.routes import PROTOCOL
 from static_route_operator.probation import Probation
 from static_route_operator.protected import Protected
+from static_route_operator.questions import Questions
 from static_route_operator.reconciler import Reconciler
 from static_route_operator.settings import Settings
 
@@ -68,14 +69,14 @@ async def apply_once(
     """Make the kernel what the manifests want, once.
 
     Returns:
-        The report of the reconciler, and what was wrong with the manifests.
+        What `Questions.routes` tells, and what was wrong with the manifests.
     """
     host = _start(settings, labels)
     reconciler, manifests = host.reconciler, ManifestDirectory(directory, host.inventory)
     manifests.load()
     await DryRuns(host.inventory, reconciler, Forecaster(host.inventory, reconciler)).rehearse()
     await reconciler.run_to_end()
-    return reconciler.report(), manifests.problems
+    return Questions(host.inventory, reconciler).routes(), manifests.problems
 
 
 async def forecast(question: Mapping[str, Any], settings: Settings, labels: Mapping[str, str]) -> dict[str, Any]:
@@ -101,7 +102,9 @@ async def run(directory: Path, settings: Settings, labels: Mapping[str, str]) ->
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     forecaster = Forecaster(host.inventory, reconciler)
-    server = HttpServer(metrics, lambda: reconciler.synced, reconciler.questions, forecaster.answer)
+    server = HttpServer(
+        metrics, lambda: reconciler.synced, Questions(host.inventory, reconciler).by_path, forecaster.answer
+    )
     if settings.http_port:
         await server.start(settings.http_address, settings.http_port, settings.metrics_address)
     dry_runs = DryRuns(host.inventory, reconciler, forecaster)
@@ -121,7 +124,7 @@ async def run(directory: Path, settings: Settings, labels: Mapping[str, str]) ->
                 task.result()
         await probation.conclude()
     finally:
-        routes = len(reconciler.report()["routes"])
+        routes = len(reconciler.present)
         for task in (*tasks, stopped):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):

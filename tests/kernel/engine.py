@@ -12,6 +12,7 @@ from static_route_operator.observability.metrics import PREFIX, Metrics
 from static_route_operator.planning.facts import Node
 from static_route_operator.planning.protection import Protection
 from static_route_operator.probation import Probation
+from static_route_operator.questions import Questions
 from static_route_operator.reconciler import Reconciler
 from tests.kernel.machine import PATIENCE, Machine
 
@@ -46,6 +47,7 @@ class Engine:
             protected=lambda: self.protected(),  # noqa: PLW0108  a test may set another
             resync=3600.0,
         )
+        self.questions = Questions(self.inventory, self.reconciler)
         self.inventory.on_change = self.reconciler.wake
         self._version = 0
         self._tasks: list[asyncio.Task[None]] = []

@@ -60,7 +60,7 @@ async def test_all_but_what_is_protected_follows(machine: Machine, node: Engine,
     assert way(machine, "198.51.100.1", "from", "10.1.0.2").startswith("10.1.0.1 eth1")
     assert way(machine, "198.51.100.1", "from", "10.0.0.2").startswith("10.0.0.1 eth0")
     pins = {f"{API}/32", f"{NAMESERVER}/32", PODS}
-    shown = {each["destination"]: each["object"] for each in node.reconciler.report()["routes"]}
+    shown = {each["destination"]: each["object"] for each in node.questions.routes()["routes"]}
     assert shown == dict.fromkeys([*pins, *destinations], "nat")
 
     node.remove("nat")

@@ -334,7 +334,7 @@ async def test_explain_agrees_with_packets(engine: Engine, wire: _Wire) -> None:
             await engine.until(partial(_tried, engine, case, number), "all objects are tried")
             # Nothing runs in between: what is explained is what the packet meets.
             forwarding = forwarder.forward(case.packet)
-            explained = compare(forwarding, engine.reconciler.claims(unpack_address(case.packet.destination)))
+            explained = compare(forwarding, engine.questions.claims(unpack_address(case.packet.destination)))
             token = f"case {number} of {CASES}".encode()
             sent = wire.send(case.packet, token)
             expects = explained["kernel"]["gateway"]

@@ -149,7 +149,7 @@ async def test_renamed_interface_changes_nothing(machine: Machine, engine: Engin
     await engine.state_is("nat", "Programmed")
     before = engine.count("operations_total", action="replace"), engine.count("operations_total", action="add")
     machine.ip("link set eth0 name wan0")
-    await engine.until(lambda: engine.reconciler.report()["routes"][0]["interface"] == "wan0", "the name is known")
+    await engine.until(lambda: engine.questions.routes()["routes"][0]["interface"] == "wan0", "the name is known")
 
     assert machine.routes() == {"192.0.2.1/32": "10.0.0.1 wan0"}
     assert (

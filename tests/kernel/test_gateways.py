@@ -315,7 +315,7 @@ async def test_health_is_told_and_still_at_rest(gateway: Gateway, engine: Engine
     assert row is not None
     assert row.down == ("10.9.0.1",)
     assert engine.count("gateway_up", **labels) == 0
-    down = next(each for each in engine.reconciler.report()["gateways"] if each["state"] == "Down")
+    down = next(each for each in engine.questions.summary()["gateways"] if each["state"] == "Down")
     assert down["address"] == "10.9.0.1"
     assert down["message"].startswith("no answer in")
 

@@ -92,7 +92,7 @@ async def test_option_is_in_the_kernel_and_at_rest(
     engine.reconciler._read_again()
     await engine.rest()
     assert engine.operations() == before == {"add": 1, "replace": 0, "delete": 0}
-    (described,) = engine.reconciler.report()["routes"]
+    (described,) = engine.questions.routes()["routes"]
     assert described["object"] == "nat"
 
     await engine.settle(_object(family, family.other, 2, **options))

@@ -42,7 +42,7 @@ async def test_objects_become_routes(machine: Machine, engine: Engine) -> None:
 
     assert (row.programmed, row.destinations, row.message) == (2, 2, "")
     await engine.until(lambda: engine.reconciler.synced, "it is in sync")
-    report = engine.reconciler.report()
+    report = engine.questions.routes()
     assert (report["node"], report["complete"]) == ("node1", True)
     assert {each["destination"]: each["object"] for each in report["routes"]} == {
         "192.0.2.0/24": "v4",
@@ -325,7 +325,7 @@ async def test_routes_of_a_gateway_that_got_lost_are_left(machine: Machine, engi
     row = await engine.state_is("nat", "Failed")
     assert row.message.endswith("; 1 of its routes stays as it was")
     await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
-    assert engine.reconciler.report()["routes"][0]["object"] == "nat"
+    assert engine.questions.routes()["routes"][0]["object"] == "nat"
 
 
 async def test_protected_addresses_are_asked_for_in_each_run(machine: Machine, engine: Engine) -> None:
