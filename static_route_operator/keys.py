@@ -10,7 +10,7 @@ are equal, or differ in little, are compared with memcmp.
 import itertools
 import struct
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, overload
 
 from static_route_operator.prefixes import IPV4_PREFIX_SIZE, IPV6_PREFIX_SIZE
@@ -213,10 +213,12 @@ class Keys(Sequence[bytes]):
             return Comparison(self, nothing, other)
         if self.packed == other.packed:
             return Comparison(nothing, self, nothing)
+        head, tail = _shared_ends(self.packed, other.packed, self.size)
         only_left: list[bytes] = []
-        both: list[bytes] = []
+        both: list[bytes | memoryview] = [memoryview(self.packed)[:head]]
         only_right: list[bytes] = []
-        for left, right in _aligned(self.packed, other.packed, self.size):
+        middle, other_middle = (each.packed[head : len(each.packed) - tail] for each in (self, other))
+        for left, right in _aligned(middle, other_middle, self.size):
             if left == right:
                 both.append(left)
             elif not left or not right:
@@ -227,6 +229,7 @@ class Keys(Sequence[bytes]):
                 only_left += sorted(left_keys - right_keys)
                 both += sorted(left_keys & right_keys)
                 only_right += sorted(right_keys - left_keys)
+        both.append(memoryview(self.packed)[len(self.packed) - tail :])
         return Comparison(*(Keys(self.size, b"".join(pieces)) for pieces in (only_left, both, only_right)))
 
     def _size_with(self, other: "Keys") -> int:
@@ -301,6 +304,33 @@ def _meeting(sets: Iterable[Keys]) -> Iterator[list[Keys]]:
 
 def _position(packed: bytes, size: int, bound: bytes) -> int:
     return bisect_left(range(len(packed) // size), bound, key=lambda index: packed[index * size : (index + 1) * size])
+
+
+def _shared_ends(left: bytes, right: bytes, size: int) -> tuple[int, int]:
+    """The bytes of the keys that two sets begin with, and of those that they end with, without copying any."""
+    most = min(len(left), len(right)) // size
+    if most <= _SMALL:
+        return 0, 0
+    view = memoryview(right)
+    head = _last(most, lambda low, high: left.startswith(view[low * size : high * size], low * size)) * size
+    ends = len(left), len(right)
+    tail = _last(
+        most - head // size,
+        lambda low, high: left.endswith(view[ends[1] - high * size : ends[1] - low * size], 0, ends[0] - low * size),
+    )
+    return head, tail * size
+
+
+def _last(most: int, holds: Callable[[int, int], bool]) -> int:
+    """The largest number up to ``most`` up to which something holds, asked for from one number to the next."""
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        if holds(low, middle):
+            low = middle
+        else:
+            high = middle - 1
+    return low
 
 
 def _aligned(left: bytes, right: bytes, size: int) -> Iterator[tuple[bytes, bytes]]:

@@ -51,6 +51,16 @@ def test_operations_are_those_of_sets(left: set[int], right: set[int]) -> None:
     assert (one == other) == (left == right)
 
 
+@given(some_numbers, st.sets(numbers, max_size=3))
+def test_sets_that_are_nearly_equal(left: set[int], changed: set[int]) -> None:
+    """A few keys that are there or not, at the ends or amid many that are equal, are what a comparison finds."""
+    right = left ^ changed
+
+    only_left, both, only_right = _keys(left).compare(_keys(right))
+
+    assert (_numbers(only_left), _numbers(both), _numbers(only_right)) == (left - right, left & right, right - left)
+
+
 @given(st.lists(some_numbers, max_size=6))
 def test_repeated_keys_are_those_in_more_than_one_set(sets: list[set[int]]) -> None:
     """What is in two sets or more is found, and nothing else."""
