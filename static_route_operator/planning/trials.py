@@ -166,10 +166,11 @@ class Trials:
         self.version += 1
 
     def convict(self, trials: Iterable[Trial], why: str) -> None:
-        """These stay undone; ``why`` is for people."""
+        """These, which were undone, stay so; ``why`` is for people."""
         for trial in trials:
-            self.suspended.pop(trial.route.uid, None)
-            self.undone[trial.route.uid] = Undone.version(trial.route, why)
+            uid = trial.route.uid
+            self.suspended.pop(uid, None)
+            self.undone[uid] = replace(self.undone[uid], why=why)
 
     def retry(self, trials: Iterable[Trial]) -> None:
         """These were undone with others: they are to be tried again."""

@@ -53,7 +53,7 @@ def lived_with(agents: Sequence["Agent"], routes: Mapping[str, str], seconds: fl
     """
     everywhere(agents, routes, seconds)
     for agent in agents:
-        agent.wait_for_verdicts()
+        agent.wait_for_verdicts(len(routes))
     everywhere(agents, routes, seconds)
 
 
@@ -175,9 +175,14 @@ class Agent:
             self._process.kill()
             self._process.wait()
 
-    def wait_for_verdicts(self) -> None:
-        """Wait until nothing is on trial."""
-        eventually("nothing is on trial", lambda: "OnTrial" not in self.get("/routes"))
+    def wait_for_verdicts(self, routes: int = 0) -> None:
+        """Wait until nothing is on trial, and so many routes at least are told: a route is there before its row is."""
+
+        def known() -> bool:
+            rows = self.rows()
+            return all(row["reason"] != "OnTrial" for row in rows) and sum(row["programmed"] for row in rows) >= routes
+
+        eventually("nothing is on trial", known)
 
     def log(self) -> str:
         """All that it said."""
@@ -194,8 +199,12 @@ class Agent:
 
     def row(self, name: str) -> dict[str, Any]:
         """What it says of one StaticRoute; empty when nothing."""
-        report = json.loads(self.get("/routes") or '{"objects": []}')
-        return next((row for row in report["objects"] if row["name"] == name), {})
+        return next((row for row in self.rows() if row["name"] == name), {})
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What it says of each StaticRoute; empty when it does not answer."""
+        found: list[dict[str, Any]] = json.loads(self.get("/routes") or '{"objects": []}')["objects"]
+        return found
 
     def routes(self) -> dict[str, str]:
         """The routes of protocol 245 in the kernel: gateway by destination."""
