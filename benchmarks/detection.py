@@ -7,10 +7,12 @@ import time
 from collections.abc import Iterable
 
 from benchmarks.tables import median_of, table
-from static_route_operator.checks import Check, CheckType, Health, State, Target
-from static_route_operator.health.judge import FIRST_SAMPLES
+from static_route_operator.api.healthcheck import Check, CheckType
+from static_route_operator.api.noderoutestate import State
+from static_route_operator.health.detector import FIRST_SAMPLES
 from static_route_operator.health.probers import Probers
-from static_route_operator.prefixes import pack_address
+from static_route_operator.planning.targets import Health, Target
+from static_route_operator.routing.prefixes import pack_address
 from tests.kernel.gateway import ADDRESSES, PORT, Gateway
 
 INTERVALS = (0.01, 0.1)

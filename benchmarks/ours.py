@@ -18,18 +18,19 @@ from benchmarks.contender import Contender
 from benchmarks.testbed import GATEWAYS, INTERFACE
 from static_route_operator.api import API_VERSION
 from static_route_operator.api.noderoutestate import RowState
-from static_route_operator.inventory import Inventory
+from static_route_operator.api.nodeselector import Node
 from static_route_operator.kernel.fib import Fib
-from static_route_operator.keys import Keys, default_tail
-from static_route_operator.manifests import ManifestDirectory
+from static_route_operator.node.inventory import Inventory
+from static_route_operator.node.reconciler import Reconciler
 from static_route_operator.observability.metrics import Metrics
 from static_route_operator.planning.diff import diff
-from static_route_operator.planning.facts import Node
-from static_route_operator.planning.protection import Protection
-from static_route_operator.planning.routes import Action, Operation, Routes
-from static_route_operator.planning.routes import Path as RoutePath
-from static_route_operator.prefixes import IPV4_PREFIX_SIZE, pack_address, pack_prefixes
-from static_route_operator.reconciler import Reconciler
+from static_route_operator.routing.keys import default_tail
+from static_route_operator.routing.keyset import Keys
+from static_route_operator.routing.paths import Path as RoutePath
+from static_route_operator.routing.prefixes import IPV4_PREFIX_SIZE, pack_address, pack_prefixes
+from static_route_operator.routing.protection import Protection
+from static_route_operator.routing.routes import Action, Operation, Routes
+from static_route_operator.standalone.manifests import ManifestDirectory
 
 # Its log is not part of the tables.
 logging.getLogger("static_route_operator").addHandler(logging.NullHandler())

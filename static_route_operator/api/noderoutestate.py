@@ -200,3 +200,11 @@ class NodeRouteState:
                 **({"gateways": [each.to_json() for each in self.gateways]} if self.gateways else {}),
             },
         }
+
+
+class State(enum.Enum):
+    """What is known of a gateway."""
+
+    UNKNOWN = "Unknown"
+    UP = "Up"
+    DOWN = "Down"

@@ -7,13 +7,14 @@ from typing import Any, Self
 
 from static_route_operator.api import API_VERSION
 from static_route_operator.api.destinations import RefusedDestination, compile_destinations, is_default
-from static_route_operator.api.gateways import Gateway, WhenAllDown, parse_check, parse_gateways, parse_when_all_down
+from static_route_operator.api.gateways import Gateway, WhenAllDown, parse_gateways, parse_when_all_down
+from static_route_operator.api.healthcheck import Check, parse_check
 from static_route_operator.api.nodeselector import NodeSelector, parse_node_selector
 from static_route_operator.api.options import Options, parse_options
 from static_route_operator.api.rollout import Rollout, parse_rollout
-from static_route_operator.checks import Check
 from static_route_operator.errors import InvalidSpecError
-from static_route_operator.keys import TABLE_DEFAULT_ROUTE, Keys, tail_of
+from static_route_operator.routing.keys import TABLE_DEFAULT_ROUTE, tail_of
+from static_route_operator.routing.keyset import Keys
 
 KIND = "StaticRoute"
 PLURAL = "staticroutes"

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from static_route_operator.api.noderoutestate import GatewayRow
-from static_route_operator.checks import Health, State, Target
-from static_route_operator.health.neighbours import Neighbours
+from static_route_operator.api.noderoutestate import GatewayRow, State
 from static_route_operator.health.probers import Probers
+from static_route_operator.kernel.neighbours import Neighbours
 from static_route_operator.observability.metrics import Metrics, ObservedGateway
+from static_route_operator.planning.targets import Health, Target
 
 
 class Gateways:

@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from static_route_operator.checks import Health, State, Target
-from static_route_operator.health.judge import Judge
+from static_route_operator.api.noderoutestate import State
+from static_route_operator.health.detector import Judge
 from static_route_operator.health.transports import Transports
+from static_route_operator.planning.targets import Health, Target
 
 logger = logging.getLogger(__name__)
 

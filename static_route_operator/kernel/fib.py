@@ -51,20 +51,12 @@ from static_route_operator.kernel.netlink import (
     parse_refusal,
 )
 from static_route_operator.kernel.policies import ALL_POLICIES, RTM_GETRULE, parse_rules
-from static_route_operator.keys import (
-    IPV4_KEY_SIZE,
-    IPV6_KEY_SIZE,
-    TABLE_LOCAL,
-    TABLE_MAIN,
-    Keys,
-    by_family,
-    prefix_of,
-    split,
-    tail_of,
-)
-from static_route_operator.planning.facts import Facts
-from static_route_operator.planning.foreign import ForeignRoutes, Lookup
-from static_route_operator.planning.routes import PROTOCOL, Action, Failure, Operation, Path, Routes
+from static_route_operator.routing.facts import Facts
+from static_route_operator.routing.foreign import ForeignRoutes, Lookup
+from static_route_operator.routing.keys import IPV4_KEY_SIZE, IPV6_KEY_SIZE, TABLE_LOCAL, TABLE_MAIN, prefix_of, tail_of
+from static_route_operator.routing.keyset import Keys, by_family, split
+from static_route_operator.routing.paths import PROTOCOL, Path
+from static_route_operator.routing.routes import Action, Failure, Operation, Routes
 
 # The kernel acts on routes inside send(), at about 4 µs each. So many are sent at once; unless they are few, not by the
 # event loop, which has others to serve in the meantime.

@@ -24,19 +24,20 @@ from static_route_operator.kernel.netlink import (
     attributes,
     pack_attribute,
 )
-from static_route_operator.keys import DEFAULT_METRIC_IPV4, IPV4_KEY_SIZE, Keys
-from static_route_operator.planning.routes import (
+from static_route_operator.routing.keys import DEFAULT_METRIC_IPV4, IPV4_KEY_SIZE
+from static_route_operator.routing.keyset import Keys
+from static_route_operator.routing.paths import (
     BLACKHOLE_IPV4,
     BLACKHOLE_IPV6,
     PROTOCOL,
     UNKNOWN_PATH_IPV4,
     UNKNOWN_PATH_IPV6,
-    Action,
     Hop,
     Path,
     protocol_name,
 )
-from static_route_operator.prefixes import unpack_address
+from static_route_operator.routing.prefixes import unpack_address
+from static_route_operator.routing.routes import Action
 
 RTM_NEWROUTE = 24
 RTM_DELROUTE = 25

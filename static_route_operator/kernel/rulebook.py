@@ -25,8 +25,9 @@ from static_route_operator.kernel.policies import (
     RULE_HEADER,
     parse_policies,
 )
-from static_route_operator.planning.defaultroute import OwnRule
-from static_route_operator.planning.routes import PROTOCOL, Failure
+from static_route_operator.routing.paths import PROTOCOL
+from static_route_operator.routing.routes import Failure
+from static_route_operator.routing.rules import OwnRule
 
 _WORD = struct.Struct("=I")
 

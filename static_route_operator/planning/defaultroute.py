@@ -12,38 +12,20 @@ that would else follow them: a copy of main's default route. All of it carries p
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
-from static_route_operator.keys import TABLE_DEFAULT_ROUTE, TABLE_MAIN, Keys, default_metric, make_tail
-from static_route_operator.planning.facts import Facts
-from static_route_operator.planning.routes import Path, Routes
-from static_route_operator.prefixes import host_prefix, unpack_address
+from static_route_operator.routing.facts import Facts
+from static_route_operator.routing.keys import TABLE_DEFAULT_ROUTE, TABLE_MAIN, default_metric, make_tail
+from static_route_operator.routing.keyset import Keys
+from static_route_operator.routing.paths import Path
+from static_route_operator.routing.prefixes import host_prefix
+from static_route_operator.routing.routes import Routes
+from static_route_operator.routing.rules import OwnRule
 
 # Behind the rules of the CNIs, and before that of the kernel which leads to main (32766).
 PRIORITY_OF_REPLIES: Final = 32700
 PRIORITY_OF_MAIN: Final = 32701
 PRIORITY_OF_OURS: Final = 32702
-
-
-class OwnRule(NamedTuple):
-    """A policy rule of this program.
-
-    Attributes:
-        priority: the lowest is asked first.
-        source: packed prefix of the packets that it is for; of length 0 when it is for all of its family.
-        table: where it leads to.
-        specific: a default route that is found there does not count.
-    """
-
-    priority: int
-    source: bytes
-    table: int
-    specific: bool = False
-
-    def __str__(self) -> str:
-        source = f"from {unpack_address(self.source[:-1])} " if self.source[-1] else ""
-        table = "main" if self.table == TABLE_MAIN else str(self.table)
-        return f"{self.priority}: {source}lookup {table}" + (" suppress_prefixlength 0" if self.specific else "")
 
 
 def anything(address_size: int) -> bytes:

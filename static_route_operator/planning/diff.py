@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
-from static_route_operator.keys import Keys
-from static_route_operator.planning.routes import Action, Operation, Path, Routes
+from static_route_operator.routing.keyset import Keys
+from static_route_operator.routing.paths import Path
+from static_route_operator.routing.routes import Action, Operation, Routes
 
 
 def diff(wanted: Routes, present: Routes, *, held: Iterable[Keys] = (), skip: Iterable[Keys] = ()) -> list[Operation]:

@@ -4,13 +4,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from static_route_operator.api.gateways import Gateway, WhenAllDown
+from static_route_operator.api.healthcheck import Check
 from static_route_operator.api.noderoutestate import Reason, RowState
+from static_route_operator.api.nodeselector import Node, selects
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.checks import Check, Target
-from static_route_operator.planning.facts import Facts, Node
 from static_route_operator.planning.guards import Problem, gateway_problem
-from static_route_operator.planning.routes import BLACKHOLE_IPV4, BLACKHOLE_IPV6, Hop, Path
-from static_route_operator.planning.selection import selects
+from static_route_operator.planning.targets import Target
+from static_route_operator.routing.facts import Facts
+from static_route_operator.routing.paths import BLACKHOLE_IPV4, BLACKHOLE_IPV6, Hop, Path
 
 
 @dataclass(frozen=True, slots=True)

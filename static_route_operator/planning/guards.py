@@ -9,13 +9,21 @@ from typing import NamedTuple
 
 from static_route_operator.api.destinations import LONGEST_DEFAULT
 from static_route_operator.api.noderoutestate import Reason, RowState
-from static_route_operator.keys import TABLE_MAIN, Keys, prefix_of, tail_of
 from static_route_operator.planning.defaultroute import followers, unpinnable
-from static_route_operator.planning.facts import Facts, Rule
-from static_route_operator.planning.foreign import ForeignRoutes, Lookup
-from static_route_operator.planning.protection import Protection
-from static_route_operator.planning.routes import Path
-from static_route_operator.prefixes import contains, host_prefix, last_address, supernet, unpack_address, unpack_prefix
+from static_route_operator.routing.facts import Facts, Rule
+from static_route_operator.routing.foreign import ForeignRoutes, Lookup
+from static_route_operator.routing.keys import TABLE_MAIN, prefix_of, tail_of
+from static_route_operator.routing.keyset import Keys
+from static_route_operator.routing.paths import Path
+from static_route_operator.routing.prefixes import (
+    contains,
+    host_prefix,
+    last_address,
+    supernet,
+    unpack_address,
+    unpack_prefix,
+)
+from static_route_operator.routing.protection import Protection
 
 
 @dataclass(frozen=True, slots=True)

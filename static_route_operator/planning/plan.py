@@ -6,15 +6,19 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from static_route_operator.api.noderoutestate import SEVERITY, Reason, RowState
+from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.checks import Target
-from static_route_operator.keys import Keys, prefix_of, repeated, united
-from static_route_operator.planning.defaultroute import OwnRule, make_pins, make_rules
-from static_route_operator.planning.facts import Facts, Node
+from static_route_operator.planning.defaultroute import make_pins, make_rules
 from static_route_operator.planning.gateways import Choice, Chooser
 from static_route_operator.planning.guards import Problem, Refusal, default_refusals, refusals, source_problem
-from static_route_operator.planning.routes import Path, Routes
-from static_route_operator.prefixes import unpack_prefix
+from static_route_operator.planning.targets import Target
+from static_route_operator.routing.facts import Facts
+from static_route_operator.routing.keys import prefix_of
+from static_route_operator.routing.keyset import Keys, repeated, united
+from static_route_operator.routing.paths import Path
+from static_route_operator.routing.prefixes import unpack_prefix
+from static_route_operator.routing.routes import Routes
+from static_route_operator.routing.rules import OwnRule
 
 
 class LeftOut(NamedTuple):
@@ -230,3 +234,11 @@ def _sample(texts: Sequence[str], most: int = 3) -> str:
     """The first few texts, and how many more there are."""
     rest = len(texts) - most
     return "; ".join(texts[:most]) + (f"; and {rest} more" if rest > 0 else "")
+
+
+def owner_of(key: bytes, plan: Plan) -> str | None:
+    """The name of the object that a route in the kernel belongs to."""
+    for each in plan.objects:
+        if key in each.keys or key in each.held or (each.route.takes_default and key in plan.pins):
+            return each.route.name
+    return None

@@ -5,15 +5,15 @@ import contextlib
 from collections.abc import Callable
 
 from static_route_operator.api.noderoutestate import Row
+from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
-from static_route_operator.inventory import Invalid, Inventory
+from static_route_operator.node.introspection import Questions
+from static_route_operator.node.inventory import Invalid, Inventory
+from static_route_operator.node.reconciler import Reconciler
+from static_route_operator.node.rollback.confirmation import Probation
 from static_route_operator.observability.metrics import PREFIX, Metrics
-from static_route_operator.planning.facts import Node
-from static_route_operator.planning.protection import Protection
-from static_route_operator.probation import Probation
-from static_route_operator.questions import Questions
-from static_route_operator.reconciler import Reconciler
+from static_route_operator.routing.protection import Protection
 from tests.kernel.machine import PATIENCE, Machine
 
 

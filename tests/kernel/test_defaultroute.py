@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from static_route_operator.planning.facts import Node
+from static_route_operator.api.nodeselector import Node
 from tests.kernel.engine import Engine
 from tests.kernel.machine import Machine
 from tests.unit.builders import protection, route

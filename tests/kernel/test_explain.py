@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 
-from static_route_operator.host.explanation import compare
-from static_route_operator.kernel.forwarding import Forwarder
+from static_route_operator.cli.host.trace import compare
 from static_route_operator.kernel.policies import Packet
-from static_route_operator.prefixes import pack_address, unpack_address
+from static_route_operator.kernel.tracer import Forwarder
+from static_route_operator.routing.prefixes import pack_address, unpack_address
 from tests.kernel.engine import Engine
 from tests.kernel.machine import Machine
 from tests.unit.builders import route

@@ -9,18 +9,11 @@ import pytest
 from static_route_operator.errors import KernelError
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.netlink import SO_RCVBUFFORCE
-from static_route_operator.planning.facts import Subnet
-from static_route_operator.planning.foreign import Lookup
-from static_route_operator.planning.routes import (
-    BLACKHOLE_IPV4,
-    BLACKHOLE_IPV6,
-    Action,
-    Failure,
-    Operation,
-    Path,
-    Routes,
-)
-from static_route_operator.prefixes import pack_address, pack_prefix
+from static_route_operator.routing.facts import Subnet
+from static_route_operator.routing.foreign import Lookup
+from static_route_operator.routing.paths import BLACKHOLE_IPV4, BLACKHOLE_IPV6, Path
+from static_route_operator.routing.prefixes import pack_address, pack_prefix
+from static_route_operator.routing.routes import Action, Failure, Operation, Routes
 from tests.kernel.machine import Machine
 from tests.unit.builders import key, make_key, pack, paths, unknown_path
 

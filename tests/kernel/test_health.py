@@ -10,10 +10,12 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from static_route_operator.checks import Check, CheckType, Health, State, Target
-from static_route_operator.health.neighbours import Neighbours
+from static_route_operator.api.healthcheck import Check, CheckType
+from static_route_operator.api.noderoutestate import State
 from static_route_operator.health.probers import Probers
-from static_route_operator.prefixes import pack_address
+from static_route_operator.kernel.neighbours import Neighbours
+from static_route_operator.planning.targets import Health, Target
+from static_route_operator.routing.prefixes import pack_address
 from tests.kernel.capabilities import without
 from tests.kernel.gateway import ADDRESSES, PORT, Gateway
 from tests.kernel.machine import PATIENCE

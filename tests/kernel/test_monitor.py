@@ -13,8 +13,9 @@ from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.messages import DecodedRoute
 from static_route_operator.kernel.monitor import Monitor
 from static_route_operator.kernel.processes import process_name
-from static_route_operator.planning.routes import Action, Hop, Operation, Path
-from static_route_operator.prefixes import pack_address
+from static_route_operator.routing.paths import Hop, Path
+from static_route_operator.routing.prefixes import pack_address
+from static_route_operator.routing.routes import Action, Operation
 from tests.kernel.machine import PATIENCE, Machine
 from tests.kernel.remover import Remover
 from tests.unit.builders import key, pack

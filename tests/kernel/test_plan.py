@@ -13,16 +13,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from static_route_operator.api.noderoutestate import Row
+from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.forecaster import DryRuns, Forecaster
-from static_route_operator.inventory import Inventory
 from static_route_operator.kernel.fib import Fib
+from static_route_operator.node.dryruns import DryRuns
+from static_route_operator.node.forecaster import Forecaster
+from static_route_operator.node.inventory import Inventory
+from static_route_operator.node.reconciler import Reconciler
 from static_route_operator.observability.metrics import Metrics
-from static_route_operator.planning.facts import Node
-from static_route_operator.planning.forecast import Forecast, Kind
-from static_route_operator.planning.protection import Protection
-from static_route_operator.planning.routes import Routes
-from static_route_operator.reconciler import Reconciler
+from static_route_operator.planning.changes import Forecast, Kind
+from static_route_operator.routing.protection import Protection
+from static_route_operator.routing.routes import Routes
 from tests.kernel.engine import Engine
 from tests.kernel.machine import Machine
 from tests.kernel.namespaces import new_network_namespace

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from static_route_operator.kernel.fib import Fib
-from static_route_operator.prefixes import pack_address
+from static_route_operator.routing.prefixes import pack_address
 from tests.kernel.machine import Machine, wait_until
 from tests.kernel.program import Program, call, command, running
 from tests.unit.builders import manifest

@@ -3,11 +3,12 @@
 import random
 
 from static_route_operator.kernel.fib import Fib
-from static_route_operator.keys import prefix_of
-from static_route_operator.planning.facts import Facts
 from static_route_operator.planning.guards import refusals
-from static_route_operator.planning.routes import Action, Operation, Path
-from static_route_operator.prefixes import pack_address, pack_prefix, unpack_prefix
+from static_route_operator.routing.facts import Facts
+from static_route_operator.routing.keys import prefix_of
+from static_route_operator.routing.paths import Path
+from static_route_operator.routing.prefixes import pack_address, pack_prefix, unpack_prefix
+from static_route_operator.routing.routes import Action, Operation
 from tests.kernel.engine import Engine
 from tests.kernel.machine import Machine
 from tests.unit.builders import key, keys, pack, protection, route

@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
-from static_route_operator import reconciler as reconciler_module
 from static_route_operator.api.noderoutestate import Reason
+from static_route_operator.api.nodeselector import Node
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.messages import RTM_DELROUTE, RTM_NEWROUTE, RouteDecoder
 from static_route_operator.kernel.netlink import NetlinkSocket, messages
-from static_route_operator.planning.facts import Facts, Node
-from static_route_operator.planning.protection import Protection
-from static_route_operator.planning.routes import PROTOCOL
-from static_route_operator.prefixes import pack_address
+from static_route_operator.node import reconciler as reconciler_module
+from static_route_operator.routing.facts import Facts
+from static_route_operator.routing.paths import PROTOCOL
+from static_route_operator.routing.prefixes import pack_address
+from static_route_operator.routing.protection import Protection
 from tests.kernel.engine import Engine
 from tests.kernel.machine import Machine
 from tests.unit.builders import key, protection, route

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from static_route_operator.api.noderoutestate import Reason
+from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.health.endpoints import Endpoint, TcpEndpoint
-from static_route_operator.health.reachability import Reachability
-from static_route_operator.inventory import Inventory
+from static_route_operator.node.inventory import Inventory
+from static_route_operator.node.rollback.confirmation import Probation
+from static_route_operator.node.rollback.endpoints import Endpoint, TcpEndpoint
+from static_route_operator.node.rollback.reachability import Reachability
+from static_route_operator.node.state.directory import StateDirectory
 from static_route_operator.observability.metrics import Metrics
-from static_route_operator.planning.facts import Node
-from static_route_operator.probation import Probation
-from static_route_operator.state.directory import StateDirectory
 from tests.kernel.engine import Engine
 from tests.kernel.gateway import PORT, Gateway
 from tests.kernel.machine import Machine

@@ -4,12 +4,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.keys import IPV4_KEY_SIZE, TABLE_MAIN, Keys, default_tail, make_tail
-from static_route_operator.planning.facts import Facts, Rule, Subnet
-from static_route_operator.planning.foreign import ForeignRoutes, Lookup
-from static_route_operator.planning.protection import Protection
-from static_route_operator.planning.routes import UNKNOWN_PATH_IPV4, UNKNOWN_PATH_IPV6, Path, Routes
-from static_route_operator.prefixes import contains, host_prefix, pack_address, pack_prefix
+from static_route_operator.routing.facts import Facts, Rule, Subnet
+from static_route_operator.routing.foreign import ForeignRoutes, Lookup
+from static_route_operator.routing.keys import IPV4_KEY_SIZE, TABLE_MAIN, default_tail, make_tail
+from static_route_operator.routing.keyset import Keys
+from static_route_operator.routing.paths import UNKNOWN_PATH_IPV4, UNKNOWN_PATH_IPV6, Path
+from static_route_operator.routing.prefixes import contains, host_prefix, pack_address, pack_prefix
+from static_route_operator.routing.protection import Protection
+from static_route_operator.routing.routes import Routes
 
 ETH0 = 2
 

@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from static_route_operator.api import API_VERSION
-from static_route_operator.api.crd import custom_resource_definition
+from static_route_operator.api.crd.staticroute import custom_resource_definition
 from static_route_operator.api.staticroute import DEFAULT_PRIORITY
-from static_route_operator.planning.rollup import FailingNode, Subject, make_status, roll_up
+from static_route_operator.controller.rollup import FailingNode, roll_up
+from static_route_operator.controller.status import make_status
+from static_route_operator.controller.subjects import Subject
 from tests.unit.builders import manifest
 
 

@@ -6,15 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from static_route_operator.api.destinations import (
-    SPECIAL_RANGES,
-    compile_destinations,
-    parse_destination,
-    parse_gateway,
-)
+from static_route_operator.api.addresses import SPECIAL_RANGES, parse_gateway
+from static_route_operator.api.destinations import compile_destinations, parse_destination
 from static_route_operator.errors import InvalidPrefixError
-from static_route_operator.keys import default_tail, make_tail
-from static_route_operator.prefixes import pack_address, pack_prefix
+from static_route_operator.routing.keys import default_tail, make_tail
+from static_route_operator.routing.prefixes import pack_address, pack_prefix
 
 
 @pytest.mark.parametrize(

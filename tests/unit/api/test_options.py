@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from static_route_operator.api.crd import custom_resource_definition
+from static_route_operator.api.crd.staticroute import custom_resource_definition
 from static_route_operator.api.options import MAX_METRIC, MAX_TABLE, Options
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
-from static_route_operator.keys import prefix_of, tail_of
-from static_route_operator.prefixes import pack_address, pack_prefix, unpack_prefix
+from static_route_operator.routing.keys import prefix_of, tail_of
+from static_route_operator.routing.prefixes import pack_address, pack_prefix, unpack_prefix
 from tests.unit.builders import manifest, route
 
 IPV6: dict[str, Any] = {"gateway": "fd00::1", "destinations": ["2001:db8::/32"]}

@@ -7,8 +7,8 @@ import pytest
 from static_route_operator.api.nodeselector import NodeSelector
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
-from static_route_operator.keys import tail_of
-from static_route_operator.prefixes import pack_address
+from static_route_operator.routing.keys import tail_of
+from static_route_operator.routing.prefixes import pack_address
 from tests.unit.builders import keys, manifest, route
 
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from static_route_operator.checks import Check, Health, State, Target
+from static_route_operator.api.healthcheck import Check
+from static_route_operator.api.noderoutestate import State
 from static_route_operator.health import probers as module
 from static_route_operator.health.probers import Answered, Failed, Probers
-from static_route_operator.prefixes import pack_address
+from static_route_operator.planning.targets import Health, Target
+from static_route_operator.routing.prefixes import pack_address
 from tests.unit import virtual_time
 
 RTT = 0.001

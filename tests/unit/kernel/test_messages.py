@@ -10,18 +10,18 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from static_route_operator.kernel.messages import PROTOCOL_AT, RTMSG, DecodedRoute, RouteDecoder, describe, encode
 from static_route_operator.kernel.netlink import HEADER, blocks
-from static_route_operator.keys import prefix_of, tail_of
-from static_route_operator.planning.routes import (
+from static_route_operator.routing.keys import prefix_of, tail_of
+from static_route_operator.routing.paths import (
     BLACKHOLE_IPV4,
     BLACKHOLE_IPV6,
     PROTOCOL,
     UNKNOWN_PATH_IPV4,
     UNKNOWN_PATH_IPV6,
-    Action,
     Hop,
     Path,
 )
-from static_route_operator.prefixes import pack_address, unpack_address
+from static_route_operator.routing.prefixes import pack_address, unpack_address
+from static_route_operator.routing.routes import Action
 from tests.unit.builders import make_key, pack
 
 GATEWAY4 = Path.via(pack_address("10.0.0.1"), 2)

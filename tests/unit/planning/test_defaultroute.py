@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from static_route_operator.planning.defaultroute import followers, make_pins, make_rules, unpinnable
-from static_route_operator.planning.facts import Facts
-from static_route_operator.planning.foreign import ForeignRoutes
-from static_route_operator.planning.routes import UNKNOWN_PATH_IPV4, Path
-from static_route_operator.prefixes import pack_address
+from static_route_operator.routing.facts import Facts
+from static_route_operator.routing.foreign import ForeignRoutes
+from static_route_operator.routing.paths import UNKNOWN_PATH_IPV4, Path
+from static_route_operator.routing.prefixes import pack_address
 from tests.unit.builders import ETH0, facts, keys, protection
 
 ETH1 = 3

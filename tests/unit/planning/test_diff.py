@@ -3,17 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from static_route_operator.keys import by_family
 from static_route_operator.planning.diff import diff
-from static_route_operator.planning.routes import (
-    UNKNOWN_PATH_IPV4,
-    UNKNOWN_PATH_IPV6,
-    Action,
-    Operation,
-    Path,
-    Routes,
-)
-from static_route_operator.prefixes import pack_address
+from static_route_operator.routing.keyset import by_family
+from static_route_operator.routing.paths import UNKNOWN_PATH_IPV4, UNKNOWN_PATH_IPV6, Path
+from static_route_operator.routing.prefixes import pack_address
+from static_route_operator.routing.routes import Action, Operation, Routes
 from tests.unit.builders import key, paths, routes
 
 KEYS4 = [key(f"192.0.2.{last}") for last in range(6)]

@@ -4,15 +4,17 @@ from typing import Any
 
 import pytest
 
+from static_route_operator.api.healthcheck import Check
 from static_route_operator.api.noderoutestate import Reason, RowState
+from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.checks import Check, Target
-from static_route_operator.planning.facts import Facts, Node
-from static_route_operator.planning.foreign import Lookup
 from static_route_operator.planning.gateways import Choice, Chooser
 from static_route_operator.planning.plan import make_plan
-from static_route_operator.planning.routes import BLACKHOLE_IPV4, BLACKHOLE_IPV6, Hop, Path
-from static_route_operator.prefixes import pack_address
+from static_route_operator.planning.targets import Target
+from static_route_operator.routing.facts import Facts
+from static_route_operator.routing.foreign import Lookup
+from static_route_operator.routing.paths import BLACKHOLE_IPV4, BLACKHOLE_IPV6, Hop, Path
+from static_route_operator.routing.prefixes import pack_address
 from tests.unit.builders import ETH0, facts, key, keys, paths, route
 
 A, B, C = "10.0.0.1", "10.0.0.3", "10.0.0.4"

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from static_route_operator.api.noderoutestate import Reason, RowState
-from static_route_operator.keys import TABLE_LOCAL, prefix_of
-from static_route_operator.planning.facts import Facts, Rule
-from static_route_operator.planning.foreign import ForeignRoutes, Lookup
 from static_route_operator.planning.guards import gateway_problem, refusals, source_problem
-from static_route_operator.planning.routes import BLACKHOLE_IPV4, Path
-from static_route_operator.prefixes import pack_address, pack_prefix, unpack_prefix
+from static_route_operator.routing.facts import Facts, Rule
+from static_route_operator.routing.foreign import ForeignRoutes, Lookup
+from static_route_operator.routing.keys import TABLE_LOCAL, prefix_of
+from static_route_operator.routing.paths import BLACKHOLE_IPV4, Path
+from static_route_operator.routing.prefixes import pack_address, pack_prefix, unpack_prefix
 from tests.unit.builders import ETH0, facts, key, keys, make_key, pack, protection
 
 LOCAL = Lookup(32, 1, on_link=False, local=True, ours=False)

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.keys import prefix_of
-from static_route_operator.planning.facts import Facts
-from static_route_operator.planning.foreign import Lookup
 from static_route_operator.planning.plan import ObjectPlan, Plan, make_plan
-from static_route_operator.planning.routes import Path
-from static_route_operator.prefixes import pack_address, unpack_prefix
+from static_route_operator.routing.facts import Facts
+from static_route_operator.routing.foreign import Lookup
+from static_route_operator.routing.keys import prefix_of
+from static_route_operator.routing.paths import Path
+from static_route_operator.routing.prefixes import pack_address, unpack_prefix
 from tests.unit.builders import ETH0, facts, key, keys, make_key, paths, route
 
 UNREACHABLE = "172.31.0.1"
