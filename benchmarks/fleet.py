@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import aiohttp
 
 from static_route_operator.agent.addresses import EVERY
-from static_route_operator.agent.nodestate import NodeStateWriter, Reach
+from static_route_operator.agent.nodestate import NodeCounts, NodeStateWriter
 from static_route_operator.api import GROUP, VERSION
 from static_route_operator.api.conditions import ConditionType, find_condition
 from static_route_operator.api.noderoutestate import NodeRouteState, Reason, Row, RowState
@@ -189,7 +189,7 @@ class SimulatedAgent:
         self._token = token
         self._rows = dict(fleet.rows)
         self._api = FleetApi(fleet, token)
-        self._reach = Reach()
+        self._reach = NodeCounts()
         self._writer = NodeStateWriter(FleetApi(fleet, token, WRITE_TIMEOUT), self._state, self._reach, fleet.metrics)
         self.ready = asyncio.Event()
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from static_route_operator.agent.addresses import Addresses
 from static_route_operator.agent.nodestate import NodeStateWriter
-from static_route_operator.agent.shutdown import Verdict, decide
+from static_route_operator.agent.shutdown import ShutdownDecision, decide
 from static_route_operator.agent.watch import Watch
 from static_route_operator.api.noderoutestate import NodeRouteState
 from static_route_operator.api.rollout import default_rollout
@@ -16,12 +16,12 @@ from static_route_operator.cluster.api import WRITE_TIMEOUT, Api
 from static_route_operator.cluster.listing import Listing
 from static_route_operator.errors import SettingsError
 from static_route_operator.node.dryruns import DryRuns
-from static_route_operator.node.forecaster import Forecaster
-from static_route_operator.node.introspection import Questions
+from static_route_operator.node.introspection import Introspection
 from static_route_operator.node.inventory import Inventory
+from static_route_operator.node.planner import Planner
 from static_route_operator.node.protected import Protected
 from static_route_operator.node.reconciler import Reconciler
-from static_route_operator.node.rollback.confirmation import Probation
+from static_route_operator.node.rollback.confirmation import Confirmation
 from static_route_operator.node.rollback.endpoints import Endpoint, TcpEndpoint
 from static_route_operator.observability.http import HttpServer
 from static_route_operator.observability.metrics import Metrics
@@ -50,15 +50,15 @@ async def run(settings: ClusterSettings) -> None:
     protected = Protected(settings.protected)
     api = Api()
     addresses = Addresses(api, protected, settings.namespace)
-    probation = Probation.of(
+    confirmation = Confirmation.of(
         settings, inventory, metrics, server=lambda: _endpoint(api), protected=lambda: protected.told
     )
-    _recall(probation, inventory, protected)
+    _recall(confirmation, inventory, protected)
 
     def node_state() -> NodeRouteState | None:
         node = inventory.node
         # While something is not known yet, a row that is missing would be a lie; and so would one of a trial's outcome.
-        if node is None or not inventory.complete or not reconciler.synced or probation.open:
+        if node is None or not inventory.complete or not reconciler.synced or confirmation.open:
             return None
         return NodeRouteState(node.name, node.uid, reconciler.rows, reconciler.gateways)
 
@@ -70,21 +70,23 @@ async def run(settings: ClusterSettings) -> None:
         metrics,
         protected=lambda: protected.protection,
         on_rows=writer.wake,
-        probation=probation,
+        confirmation=confirmation,
         resync=settings.resync_seconds,
     )
 
     protected.on_change = reconciler.wake
     watch.on_addresses = addresses.take
-    forecaster = Forecaster(inventory, reconciler)
-    dry_runs = DryRuns(inventory, reconciler, forecaster)
+    planner = Planner(inventory, reconciler)
+    dry_runs = DryRuns(inventory, reconciler, planner)
     # Of a new Node, or of a first list without any StaticRoute, no row would tell the writer.
     inventory.on_change = _all(reconciler.wake, writer.wake, dry_runs.wake)
-    server = HttpServer(metrics, lambda: reconciler.synced, Questions(inventory, reconciler).by_path, forecaster.answer)
+    server = HttpServer(
+        metrics, lambda: reconciler.synced, Introspection(inventory, reconciler).handlers, planner.answer
+    )
     if settings.http_port:
         await server.start(settings.http_address, settings.http_port, settings.metrics_address)
     listing = Listing(api, inventory, watch, metrics, settings.list_seconds)
-    watch.on_relist = _all(listing.request, probation.look_again)
+    watch.on_relist = _all(listing.request, confirmation.look_again)
     stopped = loop.create_task(stop.wait())
 
     async def watch_cluster() -> None:
@@ -93,7 +95,7 @@ async def run(settings: ClusterSettings) -> None:
         watch.start()
         await addresses.keep_current()
 
-    jobs = (reconciler.run(), listing.run(), watch_cluster(), writer.run(), probation.run(), dry_runs.run())
+    jobs = (reconciler.run(), listing.run(), watch_cluster(), writer.run(), confirmation.run(), dry_runs.run())
     tasks = [loop.create_task(job) for job in jobs]
     logger.info("Agent of node %s started", settings.node_name)
     try:
@@ -101,13 +103,13 @@ async def run(settings: ClusterSettings) -> None:
         for task in done - {stopped}:
             # None of them ends by itself: this raises what went wrong.
             task.result()
-        await _depart(settings, inventory, reconciler, probation)
+        await _depart(settings, inventory, reconciler, confirmation)
     finally:
         for task in (*tasks, stopped):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        await probation.stop()
+        await confirmation.stop()
         await watch.stop()
         await server.stop()
 
@@ -128,9 +130,9 @@ def _endpoint(api: Api) -> Endpoint | None:
     return server and TcpEndpoint("API server", server.host, server.port, context=server.context)
 
 
-def _recall(probation: Probation, inventory: Inventory, protected: Protected) -> None:
+def _recall(confirmation: Confirmation, inventory: Inventory, protected: Protected) -> None:
     """Begin with what was last known."""
-    known = probation.recall()
+    known = confirmation.recall()
     inventory.remember(known.node, known.routes)
     for source, what in known.protected.items():
         protected.put(source, what)
@@ -139,15 +141,15 @@ def _recall(probation: Probation, inventory: Inventory, protected: Protected) ->
 
 
 async def _depart(
-    settings: ClusterSettings, inventory: Inventory, reconciler: Reconciler, probation: Probation
+    settings: ClusterSettings, inventory: Inventory, reconciler: Reconciler, confirmation: Confirmation
 ) -> None:
-    verdict = Verdict.KEEP
+    verdict = ShutdownDecision.KEEP
     if settings.daemonset:
         labels = inventory.node.labels if inventory.node else {}
         verdict = await decide(Api(DEPARTURE_TIMEOUT).get, settings.namespace, settings.daemonset, labels)
-    if verdict is Verdict.REMOVE:
+    if verdict is ShutdownDecision.REMOVE:
         logger.info("Stopping; %d routes removed", await reconciler.remove_all())
-        await probation.forget()
+        await confirmation.forget()
         return
-    await probation.conclude()
+    await confirmation.conclude()
     logger.info("Stopping; routes stay%s", "" if settings.daemonset else " (no DaemonSet to ask about)")

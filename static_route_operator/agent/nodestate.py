@@ -38,7 +38,7 @@ FIRST_BACKOFF = 2.0
 LAST_BACKOFF = 120.0
 
 
-class Reach:
+class NodeCounts:
     """For how many nodes each StaticRoute is, as far as the controller has written it into its status."""
 
     def __init__(self) -> None:
@@ -69,7 +69,9 @@ class NodeStateWriter:
         metrics: where to count.
     """
 
-    def __init__(self, api: Api, state: Callable[[], NodeRouteState | None], reach: Reach, metrics: Metrics) -> None:
+    def __init__(
+        self, api: Api, state: Callable[[], NodeRouteState | None], reach: NodeCounts, metrics: Metrics
+    ) -> None:
         self._api = api
         self._state = state
         self._reach = reach

@@ -22,7 +22,7 @@ REFUSALS = 3
 REFUSED_FOR = 3.0
 
 
-class Verdict(enum.Enum):
+class ShutdownDecision(enum.Enum):
     """What becomes of the routes."""
 
     KEEP = "keep"
@@ -38,7 +38,7 @@ class _Answer(enum.Enum):
 
 async def decide(
     get: Callable[[str], Awaitable[Mapping[str, Any]]], namespace: str, daemonset: str, labels: Mapping[str, str]
-) -> Verdict:
+) -> ShutdownDecision:
     """Find out whether the routes should stay. In doubt they stay.
 
     Args:
@@ -55,20 +55,20 @@ async def decide(
         answer = await _ask(get, namespace, daemonset, labels)
         now = loop.time()
         if answer is _Answer.LIVE:
-            return Verdict.KEEP
+            return ShutdownDecision.KEEP
         if answer is _Answer.GONE:
-            return Verdict.REMOVE
+            return ShutdownDecision.REMOVE
         if answer is _Answer.REFUSED:
             first_refusal = first_refusal if refusals else now
             refusals += 1
             if refusals >= REFUSALS and now - first_refusal >= REFUSED_FOR:
                 logger.info("The API server refuses to talk to this agent any more: the operator is being removed")
-                return Verdict.REMOVE
+                return ShutdownDecision.REMOVE
         else:
             refusals = 0
         if now - started >= GIVE_UP_AFTER:
             logger.warning("The API server gives no answer; routes stay")
-            return Verdict.KEEP
+            return ShutdownDecision.KEEP
         await asyncio.sleep(ASK_EVERY)
 
 
@@ -98,5 +98,5 @@ async def _ask(
 
 def _selects(body: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     """Whether a DaemonSet still wants this node, by the labels it names; true of anything else, and without labels."""
-    wanted = body.get("spec", {}).get("template", {}).get("spec", {}).get("nodeSelector") or {}
-    return not labels or all(labels.get(key) == value for key, value in wanted.items())
+    desired = body.get("spec", {}).get("template", {}).get("spec", {}).get("nodeSelector") or {}
+    return not labels or all(labels.get(key) == value for key, value in desired.items())

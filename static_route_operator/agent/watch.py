@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from static_route_operator.agent.nodestate import Reach
+from static_route_operator.agent.nodestate import NodeCounts
 from static_route_operator.api import GROUP, VERSION
 from static_route_operator.api.clusteraddresses import NAME as ADDRESSES
 from static_route_operator.api.nodeselector import Node
@@ -51,7 +51,7 @@ class Watch(Engine):
         self._namespace = namespace
         self._staged = staged
         self.on_addresses: Callable[[Mapping[str, str]], None] = _nothing
-        self.reach = Reach()
+        self.reach = NodeCounts()
         self._generations: dict[str, int] = {}
 
     def handlers(self) -> Iterable[Handler]:

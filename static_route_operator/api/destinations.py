@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 from static_route_operator.api.addresses import SPECIAL_RANGES, special_range_of
 from static_route_operator.errors import InvalidPrefixError
-from static_route_operator.routing.keyset import Keys
+from static_route_operator.routing.keyset import KeySet
 from static_route_operator.routing.prefixes import (
     host_prefix,
     last_address,
@@ -62,27 +62,27 @@ class RefusedDestination(NamedTuple):
 
 # The destinations of all objects there are now, by a digest of their texts: a change of the gateway, or of anything
 # else, finds them compiled.
-_compiled: WeakValueDictionary[bytes, Keys] = WeakValueDictionary()
+_compiled: WeakValueDictionary[bytes, KeySet] = WeakValueDictionary()
 
 
 def compile_destinations(
     entries: Sequence[Any],
     gateway: bytes,
-    tail: bytes,
+    table_metric: bytes,
     excludes: Sequence[bytes] = (),
     *,
     allow_default: bool = False,
-) -> tuple[Keys, tuple[RefusedDestination, ...]]:
+) -> tuple[KeySet, tuple[RefusedDestination, ...]]:
     """The keys of all entries of ``spec.destinations`` that can be routed, and the other entries.
 
     Args:
         entries: as they stand in the object.
         gateway: packed address; destinations of another family are refused.
-        tail: table and metric of the keys.
+        table_metric: table and metric of the keys.
         excludes: packed prefixes of the gateway's family, which are cut out.
         allow_default: whether the default route and its halves can be routed.
     """
-    digest = None if allow_default else _digest(entries, gateway, tail, excludes)
+    digest = None if allow_default else _digest(entries, gateway, table_metric, excludes)
     if digest is not None and (known := _compiled.get(digest)) is not None:
         return known, ()
     size = len(gateway) + 1
@@ -98,18 +98,18 @@ def compile_destinations(
     left = subtract(prefixes, excludes)
     if prefixes and not left:
         refused += (RefusedDestination("", "spec.excludes leaves nothing of the destinations"),)
-    keys = Keys.with_tail(size, left, tail)
+    keys = KeySet.with_table_metric(size, left, table_metric)
     if digest is not None and not refused:
         _compiled[digest] = keys
     return keys, refused
 
 
-def _digest(entries: Sequence[Any], gateway: bytes, tail: bytes, excludes: Sequence[bytes]) -> bytes | None:
+def _digest(entries: Sequence[Any], gateway: bytes, table_metric: bytes, excludes: Sequence[bytes]) -> bytes | None:
     try:
         texts = "\n".join(entries)
     except TypeError:
         return None
-    frame = b"".join([struct.pack("=IIB", len(entries), len(excludes), len(gateway)), tail, *excludes])
+    frame = b"".join([struct.pack("=IIB", len(entries), len(excludes), len(gateway)), table_metric, *excludes])
     return hashlib.blake2b(frame + texts.encode(errors="replace"), digest_size=32).digest()
 
 
@@ -118,7 +118,7 @@ def _never_routed(prefixes: bytes, size: int) -> bool:
     lengths = prefixes[size - 1 :: size]
     if any(length in lengths for length in range(LONGEST_DEFAULT + 1)):
         return True
-    keys = Keys(size, prefixes)
+    keys = KeySet(size, prefixes)
     return any(
         keys.index(special.prefix[:-1]) != keys.index(host_prefix(last_address(special.prefix)) + b"\0")
         for special in SPECIAL_RANGES

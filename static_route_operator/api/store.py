@@ -58,7 +58,7 @@ class Presence:
         if len(self._gone) > MOST_TOMBSTONES:
             del self._gone[next(iter(self._gone))]
 
-    def take_list(self, listed: Mapping[str, int], list_version: int) -> list[str]:
+    def replace(self, listed: Mapping[str, int], list_version: int) -> list[str]:
         """Take in a complete list.
 
         Args:
@@ -76,7 +76,7 @@ class Presence:
         self._awaited = {uid for uid in listed if uid not in self._seen and uid not in self._gone}
         return gone
 
-    def forget_all(self) -> bool:
+    def clear(self) -> bool:
         """Take in that there are no objects at all; none is remembered as gone. False when that is no news."""
         if not self._seen and not self._remembered and self._awaited is not None:
             return False
@@ -140,14 +140,14 @@ class Collection(Generic[T]):
         self._presence.drop(uid)
         self._forget(uid)
 
-    def take_list(self, listed: Mapping[str, int], list_version: int) -> None:
-        """Take in a complete list: see `Presence.take_list`."""
-        for uid in self._presence.take_list(listed, list_version):
+    def replace(self, listed: Mapping[str, int], list_version: int) -> None:
+        """Take in a complete list: see `Presence.replace`."""
+        for uid in self._presence.replace(listed, list_version):
             self._forget(uid)
 
-    def forget_all(self) -> None:
+    def clear(self) -> None:
         """Take in that the API server knows no such resource."""
-        self._presence.forget_all()
+        self._presence.clear()
         for uid in list(self.items):
             self._forget(uid)
 

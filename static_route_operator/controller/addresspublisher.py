@@ -8,7 +8,7 @@ from typing import Any
 from static_route_operator.api.clusteraddresses import NAME, make_data
 from static_route_operator.cluster.api import KUBERNETES_ENDPOINTS, Api, endpoint_addresses
 from static_route_operator.cluster.engine import FIRST_BACKOFF, LAST_BACKOFF
-from static_route_operator.controller.clusterstate import Overview
+from static_route_operator.controller.clusterstate import ClusterState
 from static_route_operator.controller.statuswriter import MERGE_PATCH
 from static_route_operator.errors import ApiError
 
@@ -24,7 +24,7 @@ PAUSE = 1.0
 PAUSE_PER_NODE = 0.01
 
 
-class AddressBook:
+class AddressPublisher:
     """Keeps the ConfigMap true, and writes it only when the addresses have changed.
 
     Args:
@@ -33,7 +33,7 @@ class AddressBook:
         namespace: of the operator.
     """
 
-    def __init__(self, api: Api, overview: Overview, namespace: str) -> None:
+    def __init__(self, api: Api, overview: ClusterState, namespace: str) -> None:
         self._api = api
         self._overview = overview
         self._path = f"/api/v1/namespaces/{namespace}/configmaps/{NAME}"

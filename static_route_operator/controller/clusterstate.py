@@ -11,7 +11,7 @@ from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.store import Collection
 from static_route_operator.controller.rollup import Rollup, roll_up
-from static_route_operator.controller.subjects import Member, Report, Subject
+from static_route_operator.controller.summaries import NodeInfo, Report, RouteSummary
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class StateOfNode:
     reports: Mapping[str, Report] = field(default_factory=dict)
 
 
-class Overview:
+class ClusterState:
     """All that statuses are made from.
 
     Attributes:
@@ -45,8 +45,8 @@ class Overview:
         self.on_members: Callable[[], None] = _nothing
         self._changed: set[str] = set()
         self._stored: dict[str, Mapping[str, Any]] = {}
-        self.subjects = Collection[Subject](self._subject_changed)
-        self.members = Collection[Member](self._member_changed)
+        self.subjects = Collection[RouteSummary](self._subject_changed)
+        self.members = Collection[NodeInfo](self._member_changed)
         self.states = Collection[StateOfNode](self._state_changed)
 
     @property
@@ -54,13 +54,13 @@ class Overview:
         """Whether everything was seen once: before that a status would only say what is not known yet."""
         return self.subjects.complete and self.members.complete and self.states.complete
 
-    def take_changed(self) -> list[Subject]:
+    def take_changed(self) -> list[RouteSummary]:
         """The StaticRoutes that have to be looked at since the last call, by name."""
         found = [self.subjects.items[uid] for uid in self._changed if uid in self.subjects.items]
         self._changed.clear()
         return sorted(found, key=lambda each: each.name)
 
-    def roll_up(self, subject: Subject) -> Rollup:
+    def roll_up(self, subject: RouteSummary) -> Rollup:
         """How a StaticRoute fares."""
         return roll_up(
             subject,
@@ -69,18 +69,18 @@ class Overview:
             self.stored(subject),
         )
 
-    def stored(self, subject: Subject) -> Mapping[str, Any]:
+    def stored(self, subject: RouteSummary) -> Mapping[str, Any]:
         """The status that a StaticRoute has."""
         return self._stored.get(subject.uid, {})
 
-    def put_route(self, subject: Subject, status: Mapping[str, Any], resource_version: int) -> None:
+    def put_route(self, subject: RouteSummary, status: Mapping[str, Any], resource_version: int) -> None:
         """Take in a StaticRoute and the status it has; a status that is no news, such as our own, wakes nobody."""
         self.subjects.put(subject.uid, subject, resource_version)
         if subject.uid in self.subjects.items and self._stored.get(subject.uid) != status:
             self._stored[subject.uid] = status
             self._touch({subject.uid})
 
-    def know_status(self, subject: Subject, status: Mapping[str, Any]) -> None:
+    def know_status(self, subject: RouteSummary, status: Mapping[str, Any]) -> None:
         """Take in that the controller itself has written a status."""
         if subject.uid in self.subjects.items:
             before = self.stored(subject)
@@ -89,18 +89,18 @@ class Overview:
                 # The nodes that may use it now may have answered already.
                 self._touch({subject.uid})
 
-    def _report(self, member: Member, name: str) -> Report | None:
+    def _report(self, member: NodeInfo, name: str) -> Report | None:
         state = self.states.find(member.name)
         # A node that came again under its name has nothing to do with what its predecessor said.
         return state.reports.get(name) if state and state.owner in {"", member.uid} else None
 
-    def _subject_changed(self, before: Subject | None, after: Subject | None) -> None:
+    def _subject_changed(self, before: RouteSummary | None, after: RouteSummary | None) -> None:
         if before is not None and after is None:
             self._stored.pop(before.uid, None)
         if after is not None:
             self._touch({after.uid})
 
-    def _member_changed(self, before: Member | None, after: Member | None) -> None:
+    def _member_changed(self, before: NodeInfo | None, after: NodeInfo | None) -> None:
         self.on_members()
         sides = [each for each in (before, after) if each is not None]
         self._touch(
@@ -120,14 +120,14 @@ class Overview:
             self.on_change()
 
 
-def parse_member(body: Mapping[str, Any]) -> Member:
+def parse_node_info(body: Mapping[str, Any]) -> NodeInfo:
     """What is kept of a Node."""
     metadata = body["metadata"]
     conditions = body.get("status", {}).get("conditions") or ()
     wrong = [each for each in conditions if each["type"] == "Ready" and each["status"] != "True"]
     since = wrong[0].get("lastTransitionTime") or "" if wrong else ""
     node = Node(metadata["name"], dict(metadata.get("labels") or {}))
-    return Member(node, metadata["uid"], not wrong, NodeAddresses.parse(body), since)
+    return NodeInfo(node, metadata["uid"], not wrong, NodeAddresses.parse(body), since)
 
 
 def parse_state(body: Mapping[str, Any]) -> StateOfNode:

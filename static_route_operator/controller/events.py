@@ -19,7 +19,7 @@ from static_route_operator.api.conditions import ConditionReason, ConditionType,
 from static_route_operator.api.staticroute import KIND
 from static_route_operator.cluster.api import Api
 from static_route_operator.cluster.engine import FIRST_BACKOFF
-from static_route_operator.controller.subjects import Subject
+from static_route_operator.controller.summaries import RouteSummary
 from static_route_operator.errors import ApiError
 from static_route_operator.observability.metrics import ControllerMetrics
 
@@ -86,7 +86,7 @@ class EventRecorder:
         self._series: dict[str, dict[tuple[str, str], _Series]] = {}
         self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
-    def record(self, subject: Subject, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    def record(self, subject: RouteSummary, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         """Tell of a written status, if it is a transition.
 
         Args:
@@ -107,7 +107,7 @@ class EventRecorder:
         note = find_condition(after, ConditionType.READY)["message"][:LONGEST_NOTE]
         self._queue.put_nowait(self._event(subject, kind, note))
 
-    def _record_gateways(self, subject: Subject, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    def _record_gateways(self, subject: RouteSummary, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         """Tell of gateways that went down or came back; that they are up at first is no news."""
         told = self._told_gateways.setdefault(subject.uid, _down(before))
         down = _down(after)
@@ -129,7 +129,7 @@ class EventRecorder:
         while True:
             await self._write(await self._queue.get())
 
-    def _event(self, subject: Subject, kind: Kind, note: str) -> dict[str, Any]:
+    def _event(self, subject: RouteSummary, kind: Kind, note: str) -> dict[str, Any]:
         now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         known = self._series.setdefault(subject.uid, {})
         series = known.get((kind.reason, note))

@@ -14,12 +14,12 @@ from static_route_operator.api.rollout import default_rollout
 from static_route_operator.api.staticroute import PLURAL as ROUTES
 from static_route_operator.cluster.api import WRITE_TIMEOUT, Api
 from static_route_operator.cluster.listing import Listing
-from static_route_operator.controller.addresspublisher import AddressBook
-from static_route_operator.controller.clusterstate import Overview
+from static_route_operator.controller.addresspublisher import AddressPublisher
+from static_route_operator.controller.clusterstate import ClusterState
 from static_route_operator.controller.events import EventRecorder
 from static_route_operator.controller.finalizer import FinalizerRemover
 from static_route_operator.controller.statuswriter import StatusWriter
-from static_route_operator.controller.watch import Survey
+from static_route_operator.controller.watch import ControllerWatch
 from static_route_operator.observability.http import HttpServer
 from static_route_operator.observability.metrics import ControllerMetrics
 from static_route_operator.settings import ControllerSettings
@@ -41,7 +41,7 @@ class Controller:
     """
 
     def __init__(
-        self, overview: Overview, writer: StatusWriter, recorder: EventRecorder, metrics: ControllerMetrics
+        self, overview: ClusterState, writer: StatusWriter, recorder: EventRecorder, metrics: ControllerMetrics
     ) -> None:
         self._overview = overview
         self._writer = writer
@@ -85,7 +85,7 @@ async def run(settings: ControllerSettings) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, stop.set)
     metrics = ControllerMetrics()
-    overview = Overview()
+    overview = ClusterState()
     server = HttpServer(metrics, lambda: overview.complete)
     if settings.http_port:
         await server.start(settings.http_address, settings.http_port)
@@ -93,7 +93,7 @@ async def run(settings: ControllerSettings) -> None:
     recorder = EventRecorder(api, metrics)
     writer = StatusWriter(Api(WRITE_TIMEOUT), overview, metrics, recorder.record)
     remover = FinalizerRemover(api)
-    survey = Survey(overview, metrics, default_rollout(settings.rollout))
+    survey = ControllerWatch(overview, metrics, default_rollout(settings.rollout))
     survey.on_finalizers = remover.look_at
     listings = [
         Listing(api, kind, survey, metrics, settings.list_seconds, path=path)
@@ -104,7 +104,7 @@ async def run(settings: ControllerSettings) -> None:
         )
     ]
     controller = Controller(overview, writer, recorder, metrics)
-    book = AddressBook(api, overview, settings.namespace)
+    book = AddressPublisher(api, overview, settings.namespace)
 
     def relist() -> None:
         for listing in listings:

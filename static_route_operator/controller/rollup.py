@@ -15,8 +15,8 @@ from static_route_operator.api.conditions import (
 from static_route_operator.api.crd.staticroute_status import MOST_FAILING
 from static_route_operator.api.noderoutestate import GOOD_REASONS, GOOD_STATES, SEVERITY, Reason, RowState
 from static_route_operator.api.rollout import Phase, Stage, parse_stage
-from static_route_operator.controller.staging import Candidate, next_stage
-from static_route_operator.controller.subjects import Member, Report, Subject, more
+from static_route_operator.controller.staging import StagedNode, next_stage
+from static_route_operator.controller.summaries import NodeInfo, Report, RouteSummary, more
 
 # So many names stand in a message, and so many characters of what a node says.
 MOST_NAMES = 3
@@ -74,9 +74,9 @@ class Rollup:
 
 
 def roll_up(
-    subject: Subject,
-    members: Iterable[Member],
-    report_of: Callable[[Member], Report | None],
+    subject: RouteSummary,
+    members: Iterable[NodeInfo],
+    report_of: Callable[[NodeInfo], Report | None],
     stored: Mapping[str, Any] = MappingProxyType({}),
 ) -> Rollup:
     """Put together how a StaticRoute fares, and which nodes may use it.
@@ -93,7 +93,7 @@ def roll_up(
     unknown: list[str] = []
     up: Counter[str] = Counter()
     down: Counter[str] = Counter()
-    candidates: list[Candidate] = []
+    candidates: list[StagedNode] = []
     rehearsed: list[tuple[str, str]] = []
     for member in members:
         if not subject.selects(member):
@@ -134,11 +134,16 @@ def _is_good(report: Report) -> bool:
     return report.state in GOOD_STATES or (report.state is RowState.DRY_RUN and report.reason in GOOD_REASONS)
 
 
-def _candidate(member: Member, report: Report | None, generation: int) -> Candidate:
+def _candidate(member: NodeInfo, report: Report | None, generation: int) -> StagedNode:
     """A node in the order of a roll-out."""
     answers = report is not None and report.generation == generation and report.state is not RowState.PENDING
-    done = answers and report is not None and report.state in GOOD_STATES and report.reason is not Reason.ON_TRIAL
-    return Candidate(member.name, done, answers and not done, member.not_ready_since)
+    done = (
+        answers
+        and report is not None
+        and report.state in GOOD_STATES
+        and report.reason is not Reason.AWAITING_CONFIRMATION
+    )
+    return StagedNode(member.name, done, answers and not done, member.not_ready_since)
 
 
 def _rehearsed(condition: Condition, told: Sequence[tuple[str, str]]) -> Condition:
@@ -162,7 +167,7 @@ def _staged(condition: Condition, stage: Stage) -> Condition:
 
 
 def _ready_condition(
-    subject: Subject, ready: int, failed: Sequence[FailingNode], pending: Sequence[str], unknown: Sequence[str]
+    subject: RouteSummary, ready: int, failed: Sequence[FailingNode], pending: Sequence[str], unknown: Sequence[str]
 ) -> Condition:
     selected = ready + len(failed) + len(pending) + len(unknown)
     status = ConditionStatus.FALSE

@@ -12,10 +12,10 @@ from static_route_operator.api.conditions import (
 )
 from static_route_operator.api.rollout import Stage, parse_stage
 from static_route_operator.controller.rollup import GatewayCount, Rollup, names_of
-from static_route_operator.controller.subjects import Subject
+from static_route_operator.controller.summaries import RouteSummary
 
 
-def make_status(subject: Subject, rollup: Rollup, before: Mapping[str, Any], now: str) -> dict[str, Any]:
+def make_status(subject: RouteSummary, rollup: Rollup, before: Mapping[str, Any], now: str) -> dict[str, Any]:
     """The status of a StaticRoute as a JSON object.
 
     Args:
@@ -67,7 +67,7 @@ def make_status(subject: Subject, rollup: Rollup, before: Mapping[str, Any], now
 
 def _not_narrowed(stage: Stage, before: Stage | None) -> Stage:
     """A stage that was made before the last one was written must not take back what that released."""
-    if before is None or before.generation != stage.generation or before.up_to <= stage.up_to:
+    if before is None or before.generation != stage.generation or before.threshold <= stage.threshold:
         return stage
     return before
 

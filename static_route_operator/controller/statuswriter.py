@@ -19,10 +19,10 @@ from static_route_operator.api import GROUP, VERSION
 from static_route_operator.api.staticroute import PLURAL
 from static_route_operator.cluster.api import Api
 from static_route_operator.cluster.engine import FIRST_BACKOFF, LAST_BACKOFF
-from static_route_operator.controller.clusterstate import Overview
+from static_route_operator.controller.clusterstate import ClusterState
 from static_route_operator.controller.rollup import Rollup
 from static_route_operator.controller.status import make_status
-from static_route_operator.controller.subjects import Subject
+from static_route_operator.controller.summaries import RouteSummary
 from static_route_operator.errors import ApiError
 from static_route_operator.observability.metrics import ControllerMetrics
 
@@ -69,22 +69,22 @@ class StatusWriter:
     def __init__(
         self,
         api: Api,
-        overview: Overview,
+        overview: ClusterState,
         metrics: ControllerMetrics,
-        on_written: Callable[[Subject, Status, Status], None],
+        on_written: Callable[[RouteSummary, Status, Status], None],
     ) -> None:
         self._api = api
         self._overview = overview
         self._metrics = metrics
         self._on_written = on_written
-        self._desks: dict[str, _Desk] = {}
+        self._desks: dict[str, PendingWrites] = {}
         # Those of the desks that have something to write, in the order in which they came.
-        self._waiting: dict[str, _Desk] = {}
+        self._waiting: dict[str, PendingWrites] = {}
         self._news = asyncio.Event()
 
-    def offer(self, subject: Subject, rollup: Rollup) -> None:
+    def offer(self, subject: RouteSummary, rollup: Rollup) -> None:
         """Take in how an object fares now; it is written when it is due, unless the object says so already."""
-        desk = self._desks.setdefault(subject.uid, _Desk(subject, rollup))
+        desk = self._desks.setdefault(subject.uid, PendingWrites(subject, rollup))
         desk.subject, desk.rollup = subject, rollup
         self._line_up(desk)
 
@@ -114,11 +114,11 @@ class StatusWriter:
                 # What was offered meanwhile, or what could not be written.
                 self._line_up(desk)
 
-    def _next(self, now: float) -> "_Desk | None":
+    def _next(self, now: float) -> "PendingWrites | None":
         """What is due, the most urgent first, else what will be due first."""
         return min(self._waiting.values(), key=lambda each: (max(each.due, now), each.urgency), default=None)
 
-    def _line_up(self, desk: "_Desk") -> None:
+    def _line_up(self, desk: "PendingWrites") -> None:
         pause = max(PAUSE, self._fan_out(desk.subject) / FAN_OUT / SHARE)
         if desk.compare(self._overview.stored(desk.subject), pause):
             self._waiting[desk.subject.uid] = desk
@@ -126,11 +126,11 @@ class StatusWriter:
         else:
             self._waiting.pop(desk.subject.uid, None)
 
-    def _fan_out(self, subject: Subject) -> int:
+    def _fan_out(self, subject: RouteSummary) -> int:
         """Bytes that one write of a status makes the API server send."""
         return len(self._overview.members.items) * (EVENT_SIZE + subject.routes * DESTINATION_SIZE)
 
-    async def _write(self, desk: "_Desk") -> None:
+    async def _write(self, desk: "PendingWrites") -> None:
         subject = desk.subject
         before = self._overview.stored(subject)
         after = make_status(subject, desk.rollup, before, _now())
@@ -151,7 +151,7 @@ class StatusWriter:
 
 
 @dataclass(eq=False, slots=True)
-class _Desk:
+class PendingWrites:
     """The newest of one object, and when to write it.
 
     Attributes:
@@ -161,7 +161,7 @@ class _Desk:
         urgency: among what is due.
     """
 
-    subject: Subject
+    subject: RouteSummary
     rollup: Rollup
     due: float = AT_ONCE
     urgency: Urgency = Urgency.OTHER

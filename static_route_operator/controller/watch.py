@@ -9,8 +9,8 @@ from static_route_operator.api.rollout import Rollout
 from static_route_operator.api.staticroute import PLURAL as ROUTES
 from static_route_operator.api.store import Collection, Named
 from static_route_operator.cluster.engine import Engine, Event, Handler, Settings, engine_settings
-from static_route_operator.controller.clusterstate import Overview, parse_member, parse_state
-from static_route_operator.controller.subjects import Subject
+from static_route_operator.controller.clusterstate import ClusterState, parse_node_info, parse_state
+from static_route_operator.controller.summaries import RouteSummary
 from static_route_operator.observability.metrics import ApiMetrics
 
 T = TypeVar("T", bound=Named)
@@ -21,7 +21,7 @@ IDENTITY: Final = "static-route-operator-controller"
 CHUNK = 100
 
 
-def survey_settings() -> Settings:
+def controller_settings() -> Settings:
     """Kopf's settings for the controller; the event of one CRD makes it look at the whole group."""
     crd = ("apiextensions.k8s.io", "customresourcedefinitions")
     settings = engine_settings({crd: f"metadata.name={STATES}.{GROUP}"})
@@ -29,7 +29,7 @@ def survey_settings() -> Settings:
     return settings
 
 
-class Survey(Engine):
+class ControllerWatch(Engine):
     """Feeds an overview from the API server's watches, for ever.
 
     Args:
@@ -41,13 +41,13 @@ class Survey(Engine):
         on_finalizers: called with name and finalizers of each StaticRoute that is being deleted and has some.
     """
 
-    def __init__(self, overview: Overview, metrics: ApiMetrics, rollout: Rollout | None = None) -> None:
-        super().__init__(IDENTITY, frozenset({ROUTES, STATES}), survey_settings, metrics)
+    def __init__(self, overview: ClusterState, metrics: ApiMetrics, rollout: Rollout | None = None) -> None:
+        super().__init__(IDENTITY, frozenset({ROUTES, STATES}), controller_settings, metrics)
         self.on_finalizers: Callable[[str, Sequence[str]], None] = _nothing
         self._overview = overview
         self._rollout = rollout
         self._known: set[str] = set()
-        self._subjects: dict[str, Subject] = {}
+        self._subjects: dict[str, RouteSummary] = {}
 
     def handlers(self) -> Iterable[Handler]:
         """Return the handlers; the watch lists all objects first."""
@@ -72,7 +72,7 @@ class Survey(Engine):
         subject = self._subjects.get(metadata["uid"])
         if subject is None or subject.generation != metadata.get("generation"):
             # Read once per generation: statuses come and go much more often.
-            subject = self._subjects[metadata["uid"]] = Subject.parse(body, self._rollout)
+            subject = self._subjects[metadata["uid"]] = RouteSummary.parse(body, self._rollout)
         self.tell(self._overview.put_route, subject, dict(body.get("status") or {}), int(metadata["resourceVersion"]))
 
     async def _see_state(self, event: Event, **_: Any) -> None:
@@ -81,7 +81,7 @@ class Survey(Engine):
 
     async def _see_node(self, event: Event, **_: Any) -> None:
         if self._stays(event, self._overview.members):
-            self._put(self._overview.members, event, parse_member)
+            self._put(self._overview.members, event, parse_node_info)
 
     def _stays(self, event: Event, collection: Collection[Any]) -> bool:
         """Whether an object is neither gone nor going, whoever's finalizer may hold it; if it is, that is told."""

@@ -6,7 +6,7 @@ Pure: the time is told, in seconds of any clock that never goes back.
 import statistics
 
 from static_route_operator.api.healthcheck import Check, CheckType
-from static_route_operator.api.noderoutestate import State
+from static_route_operator.api.noderoutestate import GatewayState
 
 # Until answers have told better: what RFC 6298 (2.1) starts from. Seconds.
 FIRST_DEADLINE = 1.0
@@ -78,7 +78,7 @@ class RoundTrip:
         return self.smoothed + max(4 * self._variation, PATH_MARGIN * self.smoothed, margin)
 
 
-class Judge:
+class Detector:
     """The verdict on one gateway.
 
     Args:
@@ -95,7 +95,7 @@ class Judge:
 
     def __init__(self, check: Check) -> None:
         self._check = check
-        self.state = State.UNKNOWN
+        self.state = GatewayState.UNKNOWN
         self.reason = ""
         self.round_trip = RoundTrip()
         self.sent = self.lost = self.flaps = 0
@@ -125,14 +125,14 @@ class Judge:
         takes all probes that are sent within it. Three losses still take one whole interval of silence.
         """
         interval = self._check.interval
-        if self.state is State.UP:
+        if self.state is GatewayState.UP:
             return interval * HASTE if self._failures else interval
         pending = 0 < self._successes < self._check.success_threshold
         return max(interval * HASTE if pending else interval, IDLE_INTERVAL)
 
     def held(self, now: float) -> float:
         """Seconds for which it is not let up yet."""
-        return max(0.0, self._held_until - now) if self.state is State.DOWN else 0.0
+        return max(0.0, self._held_until - now) if self.state is GatewayState.DOWN else 0.0
 
     def answered(self, now: float, rtt: float, *, late: bool = False) -> bool:
         """A probe was answered; whether that changes the verdict.
@@ -145,12 +145,14 @@ class Judge:
         self._failures = 0
         self._doubt = ""
         self._successes += 1
-        if self.state is State.UP:
+        if self.state is GatewayState.UP:
             return False
-        if self.state is State.DOWN and (self._successes < self._check.success_threshold or now < self._held_until):
+        if self.state is GatewayState.DOWN and (
+            self._successes < self._check.success_threshold or now < self._held_until
+        ):
             return False
         # What is unknown is up with its first answer: nothing speaks against it.
-        self.state = State.UP
+        self.state = GatewayState.UP
         self._up_at = now
         return True
 
@@ -180,23 +182,23 @@ class Judge:
         It does so at once if a probe has been lost since the last answer. Else the next probe tells, and alone: the
         kernel calls a neighbour FAILED also when a person deletes the entry of one that is well.
         """
-        if self._failures or self.state is not State.UP:
+        if self._failures or self.state is not GatewayState.UP:
             return self.down(now, reason)
         self._doubt = reason
         return False
 
     def _fall(self, now: float) -> bool:
         self._doubt = ""
-        if self.state is State.DOWN:
+        if self.state is GatewayState.DOWN:
             return False
-        if self.state is State.UP:
+        if self.state is GatewayState.UP:
             self.flaps += 1
             if now - self._up_at >= QUIET:
                 self._downs = 0
             if self._downs:
                 self._held_until = now + min(FIRST_HOLD * 2.0 ** (self._downs - 1), MOST_HOLD)
             self._downs += 1
-        self.state = State.DOWN
+        self.state = GatewayState.DOWN
         # What comes back may be another machine at the same address.
         self.round_trip.forget()
         return True

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.multipath import surplus_hops
-from static_route_operator.routing.keyset import Keys
-from static_route_operator.routing.paths import Path
+from static_route_operator.routing.keyset import KeySet
+from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.routes import Action, Failure, Operation, Routes
 
 
-class Rehearsal(Fib):
+class DryRunFib(Fib):
     """Stands in for `Fib`.
 
     What the kernel would refuse is told as far as it can be known from its tables: where another program's route holds
@@ -56,12 +56,12 @@ class Rehearsal(Fib):
         """Nothing is changed, so nothing is refused."""
         return {}
 
-    def _delete(self, path: Path, keys: Keys) -> None:
+    def _delete(self, path: NextHops, keys: KeySet) -> None:
         """Of an IPv6 route with several next hops only those go that are named."""
-        for present, there in list(self.after):
+        for installed, there in list(self.after):
             if both := there & keys:
-                left = surplus_hops(present, path)
-                if left and len(left) < len(present.hops):
-                    self.after.put(present._replace(hops=left), both)
+                left = surplus_hops(installed, path)
+                if left and len(left) < len(installed.hops):
+                    self.after.put(installed._replace(hops=left), both)
                 else:
                     self.after.drop(both)

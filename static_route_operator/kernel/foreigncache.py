@@ -3,13 +3,13 @@
 import time
 
 from static_route_operator.kernel.fib import Fib
-from static_route_operator.routing.foreign import ForeignRoutes
+from static_route_operator.routing.foreign import ForeignRib
 
 # Where others have hundreds of thousands of routes and change them all the time, a read may take this part of the time.
 SHARE = 0.1
 
 
-class Surroundings:
+class ForeignRouteCache:
     """What is known of the routes of others.
 
     Args:
@@ -18,7 +18,7 @@ class Surroundings:
 
     def __init__(self, fib: Fib) -> None:
         self._fib = fib
-        self._known = ForeignRoutes()
+        self._known = ForeignRib()
         self._changed = True
         self._due = 0.0
 
@@ -26,7 +26,7 @@ class Surroundings:
         """They may have changed."""
         self._changed = True
 
-    async def read(self) -> tuple[ForeignRoutes, float]:
+    async def read(self) -> tuple[ForeignRib, float]:
         """What is known, read again if it may have changed and that is due.
 
         Returns:

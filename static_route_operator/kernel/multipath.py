@@ -6,45 +6,45 @@ be of our own writing nor wanted is taken for shared. To delete a next hop with 
 others there is none that it matches. What stays then is of others.
 """
 
-from static_route_operator.routing.paths import Hop, Path
+from static_route_operator.routing.nexthops import NextHop, NextHops
 from static_route_operator.routing.routes import Action, Operation, Routes
 
 
-def mark_shared(present: Routes, known: Routes, wanted: Routes) -> None:
+def mark_shared(installed: Routes, known: Routes, desired: Routes) -> None:
     """Tell the routes in which next hops of another program may be from ours.
 
     Args:
-        present: the routes that were read; those get a shared path.
+        installed: the routes that were read; those get a shared path.
         known: the routes that are ours as a whole, as far as it is known from what was written or marked before.
-        wanted: the routes that should be there: one with no other next hops than those needs no other owner.
+        desired: the routes that should be there: one with no other next hops than those needs no other owner.
     """
-    for path, keys in list(present):
+    for path, keys in list(installed):
         if path.address_size == 4 or len(path.hops) == 1:
             continue
         unsure = keys - known.through(path)
-        for target, there in wanted:
+        for target, there in desired:
             if unsure and not surplus_hops(path, target):
                 unsure -= there
-        present.put(path._replace(shared=True), unsure)
+        installed.put(path._replace(shared=True), unsure)
 
 
-def part(present: Routes, wanted: Routes) -> list[Operation]:
+def part(installed: Routes, desired: Routes) -> list[Operation]:
     """What deletes our own next hops from shared routes that stay wanted, as far as they are not, but not the last."""
     operations = []
-    for path, keys in present:
+    for path, keys in installed:
         if not path.shared:
             continue
-        for target, there in wanted:
+        for target, there in desired:
             if both := keys & there:
                 surplus = surplus_hops(path, target)
                 if len(surplus) == len(path.hops):
                     # Without any the destination would be without a route.
                     surplus = surplus[1:]
-                operations.append(Operation(Action.DELETE, Path(surplus), both))
+                operations.append(Operation(Action.DELETE, NextHops(surplus), both))
     return operations
 
 
-def surplus_hops(path: Path, wanted: Path) -> tuple[Hop, ...]:
+def surplus_hops(path: NextHops, desired: NextHops) -> tuple[NextHop, ...]:
     """The next hops of a path that another has not, whatever their weights are."""
-    places = {(hop.gateway, hop.interface) for hop in wanted.hops}
+    places = {(hop.gateway, hop.interface) for hop in desired.hops}
     return tuple(hop for hop in path.hops if (hop.gateway, hop.interface) not in places)

@@ -157,7 +157,7 @@ class Forwarding:
     bound: NextHop | None = None
 
 
-class Forwarder:
+class RouteTracer:
     """Asks the kernel of this network namespace."""
 
     def __init__(self) -> None:

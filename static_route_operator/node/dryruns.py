@@ -6,10 +6,10 @@ import dataclasses
 
 from static_route_operator.api.noderoutestate import Row
 from static_route_operator.errors import KernelError
-from static_route_operator.node.forecaster import Forecaster, logger
 from static_route_operator.node.inventory import Inventory
+from static_route_operator.node.planner import Planner, logger
 from static_route_operator.node.reconciler import Reconciler
-from static_route_operator.planning.changes import rehearsed_row
+from static_route_operator.planning.changes import dry_run_row
 
 # From one rehearsal of dry runs to the next, at the least, and without any sign of a change. Seconds.
 PAUSE = 2.0
@@ -22,13 +22,13 @@ class DryRuns:
     Args:
         inventory: the objects.
         reconciler: tells it in its rows.
-        forecaster: of the same.
+        planner: of the same.
     """
 
-    def __init__(self, inventory: Inventory, reconciler: Reconciler, forecaster: Forecaster) -> None:
+    def __init__(self, inventory: Inventory, reconciler: Reconciler, planner: Planner) -> None:
         self._inventory = inventory
         self._reconciler = reconciler
-        self._forecaster = forecaster
+        self._planner = planner
         self._changed = asyncio.Event()
 
     def wake(self) -> None:
@@ -54,6 +54,6 @@ class DryRuns:
         routes = self._inventory.dry_runs if self._inventory.complete else []
         rows: list[Row | None] = []
         if routes:
-            forecast = await self._forecaster.forecast([dataclasses.replace(route, dry_run=False) for route in routes])
-            rows = [rehearsed_row(route, forecast) for route in routes]
-        self._reconciler.show_rehearsed([row for row in rows if row is not None])
+            forecast = await self._planner.forecast([dataclasses.replace(route, dry_run=False) for route in routes])
+            rows = [dry_run_row(route, forecast) for route in routes]
+        self._reconciler.show_dry_runs([row for row in rows if row is not None])

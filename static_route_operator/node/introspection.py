@@ -13,7 +13,7 @@ from static_route_operator.routing.description import describe_route
 from static_route_operator.routing.prefixes import pack_address
 
 
-class Questions:
+class Introspection:
     """Answers with JSON objects, from what is known at that moment.
 
     Args:
@@ -26,13 +26,13 @@ class Questions:
         self._reconciler = reconciler
 
     @property
-    def by_path(self) -> dict[str, Callable[..., dict[str, Any]]]:
+    def handlers(self) -> dict[str, Callable[..., dict[str, Any]]]:
         """What can be asked (see `HttpServer`)."""
         return {
             "/summary": self.summary,
             "/routes": self.routes,
             "/claims/{address}": self.claims,
-            "/wanted": self.wanted,
+            "/wanted": self.desired,
         }
 
     def summary(self) -> dict[str, Any]:
@@ -40,7 +40,7 @@ class Questions:
         return self._origin() | {
             "waiting": [
                 {"name": route.name, "generation": route.generation}
-                for route in self._inventory.held.values()
+                for route in self._inventory.gated.values()
                 if not route.dry_run
             ],
             "objects": [asdict(row) for row in self._reconciler.rows],
@@ -53,7 +53,7 @@ class Questions:
         return self.summary() | {
             "routes": [
                 describe_route(key, path, interfaces) | {"object": owner_of(key, plan)}
-                for key, path in self._reconciler.present.in_order()
+                for key, path in self._reconciler.installed.in_order()
             ],
         }
 
@@ -67,7 +67,7 @@ class Questions:
         found = claims(self._reconciler.plan, pack_address(address))
         return self._origin() | {"claims": [describe_claim(each, rows, self._reconciler.interfaces) for each in found]}
 
-    def wanted(self) -> dict[str, Any]:
+    def desired(self) -> dict[str, Any]:
         """Every route that should be in the kernel, packed; see `describe_wanted`."""
         rows = {row.name: row for row in self._reconciler.rows}
         return self._origin() | describe_wanted(self._reconciler.plan, rows)

@@ -41,7 +41,7 @@ class Inventory:
         on_change: called after each change that matters.
         routes: by uid, the last good version of each object.
         invalid: by uid, the objects whose newest version can't be used.
-        held: by uid, the newest versions of objects that are not to be used here, or not yet: the last one is in force.
+        gated: by uid, the newest versions that are not to be used here, or not yet; the last good one stays in force.
         node: this node; None until it is known.
         complete: every object was seen once and the node is known: only then may anything be removed.
         version: moves with every change.
@@ -53,7 +53,7 @@ class Inventory:
         self._uids: dict[str, str] = {}
         self.routes: dict[str, StaticRoute] = {}
         self.invalid: dict[str, Invalid] = {}
-        self.held: dict[str, StaticRoute] = {}
+        self.gated: dict[str, StaticRoute] = {}
         self._doubtful: set[str] = set()
         self.node: Node | None = None
         self._node_remembered = False
@@ -71,7 +71,7 @@ class Inventory:
         return self._presence.missing
 
     @property
-    def doubtful(self) -> bool:
+    def unsynced(self) -> bool:
         """Whether an object may have routes on this node from before, of a version that is not known any more."""
         return bool(self._doubtful)
 
@@ -98,7 +98,7 @@ class Inventory:
             changed.invalid.pop(uid, None)
             changed.routes[uid] = same if same == before else dataclasses.replace(same, generation=generation + 1)
         if alone or self.complete:
-            changed.take_list({}, 0)
+            changed.replace({}, 0)
         return changed
 
     def remember(self, node: Node | None, routes: Iterable[tuple[StaticRoute, int]]) -> None:
@@ -143,19 +143,19 @@ class Inventory:
                 extra={"object": item.name, "generation": item.generation},
             )
             self.invalid[uid] = item
-            self.held.pop(uid, None)
+            self.gated.pop(uid, None)
         elif not item.dry_run and (released or self._is_in_force(item)):
             self._use(item)
         else:
             if first and uid not in self.routes and not self._remembers:
                 self._doubtful.add(uid)
-            self.held[uid] = item
+            self.gated[uid] = item
             self.invalid.pop(uid, None)
         self._changed()
 
     def release(self, uid: str, generation: int) -> None:
         """Take in that a generation of an object may be used here."""
-        item = self.held.get(uid)
+        item = self.gated.get(uid)
         if item is not None and item.generation == generation and not item.dry_run:
             self._use(item)
             self._changed()
@@ -163,7 +163,7 @@ class Inventory:
     @property
     def dry_runs(self) -> list[StaticRoute]:
         """The objects that are only to be rehearsed."""
-        return [route for route in self.held.values() if route.dry_run]
+        return [route for route in self.gated.values() if route.dry_run]
 
     def _is_in_force(self, route: StaticRoute) -> bool:
         known = self.routes.get(route.uid)
@@ -172,7 +172,7 @@ class Inventory:
     def _use(self, route: StaticRoute) -> None:
         self.routes[route.uid] = route
         self.invalid.pop(route.uid, None)
-        self.held.pop(route.uid, None)
+        self.gated.pop(route.uid, None)
         self._doubtful.discard(route.uid)
 
     def remove(self, uid: str) -> None:
@@ -186,7 +186,7 @@ class Inventory:
             self.node, self._node_remembered = node, False
             self._changed()
 
-    def take_list(self, listed: Mapping[str, int], list_version: int) -> None:
+    def replace(self, listed: Mapping[str, int], list_version: int) -> None:
         """Take in a complete list, which alone can tell that an object is gone without an event.
 
         Args:
@@ -194,25 +194,25 @@ class Inventory:
             list_version: the resource version of the list itself. An object seen at a later one may be too new for
                 it, and is kept.
         """
-        for uid in self._presence.take_list(listed, list_version):
+        for uid in self._presence.replace(listed, list_version):
             logger.warning("StaticRoute with uid %s is gone without an event", uid)
             self._drop(uid)
         self._changed()
 
-    def forget_all(self) -> None:
+    def clear(self) -> None:
         """Take in that there are no objects at all, since the API server knows no such resource.
 
         None of them is remembered as gone: they come back as they were if it was mistaken.
         """
-        if self._presence.forget_all():
+        if self._presence.clear():
             logger.warning("The API server knows no StaticRoutes any more: all are taken for gone")
-            for known in (self.routes, self.invalid, self.held, self._uids, self._doubtful):
+            for known in (self.routes, self.invalid, self.gated, self._uids, self._doubtful):
                 known.clear()
             self._changed()
 
     def _drop(self, uid: str) -> None:
         self._doubtful.discard(uid)
-        for item in (self.routes.pop(uid, None), self.invalid.pop(uid, None), self.held.pop(uid, None)):
+        for item in (self.routes.pop(uid, None), self.invalid.pop(uid, None), self.gated.pop(uid, None)):
             if item is not None and self._uids.get(item.name) == uid:
                 del self._uids[item.name]
         self._presence.drop(uid)

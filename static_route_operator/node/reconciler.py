@@ -21,29 +21,29 @@ from static_route_operator.api.nodeselector import selects
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import KernelError
 from static_route_operator.health.gateways import Gateways
-from static_route_operator.kernel.dryrun import Rehearsal
+from static_route_operator.kernel.dryrun import DryRunFib
 from static_route_operator.kernel.fib import Fib
-from static_route_operator.kernel.foreigncache import Surroundings
+from static_route_operator.kernel.foreigncache import ForeignRouteCache
 from static_route_operator.kernel.messages import DecodedRoute
 from static_route_operator.kernel.monitor import Monitor
 from static_route_operator.kernel.multipath import mark_shared, part
 from static_route_operator.kernel.processes import process_name
 from static_route_operator.kernel.rulebook import RuleBook
-from static_route_operator.node.drift.damping import Contention, Rival
-from static_route_operator.node.drift.holddown import Storm
-from static_route_operator.node.drift.repairs import Losses
+from static_route_operator.node.drift.damping import Actor, FlapDamping
+from static_route_operator.node.drift.holddown import HoldDown
+from static_route_operator.node.drift.repairs import PendingRepairs
 from static_route_operator.node.inventory import Inventory
-from static_route_operator.node.rollback.confirmation import Probation
-from static_route_operator.node.rows import Outcome, make_rows, with_rehearsed
+from static_route_operator.node.rollback.confirmation import Confirmation
+from static_route_operator.node.rows import Outcome, make_rows, with_dry_runs
 from static_route_operator.observability.metrics import Metrics
 from static_route_operator.planning.diff import diff
 from static_route_operator.planning.plan import Plan, make_plan
 from static_route_operator.planning.targets import Target
 from static_route_operator.routing.facts import Facts
-from static_route_operator.routing.foreign import ForeignRoutes
+from static_route_operator.routing.foreign import ForeignRib
 from static_route_operator.routing.keys import IPV4_KEY_SIZE, TABLE_MAIN, prefix_of
-from static_route_operator.routing.keyset import Keys, by_family
-from static_route_operator.routing.paths import PROTOCOL, Path
+from static_route_operator.routing.keyset import KeySet, by_family
+from static_route_operator.routing.nexthops import PROTOCOL, NextHops
 from static_route_operator.routing.prefixes import unpack_prefix
 from static_route_operator.routing.protection import Protection
 from static_route_operator.routing.routes import Action, Failure, Operation, Routes
@@ -76,7 +76,7 @@ class Reconciler:
         metrics: where to count.
         protected: asked in each run for what must stay reachable as it is.
         on_rows: called when the rows have changed.
-        probation: decides which version of each object is in force; each newest one unless given.
+        confirmation: decides which version of each object is in force; each newest one unless given.
         resync: seconds between full reads of the kernel's routes that nothing asked for.
         fib: the kernel's tables, or what stands in for them.
         log: what became of each object.
@@ -95,7 +95,7 @@ class Reconciler:
         *,
         protected: Callable[[], Protection],
         on_rows: Callable[[], None] = lambda: None,
-        probation: Probation | None = None,
+        confirmation: Confirmation | None = None,
         resync: float = 300.0,
         fib: Fib | None = None,
         log: logging.Logger = logger,
@@ -104,12 +104,12 @@ class Reconciler:
         self._metrics = metrics
         self._protected = protected
         self._on_rows = on_rows
-        self._probation = probation or Probation(inventory, metrics)
-        self._probation.on_change = self._verdict
+        self._confirmation = confirmation or Confirmation(inventory, metrics)
+        self._confirmation.on_change = self._verdict
         self._resync = resync
         self._log = log
         self._fib = fib or Fib()
-        self._surroundings = Surroundings(self._fib)
+        self._foreign = ForeignRouteCache(self._fib)
         self._rules = RuleBook(self._fib)
         self._monitor = Monitor(
             lambda: self._fib.port, self._route_changed, self._node_changed, self._lost_notifications
@@ -118,25 +118,25 @@ class Reconciler:
         self._urgent = asyncio.Event()
         self._gateways = Gateways(metrics, self._health_changed)
         self._timers: dict[str, asyncio.TimerHandle] = {}
-        self._present = Routes()
-        self._seen: dict[bytes, Path | None] = {}
-        self._losses = Losses()
-        self._rival = Rival(0)
-        self._contention = Contention()
-        self._storm = Storm()
+        self._installed = Routes()
+        self._seen: dict[bytes, NextHops | None] = {}
+        self._repairs = PendingRepairs()
+        self._actor = Actor(0)
+        self._damping = FlapDamping()
+        self._hold_down = HoldDown()
         self._stale = True
         self._unsure = True
         self._failures: dict[bytes, Failure] = {}
-        self._twins: set[bytes] = set()
-        self._contested: dict[bytes, Failure] = {}
-        self._spared: list[Keys] = []
+        self._shadowed: set[bytes] = set()
+        self._conflicting: dict[bytes, Failure] = {}
+        self._stale_routes: list[KeySet] = []
         self._survey = True
         self._retry = True
         self._retry_delay = FIRST_RETRY
         self._planned_for: tuple[tuple[int, int], Facts, frozenset[Target]] | None = None
         self._plan = Plan()
         self._busy = asyncio.Lock()
-        self._rehearsed: Sequence[Row] = ()
+        self._dry_run_rows: Sequence[Row] = ()
         self.rows: tuple[Row, ...] = ()
         self.gateways: tuple[GatewayRow, ...] = ()
         self.told_failures: Mapping[bytes, Failure] = {}
@@ -155,7 +155,7 @@ class Reconciler:
         try:
             while True:
                 await self._wake.wait()
-                while not self._urgent.is_set() and (pause := self._storm.pause(time.monotonic())):  # noqa: ASYNC110  what is waited for is that nothing comes
+                while not self._urgent.is_set() and (pause := self._hold_down.pause(time.monotonic())):  # noqa: ASYNC110  what is waited for is that nothing comes
                     await asyncio.sleep(pause)
                 self._wake.clear()
                 started = time.monotonic()
@@ -189,18 +189,18 @@ class Reconciler:
             timer.cancel()
         self._fib.close()
 
-    def understudy(self, inventory: Inventory, rehearsal: Rehearsal) -> "Reconciler":
+    def shadow_copy(self, inventory: Inventory, rehearsal: DryRunFib) -> "Reconciler":
         """A reconciler that knows of this node what this one knows, but has another inventory and only rehearses."""
         metrics = Metrics()
         other = Reconciler(
             inventory,
             metrics,
             protected=self._protected,
-            probation=self._probation.understudy(inventory, metrics),
+            confirmation=self._confirmation.shadow_copy(inventory, metrics),
             fib=rehearsal,
             log=_silence,
         )
-        other._plan, other._present = self._plan, self._present.copy()
+        other._plan, other._installed = self._plan, self._installed.copy()
         other._gateways.down = self._gateways.down
         return other
 
@@ -209,16 +209,16 @@ class Reconciler:
         # Never released: no run may follow.
         await self._busy.acquire()
         await self._rules.retain(())
-        present = await self._fib.read()
-        failures = await self._fib.apply(diff(Routes(), present))
+        installed = await self._fib.read()
+        failures = await self._fib.apply(diff(Routes(), installed))
         for key, failure in failures.items():
             logger.error("Route %s can't be removed: %s", unpack_prefix(prefix_of(key)), failure.text)
-        return len(present) - len(failures)
+        return len(installed) - len(failures)
 
-    def show_rehearsed(self, rows: Sequence[Row]) -> None:
+    def show_dry_runs(self, rows: Sequence[Row]) -> None:
         """Tell of objects that are only rehearsed what would become of them."""
-        if rows != self._rehearsed:
-            self._rehearsed = rows
+        if rows != self._dry_run_rows:
+            self._dry_run_rows = rows
             self._wake.set()
 
     @property
@@ -227,9 +227,9 @@ class Reconciler:
         return self._plan
 
     @property
-    def present(self) -> Routes:
+    def installed(self) -> Routes:
         """What is in the kernel of ours, as far as is known."""
-        return self._present
+        return self._installed
 
     @property
     def interfaces(self) -> Mapping[int, str]:
@@ -244,11 +244,11 @@ class Reconciler:
 
     def _route_changed(self, route: DecodedRoute, gone: bool, port: int) -> None:
         if route.protocol != PROTOCOL:
-            self._surroundings.changed()
+            self._foreign.changed()
         if route.protocol == PROTOCOL:
             self._metrics.drift.inc()
-            if gone or route.key not in self._plan.wanted.through(route.path):
-                self._storm.lost(time.monotonic())
+            if gone or route.key not in self._plan.desired.through(route.path):
+                self._hold_down.lost(time.monotonic())
                 self._note_loss(route, gone, port)
             if self._busy.locked() or self._is_part(route, gone):
                 # A read or a change is under way: whether it came before or after this can't be told. Or there are
@@ -259,15 +259,15 @@ class Reconciler:
                 self._retry = self._retry or (not gone and route.key in self._failures)
             # It says nothing about the node, so what is known of that stands: the route is back the sooner.
             self._wake.set()
-        elif not gone and route.key in self._present:
+        elif not gone and route.key in self._installed:
             # It replaced ours, or stands beside it: only a read can tell.
             self._metrics.drift.inc()
             self._note_loss(route, gone, port)
             if len(route.key) == IPV4_KEY_SIZE:
-                self._twins.add(route.key)
+                self._shadowed.add(route.key)
             self._stale = True
             self.wake()
-        elif gone and (route.key in self._failures or route.key in self._twins):
+        elif gone and (route.key in self._failures or route.key in self._shadowed):
             self._stale = True
             self._retry_now()
         else:
@@ -277,20 +277,20 @@ class Reconciler:
         """Whether the kernel tells of one of several IPv6 routes that it has made one."""
         if len(route.key) == IPV4_KEY_SIZE:
             return False
-        return len(route.path.hops) > 1 or (gone and route.key not in self._present.through(route.path))
+        return len(route.path.hops) > 1 or (gone and route.key not in self._installed.through(route.path))
 
     def _note_loss(self, route: DecodedRoute, gone: bool, port: int) -> None:
         """Remember who may have taken a route away, until it has been put back."""
         # What the kernel takes away goes with a link or an address: that is nobody's doing.
         if port:
             protocol = None if gone else route.protocol
-            if (port, protocol) != (self._rival.port, self._rival.protocol):
-                self._rival = Rival(port, process_name(port), protocol)
-            self._losses.note(route.key, self._rival)
+            if (port, protocol) != (self._actor.port, self._actor.protocol):
+                self._actor = Actor(port, process_name(port), protocol)
+            self._repairs.note(route.key, self._actor)
 
     def _node_changed(self, lossy: bool) -> None:
         self._rules.changed()
-        self._surroundings.changed()
+        self._foreign.changed()
         self._stale = self._stale or lossy
         self.wake()
 
@@ -298,12 +298,12 @@ class Reconciler:
         self._metrics.monitor_overflows.inc()
         logger.warning("Notifications of the kernel were lost; reading its routes again")
         self._rules.forget()
-        self._surroundings.changed()
+        self._foreign.changed()
         self._stale = self._survey = True
         self.wake()
 
     def _read_again(self) -> None:
-        self._surroundings.changed()
+        self._foreign.changed()
         self._stale = self._survey = True
         self.wake()
         self._after("resync", self._resync * random.uniform(0.8, 1.2), self._read_again)  # noqa: S311  jitter, no secret
@@ -356,7 +356,7 @@ class Reconciler:
 
     async def _reconcile(self) -> None:
         inventory = self._inventory
-        complete, version = inventory.complete, (inventory.version, self._probation.version)
+        complete, version = inventory.complete, (inventory.version, self._confirmation.version)
         selected, undecided = self._select()
         known = self._planned_for[1] if self._planned_for else None
         facts = await self._look(selected, version)
@@ -365,8 +365,8 @@ class Reconciler:
             # Rules that are there, also of an agent before this one, lead on for as long as the routes are to stay.
             before = dataclasses.replace(self._plan, rules=await self._rules.read())
             self._plan = make_plan(selected, facts, before, node=inventory.node, down=down)
-            if self._plan.wanted != before.wanted:
-                self._contention.release()
+            if self._plan.desired != before.desired:
+                self._damping.release()
             self._planned_for = (version, facts, down)
             self._gateways.want(self._plan.targets, facts.interfaces)
             self._retry = True
@@ -377,27 +377,29 @@ class Reconciler:
             self._take_seen()
         if self._retry:
             self._retry = False
-            self._failures = {key: self._contested[key] for key in self._contested if key in self._plan.wanted}
-        waiting = self._contention.waiting(time.monotonic())
-        if not (inventory.doubtful and self.synced):
-            self._spared = []
-        held = [*self._plan.held, *self._spared]
-        operations = diff(self._plan.wanted, self._present, held=held, skip=[*by_family(self._failures), *waiting])
-        sure = complete and (self.synced or not inventory.doubtful)
+            self._failures = {key: self._conflicting[key] for key in self._conflicting if key in self._plan.desired}
+        waiting = self._damping.waiting(time.monotonic())
+        if not (inventory.unsynced and self.synced):
+            self._stale_routes = []
+        retained = [*self._plan.retained, *self._stale_routes]
+        operations = diff(
+            self._plan.desired, self._installed, retained=retained, skip=[*by_family(self._failures), *waiting]
+        )
+        sure = complete and (self.synced or not inventory.unsynced)
         if not sure:
             # What is found at the start may be of a version that is not known; what is in force from then on is.
-            self._spared = [keys for action, _, keys in operations if action is Action.DELETE]
-        operations = self._probation.permitted(operations, complete=sure)
-        await self._probation.begin(self._plan, operations)
-        if sure and not inventory.doubtful:
+            self._stale_routes = [keys for action, _, keys in operations if action is Action.DELETE]
+        operations = self._confirmation.permitted(operations, complete=sure)
+        await self._confirmation.begin(self._plan, operations)
+        if sure and not inventory.unsynced:
             await self._rules.retain(self._plan.rules)
         await self._apply(operations, looked=looked, read=read)
         if self._stale:
             # What is in the kernel is not known now; the next run follows at once.
             return
-        await self._lead()
+        await self._install_rules()
         self._settle(waiting)
-        self._probation.settle(self._plan, self._present, complete=complete)
+        self._confirmation.settle(self._plan, self._installed, complete=complete)
         self.told_failures = await self._told_failures()
         self._report(undecided)
         if complete:
@@ -405,9 +407,9 @@ class Reconciler:
             self._metrics.synced.set(1)
             self._metrics.last_success.set_to_current_time()
 
-    async def _lead(self) -> None:
+    async def _install_rules(self) -> None:
         """Add the rules that lead to our default routes, unless a pin is missing: then nothing leads there."""
-        if any(keys - self._present.through(path) for path, keys in self._plan.pins):
+        if any(keys - self._installed.through(path) for path, keys in self._plan.bypass):
             await self._rules.retain(())
         elif failure := await self._rules.add(self._plan.rules):
             await self._rules.retain(())
@@ -429,29 +431,29 @@ class Reconciler:
         try:
             await self._read_ours()
             if self._survey:
-                self._twins = set(await self._fib.twins(self._present))
-            self._twins = {key for key in self._twins if key in self._present}
-            contested = await self._fib.foreign_first(self._twins) | self._shared()
+                self._shadowed = set(await self._fib.shadowed(self._installed))
+            self._shadowed = {key for key in self._shadowed if key in self._installed}
+            conflicting = await self._fib.foreign_first(self._shadowed) | self._shared()
         except BaseException:
             self._stale = True
             raise
         self._survey = False
-        if contested != self._contested.keys():
-            self._contested = dict.fromkeys(contested, Failure(errno.EEXIST, os.strerror(errno.EEXIST)))
+        if conflicting != self._conflicting.keys():
+            self._conflicting = dict.fromkeys(conflicting, Failure(errno.EEXIST, os.strerror(errno.EEXIST)))
             self._retry = True
 
     async def _read_ours(self) -> None:
-        known = self._present
-        self._present = await self._fib.read(known)
-        mark_shared(self._present, known, self._plan.wanted)
-        if parting := part(self._present, self._plan.wanted):
+        known = self._installed
+        self._installed = await self._fib.read(known)
+        mark_shared(self._installed, known, self._plan.desired)
+        if parting := part(self._installed, self._plan.desired):
             await self._fib.apply(parting)
-            self._present = await self._fib.read(known)
-            mark_shared(self._present, known, self._plan.wanted)
+            self._installed = await self._fib.read(known)
+            mark_shared(self._installed, known, self._plan.desired)
 
     def _shared(self) -> set[bytes]:
         """The routes into which the kernel merged next hops of another program."""
-        return {key for path, keys in self._present if path.shared for key in keys}
+        return {key for path, keys in self._installed if path.shared for key in keys}
 
     async def _look(self, selected: Sequence[StaticRoute], version: tuple[int, int]) -> Facts:
         """What this node knows of itself, as far as these objects ask for it; looked at only if it may have changed."""
@@ -465,39 +467,39 @@ class Reconciler:
         asked |= {route.options.source for route in selected if route.options.source}
         rules = any(route.options.table != TABLE_MAIN for route in selected)
         facts = await self._fib.look(asked, rules=rules)
-        foreign = await self._look_around(selected, protected)
+        foreign = await self._look_at_foreign(selected, protected)
         # Behind a route of ours is what was there before.
         lookups = {
             each: (foreign.look_up(each) if lookup.ours else None) or lookup for each, lookup in facts.lookups.items()
         }
         return dataclasses.replace(facts, protected=protected, foreign=foreign, lookups=lookups)
 
-    async def _look_around(self, selected: Sequence[StaticRoute], protected: Protection) -> ForeignRoutes:
+    async def _look_at_foreign(self, selected: Sequence[StaticRoute], protected: Protection) -> ForeignRib:
         """The routes of others, if any destination has to do with what is protected: else they don't matter."""
         if not any(route.takes_default or protected.meet(route.keys) for route in selected):
-            return ForeignRoutes()
-        foreign, later = await self._surroundings.read()
+            return ForeignRib()
+        foreign, later = await self._foreign.read()
         if later:
             self._after("surroundings", later, self.wake)
         return foreign
 
     def _take_seen(self) -> None:
         """Take in what others did to routes of ours, all at once."""
-        paths: dict[Path | None, list[bytes]] = {}
+        paths: dict[NextHops | None, list[bytes]] = {}
         for key, path in self._seen.items():
             paths.setdefault(path, []).append(key)
         self._seen.clear()
         for path, keys in paths.items():
             for each in by_family(keys):
                 if path is None:
-                    self._present.drop(each)
+                    self._installed.drop(each)
                 else:
-                    self._present.put(path, each)
+                    self._installed.put(path, each)
 
     def _select(self) -> tuple[list[StaticRoute], list[StaticRoute]]:
         """The objects for this node, and those of which that is not known yet."""
         node = self._inventory.node
-        routes = list(self._probation.in_force(self._inventory.routes.values()))
+        routes = list(self._confirmation.in_force(self._inventory.routes.values()))
         if node is None:
             return (
                 [route for route in routes if not route.selective],
@@ -510,19 +512,19 @@ class Reconciler:
         for action, path, keys in operations:
             self._metrics.operations.labels(action.value).inc(len(keys))
             if action is Action.DELETE:
-                self._present.drop(keys)
+                self._installed.drop(keys)
             else:
-                self._present.put(path, keys)
-        for keys, rival in self._losses.put_back(operations, failures):
+                self._installed.put(path, keys)
+        for keys, rival in self._repairs.restored(operations, failures):
             self._metrics.drift_repairs.inc(len(keys))
-            self._contention.repaired(keys, rival, time.monotonic(), time.time())
+            self._damping.repaired(keys, rival, time.monotonic(), time.time())
         if not failures:
             return
         self._metrics.operation_failures.inc(len(failures))
         for each in by_family(failures):
-            self._present.drop(each)
+            self._installed.drop(each)
         for key, failure in failures.items():
-            if key not in self._plan.wanted:
+            if key not in self._plan.desired:
                 self._log.error("Route %s can't be removed: %s", unpack_prefix(prefix_of(key)), failure.text)
         surprising = any(failure.errno in {errno.EEXIST, errno.ENOENT} for failure in failures.values())
         if not looked or (surprising and not read):
@@ -543,28 +545,28 @@ class Reconciler:
         with self._metrics.operations_duration.time():
             return await self._fib.apply(operations)
 
-    def _settle(self, waiting: Sequence[Keys]) -> None:
+    def _settle(self, waiting: Sequence[KeySet]) -> None:
         """Come again when something that was taken away is due."""
-        self._losses.retain(waiting, self._failures)
+        self._repairs.retain(waiting, self._failures)
         now = time.monotonic()
-        self._contention.forget(now)
+        self._damping.forget(now)
         if timer := self._timers.pop("contest", None):
             timer.cancel()
-        if (change := self._contention.next_change(now)) is not None:
+        if (change := self._damping.next_change(now)) is not None:
             self._after("contest", change - now, self.wake)
 
     def _report(self, undecided: Sequence[StaticRoute]) -> None:
         if not self._failures:
             self._retry_delay = FIRST_RETRY
         invalid = [(each.error, each.generation) for each in self._inventory.invalid.values()]
-        contests = self._contention.contests
+        contests = self._damping.contests
         health = {target: each.state for target, each in self._gateways.health().items()}
-        outcome = Outcome(self._present, self.told_failures, contests, health)
-        rows = self._probation.rows(make_rows(self._plan, outcome, undecided, invalid))
-        rows = with_rehearsed(rows, self._rehearsed, self._inventory.dry_runs)
+        outcome = Outcome(self._installed, self.told_failures, contests, health)
+        rows = self._confirmation.rows(make_rows(self._plan, outcome, undecided, invalid))
+        rows = with_dry_runs(rows, self._dry_run_rows, self._inventory.dry_runs)
         self._metrics.objects.set(len(self._inventory.routes))
-        self._metrics.wanted_routes.set(len(self._plan.wanted))
-        self._metrics.present_routes.set(len(self._present))
+        self._metrics.wanted_routes.set(len(self._plan.desired))
+        self._metrics.present_routes.set(len(self._installed))
         self._metrics.failed_routes.set(len(self._failures))
         conflicts = sum(failure.errno == errno.EEXIST for failure in self._failures.values())
         self._metrics.conflicting_routes.set(conflicts)
@@ -578,7 +580,7 @@ class Reconciler:
             before = {row.name: row for row in self.rows}
             self.rows = rows
             for row in rows:
-                if (known := before.pop(row.name, None)) != row and row.reason is not Reason.ON_TRIAL:
+                if (known := before.pop(row.name, None)) != row and row.reason is not Reason.AWAITING_CONFIRMATION:
                     self._log_transition(known, row)
             for name, row in before.items():
                 # A pending one turned out not to be for this node, and never was on it.

@@ -5,15 +5,15 @@ import errno
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from static_route_operator.api.noderoutestate import SEVERITY, Reason, Row, RowState, State
+from static_route_operator.api.noderoutestate import SEVERITY, GatewayState, Reason, Row, RowState
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
-from static_route_operator.node.drift.damping import LAST_PAUSE, Contest, remedy
-from static_route_operator.planning.guards import Problem
+from static_route_operator.node.drift.damping import LAST_PAUSE, FlappingRoutes, hint
+from static_route_operator.planning.guards import Issue
 from static_route_operator.planning.plan import ObjectPlan, Plan
 from static_route_operator.planning.targets import Target
 from static_route_operator.routing.keys import prefix_of
-from static_route_operator.routing.keyset import Keys
+from static_route_operator.routing.keyset import KeySet
 from static_route_operator.routing.prefixes import unpack_address, unpack_prefix
 from static_route_operator.routing.routes import Failure, Routes
 
@@ -26,17 +26,17 @@ class Outcome:
     """What became of a plan in the kernel.
 
     Attributes:
-        present: the routes that are there of ours.
+        installed: the routes that are there of ours.
         failures: by key, what the kernel refused; the text of a conflict (EEXIST) says who holds the place, as far as
             that was asked.
         contests: what others take away again and again.
         health: of the gateways that are probed.
     """
 
-    present: Routes
+    installed: Routes
     failures: Mapping[bytes, Failure]
-    contests: Sequence[Contest] = ()
-    health: Mapping[Target, State] = field(default_factory=dict)
+    contests: Sequence[FlappingRoutes] = ()
+    health: Mapping[Target, GatewayState] = field(default_factory=dict)
 
 
 def make_rows(
@@ -53,16 +53,16 @@ def make_rows(
         undecided: objects of which it is not known yet whether they are for this node.
         invalid: what is wrong with objects that can't be used, and the generation that is so.
     """
-    rows = {each.route.name: _planned_row(each, outcome, plan.pins) for each in plan.objects}
+    rows = {each.route.name: _planned_row(each, outcome, plan.bypass) for each in plan.objects}
     for route in undecided:
-        problem = Problem(RowState.PENDING, Reason.PENDING, "the labels of this node are not known yet")
+        problem = Issue(RowState.PENDING, Reason.PENDING, "the labels of this node are not known yet")
         rows[route.name] = _row(route, [problem], 0)
     for error, generation in invalid:
         rows[error.name] = _invalid_row(error, generation, rows.get(error.name))
     return tuple(rows[name] for name in sorted(rows))
 
 
-def with_rehearsed(rows: Sequence[Row], rehearsed: Iterable[Row], dry_runs: Iterable[StaticRoute]) -> tuple[Row, ...]:
+def with_dry_runs(rows: Sequence[Row], rehearsed: Iterable[Row], dry_runs: Iterable[StaticRoute]) -> tuple[Row, ...]:
     """The rows with those of dry runs in the place of those of the versions in force, whose routes are counted.
 
     Args:
@@ -79,16 +79,16 @@ def with_rehearsed(rows: Sequence[Row], rehearsed: Iterable[Row], dry_runs: Iter
     return tuple(by_name[name] for name in sorted(by_name))
 
 
-def _planned_row(planned: ObjectPlan, outcome: Outcome, pins: Routes) -> Row:
+def _planned_row(planned: ObjectPlan, outcome: Outcome, bypass: Routes) -> Row:
     # Without its pins a default route is not used.
-    pins = pins if planned.route.takes_default else Routes()
-    failed = {key: outcome.failures[key] for key in sorted(outcome.failures) if key in planned.keys or key in pins}
+    bypass = bypass if planned.route.takes_default else Routes()
+    failed = {key: outcome.failures[key] for key in sorted(outcome.failures) if key in planned.keys or key in bypass}
     contested = [(keys, contest) for contest in outcome.contests if (keys := planned.keys & contest.keys)]
     problems = [*planned.problems, *_contentions(contested), *_refusals_of_kernel(failed)]
     # What is contested counts as missing, whether it is there just now or not.
     missing = sum(len(keys) for keys, _ in contested)
     missing += sum(not any(key in keys for keys, _ in contested) for key in failed)
-    kept = outcome.present.count(planned.held) if planned.held else 0
+    kept = outcome.installed.count(planned.retained) if planned.retained else 0
     row = _row(planned.route, problems, max(len(planned.keys) - missing, 0), kept)
     path = planned.choice.path
     if path is not None and path.forwards:
@@ -96,25 +96,25 @@ def _planned_row(planned: ObjectPlan, outcome: Outcome, pins: Routes) -> Row:
     if targets := planned.choice.targets:
         up, down = (
             tuple(each.address for each in targets if outcome.health.get(each) is state)
-            for state in (State.UP, State.DOWN)
+            for state in (GatewayState.UP, GatewayState.DOWN)
         )
         row = dataclasses.replace(row, up=up, down=down)
     return row
 
 
-def _contentions(contested: Sequence[tuple[Keys, Contest]]) -> Iterator[Problem]:
+def _contentions(contested: Sequence[tuple[KeySet, FlappingRoutes]]) -> Iterator[Issue]:
     if contested:
         told = sorted(contested, key=lambda each: each[1].times, reverse=True)[:MOST_CONTESTS]
         texts = [f"{unpack_prefix(prefix_of(keys[0]))}{_more(len(keys) - 1)} {contest}" for keys, contest in told]
         rest = sum(len(keys) for keys, _ in contested) - sum(len(keys) for keys, _ in told)
         message = (
             f"{', '.join(texts)}{_more(rest)}; put back after pauses of up to {LAST_PAUSE:g} s: "
-            f"{remedy(told[0][1].rival)}"
+            f"{hint(told[0][1].rival)}"
         )
-        yield Problem(RowState.FAILED, Reason.KEEPS_BEING_REMOVED, message)
+        yield Issue(RowState.FAILED, Reason.KEEPS_BEING_REMOVED, message)
 
 
-def _refusals_of_kernel(failures: Mapping[bytes, Failure]) -> Iterator[Problem]:
+def _refusals_of_kernel(failures: Mapping[bytes, Failure]) -> Iterator[Issue]:
     by_text: dict[str, list[bytes]] = {}
     conflicts = {}
     for key, failure in failures.items():
@@ -126,20 +126,20 @@ def _refusals_of_kernel(failures: Mapping[bytes, Failure]) -> Iterator[Problem]:
         named = [key for key, holder in conflicts.items() if holder] or list(conflicts)[:1]
         texts = [unpack_prefix(prefix_of(key)) + (f" ({conflicts[key]})" if conflicts[key] else "") for key in named]
         text = f"another program's route holds {', '.join(texts)}{_more(len(conflicts) - len(named))}"
-        yield Problem(
+        yield Issue(
             RowState.CONFLICT, Reason.FOREIGN_ROUTE, f"{text}; it is left alone: remove it, or this destination"
         )
     for text, keys in by_text.items():
         where = f"{unpack_prefix(prefix_of(keys[0]))}{_more(len(keys) - 1)}"
         message = f"the kernel refused {where}: {text}; it is tried again"
-        yield Problem(RowState.FAILED, Reason.KERNEL_REFUSED, message)
+        yield Issue(RowState.FAILED, Reason.KERNEL_REFUSED, message)
 
 
 def _more(number: int) -> str:
     return f" and {number} more" if number > 0 else ""
 
 
-def _row(route: StaticRoute, problems: Sequence[Problem], programmed: int, kept: int = 0) -> Row:
+def _row(route: StaticRoute, problems: Sequence[Issue], programmed: int, kept: int = 0) -> Row:
     ordered = sorted(problems, key=lambda each: SEVERITY[each.state], reverse=True)
     messages = [each.message for each in ordered]
     if kept:

@@ -8,12 +8,12 @@ from typing import Any
 from static_route_operator.api.noderoutestate import Row
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.planning.plan import ObjectPlan, Plan
-from static_route_operator.routing.keys import prefix_of, tail_of
-from static_route_operator.routing.paths import Hop
+from static_route_operator.routing.keys import prefix_of, unpack_table_metric
+from static_route_operator.routing.nexthops import NextHop
 from static_route_operator.routing.prefixes import supernet, unpack_address, unpack_prefix
 
 
-class Standing(enum.StrEnum):
+class CandidateStatus(enum.StrEnum):
     """What a StaticRoute gets of what it wants."""
 
     WINS = "Wins"  # the route is its own
@@ -23,7 +23,7 @@ class Standing(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class Candidate:
     """A StaticRoute that wants packets for an address.
 
     Attributes:
@@ -41,37 +41,37 @@ class Claim:
     prefix: bytes
     table: int
     metric: int
-    standing: Standing
+    standing: CandidateStatus
     winner: StaticRoute | None
-    hops: tuple[Hop, ...]
+    hops: tuple[NextHop, ...]
     problems: tuple[str, ...]
 
 
-def claims(plan: Plan, address: bytes) -> list[Claim]:
+def claims(plan: Plan, address: bytes) -> list[Candidate]:
     """The claims to an address, the most specific first, then in order of precedence."""
     found = [claim for each in plan.objects for claim in _claims(each, plan, address)]
     return sorted(found, key=lambda claim: (-claim.prefix[-1], claim.metric, claim.route.precedence))
 
 
-def _claims(planned: ObjectPlan, plan: Plan, address: bytes) -> Iterator[Claim]:
+def _claims(planned: ObjectPlan, plan: Plan, address: bytes) -> Iterator[Candidate]:
     route = planned.route
     if len(route.gateway) != len(address):
         return
     for length in range(len(address) * 8 + 1):
-        key = supernet(address, length) + route.options.tail
+        key = supernet(address, length) + route.options.table_metric
         if key not in route.keys:
             continue
         winner = next((each.route for each in plan.objects if key in each.keys), None)
-        standing = Standing.NOT_HERE
+        standing = CandidateStatus.NOT_HERE
         if key in planned.keys:
-            standing, winner = Standing.WINS, None
-        elif key in planned.held:
-            standing = Standing.HELD
+            standing, winner = CandidateStatus.WINS, None
+        elif key in planned.retained:
+            standing = CandidateStatus.HELD
         elif winner is not None:
-            standing = Standing.STANDBY
+            standing = CandidateStatus.STANDBY
         path = planned.choice.path
-        table, metric = tail_of(key)
-        yield Claim(
+        table, metric = unpack_table_metric(key)
+        yield Candidate(
             route=route,
             prefix=prefix_of(key),
             table=table,
@@ -92,7 +92,7 @@ def precedence(winner: StaticRoute, loser: StaticRoute) -> str:
     return "its name comes first, and priority and age are equal"
 
 
-def describe_claim(claim: Claim, rows: Mapping[str, Row], interfaces: Mapping[int, str]) -> dict[str, Any]:
+def describe_claim(claim: Candidate, rows: Mapping[str, Row], interfaces: Mapping[int, str]) -> dict[str, Any]:
     """A claim as a JSON object.
 
     Args:

@@ -11,8 +11,8 @@ from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.planning.diff import diff
 from static_route_operator.planning.plan import ObjectPlan, Plan, owner_of
 from static_route_operator.routing.description import describe_place, describe_route
-from static_route_operator.routing.keyset import Keys, by_family
-from static_route_operator.routing.paths import Path
+from static_route_operator.routing.keyset import KeySet, by_family
+from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.routes import Action, Failure, Routes
 
 
@@ -34,7 +34,7 @@ CHANGES = frozenset({Kind.ADD, Kind.CHANGE, Kind.DELETE})
 DENIED = frozenset({Kind.CONFLICT, Kind.REFUSED, Kind.FAILED})
 
 
-class Fate(NamedTuple):
+class RouteChange(NamedTuple):
     """What becomes of some routes.
 
     Attributes:
@@ -48,9 +48,9 @@ class Fate(NamedTuple):
 
     kind: Kind
     name: str | None
-    keys: Keys
-    path: Path | None = None
-    before: Path | None = None
+    keys: KeySet
+    path: NextHops | None = None
+    before: NextHops | None = None
     why: str = ""
 
 
@@ -64,7 +64,7 @@ class Forecast:
         interfaces: names of interfaces by index.
     """
 
-    fates: tuple[Fate, ...]
+    fates: tuple[RouteChange, ...]
     rows: tuple[Row, ...]
     interfaces: Mapping[int, str]
 
@@ -88,7 +88,7 @@ class Forecast:
             "routes": [route for fate in self.fates if fate.kind is not Kind.UNCHANGED for route in self._routes(fate)],
         }
 
-    def _routes(self, fate: Fate) -> Iterator[dict[str, Any]]:
+    def _routes(self, fate: RouteChange) -> Iterator[dict[str, Any]]:
         for key in fate.keys:
             path = fate.path or fate.before
             described = describe_route(key, path, self.interfaces) if path else describe_place(key)
@@ -131,7 +131,7 @@ def make_forecast(  # noqa: PLR0913  one of each, and none goes with another
     return Forecast(tuple(fates), tuple(row for row in rows if row.name in names), interfaces)
 
 
-def rehearsed_row(route: StaticRoute, forecast: Forecast) -> Row | None:
+def dry_run_row(route: StaticRoute, forecast: Forecast) -> Row | None:
     """What a node says of an object that is only rehearsed; None where it has nothing to do with it."""
     counts = forecast.counts(route.name)
     would = ", ".join(f"{kind} {counts[kind]}" for kind in Kind if kind in CHANGES and counts[kind])
@@ -155,28 +155,30 @@ def rehearsed_row(route: StaticRoute, forecast: Forecast) -> Row | None:
     )
 
 
-def _changes(plan: Plan, known: Plan, before: Routes, after: Routes) -> Iterator[Fate]:
+def _changes(plan: Plan, known: Plan, before: Routes, after: Routes) -> Iterator[RouteChange]:
     for action, path, keys in diff(after, before):
         for name, owned in _by_owner(keys, known if action is Action.DELETE else plan):
             if action is Action.ADD:
-                yield Fate(Kind.ADD, name, owned, path)
+                yield RouteChange(Kind.ADD, name, owned, path)
             elif action is Action.DELETE:
-                yield Fate(Kind.DELETE, name, owned, None, path)
+                yield RouteChange(Kind.DELETE, name, owned, None, path)
             else:
                 for other, there in before:
                     if moved := owned & there:
-                        yield Fate(Kind.CHANGE, name, moved, path, other)
+                        yield RouteChange(Kind.CHANGE, name, moved, path, other)
 
 
-def _by_owner(keys: Keys, plan: Plan) -> Iterator[tuple[str | None, Keys]]:
+def _by_owner(keys: KeySet, plan: Plan) -> Iterator[tuple[str | None, KeySet]]:
     # What an object has comes before what another one would leave as it is.
-    sets = [(each, each.keys) for each in plan.objects] + [(each, each.held) for each in plan.objects if each.held]
+    sets = [(each, each.keys) for each in plan.objects] + [
+        (each, each.retained) for each in plan.objects if each.retained
+    ]
     for planned, mine in sets:
         if owned := keys & mine:
             yield planned.route.name, owned
             keys -= owned
-    for _, pins in plan.pins:
-        if owned := keys & pins:
+    for _, bypass in plan.bypass:
+        if owned := keys & bypass:
             yield owner_of(owned[0], plan), owned
             keys -= owned
     if keys:
@@ -185,32 +187,32 @@ def _by_owner(keys: Keys, plan: Plan) -> Iterator[tuple[str | None, Keys]]:
 
 def _others(
     planned: ObjectPlan, plan: Plan, before: Routes, after: Routes, failures: Mapping[bytes, Failure]
-) -> Iterator[Fate]:
+) -> Iterator[RouteChange]:
     """What becomes of the routes of an object that would not be touched."""
     name, rest = planned.route.name, planned.route.keys
     for state, keys, why in planned.left_out:
         # A key that is refused for several reasons is told once.
         if told := keys & rest:
             rest -= told
-            yield Fate(Kind.STANDBY if state is RowState.STANDBY else Kind.REFUSED, name, told, why=why)
+            yield RouteChange(Kind.STANDBY if state is RowState.STANDBY else Kind.REFUSED, name, told, why=why)
     for fate in _conflicts(planned, failures):
         rest -= fate.keys
         yield fate
-    mine = planned.keys or planned.held
-    for _, keys in plan.wanted if planned.held else ():
+    mine = planned.keys or planned.retained
+    for _, keys in plan.desired if planned.retained else ():
         # What would be left as it is, but others have it.
         mine -= keys
     for path, keys in after:
         # The others of these are added or changed: that is told already.
         if same := rest & mine & keys & before.through(path):
-            yield Fate(Kind.UNCHANGED, name, same, path)
+            yield RouteChange(Kind.UNCHANGED, name, same, path)
         rest -= keys & mine
     if rest:
         why = "; ".join(each.message for each in planned.problems if each.state is not RowState.STANDBY)
-        yield Fate(Kind.FAILED, name, rest, why=why)
+        yield RouteChange(Kind.FAILED, name, rest, why=why)
 
 
-def _conflicts(planned: ObjectPlan, failures: Mapping[bytes, Failure]) -> Iterator[Fate]:
+def _conflicts(planned: ObjectPlan, failures: Mapping[bytes, Failure]) -> Iterator[RouteChange]:
     by_text: dict[str, list[bytes]] = {}
     for key, failure in failures.items():
         if key in planned.keys:
@@ -218,4 +220,4 @@ def _conflicts(planned: ObjectPlan, failures: Mapping[bytes, Failure]) -> Iterat
     for text, failed in by_text.items():
         for keys in by_family(failed):
             why = f"another program's route is there{text and f': {text}'}"
-            yield Fate(Kind.CONFLICT, planned.route.name, keys, why=why)
+            yield RouteChange(Kind.CONFLICT, planned.route.name, keys, why=why)

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from static_route_operator.routing.facts import Facts
-from static_route_operator.routing.keys import TABLE_DEFAULT_ROUTE, TABLE_MAIN, default_metric, make_tail
-from static_route_operator.routing.keyset import Keys
-from static_route_operator.routing.paths import Path
+from static_route_operator.routing.keys import TABLE_DEFAULT_ROUTE, TABLE_MAIN, default_metric, pack_table_metric
+from static_route_operator.routing.keyset import KeySet
+from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.prefixes import host_prefix
 from static_route_operator.routing.routes import Routes
 from static_route_operator.routing.rules import OwnRule
@@ -50,26 +50,28 @@ def unpinnable(address_size: int, facts: Facts) -> bytes | None:
     return next(iter(followers(address_size, facts)), None)
 
 
-def make_pins(address_sizes: Iterable[int], facts: Facts) -> Routes:
+def make_bypass_routes(address_sizes: Iterable[int], facts: Facts) -> Routes:
     """The pins for default routes of these families."""
-    pins: dict[Path, Keys] = {}
+    bypass: dict[NextHops, KeySet] = {}
     for size in address_sizes:
         match = facts.foreign.match(anything(size))
         if match is not None and match.paths[0].forwards:
-            tail = make_tail(TABLE_DEFAULT_ROUTE, default_metric(bytes(size)))
-            pins[match.paths[0]] = Keys.of(size + 1 + len(tail), (each + tail for each in followers(size, facts)))
-    return Routes(pins)
+            table_metric = pack_table_metric(TABLE_DEFAULT_ROUTE, default_metric(bytes(size)))
+            bypass[match.paths[0]] = KeySet.of(
+                size + 1 + len(table_metric), (each + table_metric for each in followers(size, facts))
+            )
+    return Routes(bypass)
 
 
-def make_rules(paths: Iterable[Path], facts: Facts) -> frozenset[OwnRule]:
+def make_rules(paths: Iterable[NextHops], facts: Facts) -> frozenset[OwnRule]:
     """The rules for default routes with these paths."""
-    by_family: dict[int, list[Path]] = {}
+    by_family: dict[int, list[NextHops]] = {}
     for path in paths:
         by_family.setdefault(path.address_size, []).append(path)
     return frozenset(rule for size, some in by_family.items() for rule in _rules(size, some, facts))
 
 
-def _rules(address_size: int, paths: Iterable[Path], facts: Facts) -> Iterator[OwnRule]:
+def _rules(address_size: int, paths: Iterable[NextHops], facts: Facts) -> Iterator[OwnRule]:
     every = anything(address_size)
     ours = {hop.interface for path in paths for hop in path.hops}
     match = facts.foreign.match(every)

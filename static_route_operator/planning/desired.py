@@ -7,8 +7,8 @@ from typing import Any
 
 from static_route_operator.api.noderoutestate import Row
 from static_route_operator.planning.plan import Plan
-from static_route_operator.routing.keyset import Keys
-from static_route_operator.routing.paths import Hop, Path
+from static_route_operator.routing.keyset import KeySet
+from static_route_operator.routing.nexthops import NextHop, NextHops
 from static_route_operator.routing.routes import Routes
 
 
@@ -23,7 +23,7 @@ class Owner:
     """
 
     name: str
-    keys: Keys
+    keys: KeySet
     message: str
 
 
@@ -33,12 +33,12 @@ class Wanted:
 
     Attributes:
         routes: all of them.
-        held: those that stay as they are if they are there.
+        retained: those that stay as they are if they are there.
         owners: the StaticRoutes they belong to.
     """
 
     routes: Routes
-    held: list[Keys]
+    retained: list[KeySet]
     owners: list[Owner]
 
     def owner(self, key: bytes) -> Owner | None:
@@ -49,13 +49,13 @@ class Wanted:
 def describe_wanted(plan: Plan, rows: Mapping[str, Row]) -> dict[str, Any]:
     """What a plan wants, as a JSON object that `parse_wanted` reads."""
     return {
-        "routes": [{"path": _describe_path(path), **_describe_keys(keys)} for path, keys in plan.wanted],
-        "held": [_describe_keys(keys) for keys in plan.held],
+        "routes": [{"path": _describe_path(path), **_describe_keys(keys)} for path, keys in plan.desired],
+        "held": [_describe_keys(keys) for keys in plan.retained],
         "owners": [
             {
                 "name": each.route.name,
                 "message": rows[each.route.name].message if each.route.name in rows else "",
-                **_describe_keys(each.keys or each.held),
+                **_describe_keys(each.keys or each.retained),
             }
             for each in plan.objects
         ],
@@ -71,15 +71,15 @@ def parse_wanted(told: Mapping[str, Any]) -> Wanted:
     )
 
 
-def _describe_keys(keys: Keys) -> dict[str, Any]:
+def _describe_keys(keys: KeySet) -> dict[str, Any]:
     return {"size": keys.size, "keys": base64.b64encode(keys.packed).decode()}
 
 
-def _parse_keys(told: Mapping[str, Any]) -> Keys:
-    return Keys(told["size"], base64.b64decode(told["keys"]))
+def _parse_keys(told: Mapping[str, Any]) -> KeySet:
+    return KeySet(told["size"], base64.b64decode(told["keys"]))
 
 
-def _describe_path(path: Path) -> dict[str, Any]:
+def _describe_path(path: NextHops) -> dict[str, Any]:
     return {
         "hops": [[hop.gateway.hex(), hop.interface, hop.weight, hop.on_link] for hop in path.hops],
         "source": path.source.hex(),
@@ -88,8 +88,9 @@ def _describe_path(path: Path) -> dict[str, Any]:
     }
 
 
-def _parse_path(told: Mapping[str, Any]) -> Path:
+def _parse_path(told: Mapping[str, Any]) -> NextHops:
     hops = tuple(
-        Hop(bytes.fromhex(gateway), interface, weight, on_link) for gateway, interface, weight, on_link in told["hops"]
+        NextHop(bytes.fromhex(gateway), interface, weight, on_link)
+        for gateway, interface, weight, on_link in told["hops"]
     )
-    return Path(hops, bytes.fromhex(told["source"]), told["mtu"], told["blackhole"])
+    return NextHops(hops, bytes.fromhex(told["source"]), told["mtu"], told["blackhole"])

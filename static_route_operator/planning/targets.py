@@ -4,7 +4,7 @@ import socket
 from dataclasses import dataclass
 
 from static_route_operator.api.healthcheck import Check
-from static_route_operator.api.noderoutestate import State
+from static_route_operator.api.noderoutestate import GatewayState
 from static_route_operator.routing.prefixes import family_of, unpack_address
 
 
@@ -46,10 +46,10 @@ class Health:
         lost: those of them that were not answered as they should, in time.
         flaps: how often it went from up to down.
         reason: of the last loss, in words; of state UNKNOWN, why it can't be probed; empty for none.
-        held: seconds for which a gateway that is down is not let up again yet, because it flaps.
+        hold_down: seconds for which a gateway that is down is not let up again yet, because it flaps.
     """
 
-    state: State = State.UNKNOWN
+    state: GatewayState = GatewayState.UNKNOWN
     since: float = 0.0
     rtt: float | None = None
     smoothed_rtt: float | None = None
@@ -57,11 +57,11 @@ class Health:
     lost: int = 0
     flaps: int = 0
     reason: str = ""
-    held: float = 0.0
+    hold_down: float = 0.0
 
     @property
     def usual_rtt(self) -> float | None:
         """The round-trip time as it usually is, in seconds; None for a gateway that is not up."""
-        if self.state is not State.UP:
+        if self.state is not GatewayState.UP:
             return None
         return self.rtt if self.smoothed_rtt is None else self.smoothed_rtt

@@ -3,18 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from static_route_operator.routing.keys import prefix_of, tail_of
-from static_route_operator.routing.paths import Path
+from static_route_operator.routing.keys import prefix_of, unpack_table_metric
+from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.prefixes import unpack_address, unpack_prefix
 
 
 def describe_place(key: bytes) -> dict[str, Any]:
     """What the kernel holds one route for, as a JSON object."""
-    table, metric = tail_of(key)
+    table, metric = unpack_table_metric(key)
     return {"destination": unpack_prefix(prefix_of(key)), "table": table, "metric": metric}
 
 
-def describe_route(key: bytes, path: Path, interfaces: Mapping[int, str]) -> dict[str, Any]:
+def describe_route(key: bytes, path: NextHops, interfaces: Mapping[int, str]) -> dict[str, Any]:
     """A route as a JSON object, for people and programs.
 
     Args:
@@ -22,7 +22,7 @@ def describe_route(key: bytes, path: Path, interfaces: Mapping[int, str]) -> dic
         path: of the route.
         interfaces: names of interfaces by index; one that is not there is shown by its number.
     """
-    table, metric = tail_of(key)
+    table, metric = unpack_table_metric(key)
     first, *others = path.hops
     described: dict[str, Any] = {
         "destination": unpack_prefix(prefix_of(key)),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from static_route_operator.routing.foreign import ForeignRoutes, Lookup
+from static_route_operator.routing.foreign import ForeignRib, Lookup
 from static_route_operator.routing.protection import Protection
 
 
@@ -53,7 +53,7 @@ class Facts:
     subnets: tuple[Subnet, ...] = ()
     lookups: Mapping[bytes, Lookup] = field(default_factory=dict)
     protected: Protection = field(default_factory=Protection)
-    foreign: ForeignRoutes = field(default_factory=ForeignRoutes)
+    foreign: ForeignRib = field(default_factory=ForeignRib)
     interfaces: Mapping[int, str] = field(default_factory=dict)
     down: frozenset[str] = frozenset()
     rules: tuple[Rule, ...] = ()

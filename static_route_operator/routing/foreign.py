@@ -4,9 +4,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from static_route_operator.routing.keys import prefix_of, tail_of
-from static_route_operator.routing.keyset import Keys
-from static_route_operator.routing.paths import Hop, Path
+from static_route_operator.routing.keys import prefix_of, unpack_table_metric
+from static_route_operator.routing.keyset import KeySet
+from static_route_operator.routing.nexthops import NextHop, NextHops
 from static_route_operator.routing.prefixes import contains, host_prefix, last_address, supernet
 from static_route_operator.routing.subtraction import outermost_of, subtract
 
@@ -38,17 +38,17 @@ class Match(NamedTuple):
     """
 
     prefix: bytes
-    paths: tuple[Path, ...]
+    paths: tuple[NextHops, ...]
 
-    def leads(self, hops: Iterable[Hop]) -> bool:
+    def leads(self, hops: Iterable[NextHop]) -> bool:
         """Whether it leads to these next hops, whatever their weights are."""
-        wanted = {(hop.gateway, hop.interface) for hop in hops}
+        desired = {(hop.gateway, hop.interface) for hop in hops}
         return all(
-            path.forwards and wanted == {(hop.gateway, hop.interface) for hop in path.hops} for path in self.paths
+            path.forwards and desired == {(hop.gateway, hop.interface) for hop in path.hops} for path in self.paths
         )
 
 
-class ForeignRoutes:
+class ForeignRib:
     """The routes of others in the main table, and what the kernel delivers to this node itself (its local table).
 
     Args:
@@ -56,13 +56,13 @@ class ForeignRoutes:
         local: keys of the local table, one set for each family.
     """
 
-    def __init__(self, main: Mapping[Path, Keys] | None = None, local: Iterable[Keys] = ()) -> None:
+    def __init__(self, main: Mapping[NextHops, KeySet] | None = None, local: Iterable[KeySet] = ()) -> None:
         self._main = {path: keys for path, keys in (main or {}).items() if keys}
         self._local = tuple(filter(None, local))
-        self._families: dict[int, Keys] = {}
+        self._families: dict[int, KeySet] = {}
         self._lengths: dict[int, list[int]] = {}
         for size in {keys.size for keys in self._main.values()}:
-            whole = Keys(size)
+            whole = KeySet(size)
             for keys in self._main.values():
                 if keys.size == size:
                     whole |= keys
@@ -71,7 +71,7 @@ class ForeignRoutes:
             self._lengths[prefix_size] = sorted(set(whole.packed[prefix_size - 1 :: size]), reverse=True)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, ForeignRoutes) and (self._main, self._local) == (other._main, other._local)
+        return isinstance(other, ForeignRib) and (self._main, self._local) == (other._main, other._local)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -85,7 +85,7 @@ class ForeignRoutes:
             if length <= prefix[-1] and keys is not None:
                 candidate = supernet(prefix[:-1], length)
                 if found := keys.between(candidate, candidate):
-                    first = min(found, key=lambda key: tail_of(key)[1])
+                    first = min(found, key=lambda key: unpack_table_metric(key)[1])
                     return Match(candidate, tuple(path for path, each in self._main.items() if first in each))
         return None
 

@@ -31,7 +31,7 @@ DEFAULT_METRIC_IPV4 = 0
 DEFAULT_METRIC_IPV6 = 1024
 
 
-def make_tail(table: int, metric: int) -> bytes:
+def pack_table_metric(table: int, metric: int) -> bytes:
     """What follows the prefix in a key."""
     return TABLE_METRIC.pack(table, metric)
 
@@ -41,9 +41,9 @@ def default_metric(gateway: bytes) -> int:
     return DEFAULT_METRIC_IPV4 if len(gateway) == 4 else DEFAULT_METRIC_IPV6
 
 
-def default_tail(gateway: bytes) -> bytes:
+def default_table_metric(gateway: bytes) -> bytes:
     """Table and metric when a StaticRoute names none, for routes through this packed address."""
-    return make_tail(TABLE_MAIN, default_metric(gateway))
+    return pack_table_metric(TABLE_MAIN, default_metric(gateway))
 
 
 def prefix_of(key: bytes) -> bytes:
@@ -51,7 +51,7 @@ def prefix_of(key: bytes) -> bytes:
     return key[: -TABLE_METRIC.size]
 
 
-def tail_of(key: bytes) -> tuple[int, int]:
+def unpack_table_metric(key: bytes) -> tuple[int, int]:
     """Table and metric in a key."""
     table, metric = TABLE_METRIC.unpack(key[-TABLE_METRIC.size :])
     return table, metric

@@ -25,7 +25,7 @@ _SHOWN = 8
 _FEWEST_PARTS = 32
 
 
-def split(packed: bytes, size: int) -> Iterator[bytes]:
+def unpack(packed: bytes, size: int) -> Iterator[bytes]:
     """The keys in packed ones."""
     return (key for (key,) in struct.iter_unpack(f"{size}s", packed))
 
@@ -33,12 +33,12 @@ def split(packed: bytes, size: int) -> Iterator[bytes]:
 class Comparison(NamedTuple):
     """Two sets, taken apart."""
 
-    only_left: "Keys"
-    both: "Keys"
-    only_right: "Keys"
+    only_left: "KeySet"
+    both: "KeySet"
+    only_right: "KeySet"
 
 
-class Keys(Sequence[bytes]):
+class KeySet(Sequence[bytes]):
     """An immutable sorted set of keys of one size.
 
     Sets of different sizes (families) have nothing in common, but can't be united, unless one is empty.
@@ -55,15 +55,15 @@ class Keys(Sequence[bytes]):
         self.packed = packed
 
     @classmethod
-    def of(cls, size: int, keys: Iterable[bytes]) -> "Keys":
+    def of(cls, size: int, keys: Iterable[bytes]) -> "KeySet":
         """The set of these keys, in whatever order they come."""
         return cls(size, b"".join(sorted(set(keys))))
 
     @classmethod
-    def with_tail(cls, prefix_size: int, prefixes: bytes, tail: bytes) -> "Keys":
+    def with_table_metric(cls, prefix_size: int, prefixes: bytes, table_metric: bytes) -> "KeySet":
         """The keys of packed prefixes, sorted and each once, that share a table and a metric."""
-        size = prefix_size + len(tail)
-        packed = bytearray((bytes(prefix_size) + tail) * (len(prefixes) // prefix_size))
+        size = prefix_size + len(table_metric)
+        packed = bytearray((bytes(prefix_size) + table_metric) * (len(prefixes) // prefix_size))
         for column in range(prefix_size):
             packed[column::size] = prefixes[column::prefix_size]
         return cls(size, bytes(packed))
@@ -72,26 +72,26 @@ class Keys(Sequence[bytes]):
         return len(self.packed) // self.size
 
     def __iter__(self) -> Iterator[bytes]:
-        return split(self.packed, self.size)
+        return unpack(self.packed, self.size)
 
     @overload
     def __getitem__(self, index: int) -> bytes: ...
 
     @overload
-    def __getitem__(self, index: slice) -> "Keys": ...
+    def __getitem__(self, index: slice) -> "KeySet": ...
 
-    def __getitem__(self, index: int | slice) -> "bytes | Keys":
+    def __getitem__(self, index: int | slice) -> "bytes | KeySet":
         size = self.size
         if isinstance(index, slice):
             start, stop, step = index.indices(len(self))
             if step == 1:
-                return Keys(size, self.packed[start * size : stop * size])
+                return KeySet(size, self.packed[start * size : stop * size])
             if step < 0:
                 raise ValueError("keys are sorted, and can't be turned round")
             picked = bytearray(len(range(start, stop, step)) * size)
             for column in range(size):
                 picked[column::size] = self.packed[start * size + column : stop * size : step * size]
-            return Keys(size, bytes(picked))
+            return KeySet(size, bytes(picked))
         if index < 0:
             index += len(self)
         if not 0 <= index < len(self):
@@ -105,7 +105,9 @@ class Keys(Sequence[bytes]):
         return self.packed[start : start + self.size] == key
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Keys) and self.packed == other.packed and (self.size == other.size or not self.packed)
+        return (
+            isinstance(other, KeySet) and self.packed == other.packed and (self.size == other.size or not self.packed)
+        )
 
     def __hash__(self) -> int:
         return hash(self.packed)
@@ -119,13 +121,13 @@ class Keys(Sequence[bytes]):
         """How many keys sort before ``bound``, which may be a prefix or any other bytes."""
         return _position(self.packed, self.size, bound)
 
-    def between(self, first: bytes, last: bytes) -> "Keys":
+    def between(self, first: bytes, last: bytes) -> "KeySet":
         """The keys of all prefixes from ``first`` to ``last``, both included."""
         # No key of `last` sorts after this, whatever its table and metric.
         end = self.index(last + b"\xff" * (TABLE_METRIC.size + 1))
-        return Keys(self.size, self.packed[self.index(first) * self.size : end * self.size])
+        return KeySet(self.size, self.packed[self.index(first) * self.size : end * self.size])
 
-    def interleaved(self, most: int) -> Iterator["Keys"]:
+    def interleaved(self, most: int) -> Iterator["KeySet"]:
         """Parts of up to ``most`` keys each, that together are all, each from all over the set.
 
         The kernel's trie of IPv4 routes is filled evenly so, and emptied evenly: it rebuilds its nodes a tenth as often
@@ -140,13 +142,13 @@ class Keys(Sequence[bytes]):
             first = int(f"{number:0{halvings}b}"[::-1], 2)
             yield self[first :: 1 << halvings]
 
-    def __sub__(self, other: "Keys") -> "Keys":
+    def __sub__(self, other: "KeySet") -> "KeySet":
         return self.compare(other).only_left
 
-    def __and__(self, other: "Keys") -> "Keys":
+    def __and__(self, other: "KeySet") -> "KeySet":
         return self.compare(other).both
 
-    def __or__(self, other: "Keys") -> "Keys":
+    def __or__(self, other: "KeySet") -> "KeySet":
         if not other.packed or self.packed == other.packed:
             return self
         if not self.packed:
@@ -158,24 +160,24 @@ class Keys(Sequence[bytes]):
             elif not left:
                 pieces.append(right)
             else:
-                pieces += sorted({*split(left, self.size), *split(right, self.size)})
-        return Keys(self.size, b"".join(pieces))
+                pieces += sorted({*unpack(left, self.size), *unpack(right, self.size)})
+        return KeySet(self.size, b"".join(pieces))
 
-    def compare(self, other: "Keys") -> Comparison:
+    def compare(self, other: "KeySet") -> Comparison:
         """What only this set has, what both have, and what only the other one has.
 
         It takes two passes of memcmp over what is equal, and the time of Python's sets for the rest.
         """
-        nothing = Keys(self.size)
+        nothing = KeySet(self.size)
         if not self.packed or not other.packed or self.size != other.size:
             return Comparison(self, nothing, other)
         if self.packed == other.packed:
             return Comparison(nothing, self, nothing)
-        head, tail = _shared_ends(self.packed, other.packed, self.size)
+        head, table_metric = _shared_ends(self.packed, other.packed, self.size)
         only_left: list[bytes] = []
         both: list[bytes | memoryview] = [memoryview(self.packed)[:head]]
         only_right: list[bytes] = []
-        middle, other_middle = (each.packed[head : len(each.packed) - tail] for each in (self, other))
+        middle, other_middle = (each.packed[head : len(each.packed) - table_metric] for each in (self, other))
         for left, right in _aligned(middle, other_middle, self.size):
             if left == right:
                 both.append(left)
@@ -183,28 +185,28 @@ class Keys(Sequence[bytes]):
                 only_left.append(left)
                 only_right.append(right)
             else:
-                left_keys, right_keys = set(split(left, self.size)), set(split(right, self.size))
+                left_keys, right_keys = set(unpack(left, self.size)), set(unpack(right, self.size))
                 only_left += sorted(left_keys - right_keys)
                 both += sorted(left_keys & right_keys)
                 only_right += sorted(right_keys - left_keys)
-        both.append(memoryview(self.packed)[len(self.packed) - tail :])
-        return Comparison(*(Keys(self.size, b"".join(pieces)) for pieces in (only_left, both, only_right)))
+        both.append(memoryview(self.packed)[len(self.packed) - table_metric :])
+        return Comparison(*(KeySet(self.size, b"".join(pieces)) for pieces in (only_left, both, only_right)))
 
-    def _size_with(self, other: "Keys") -> int:
+    def _size_with(self, other: "KeySet") -> int:
         if self.size != other.size:
             raise ValueError("keys of IPv4 and IPv6 routes don't go into one set")
         return self.size
 
 
-def by_family(keys: Iterable[bytes]) -> tuple[Keys, ...]:
+def by_family(keys: Iterable[bytes]) -> tuple[KeySet, ...]:
     """Keys of any families as one set for each."""
     sizes: dict[int, list[bytes]] = {}
     for key in keys:
         sizes.setdefault(len(key), []).append(key)
-    return tuple(Keys.of(size, found) for size, found in sizes.items())
+    return tuple(KeySet.of(size, found) for size, found in sizes.items())
 
 
-def repeated(sets: Iterable[Keys]) -> frozenset[bytes]:
+def duplicates(sets: Iterable[KeySet]) -> frozenset[bytes]:
     """The keys that are in more than one of these sets."""
     found: set[bytes] = set()
     stack = list(_meeting(sets))
@@ -225,7 +227,7 @@ def repeated(sets: Iterable[Keys]) -> frozenset[bytes]:
     return frozenset(found)
 
 
-def united(sets: Sequence[Keys]) -> Keys:
+def union(sets: Sequence[KeySet]) -> KeySet:
     """The union of one or more sets of one size that have nothing in common."""
     if len(sets) == 1:
         return sets[0]
@@ -242,12 +244,12 @@ def united(sets: Sequence[Keys]) -> Keys:
             places = [(each, each.index(middle)) for each in group]
             stack.append([part for each, place in places if (part := each[place:])])
             stack.append([part for each, place in places if (part := each[:place])])
-    return Keys(sets[0].size, b"".join(packed))
+    return KeySet(sets[0].size, b"".join(packed))
 
 
-def _meeting(sets: Iterable[Keys]) -> Iterator[list[Keys]]:
+def _meeting(sets: Iterable[KeySet]) -> Iterator[list[KeySet]]:
     """Groups of two sets or more whose ranges overlap; no key can be in sets of two groups."""
-    group: list[Keys] = []
+    group: list[KeySet] = []
     end = b""
     for each in sorted(filter(None, sets), key=lambda each: (each.size, each.packed[: each.size])):
         if group and (each.size != group[0].size or each.packed[: each.size] > end):
@@ -272,11 +274,11 @@ def _shared_ends(left: bytes, right: bytes, size: int) -> tuple[int, int]:
     view = memoryview(right)
     head = _last(most, lambda low, high: left.startswith(view[low * size : high * size], low * size)) * size
     ends = len(left), len(right)
-    tail = _last(
+    table_metric = _last(
         most - head // size,
         lambda low, high: left.endswith(view[ends[1] - high * size : ends[1] - low * size], 0, ends[0] - low * size),
     )
-    return head, tail * size
+    return head, table_metric * size
 
 
 def _last(most: int, holds: Callable[[int, int], bool]) -> int:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from static_route_operator.routing.keys import prefix_of
-from static_route_operator.routing.keyset import Keys
+from static_route_operator.routing.keyset import KeySet
 from static_route_operator.routing.prefixes import (
     contains,
     host_prefix,
@@ -30,8 +30,8 @@ class Meeting(NamedTuple):
         inside: they are a part of a protected prefix.
     """
 
-    holding: Keys
-    inside: Keys
+    holding: KeySet
+    inside: KeySet
 
     def __bool__(self) -> bool:
         return bool(self.holding or self.inside)
@@ -50,7 +50,7 @@ class Protection:
             size: _Family(sorted(each for each in self._what if len(each) == size))
             for size in set(map(len, self._what))
         }
-        self._meetings: WeakKeyDictionary[Keys, Meeting] = WeakKeyDictionary()
+        self._meetings: WeakKeyDictionary[KeySet, Meeting] = WeakKeyDictionary()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Protection) and self._what == other._what
@@ -91,14 +91,14 @@ class Protection:
         found = family.outermost[position] if position >= 0 else None
         return found if found is not None and contains(found, prefix) else None
 
-    def meet(self, keys: Keys) -> Meeting:
+    def meet(self, keys: KeySet) -> Meeting:
         """Which of these destinations have to do with what is protected; kept for as long as the keys are."""
         known = self._meetings.get(keys)
         if known is None:
             known = self._meetings[keys] = self._meet(keys)
         return known
 
-    def _meet(self, keys: Keys) -> Meeting:
+    def _meet(self, keys: KeySet) -> Meeting:
         nothing = keys[:0]
         if not keys or (family := self._families.get(len(prefix_of(keys[0])))) is None:
             return Meeting(nothing, nothing)
@@ -125,7 +125,7 @@ class Protection:
                 run = keys[position : max(after, position + 1)]
                 inside.append(run.packed)
                 position += len(run)
-        return Meeting(Keys(keys.size, b"".join(holding)), Keys(keys.size, b"".join(inside)))
+        return Meeting(KeySet(keys.size, b"".join(holding)), KeySet(keys.size, b"".join(inside)))
 
 
 class _Family:

@@ -8,8 +8,8 @@ import enum
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from static_route_operator.routing.keyset import Keys
-from static_route_operator.routing.paths import Path
+from static_route_operator.routing.keyset import KeySet
+from static_route_operator.routing.nexthops import NextHops
 
 
 class Routes:
@@ -21,13 +21,13 @@ class Routes:
 
     __slots__ = ("_groups",)
 
-    def __init__(self, groups: Mapping[Path, Keys] | None = None) -> None:
+    def __init__(self, groups: Mapping[NextHops, KeySet] | None = None) -> None:
         self._groups = {path: keys for path, keys in (groups or {}).items() if keys}
 
     def __len__(self) -> int:
         return sum(map(len, self._groups.values()))
 
-    def __iter__(self) -> Iterator[tuple[Path, Keys]]:
+    def __iter__(self) -> Iterator[tuple[NextHops, KeySet]]:
         return iter(self._groups.items())
 
     def __eq__(self, other: object) -> bool:
@@ -41,18 +41,18 @@ class Routes:
     def __contains__(self, key: object) -> bool:
         return any(key in keys for keys in self._groups.values())
 
-    def through(self, path: Path) -> Keys:
+    def through(self, path: NextHops) -> KeySet:
         """The keys of the routes that take a path."""
-        return self._groups.get(path) or Keys(path.key_size)
+        return self._groups.get(path) or KeySet(path.key_size)
 
-    def put(self, path: Path, keys: Keys) -> None:
+    def put(self, path: NextHops, keys: KeySet) -> None:
         """These routes now take this path, whatever they took before."""
         for other in [other for other in self._groups if other != path]:
             self._drop(other, keys)
         if keys:
             self._groups[path] = self.through(path) | keys
 
-    def drop(self, keys: Keys) -> None:
+    def drop(self, keys: KeySet) -> None:
         """These routes are gone, as far as they were there."""
         for path in list(self._groups):
             self._drop(path, keys)
@@ -61,16 +61,16 @@ class Routes:
         """The same routes, to be changed apart from these."""
         return Routes(self._groups)
 
-    def count(self, keys: Keys) -> int:
+    def count(self, keys: KeySet) -> int:
         """How many of these routes there are."""
-        return sum(len(present & keys) for present in self._groups.values())
+        return sum(len(installed & keys) for installed in self._groups.values())
 
-    def in_order(self) -> list[tuple[bytes, Path]]:
+    def in_order(self) -> list[tuple[bytes, NextHops]]:
         """Key and path of each route as people expect them: IPv4 before IPv6, each by prefix."""
         routes = [(key, path) for path, keys in self._groups.items() for key in keys]
         return sorted(routes, key=lambda route: (len(route[0]), route[0]))
 
-    def _drop(self, path: Path, keys: Keys) -> None:
+    def _drop(self, path: NextHops, keys: KeySet) -> None:
         left = self._groups[path] - keys
         if left:
             self._groups[path] = left
@@ -96,8 +96,8 @@ class Operation(NamedTuple):
     """
 
     action: Action
-    path: Path
-    keys: Keys
+    path: NextHops
+    keys: KeySet
 
 
 class Failure(NamedTuple):

@@ -84,8 +84,8 @@ def _halves(prefix: bytes) -> tuple[bytes, bytes]:
     length = prefix[-1] + 1
     size = len(prefix) - 1
     upper = int.from_bytes(prefix[:-1]) | (1 << (size * 8 - length))
-    tail = bytes([length])
-    return prefix[:-1] + tail, upper.to_bytes(size) + tail
+    table_metric = bytes([length])
+    return prefix[:-1] + table_metric, upper.to_bytes(size) + table_metric
 
 
 def _behind(prefix: bytes) -> bytes:

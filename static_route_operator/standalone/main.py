@@ -12,14 +12,14 @@ from typing import Any
 
 from static_route_operator.api.nodeselector import Node
 from static_route_operator.node.dryruns import DryRuns
-from static_route_operator.node.forecaster import Forecaster
-from static_route_operator.node.introspection import Questions
+from static_route_operator.node.introspection import Introspection
 from static_route_operator.node.inventory import Inventory
+from static_route_operator.node.planner import Planner
 from static_route_operator.node.protected import Protected
 from static_route_operator.node.reconciler import Reconciler
-from static_route_operator.node.rollback.confirmation import Probation
+from static_route_operator.node.rollback.confirmation import Confirmation
 from static_route_operator.observability.metrics import Metrics
-from static_route_operator.routing.paths import PROTOCOL
+from static_route_operator.routing.nexthops import PROTOCOL
 from static_route_operator.routing.protection import Protection
 from static_route_operator.settings import Settings
 from static_route_operator.standalone.manifests import ManifestDirectory
@@ -36,7 +36,7 @@ class _Host:
 
     inventory: Inventory
     metrics: Metrics
-    probation: Probation
+    confirmation: Confirmation
     reconciler: Reconciler
 
 
@@ -49,19 +49,19 @@ def _start(settings: Settings, labels: Mapping[str, str], *, provisional: bool =
         protected.look_at_resolver()
         return protected.protection
 
-    probation = Probation.of(settings, inventory, metrics) if provisional else Probation(inventory, metrics)
+    confirmation = Confirmation.of(settings, inventory, metrics) if provisional else Confirmation(inventory, metrics)
     # Of the objects the directory tells; of what was undone it does not.
-    probation.recall()
+    confirmation.recall()
     reconciler = Reconciler(
         inventory,
         metrics,
         protected=look_at_protected,
-        probation=probation,
+        confirmation=confirmation,
         resync=settings.resync_seconds,
     )
     inventory.on_change = reconciler.wake
     inventory.set_node(Node(settings.node_name or socket.gethostname(), labels))
-    return _Host(inventory, metrics, probation, reconciler)
+    return _Host(inventory, metrics, confirmation, reconciler)
 
 
 async def apply_once(
@@ -70,24 +70,24 @@ async def apply_once(
     """Make the kernel what the manifests want, once.
 
     Returns:
-        What `Questions.routes` tells, and what was wrong with the manifests.
+        What `Introspection.routes` tells, and what was wrong with the manifests.
     """
     host = _start(settings, labels)
     reconciler, manifests = host.reconciler, ManifestDirectory(directory, host.inventory)
     manifests.load()
-    await DryRuns(host.inventory, reconciler, Forecaster(host.inventory, reconciler)).rehearse()
+    await DryRuns(host.inventory, reconciler, Planner(host.inventory, reconciler)).rehearse()
     await reconciler.run_to_end()
-    return Questions(host.inventory, reconciler).routes(), manifests.problems
+    return Introspection(host.inventory, reconciler).routes(), manifests.problems
 
 
 async def forecast(question: Mapping[str, Any], settings: Settings, labels: Mapping[str, str]) -> dict[str, Any]:
     """What manifests would do on this host, as far as that is known without a process that keeps its routes.
 
-    See `Forecaster.answer`.
+    See `Planner.answer`.
     """
     host = _start(settings, labels)
     try:
-        return await Forecaster(host.inventory, host.reconciler).answer(question)
+        return await Planner(host.inventory, host.reconciler).answer(question)
     finally:
         host.reconciler.close()
 
@@ -97,25 +97,25 @@ async def run(directory: Path, settings: Settings, labels: Mapping[str, str]) ->
     from static_route_operator.observability.http import HttpServer  # noqa: PLC0415  a fifth of a second, for this alone
 
     host = _start(settings, labels, provisional=True)
-    reconciler, probation, metrics = host.reconciler, host.probation, host.metrics
+    reconciler, confirmation, metrics = host.reconciler, host.confirmation, host.metrics
     manifests = ManifestDirectory(directory, host.inventory)
     stop = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-    forecaster = Forecaster(host.inventory, reconciler)
+    planner = Planner(host.inventory, reconciler)
     server = HttpServer(
-        metrics, lambda: reconciler.synced, Questions(host.inventory, reconciler).by_path, forecaster.answer
+        metrics, lambda: reconciler.synced, Introspection(host.inventory, reconciler).handlers, planner.answer
     )
     if settings.http_port:
         await server.start(settings.http_address, settings.http_port, settings.metrics_address)
-    dry_runs = DryRuns(host.inventory, reconciler, forecaster)
+    dry_runs = DryRuns(host.inventory, reconciler, planner)
 
     def changed() -> None:
         reconciler.wake()
         dry_runs.wake()
 
     host.inventory.on_change = changed
-    jobs = (reconciler.run(), probation.run(), dry_runs.run(), _watch(directory, manifests, stop))
+    jobs = (reconciler.run(), confirmation.run(), dry_runs.run(), _watch(directory, manifests, stop))
     tasks = [asyncio.create_task(job) for job in jobs]
     stopped = asyncio.create_task(stop.wait())
     try:
@@ -123,14 +123,14 @@ async def run(directory: Path, settings: Settings, labels: Mapping[str, str]) ->
         for task in done & set(tasks):
             if not stop.is_set():
                 task.result()
-        await probation.conclude()
+        await confirmation.conclude()
     finally:
-        routes = len(reconciler.present)
+        routes = len(reconciler.installed)
         for task in (*tasks, stopped):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        await probation.stop()
+        await confirmation.stop()
         await server.stop()
     if routes:
         logger.info(

@@ -174,7 +174,7 @@ class ManifestDirectory:
             if self._known.get(name) != route:
                 self._inventory.put(route, 1)
         self._known = current
-        self._inventory.take_list({**unknown, **{route.uid: 1 for route in current.values()}}, 1)
+        self._inventory.replace({**unknown, **{route.uid: 1 for route in current.values()}}, 1)
 
     def _numbered(self, route: StaticRoute) -> StaticRoute:
         """The route with the uid it had, and a generation that moves when it changes, as an API server would give."""

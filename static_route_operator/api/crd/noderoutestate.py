@@ -4,7 +4,7 @@ It has no status subresource: only its node's agent writes the object, and so cr
 """
 
 from static_route_operator.api.crd.definition import Schema, define
-from static_route_operator.api.noderoutestate import KIND, MAX_MESSAGE_LENGTH, PLURAL, RowState, State
+from static_route_operator.api.noderoutestate import KIND, MAX_MESSAGE_LENGTH, PLURAL, GatewayState, RowState
 
 
 def _count(description: str) -> Schema:
@@ -65,7 +65,7 @@ def _gateway() -> Schema:
             "check": _text("How."),
             "state": {
                 **_text("Up, Down, or Unknown before the first verdict."),
-                "enum": [each.value for each in State],
+                "enum": [each.value for each in GatewayState],
             },
             "since": {"type": "string", "format": "date-time", "description": "When it came to be so."},
         },

@@ -130,14 +130,14 @@ class Agents:
                 f"no pod of {self.app} runs in namespace {self.namespace}:"
                 " install the operator, or name its namespace with -n"
             )
-        wanted = sorted(self.nodes or pods)
-        self.progress(0, len(wanted))
+        desired = sorted(self.nodes or pods)
+        self.progress(0, len(desired))
         with ThreadPoolExecutor(PARALLEL) as pool:
-            asked = [pool.submit(self._ask, node, pods.get(node), argv, text, parse) for node in wanted]
+            asked = [pool.submit(self._ask, node, pods.get(node), argv, text, parse) for node in desired]
             try:
                 for done, future in enumerate(asked, 1):
                     yield future.result()
-                    self.progress(done, len(wanted))
+                    self.progress(done, len(desired))
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 

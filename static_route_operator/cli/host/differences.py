@@ -7,7 +7,7 @@ from static_route_operator.kernel.fib import Fib
 from static_route_operator.planning.desired import Wanted, parse_wanted
 from static_route_operator.planning.diff import diff
 from static_route_operator.routing.description import describe_route
-from static_route_operator.routing.paths import Path
+from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.routes import Action, Routes
 
 # What an agent would do about it, in a word for what is so now.
@@ -26,29 +26,29 @@ async def compare(http_address: str, http_port: int) -> dict[str, Any]:
         KernelError: the kernel can't be read.
     """
     told = ask(http_address, http_port, "/wanted")
-    wanted = parse_wanted(told)
+    desired = parse_wanted(told)
     fib = Fib()
     try:
-        present = await fib.read(wanted.routes)
+        installed = await fib.read(desired.routes)
         interfaces = (await fib.look(())).interfaces
     finally:
         fib.close()
     return {
         "node": told["node"],
         "complete": told["complete"],
-        "wanted": len(wanted.routes),
-        "present": len(present),
-        "differences": differences(wanted, present, dict(interfaces)),
+        "wanted": len(desired.routes),
+        "present": len(installed),
+        "differences": differences(desired, installed, dict(interfaces)),
     }
 
 
-def differences(wanted: Wanted, present: Routes, interfaces: dict[int, str]) -> list[dict[str, Any]]:
+def differences(desired: Wanted, installed: Routes, interfaces: dict[int, str]) -> list[dict[str, Any]]:
     """Where the kernel is not as it should be, by destination."""
-    had: dict[bytes, Path] = dict(present.in_order()) if present != wanted.routes else {}
+    had: dict[bytes, NextHops] = dict(installed.in_order()) if installed != desired.routes else {}
     found = []
-    for action, path, keys in diff(wanted.routes, present, held=wanted.held):
+    for action, path, keys in diff(desired.routes, installed, retained=desired.retained):
         for key in keys:
-            owner = wanted.owner(key)
+            owner = desired.owner(key)
             now = had.get(key)
             found.append(
                 {

@@ -25,8 +25,8 @@ async def fetch(address: str, port: int, *, summary: bool = False) -> dict[str, 
 async def _kernel_routes() -> list[dict[str, Any]]:
     fib = Fib()
     try:
-        present = await fib.read()
+        installed = await fib.read()
         names = (await fib.look(())).interfaces
     finally:
         fib.close()
-    return [describe_route(key, path, names) | {"object": None} for key, path in present.in_order()]
+    return [describe_route(key, path, names) | {"object": None} for key, path in installed.in_order()]

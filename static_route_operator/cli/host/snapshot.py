@@ -22,7 +22,7 @@ from static_route_operator.kernel.interfaces import (
 )
 from static_route_operator.kernel.messages import RTM_GETROUTE, RTMSG
 from static_route_operator.kernel.netlink import attributes
-from static_route_operator.kernel.tracer import Forwarder, parse_route
+from static_route_operator.kernel.tracer import RouteTracer, parse_route
 from static_route_operator.routing.prefixes import unpack_address, unpack_prefix
 
 IFLA_MTU = 4
@@ -36,7 +36,7 @@ def lines() -> Iterator[str]:
     Raises:
         KernelError: the kernel does not answer.
     """
-    forwarder = Forwarder()
+    forwarder = RouteTracer()
     try:
         yield "# links"
         names = forwarder.interfaces()

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 
 from static_route_operator.cli.host.process import NoProcessError, ask
 from static_route_operator.kernel.policies import Packet, PolicyAction, table_name
-from static_route_operator.kernel.tracer import Forwarder, Forwarding, NextHop, Route
-from static_route_operator.planning.candidates import Standing
-from static_route_operator.routing.paths import PROTOCOL, protocol_name
+from static_route_operator.kernel.tracer import Forwarding, NextHop, Route, RouteTracer
+from static_route_operator.planning.candidates import CandidateStatus
+from static_route_operator.routing.nexthops import PROTOCOL, protocol_name
 from static_route_operator.routing.prefixes import unpack_address
 
 LOCAL_KINDS = frozenset({"local", "broadcast", "anycast", "multicast"})
@@ -41,7 +41,7 @@ def explain(packet: Packet, http_address: str, http_port: int) -> dict[str, Any]
     Raises:
         KernelError: the kernel does not answer.
     """
-    forwarder = Forwarder()
+    forwarder = RouteTracer()
     try:
         forwarding = forwarder.forward(packet)
     finally:
@@ -152,12 +152,14 @@ def _judge(forwarding: Forwarding, claims: Sequence[Mapping[str, Any]] | None) -
     way = _way(forwarding)
     if claims is None:
         return _Judgement(Verdict.UNKNOWN, None, way)
-    winners = [each for each in claims if each["standing"] == Standing.WINS]
+    winners = [each for each in claims if each["standing"] == CandidateStatus.WINS]
     route = forwarding.route
     if route is not None and route.protocol == PROTOCOL:
         if owner := next((each for each in winners if _is_of(route, each)), None):
             return _follows(owner, forwarding, way)
-        if held := next((each for each in claims if each["standing"] == Standing.HELD and _is_of(route, each)), None):
+        if held := next(
+            (each for each in claims if each["standing"] == CandidateStatus.HELD and _is_of(route, each)), None
+        ):
             name = held["object"]
             return _Judgement(Verdict.NOT_HERE, name, way, f"StaticRoute {name} left it as it was: {held['message']}")
     if not claims:
@@ -188,10 +190,10 @@ def _is_of(route: Route, claim: Mapping[str, Any]) -> bool:
 
 def _follows(claim: Mapping[str, Any], forwarding: Forwarding, way: str) -> _Judgement:
     name = claim["object"]
-    wanted = {(each["gateway"], each["interface"]) for each in claim["gateways"]}
+    desired = {(each["gateway"], each["interface"]) for each in claim["gateways"]}
     hop = forwarding.hop
-    if hop is not None and (hop.gateway, hop.interface) not in wanted:
-        to = " or ".join(f"via {gateway} dev {interface}" for gateway, interface in sorted(wanted)) or "nowhere"
+    if hop is not None and (hop.gateway, hop.interface) not in desired:
+        to = " or ".join(f"via {gateway} dev {interface}" for gateway, interface in sorted(desired)) or "nowhere"
         cause = f"StaticRoute {name} wants it to go {to}: the agent is about to mend that (`diff` shows it)"
         return _Judgement(Verdict.MISSING, name, way, cause)
     if hop is None:

@@ -20,8 +20,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, NamedTuple
 
-from static_route_operator.routing.keyset import Keys
-from static_route_operator.routing.paths import PROTOCOL, protocol_name
+from static_route_operator.routing.keyset import KeySet
+from static_route_operator.routing.nexthops import PROTOCOL, protocol_name
 
 # Taken away this often, it is told and put back with pauses.
 CONTESTED: Final = 5
@@ -54,7 +54,7 @@ _OPERATORS: Final = frozenset({"static-route-op"})
 _STEPS: Final[tuple[int, ...]] = tuple(mantissa * 10**exponent for exponent in range(7) for mantissa in (1, 2, 5))
 
 
-class Rival(NamedTuple):
+class Actor(NamedTuple):
     """Who took a route away.
 
     Attributes:
@@ -69,7 +69,7 @@ class Rival(NamedTuple):
 
 
 @dataclass(slots=True)
-class Contest:
+class FlappingRoutes:
     """Routes that are taken away together, again and again.
 
     Times are in seconds of a clock that never jumps, unless said otherwise.
@@ -84,10 +84,10 @@ class Contest:
         ends: when it is forgotten, unless they are taken away before.
     """
 
-    keys: Keys
+    keys: KeySet
     times: int
     since: float
-    rival: Rival
+    rival: Actor
     repaired: float
     due: float
     ends: float
@@ -103,13 +103,13 @@ class Contest:
         return f"{what} by {describe(self.rival)}, {self.told_times} times or more since {since:%Y-%m-%d %H:%M:%S} UTC"
 
 
-class Contention:
+class FlapDamping:
     """All that was taken away lately. It needs no memory as long as nothing is."""
 
     def __init__(self) -> None:
-        self._contests: list[Contest] = []
+        self._contests: list[FlappingRoutes] = []
 
-    def repaired(self, keys: Keys, rival: Rival, now: float, clock: float) -> None:
+    def repaired(self, keys: KeySet, rival: Actor, now: float, clock: float) -> None:
         """Routes that somebody else removed or replaced have been put back.
 
         Args:
@@ -129,14 +129,14 @@ class Contention:
                     rival = before.rival
                 interval = now - before.repaired
                 ends = now + (max(CALM * interval, SHORTEST_CALM) if times >= CONTESTED else MEMORY)
-                self._add(Contest(again, times, before.since, rival, now, now + pause(times), ends))
+                self._add(FlappingRoutes(again, times, before.since, rival, now, now + pause(times), ends))
         if keys:
-            self._add(Contest(keys, 1, clock, rival, now, now, now + MEMORY))
+            self._add(FlappingRoutes(keys, 1, clock, rival, now, now, now + MEMORY))
         self._contests = [each for each in self._contests if each.keys]
         while len(self._contests) > MOST:
             self._contests.remove(min(self._contests, key=lambda each: (each.times, each.repaired)))
 
-    def _add(self, contest: Contest) -> None:
+    def _add(self, contest: FlappingRoutes) -> None:
         for other in self._contests:
             same = (other.times, other.keys.size) == (contest.times, contest.keys.size)
             if same and contest.repaired - other.repaired < TOGETHER:
@@ -145,7 +145,7 @@ class Contention:
                 return
         self._contests.append(contest)
 
-    def waiting(self, now: float) -> list[Keys]:
+    def waiting(self, now: float) -> list[KeySet]:
         """The routes that are not put back yet if they are missing."""
         return [each.keys for each in self._contests if now < each.due]
 
@@ -159,7 +159,7 @@ class Contention:
             contest.due = contest.repaired
 
     @property
-    def contests(self) -> Sequence[Contest]:
+    def contests(self) -> Sequence[FlappingRoutes]:
         """What is to be told."""
         return [each for each in self._contests if each.times >= CONTESTED]
 
@@ -173,7 +173,7 @@ def pause(times: int) -> float:
     return min(FIRST_PAUSE * 2.0 ** min(times - CONTESTED, 64), LAST_PAUSE) if times >= CONTESTED else 0.0
 
 
-def describe(rival: Rival) -> str:
+def describe(rival: Actor) -> str:
     """A rival in words, with what leads to it where its name is not known."""
     if rival.port == 0:
         return "the kernel itself"
@@ -184,7 +184,7 @@ def describe(rival: Rival) -> str:
     return "a program that the kernel does not name"
 
 
-def remedy(rival: Rival) -> str:
+def hint(rival: Actor) -> str:
     """What to do about a rival."""
     if rival.protocol == PROTOCOL or rival.name in _OPERATORS:
         return "two operators work against each other on this host: run one"

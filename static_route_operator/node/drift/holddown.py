@@ -16,7 +16,7 @@ CALM = 0.02
 MOST = 2.0
 
 
-class Storm:
+class HoldDown:
     """How thick losses come."""
 
     def __init__(self) -> None:

@@ -19,8 +19,8 @@ from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.node.inventory import Inventory
 from static_route_operator.node.rollback.endpoints import Endpoint
 from static_route_operator.node.rollback.reachability import Reachability
-from static_route_operator.node.rollback.requirements import Necessities
-from static_route_operator.node.rollback.trials import Trial, Trials, Undone, touches
+from static_route_operator.node.rollback.requirements import RequiredEndpoints
+from static_route_operator.node.rollback.unconfirmed import UnconfirmedChange, UnconfirmedChanges, Undone, touches
 from static_route_operator.node.state.directory import StateDirectory
 from static_route_operator.node.state.snapshot import Snapshot
 from static_route_operator.observability.metrics import Metrics
@@ -46,11 +46,11 @@ FIRST_LOOK = 0.5
 class _Begun:
     """A trial, and what had answered before it."""
 
-    trial: Trial
+    trial: UnconfirmedChange
     counted: Mapping[str, Endpoint]
 
 
-class Probation:
+class Confirmation:
     """Decides which version of each object is in force.
 
     Args:
@@ -82,7 +82,7 @@ class Probation:
         self._state = state
         self._protected = protected
         self._seconds = seconds
-        self._trials = Trials()
+        self._trials = UnconfirmedChanges()
         self._begun: list[_Begun] = []
         self._applied: dict[str, _Begun] = {}
         self._judging: asyncio.Task[None] | None = None
@@ -102,20 +102,20 @@ class Probation:
         *,
         server: Callable[[], Endpoint | None] = lambda: None,
         protected: Callable[[], Mapping[str, Mapping[bytes, str]]] = dict,
-    ) -> "Probation":
+    ) -> "Confirmation":
         """As the settings want it, in the running event loop.
 
         Args:
             settings: of the process.
-            inventory: see `Probation`.
-            metrics: see `Probation`.
+            inventory: see `Confirmation`.
+            metrics: see `Confirmation`.
             server: asked for the API server; None where there is none.
-            protected: see `Probation`.
+            protected: see `Confirmation`.
 
         Raises:
             SettingsError: one of them can't be used.
         """
-        necessities = Necessities(settings.probes, server)
+        necessities = RequiredEndpoints(settings.probes, server)
         node = settings.node_name or socket.gethostname()
         return cls(
             inventory,
@@ -126,9 +126,9 @@ class Probation:
             seconds=settings.rollback_seconds,
         )
 
-    def understudy(self, inventory: Inventory, metrics: Metrics) -> "Probation":
+    def shadow_copy(self, inventory: Inventory, metrics: Metrics) -> "Confirmation":
         """One with other objects that knows what was undone here, but tries nothing and keeps nothing."""
-        other = Probation(inventory, metrics)
+        other = Confirmation(inventory, metrics)
         other._trials.good = dict(self._trials.good)
         other._trials.undone = dict(self._trials.undone)
         return other
@@ -213,7 +213,7 @@ class Probation:
                 await self._reach.looked.wait()
         return dict(self._reach.answering)
 
-    def settle(self, plan: Plan, present: Routes, *, complete: bool) -> None:
+    def settle(self, plan: Plan, installed: Routes, *, complete: bool) -> None:
         """A plan was carried out, as far as the kernel let it."""
         trials = self._trials
         news = False
@@ -225,7 +225,7 @@ class Probation:
         self._begun.clear()
         if plan is not self._plan or self._unsettled:
             self._plan = plan
-            self._unsettled, lived_with = trials.lived_with(plan, present)
+            self._unsettled, lived_with = trials.lived_with(plan, installed)
             news |= trials.take_as_good(lived_with)
         if complete and self._retained != self._inventory.version:
             self._retained = self._inventory.version
@@ -315,7 +315,7 @@ class Probation:
         self._reach_no_more(endpoints)
         self._keep()
 
-    async def _undo(self, trials: Sequence[Trial], what: str) -> None:
+    async def _undo(self, trials: Sequence[UnconfirmedChange], what: str) -> None:
         """Undo these in the kernel too."""
         logger.error("%s: this node does not reach %s any more: undone", _names(trials), what)
         self._trials.undo(trials, f"undone since this node does not reach {what} any more")
@@ -325,7 +325,7 @@ class Probation:
             async with asyncio.timeout(UNDOING):
                 await self._settled.wait()
 
-    async def _convict(self, trials: Sequence[Trial], endpoints: Mapping[str, Endpoint], what: str) -> None:
+    async def _convict(self, trials: Sequence[UnconfirmedChange], endpoints: Mapping[str, Endpoint], what: str) -> None:
         """Without these all is well."""
         logger.error("%s: this node reaches %s again: rolled back", _names(trials), ", ".join(endpoints))
         self._metrics.rollbacks.inc(len(trials))
@@ -381,7 +381,7 @@ class Probation:
         return selects(route.node_selector, node) if node else not route.selective
 
 
-def _names(trials: Iterable[Trial]) -> str:
+def _names(trials: Iterable[UnconfirmedChange]) -> str:
     """The objects on trial, for people."""
     return ", ".join(f"StaticRoute {each.route.name} (generation {each.route.generation})" for each in trials)
 

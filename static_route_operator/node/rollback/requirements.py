@@ -8,7 +8,7 @@ from static_route_operator.node.protected import name_servers
 from static_route_operator.node.rollback.endpoints import DnsEndpoint, EchoEndpoint, Echoes, Endpoint, parse_endpoints
 
 
-class Necessities:
+class RequiredEndpoints:
     """All of them, as they are now.
 
     Args:

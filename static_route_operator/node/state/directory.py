@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from static_route_operator.node.rollback.trials import Trial
+from static_route_operator.node.rollback.unconfirmed import UnconfirmedChange
 from static_route_operator.node.state.files import StateFileError, read_whole, sync_file, write_whole
 from static_route_operator.node.state.snapshot import (
     Snapshot,
@@ -61,9 +61,9 @@ class StateDirectory:
         self._failing = False
         self._cleared = self._closed = False
 
-    def load(self) -> tuple[Snapshot, list[Trial]]:
+    def load(self) -> tuple[Snapshot, list[UnconfirmedChange]]:
         """What was kept last, and what was on trial; nothing of what can't be used, which is told."""
-        snapshot, trials = Snapshot(), list[Trial]()
+        snapshot, trials = Snapshot(), list[UnconfirmedChange]()
         try:
             if (payload := read_whole(self._snapshot_file, SNAPSHOT)) is not None:
                 snapshot = _unpacked(self._snapshot_file, unpack_snapshot, payload)
@@ -105,7 +105,7 @@ class StateDirectory:
         self._failing = False
         return True
 
-    async def hold(self, trials: Sequence[Trial]) -> None:
+    async def hold(self, trials: Sequence[UnconfirmedChange]) -> None:
         """Write down what is on trial, in place of what was; for so long as a change may wait for it."""
         if self._cleared:
             return
@@ -154,7 +154,7 @@ class StateDirectory:
         self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_whole(file, kind, payload, sync=sync)
 
-    def _hold(self, trials: Sequence[Trial]) -> None:
+    def _hold(self, trials: Sequence[UnconfirmedChange]) -> None:
         if trials:
             self._write(self._trials_file, TRIALS, pack_trials(trials), sync=False)
         else:

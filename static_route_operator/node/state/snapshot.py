@@ -12,8 +12,8 @@ from static_route_operator.api.destinations import RefusedDestination
 from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
-from static_route_operator.node.rollback.trials import Trial, Undone
-from static_route_operator.routing.keyset import Keys
+from static_route_operator.node.rollback.unconfirmed import UnconfirmedChange, Undone
+from static_route_operator.routing.keyset import KeySet
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +73,14 @@ def unpack_snapshot(payload: bytes) -> Snapshot:
         raise SnapshotError(f"{type(error).__name__}: {error}") from error
 
 
-def pack_trials(trials: Sequence[Trial]) -> bytes:
+def pack_trials(trials: Sequence[UnconfirmedChange]) -> bytes:
     """The form of what is on trial on the disk."""
     routes = [route for each in trials for route in (each.route, each.before) if route is not None]
     head = [[_describe(each.route), each.before and _describe(each.before)] for each in trials]
     return _pack({"trials": head}, routes)
 
 
-def unpack_trials(payload: bytes) -> list[Trial]:
+def unpack_trials(payload: bytes) -> list[UnconfirmedChange]:
     """What was on trial, from its form on the disk.
 
     Raises:
@@ -88,7 +88,10 @@ def unpack_trials(payload: bytes) -> list[Trial]:
     """
     try:
         head, rest = _unpack(payload)
-        return [Trial(rest.take(route), rest.take(before) if before else None) for route, before in head["trials"]]
+        return [
+            UnconfirmedChange(rest.take(route), rest.take(before) if before else None)
+            for route, before in head["trials"]
+        ]
     except (KeyError, TypeError, ValueError, AttributeError, InvalidSpecError) as error:
         raise SnapshotError(f"{type(error).__name__}: {error}") from error
 
@@ -122,6 +125,6 @@ class _Rest:
         """The next object."""
         start, size = self._position, described["keySize"]
         self._position += size * described["keys"]
-        keys = Keys(size, self._packed[start : self._position])
+        keys = KeySet(size, self._packed[start : self._position])
         refused = tuple(RefusedDestination(*each) for each in described["refused"])
         return StaticRoute.restore(described["manifest"], keys, refused)

@@ -18,8 +18,8 @@ from static_route_operator.agent.nodestate import (
     PAUSE,
     ROWS_PER_SECOND,
     ROWS_PER_WRITE,
+    NodeCounts,
     NodeStateWriter,
-    Reach,
 )
 from static_route_operator.api.noderoutestate import NodeRouteState, Reason, Row, RowState
 from static_route_operator.cluster.api import Api
@@ -48,7 +48,7 @@ class Scene:
     def __init__(self, *refusals: int | None) -> None:
         self.api = FakeApi(*refusals)
         self.metrics = Metrics()
-        self.reach = Reach()
+        self.reach = NodeCounts()
         self._state: NodeRouteState | None = None
 
     def run(self, seconds: float, **changes: tuple[float, NodeRouteState | None]) -> None:
@@ -191,7 +191,7 @@ def test_only_what_changed_counts() -> None:
 
 def test_what_has_no_status_counts_as_the_widest() -> None:
     """A StaticRoute that is new, or gone, may concern every node."""
-    reach = Reach()
+    reach = NodeCounts()
     assert reach.nodes(["new"]) == 0
     reach.put("few", 3)
     reach.put("many", 5000)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from static_route_operator.agent.shutdown import Verdict, decide
+from static_route_operator.agent.shutdown import ShutdownDecision, decide
 from static_route_operator.errors import ApiError
 from tests.unit import virtual_time
 
@@ -48,7 +48,7 @@ class ApiServer:
 
 def _decide(
     daemonset: list[Answer], namespace: list[Answer], labels: Mapping[str, str] | None = None
-) -> tuple[Verdict, float]:
+) -> tuple[ShutdownDecision, float]:
     server = ApiServer(daemonset, namespace)
     return virtual_time.run(decide(server.get, "static-routes", "k8s-staticroute-operator", labels or {}))
 
@@ -56,38 +56,38 @@ def _decide(
 @pytest.mark.parametrize(
     ("daemonset", "namespace", "verdict"),
     [
-        (LIVE, LIVE, Verdict.KEEP),
-        (404, LIVE, Verdict.REMOVE),
-        (LIVE, 404, Verdict.REMOVE),
-        (GOING, LIVE, Verdict.REMOVE),
-        (LIVE, GOING, Verdict.REMOVE),
-        (404, GOING, Verdict.REMOVE),
-        (SILENCE, 404, Verdict.REMOVE),
-        (403, GOING, Verdict.REMOVE),
-        (404, 403, Verdict.REMOVE),
-        (503, GOING, Verdict.REMOVE),
+        (LIVE, LIVE, ShutdownDecision.KEEP),
+        (404, LIVE, ShutdownDecision.REMOVE),
+        (LIVE, 404, ShutdownDecision.REMOVE),
+        (GOING, LIVE, ShutdownDecision.REMOVE),
+        (LIVE, GOING, ShutdownDecision.REMOVE),
+        (404, GOING, ShutdownDecision.REMOVE),
+        (SILENCE, 404, ShutdownDecision.REMOVE),
+        (403, GOING, ShutdownDecision.REMOVE),
+        (404, 403, ShutdownDecision.REMOVE),
+        (503, GOING, ShutdownDecision.REMOVE),
     ],
 )
-def test_plain_answers_are_believed_at_once(daemonset: Answer, namespace: Answer, verdict: Verdict) -> None:
+def test_plain_answers_are_believed_at_once(daemonset: Answer, namespace: Answer, verdict: ShutdownDecision) -> None:
     """Both there and living: keep. One of them gone or going: remove, whatever is said of the other; without a wait."""
     assert _decide([daemonset], [namespace]) == (verdict, 0)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "labels", "verdict"),
+    ("desired", "labels", "verdict"),
     [
-        ({}, {"zone": "a"}, Verdict.KEEP),
-        ({"zone": "a"}, {"zone": "a", "gpu": ""}, Verdict.KEEP),
-        ({"zone": "a"}, {"zone": "b"}, Verdict.REMOVE),
-        ({"zone": "a"}, {"gpu": ""}, Verdict.REMOVE),
-        ({"zone": "a"}, {}, Verdict.KEEP),
+        ({}, {"zone": "a"}, ShutdownDecision.KEEP),
+        ({"zone": "a"}, {"zone": "a", "gpu": ""}, ShutdownDecision.KEEP),
+        ({"zone": "a"}, {"zone": "b"}, ShutdownDecision.REMOVE),
+        ({"zone": "a"}, {"gpu": ""}, ShutdownDecision.REMOVE),
+        ({"zone": "a"}, {}, ShutdownDecision.KEEP),
     ],
 )
 def test_daemonset_that_does_not_want_this_node_is_as_good_as_gone(
-    wanted: dict[str, str], labels: dict[str, str], verdict: Verdict
+    desired: dict[str, str], labels: dict[str, str], verdict: ShutdownDecision
 ) -> None:
     """A node that the DaemonSet selects no more is left by the operator; of unknown labels nothing is concluded."""
-    assert _decide([_daemonset_for(**wanted)], [LIVE], labels)[0] is verdict
+    assert _decide([_daemonset_for(**desired)], [LIVE], labels)[0] is verdict
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_lasting_refusal_means_an_uninstall(daemonset: Answer, namespace: Answer
     """RBAC or the ServiceAccount gone for three seconds: the operator is being removed."""
     verdict, seconds = _decide([daemonset], [namespace])
 
-    assert verdict is Verdict.REMOVE
+    assert verdict is ShutdownDecision.REMOVE
     assert 3 <= seconds < 4
 
 
@@ -106,7 +106,7 @@ def test_short_refusal_is_waited_out(status: int) -> None:
     """A refusal that passes (a token being renewed) is none."""
     verdict, seconds = _decide([status, status, status, LIVE], [LIVE])
 
-    assert verdict is Verdict.KEEP
+    assert verdict is ShutdownDecision.KEEP
     assert 1 <= seconds < 2
 
 
@@ -115,7 +115,7 @@ def test_silence_keeps_the_routes(error: Answer) -> None:
     """An API server that does not answer, or only with its own troubles, is asked again for 15 s; routes stay."""
     verdict, seconds = _decide([error], [error])
 
-    assert verdict is Verdict.KEEP
+    assert verdict is ShutdownDecision.KEEP
     assert 15 <= seconds < 16
 
 
@@ -124,12 +124,12 @@ def test_refusals_count_in_a_row_only() -> None:
     daemonset: list[Answer] = [403, 403, 403, 503] * 20
     verdict, seconds = _decide(daemonset, [SILENCE])
 
-    assert verdict is Verdict.KEEP
+    assert verdict is ShutdownDecision.KEEP
     assert 15 <= seconds < 16
 
 
-@pytest.mark.parametrize(("last", "verdict"), [(LIVE, Verdict.KEEP), (404, Verdict.REMOVE)])
-def test_answer_after_silence_decides(last: Answer, verdict: Verdict) -> None:
+@pytest.mark.parametrize(("last", "verdict"), [(LIVE, ShutdownDecision.KEEP), (404, ShutdownDecision.REMOVE)])
+def test_answer_after_silence_decides(last: Answer, verdict: ShutdownDecision) -> None:
     """The first clear answer counts, also after many without one."""
     decided, seconds = _decide([SILENCE] * 10 + [last], [SILENCE] * 10 + [LIVE])
 
@@ -146,7 +146,7 @@ def test_slow_answers_count_as_time() -> None:
 
     verdict, seconds = virtual_time.run(decide(get, "static-routes", "k8s-staticroute-operator", {}))
 
-    assert verdict is Verdict.KEEP
+    assert verdict is ShutdownDecision.KEEP
     assert 15 <= seconds < 20
 
 

@@ -10,7 +10,7 @@ import pytest
 from static_route_operator.agent.watch import Watch, watch_settings
 from static_route_operator.api.clusteraddresses import NAME
 from static_route_operator.api.nodeselector import Node
-from static_route_operator.api.rollout import EVERYONE, place_of
+from static_route_operator.api.rollout import EVERYONE, rank
 from static_route_operator.cluster.engine import LAST_BACKOFF, EndlessBackoffs
 from static_route_operator.node.inventory import Inventory
 from static_route_operator.observability.metrics import Metrics
@@ -252,14 +252,14 @@ def test_only_event_handlers_are_registered() -> None:
         assert writing.get_all_handlers() == []
 
 
-def _staged(generation: int, up_to: int, phase: str = "Progressing") -> dict[str, Any]:
-    stage = {"generation": generation, "phase": phase, "nodes": "1/3", "upTo": up_to, "since": "now"}
+def _staged(generation: int, threshold: int, phase: str = "Progressing") -> dict[str, Any]:
+    stage = {"generation": generation, "phase": phase, "nodes": "1/3", "upTo": threshold, "since": "now"}
     return {"observedGeneration": generation, "nodes": {"selected": 3}, "rollout": stage}
 
 
 async def test_staged_generation_waits_for_its_turn(told: Told) -> None:
     """Until the status releases it the last generation stays in force; then the new one is, without another event."""
-    place = place_of("node1")
+    place = rank("node1")
     first = _object(rollout={}) | {"status": _staged(1, EVERYONE, "Complete")}
     await told.event("ADDED", first)
     second = _object(generation=2, version=2, gateway="10.0.0.3", rollout={}) | {"status": first["status"]}
@@ -271,7 +271,7 @@ async def test_staged_generation_waits_for_its_turn(told: Told) -> None:
     assert told.inventory.routes["uid-a"].generation == 1
     await told.status("MODIFIED", second | {"status": _staged(2, place)})
     assert told.inventory.routes["uid-a"].generation == 2
-    assert not told.inventory.held
+    assert not told.inventory.gated
 
 
 async def test_setting_stages_what_does_not_say(told: Told) -> None:

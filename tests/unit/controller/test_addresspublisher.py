@@ -6,9 +6,9 @@ from typing import Any, cast
 from static_route_operator.api.clusteraddresses import NAME, NodeAddresses
 from static_route_operator.api.nodeselector import Node
 from static_route_operator.cluster.api import KUBERNETES_ENDPOINTS, Api
-from static_route_operator.controller.addresspublisher import EVERY, SERVICE_CIDRS, AddressBook
-from static_route_operator.controller.clusterstate import Overview
-from static_route_operator.controller.subjects import Member
+from static_route_operator.controller.addresspublisher import EVERY, SERVICE_CIDRS, AddressPublisher
+from static_route_operator.controller.clusterstate import ClusterState
+from static_route_operator.controller.summaries import NodeInfo
 from static_route_operator.errors import ApiError
 from tests.unit import virtual_time
 from tests.unit.cluster.fakeapi import FakeApi
@@ -57,19 +57,19 @@ class Cluster(FakeApi):
         return [(data["nodes"], data["services"], data["apiServers"]) for data in joined]
 
 
-def _put(overview: Overview, *addresses: str) -> None:
+def _put(overview: ClusterState, *addresses: str) -> None:
     for address in addresses:
-        member = Member(Node(address), address, ready=True, addresses=NodeAddresses((address,)))
+        member = NodeInfo(Node(address), address, ready=True, addresses=NodeAddresses((address,)))
         overview.members.put(address, member, 1)
 
 
-async def _start(cluster: Cluster, overview: Overview) -> asyncio.Task[None]:
-    book = AddressBook(cast("Api", cluster), overview, "ours")
+async def _start(cluster: Cluster, overview: ClusterState) -> asyncio.Task[None]:
+    book = AddressPublisher(cast("Api", cluster), overview, "ours")
     _put(overview, "10.0.0.2")
     task = asyncio.create_task(book.run())
     await asyncio.sleep(60)
     assert cluster.patches == [], "before all nodes are known, some would be left out"
-    overview.members.take_list({"10.0.0.2": 1}, 1)
+    overview.members.replace({"10.0.0.2": 1}, 1)
     await asyncio.sleep(60)
     return task
 
@@ -79,7 +79,7 @@ def test_addresses_are_written_when_they_change_and_at_rest_never() -> None:
     cluster = Cluster()
 
     async def play() -> None:
-        overview = Overview()
+        overview = ClusterState()
         task = await _start(cluster, overview)
         _put(overview, "10.0.0.3", "10.0.0.4")
         await asyncio.sleep(2 * EVERY)
@@ -107,9 +107,9 @@ def test_a_controller_that_starts_writes_only_what_is_new() -> None:
     first, second = Cluster(), Cluster()
 
     async def play() -> None:
-        (await _start(first, Overview())).cancel()
+        (await _start(first, ClusterState())).cancel()
         second.stored = dict(first.patches[0][1]["data"])
-        task = await _start(second, Overview())
+        task = await _start(second, ClusterState())
         assert second.patches == []
         second.endpoints = ["203.0.113.6"]
         await asyncio.sleep(2 * EVERY)
@@ -125,7 +125,7 @@ def test_what_can_not_be_asked_for_is_not_taken_for_gone() -> None:
     cluster = Cluster(500, None, 403)
 
     async def play() -> None:
-        task = await _start(cluster, overview := Overview())
+        task = await _start(cluster, overview := ClusterState())
         cluster.endpoints = None
         _put(overview, "10.0.0.3")
         await asyncio.sleep(600)
@@ -144,7 +144,7 @@ def test_many_changes_are_few_writes() -> None:
     cluster = Cluster()
 
     async def play() -> None:
-        task = await _start(cluster, overview := Overview())
+        task = await _start(cluster, overview := ClusterState())
         for number in range(1000):
             _put(overview, f"10.1.{number >> 8}.{number & 255}")
             await asyncio.sleep(0.06)

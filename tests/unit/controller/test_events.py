@@ -7,7 +7,7 @@ import pytest
 
 from static_route_operator.cluster.api import Api
 from static_route_operator.controller.events import EventRecorder
-from static_route_operator.controller.subjects import Subject
+from static_route_operator.controller.summaries import RouteSummary
 from static_route_operator.observability.metrics import ControllerMetrics
 from tests.unit import virtual_time
 from tests.unit.builders import manifest
@@ -28,7 +28,7 @@ def status(reason: str, generation: int = 1, message: str = "") -> dict[str, Any
 def told(*statuses: dict[str, Any], before: dict[str, Any] | None = None, refusals: tuple[int, ...] = ()) -> list[Any]:
     """The Events written while an object goes through these statuses."""
     api = FakeApi(*refusals)
-    subject = Subject.parse(manifest(metadata={"uid": "u", "generation": 1}))
+    subject = RouteSummary.parse(manifest(metadata={"uid": "u", "generation": 1}))
 
     async def run() -> None:
         recorder = EventRecorder(cast("Api", api), ControllerMetrics())

@@ -6,11 +6,11 @@ from typing import cast
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.api.nodeselector import Node
 from static_route_operator.cluster.api import Api
-from static_route_operator.controller.clusterstate import Overview, StateOfNode
+from static_route_operator.controller.clusterstate import ClusterState, StateOfNode
 from static_route_operator.controller.events import EventRecorder
 from static_route_operator.controller.main import Controller
 from static_route_operator.controller.statuswriter import StatusWriter
-from static_route_operator.controller.subjects import Member, Report, Subject
+from static_route_operator.controller.summaries import NodeInfo, Report, RouteSummary
 from static_route_operator.observability.metrics import ControllerMetrics
 from tests.unit import virtual_time
 from tests.unit.builders import manifest
@@ -19,23 +19,23 @@ from tests.unit.cluster.fakeapi import FakeApi
 NODES = 50
 
 
-async def _play(api: FakeApi, overview: Overview) -> None:
+async def _play(api: FakeApi, overview: ClusterState) -> None:
     metrics = ControllerMetrics()
     recorder = EventRecorder(cast("Api", api), metrics)
     writer = StatusWriter(cast("Api", api), overview, metrics, recorder.record)
     controller = Controller(overview, writer, recorder, metrics)
     tasks = [asyncio.create_task(each.run()) for each in (controller, writer, recorder)]
-    subject = Subject.parse(manifest(metadata={"uid": "u", "generation": 1}))
+    subject = RouteSummary.parse(manifest(metadata={"uid": "u", "generation": 1}))
     overview.put_route(subject, {}, 1)
     names = [f"node{number}" for number in range(NODES)]
     for name in names:
-        overview.members.put(name, Member(Node(name), name, ready=True), 1)
+        overview.members.put(name, NodeInfo(Node(name), name, ready=True), 1)
     await asyncio.sleep(10)
     assert api.patches == [], "nothing is said before everything was seen"
 
-    overview.subjects.take_list({"u": 1}, 1)
-    overview.members.take_list(dict.fromkeys(names, 1), 1)
-    overview.states.take_list({}, 1)
+    overview.subjects.replace({"u": 1}, 1)
+    overview.members.replace(dict.fromkeys(names, 1), 1)
+    overview.states.replace({}, 1)
     await asyncio.sleep(1)
     for name in names:
         report = Report(1, RowState.PROGRAMMED, Reason.PROGRAMMED, "")
@@ -49,7 +49,7 @@ async def _play(api: FakeApi, overview: Overview) -> None:
 def test_one_change_of_one_object_is_two_writes_and_an_event() -> None:
     """Whatever the number of nodes: its start, its end, and one Event; then nothing for as long as nothing changes."""
     api = FakeApi()
-    virtual_time.run(_play(api, Overview()))
+    virtual_time.run(_play(api, ClusterState()))
 
     statuses = [body["status"]["summary"] for path, body, _ in api.patches if path.endswith("/status")]
     events = [body["reason"] for path, body, _ in api.patches if "/events/" in path]

@@ -12,7 +12,7 @@ from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.api.nodeselector import Node
 from static_route_operator.controller.rollup import Rollup, roll_up
 from static_route_operator.controller.status import make_status
-from static_route_operator.controller.subjects import Member, Report, Subject
+from static_route_operator.controller.summaries import NodeInfo, Report, RouteSummary
 from tests.unit.builders import manifest
 
 GOOD = Report(1, RowState.PROGRAMMED, Reason.PROGRAMMED, "")
@@ -24,14 +24,14 @@ REFUSED = Report(1, RowState.REFUSED, Reason.PROTECTED_DESTINATION, "it would ca
 CONFLICT = Report(1, RowState.CONFLICT, Reason.FOREIGN_ROUTE, "another program's route holds 192.0.2.1")
 
 
-def subject(**spec: Any) -> Subject:
+def subject(**spec: Any) -> RouteSummary:
     """A StaticRoute of generation 1 for every node."""
-    return Subject.parse(manifest(metadata={"uid": "u", "generation": 1}, **spec))
+    return RouteSummary.parse(manifest(metadata={"uid": "u", "generation": 1}, **spec))
 
 
-def member(name: str, *, ready: bool = True, **labels: str) -> Member:
+def member(name: str, *, ready: bool = True, **labels: str) -> NodeInfo:
     """A node."""
-    return Member(Node(name, labels), f"uid-{name}", ready)
+    return NodeInfo(Node(name, labels), f"uid-{name}", ready)
 
 
 def rolled_up(reports: Mapping[str, Report | None], *, not_ready: str = "", **spec: Any) -> Rollup:
@@ -252,7 +252,7 @@ def test_stage_that_is_out_of_date_takes_nothing_back() -> None:
 
 def test_change_on_trial_is_not_done() -> None:
     """A node that still finds out whether it reaches what it must is waited for."""
-    trial = Report(1, RowState.PENDING, Reason.ON_TRIAL, "")
+    trial = Report(1, RowState.PENDING, Reason.AWAITING_CONFIRMATION, "")
     first = _staged({"a": OLD, "b": OLD, "c": OLD}, {})
 
     assert _staged({"a": OLD, "b": OLD, "c": trial}, first)["rollout"] == first["rollout"]

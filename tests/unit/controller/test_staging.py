@@ -6,29 +6,29 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from static_route_operator.api.rollout import EVERYONE, Phase, Rollout, Stage, place_of
-from static_route_operator.controller.staging import Candidate, next_stage
+from static_route_operator.api.rollout import EVERYONE, Phase, Rollout, Stage, rank
+from static_route_operator.controller.staging import StagedNode, next_stage
 
-NODES = sorted((f"node{number}" for number in range(10)), key=place_of)
+NODES = sorted((f"node{number}" for number in range(10)), key=rank)
 ONE = Rollout(nodes=1)
 
 
-def nodes(done: str = "", failed: str = "", gone: str = "", since: str = "2024-01-01T00:00:00Z") -> list[Candidate]:
+def nodes(done: str = "", failed: str = "", gone: str = "", since: str = "2024-01-01T00:00:00Z") -> list[StagedNode]:
     """Ten nodes in the order of their places, of which these digits are done, failed or not ready."""
     return [
-        Candidate(name, str(number) in done, str(number) in failed, since if str(number) in gone else "")
+        StagedNode(name, str(number) in done, str(number) in failed, since if str(number) in gone else "")
         for number, name in enumerate(NODES)
     ]
 
 
 def stage(released: int, phase: Phase = Phase.PROGRESSING, since: str = "2024-01-02T00:00:00Z") -> Stage:
     """Generation 2, which so many nodes may use."""
-    return Stage(2, phase, place_of(NODES[released - 1]), f"{released}/10", since)
+    return Stage(2, phase, rank(NODES[released - 1]), f"{released}/10", since)
 
 
 def released(after: Stage) -> int:
     """How many of the ten nodes may use it."""
-    return sum(place_of(name) <= after.up_to for name in NODES)
+    return sum(rank(name) <= after.threshold for name in NODES)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_first_nodes(rollout: Rollout, expected: int) -> None:
         "those not ready are passed over",
     ],
 )
-def test_next_nodes(candidates: list[Candidate], phase: Phase, expected: int) -> None:
+def test_next_nodes(candidates: list[StagedNode], phase: Phase, expected: int) -> None:
     """More follow when all that have it are ready; it stops when one fails, or is lost with it."""
     after = next_stage(Rollout(nodes=2), 2, candidates, stage(2))
 
@@ -104,12 +104,12 @@ def test_good_change_reaches_all(names: list[str], number: int, percent: bool) -
     """Where every node does well, all have it in the end, in as few steps as the share asks for, in one order."""
     rollout = Rollout(percent=number) if percent else Rollout(nodes=number)
     at_a_time = rollout.at_a_time(len(names))
-    current, steps = next_stage(rollout, 1, [Candidate(name, done=False, failed=False) for name in names], None), 1
+    current, steps = next_stage(rollout, 1, [StagedNode(name, done=False, failed=False) for name in names], None), 1
     while current.phase is not Phase.COMPLETE:
-        have = [name for name in names if place_of(name) <= current.up_to]
+        have = [name for name in names if rank(name) <= current.threshold]
         assert len(have) == min(steps * at_a_time, len(names))
-        waiting = [Candidate(name, done=name in have[1:], failed=False) for name in names]
-        assert next_stage(rollout, 1, waiting, current).up_to == current.up_to
-        current = next_stage(rollout, 1, [Candidate(name, done=name in have, failed=False) for name in names], current)
+        waiting = [StagedNode(name, done=name in have[1:], failed=False) for name in names]
+        assert next_stage(rollout, 1, waiting, current).threshold == current.threshold
+        current = next_stage(rollout, 1, [StagedNode(name, done=name in have, failed=False) for name in names], current)
         steps += 1
     assert steps == max(1, math.ceil(len(names) / at_a_time))

@@ -8,10 +8,10 @@ from typing import Any, cast
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.api.nodeselector import Node
 from static_route_operator.cluster.api import Api
-from static_route_operator.controller.clusterstate import Overview
+from static_route_operator.controller.clusterstate import ClusterState
 from static_route_operator.controller.rollup import roll_up
 from static_route_operator.controller.statuswriter import DESTINATION_SIZE, EVENT_SIZE, FAN_OUT, PAUSE, StatusWriter
-from static_route_operator.controller.subjects import Member, Report, Subject
+from static_route_operator.controller.summaries import NodeInfo, Report, RouteSummary
 from static_route_operator.observability.metrics import ControllerMetrics
 from tests.unit import virtual_time
 from tests.unit.builders import manifest
@@ -27,7 +27,7 @@ class Scene:
 
     def __init__(self, *refusals: int | None) -> None:
         self.api = FakeApi(*refusals)
-        self.overview = Overview()
+        self.overview = ClusterState()
         self.start()
         self.subject = self.of_generation(1)
 
@@ -41,22 +41,22 @@ class Scene:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
-    def of_generation(self, generation: int) -> Subject:
+    def of_generation(self, generation: int) -> RouteSummary:
         """Change the spec."""
-        self.subject = Subject.parse(manifest(metadata={"uid": "u", "generation": generation}))
+        self.subject = RouteSummary.parse(manifest(metadata={"uid": "u", "generation": generation}))
         self.overview.put_route(self.subject, self.overview.stored(self.subject), generation)
         return self.subject
 
     def say_of(self, name: str, states: str, generation: int = 1) -> None:
         """Nodes report of another StaticRoute."""
-        self.subject = Subject.parse(manifest(name, metadata={"uid": name, "generation": generation}))
+        self.subject = RouteSummary.parse(manifest(name, metadata={"uid": name, "generation": generation}))
         self.overview.put_route(self.subject, self.overview.stored(self.subject), generation)
         self.say(states)
 
     def say(self, states: str) -> None:
         """Nodes report: r is ready, f fails, p has not answered."""
         row = {"r": RowState.PROGRAMMED, "f": RowState.FAILED, "p": RowState.PENDING}
-        members = [Member(Node(f"node{number}"), str(number), ready=True) for number in range(len(states))]
+        members = [NodeInfo(Node(f"node{number}"), str(number), ready=True) for number in range(len(states))]
         generation = self.subject.generation
         rollup = roll_up(
             self.subject,
@@ -68,7 +68,7 @@ class Scene:
     def grow(self, nodes: int) -> None:
         """Be a cluster of so many nodes."""
         for number in range(nodes):
-            self.overview.members.put(f"{number}", Member(Node(f"node{number}"), f"{number}", ready=True), 1)
+            self.overview.members.put(f"{number}", NodeInfo(Node(f"node{number}"), f"{number}", ready=True), 1)
 
     @property
     def written(self) -> list[str]:
@@ -247,7 +247,7 @@ def test_a_large_object_on_thousands_of_nodes_is_written_three_times() -> None:
     async def act(scene: Scene) -> None:
         scene.grow(5000)
         destinations = [f"20.0.{number // 250}.{number % 250}" for number in range(2000)]
-        scene.subject = Subject.parse(manifest(destinations=destinations, metadata={"uid": "u", "generation": 1}))
+        scene.subject = RouteSummary.parse(manifest(destinations=destinations, metadata={"uid": "u", "generation": 1}))
         for done in range(220):
             scene.say("r" * done + "p" * (220 - done))
             await asyncio.sleep(1)

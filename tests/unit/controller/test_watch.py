@@ -7,8 +7,8 @@ from typing import Any
 import kopf
 import pytest
 
-from static_route_operator.controller.clusterstate import Overview, parse_state
-from static_route_operator.controller.watch import CHUNK, Survey, survey_settings
+from static_route_operator.controller.clusterstate import ClusterState, parse_state
+from static_route_operator.controller.watch import CHUNK, ControllerWatch, controller_settings
 from static_route_operator.observability.metrics import ControllerMetrics
 from tests.unit.builders import manifest
 
@@ -45,10 +45,10 @@ class Told:
     """A survey fed by hand, and the overview that it feeds."""
 
     def __init__(self) -> None:
-        self.overview = Overview()
+        self.overview = ClusterState()
         self.relists = 0
         self.finalizers: list[tuple[str, list[str]]] = []
-        self._survey = Survey(self.overview, ControllerMetrics())
+        self._survey = ControllerWatch(self.overview, ControllerMetrics())
         self._survey.on_relist = self._count
         self._survey.on_finalizers = lambda name, each: self.finalizers.append((name, list(each)))
         self._handlers = {"sr": self._survey._see_route, "node": self._survey._see_node, "nrs": self._survey._see_state}
@@ -188,7 +188,7 @@ async def test_complete_is_everything_of_every_kind(told: Told) -> None:
         (overview.states, {"state-node1-": 1, "late": 1}),
     ):
         assert not overview.complete
-        collection.take_list(listed, 5)
+        collection.replace(listed, 5)
     assert not overview.complete
     assert told.summary() == "1/2 RollingOut"
 
@@ -198,7 +198,7 @@ async def test_complete_is_everything_of_every_kind(told: Told) -> None:
 
 async def test_crd_that_is_gone(told: Told) -> None:
     """Without the resource nobody says anything, and nothing is remembered as gone."""
-    told.overview.states.forget_all()
+    told.overview.states.clear()
     assert told.summary() == "0/2 RollingOut"
 
     await told.event("nrs", state("node1", row()))
@@ -208,7 +208,7 @@ async def test_crd_that_is_gone(told: Told) -> None:
 async def test_kopf_writes_nothing(told: Told) -> None:
     """Only event handlers are registered, Kopf posts no events and waits for no peers."""
     registry = told._survey._registry()
-    settings = survey_settings()
+    settings = controller_settings()
 
     assert len(registry._watching.get_all_handlers()) == 3
     for writing in (registry._changing, registry._spawning, registry._indexing, registry._webhooks):
@@ -220,7 +220,7 @@ async def test_kopf_writes_nothing(told: Told) -> None:
 
 def test_all_is_not_read_at_once() -> None:
     """What thousands of nodes say is listed in parts."""
-    assert survey_settings().watching.chunk_size == CHUNK
+    assert controller_settings().watching.chunk_size == CHUNK
 
 
 def test_equal_words_of_many_nodes_are_kept_once() -> None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from static_route_operator.api.healthcheck import Check, CheckType
-from static_route_operator.api.noderoutestate import State
+from static_route_operator.api.noderoutestate import GatewayState
 from static_route_operator.health.detector import (
     FIRST_DEADLINE,
     FIRST_HOLD,
@@ -14,25 +14,25 @@ from static_route_operator.health.detector import (
     MOST_DEADLINE,
     MOST_HOLD,
     QUIET,
-    Judge,
+    Detector,
 )
 
 
-def up(check: Check | None = None, rtt: float = 0.001) -> Judge:
+def up(check: Check | None = None, rtt: float = 0.001) -> Detector:
     """A judge that has seen its gateway answer for a while, until time 0."""
-    judge = Judge(check or Check())
+    judge = Detector(check or Check())
     for second in range(-20, 0):
         judge.answered(second, rtt)
     return judge
 
 
-def fall(judge: Judge, now: float) -> None:
+def fall(judge: Detector, now: float) -> None:
     """Lose probes until the gateway is down."""
-    while judge.state is not State.DOWN:
+    while judge.state is not GatewayState.DOWN:
         judge.failed(now, "no answer")
 
 
-def rise(judge: Judge, now: float) -> float:
+def rise(judge: Detector, now: float) -> float:
     """Answer every second until the gateway is up; when it was."""
     while not judge.answered(now, 0.001):
         now += 1
@@ -41,32 +41,32 @@ def rise(judge: Judge, now: float) -> float:
 
 def test_first_answer_tells() -> None:
     """A gateway is unknown until it first answers."""
-    judge = Judge(Check())
+    judge = Detector(Check())
     states = [judge.state]
     assert judge.answered(0, 0.001)
-    assert [*states, judge.state] == [State.UNKNOWN, State.UP]
+    assert [*states, judge.state] == [GatewayState.UNKNOWN, GatewayState.UP]
 
 
 def test_unknown_gateway_that_never_answers_is_down() -> None:
     """As many losses as it takes make an unknown gateway down; that is no flap."""
-    judge = Judge(Check(failure_threshold=2))
+    judge = Detector(Check(failure_threshold=2))
     assert not judge.failed(0, "no answer")
     assert judge.failed(1, "no answer")
-    assert (judge.state, judge.flaps, judge.held(1)) == (State.DOWN, 0, 0)
+    assert (judge.state, judge.flaps, judge.held(1)) == (GatewayState.DOWN, 0, 0)
 
 
 @given(st.integers(1, 5), st.integers(1, 5), st.lists(st.booleans(), max_size=60))
 def test_thresholds(failures: int, successes: int, answers: list[bool]) -> None:
     """It goes down with exactly so many losses in a row, and up with exactly so many answers in a row."""
-    judge = Judge(Check(failure_threshold=failures, success_threshold=successes))
+    judge = Detector(Check(failure_threshold=failures, success_threshold=successes))
     judge.answered(0, 0.001)
-    expected, row = State.UP, 0
+    expected, row = GatewayState.UP, 0
     for number, answer in enumerate(answers):
         now = (number + 1) * (QUIET + MOST_HOLD)
         changed = judge.answered(now, 0.001) if answer else judge.failed(now, "no answer")
-        row = row + 1 if answer is (expected is State.DOWN) else 0
+        row = row + 1 if answer is (expected is GatewayState.DOWN) else 0
         if row == (successes if answer else failures):
-            expected, row = (State.UP if answer else State.DOWN), 0
+            expected, row = (GatewayState.UP if answer else GatewayState.DOWN), 0
             assert changed
         else:
             assert not changed
@@ -80,7 +80,7 @@ def test_late_answer_forgives() -> None:
     judge.failed(0, "no answer")
     assert not judge.answered(0, 0.02, late=True)
     assert not judge.failed(0, "no answer")
-    assert judge.state is State.UP
+    assert judge.state is GatewayState.UP
     assert judge.deadline > 0.005
     assert (judge.sent, judge.lost) == (23, 3)
 
@@ -89,7 +89,7 @@ def test_down_for_certain() -> None:
     """A link that is down needs no losses."""
     judge = up()
     assert judge.down(0, "link down")
-    assert (judge.state, judge.reason) == (State.DOWN, "link down")
+    assert (judge.state, judge.reason) == (GatewayState.DOWN, "link down")
     assert not judge.down(1, "link down")
 
 
@@ -106,13 +106,13 @@ def test_doubt_needs_one_loss() -> None:
     judge = up()
     assert not judge.doubt(0, "neighbour FAILED")
     assert judge.failed(0, "no answer")
-    assert (judge.state, judge.reason) == (State.DOWN, "neighbour FAILED")
+    assert (judge.state, judge.reason) == (GatewayState.DOWN, "neighbour FAILED")
 
     judge = up()
     judge.doubt(0, "neighbour FAILED")
     judge.answered(0, 0.001)
     assert not judge.failed(0, "no answer")
-    assert judge.state is State.UP
+    assert judge.state is GatewayState.UP
 
 
 @pytest.mark.parametrize(
@@ -134,8 +134,8 @@ def test_deadline_is_learnt(type_: CheckType, interval: float, rtt: float, expec
 
 def test_deadline_before_the_first_answer() -> None:
     """As long as nothing is known there is patience."""
-    assert Judge(Check(interval=0.01)).deadline == FIRST_DEADLINE
-    assert Judge(Check(interval=5)).deadline == 5
+    assert Detector(Check(interval=0.01)).deadline == FIRST_DEADLINE
+    assert Detector(Check(interval=5)).deadline == 5
 
 
 def test_one_very_late_answer_is_soon_forgotten() -> None:
@@ -150,14 +150,14 @@ def test_one_very_late_answer_is_soon_forgotten() -> None:
 
 def test_timeout_is_the_deadline() -> None:
     """Who says how long an answer may take is taken at their word."""
-    assert Judge(Check(timeout=0.3)).deadline == 0.3
+    assert Detector(Check(timeout=0.3)).deadline == 0.3
     assert up(Check(timeout=0.3)).deadline == 0.3
 
 
 @given(st.floats(1e-5, 2.0), st.lists(st.floats(0.5, 1.5), min_size=50, max_size=50))
 def test_deadline_covers_what_is_usual(rtt: float, spread: list[float]) -> None:
     """An answer that takes as long as answers have taken is not late."""
-    judge = Judge(Check(interval=0.01))
+    judge = Detector(Check(interval=0.01))
     for factor in spread:
         judge.answered(0, rtt * factor)
     smoothed = judge.round_trip.smoothed
@@ -178,7 +178,7 @@ def test_return_of_another_machine() -> None:
 
 def test_first_answers_may_be_slow() -> None:
     """What waited for the address of the neighbour does not spoil the estimate, and meanwhile there is patience."""
-    judge = Judge(Check(interval=0.01))
+    judge = Detector(Check(interval=0.01))
     for rtt in (0.9, 0.4, 0.001, 0.001, 0.001):
         assert judge.deadline == FIRST_DEADLINE
         judge.answered(0, rtt)

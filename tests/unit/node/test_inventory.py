@@ -51,14 +51,14 @@ def _names(inventory: Inventory) -> list[str]:
 def test_complete_takes_a_list_and_the_node(inventory: Inventory, list_first: bool) -> None:
     """Nothing may be removed before both a list and this node are known, in whatever order they come."""
 
-    def take_list() -> None:
-        inventory.take_list({}, 1)
+    def replace() -> None:
+        inventory.replace({}, 1)
 
     def set_node() -> None:
         inventory.set_node(NODE)
 
     seen = [inventory.complete]
-    for step in (take_list, set_node) if list_first else (set_node, take_list):
+    for step in (replace, set_node) if list_first else (set_node, replace):
         step()
         seen.append(inventory.complete)
 
@@ -69,7 +69,7 @@ def test_complete_waits_for_every_listed_object(inventory: Inventory) -> None:
     """A list shows uids only: until the watch has delivered each of them it is not known what they want."""
     inventory.set_node(NODE)
     inventory.put(route("a"), 1)
-    inventory.take_list({"uid-a": 1, "uid-b": 2, "uid-c": 3}, 3)
+    inventory.replace({"uid-a": 1, "uid-b": 2, "uid-c": 3}, 3)
     assert (inventory.missing, inventory.complete) == (frozenset({"uid-b", "uid-c"}), False)
 
     inventory.put(route("b"), 2)
@@ -81,7 +81,7 @@ def test_complete_waits_for_every_listed_object(inventory: Inventory) -> None:
 def test_awaited_object_that_is_deleted_is_not_waited_for(inventory: Inventory) -> None:
     """The deletion of an object that was never delivered ends the wait for it."""
     inventory.set_node(NODE)
-    inventory.take_list({"uid-a": 1}, 1)
+    inventory.replace({"uid-a": 1}, 1)
     inventory.remove("uid-a")
 
     assert inventory.complete
@@ -100,7 +100,7 @@ def test_list_finds_what_is_gone_without_an_event(inventory: Inventory) -> None:
     inventory.put(route("a"), 5)
     inventory.put(_invalid("b"), 6)
     inventory.put(route("c"), 7)
-    inventory.take_list({"uid-c": 7}, 10)
+    inventory.replace({"uid-c": 7}, 10)
 
     assert _names(inventory) == ["c"]
     assert inventory.invalid == {}
@@ -110,7 +110,7 @@ def test_lagging_list_does_not_remove_a_newer_object(inventory: Inventory) -> No
     """A list older than the newest event about an object can't know that it exists."""
     inventory.put(route("a"), 11)
     inventory.put(route("b"), 10)
-    inventory.take_list({}, 10)
+    inventory.replace({}, 10)
 
     assert _names(inventory) == ["a"]
 
@@ -119,7 +119,7 @@ def test_old_event_does_not_make_an_object_older(inventory: Inventory) -> None:
     """The newest resource version seen of an object counts, also when an older event comes late."""
     inventory.put(route("a"), 11)
     inventory.put(route("a"), 3)
-    inventory.take_list({}, 10)
+    inventory.replace({}, 10)
 
     assert _names(inventory) == ["a"]
 
@@ -130,7 +130,7 @@ def test_removed_object_does_not_come_back(inventory: Inventory) -> None:
     inventory.put(route("a"), 1)
     inventory.remove("uid-a")
     inventory.put(route("a", generation=2), 2)
-    inventory.take_list({"uid-a": 2}, 2)
+    inventory.replace({"uid-a": 2}, 2)
 
     assert _names(inventory) == []
     assert inventory.complete
@@ -193,7 +193,7 @@ def test_forget_all_empties_and_completes(inventory: Inventory) -> None:
     inventory.set_node(NODE)
     inventory.put(route("a"), 1)
     inventory.put(_invalid("b"), 1)
-    inventory.forget_all()
+    inventory.clear()
 
     assert (inventory.routes, inventory.invalid, inventory.complete) == ({}, {}, True)
 
@@ -201,7 +201,7 @@ def test_forget_all_empties_and_completes(inventory: Inventory) -> None:
 def test_forgotten_objects_may_come_back(inventory: Inventory) -> None:
     """If the API server was mistaken, the same objects are taken in again."""
     inventory.put(route("a"), 1)
-    inventory.forget_all()
+    inventory.clear()
     inventory.put(route("a"), 1)
 
     assert _names(inventory) == ["a"]
@@ -209,9 +209,9 @@ def test_forgotten_objects_may_come_back(inventory: Inventory) -> None:
 
 def test_forgetting_again_changes_nothing(inventory: Inventory, changes: Changes) -> None:
     """The same news twice is no news."""
-    inventory.forget_all()
+    inventory.clear()
     before = changes.count
-    inventory.forget_all()
+    inventory.clear()
 
     assert changes.count == before
 
@@ -221,7 +221,7 @@ def test_every_change_is_told_and_numbered(inventory: Inventory, changes: Change
     steps: tuple[Callable[[], None], ...] = (
         lambda: inventory.put(route("a"), 1),
         lambda: inventory.put(_invalid("a"), 2),
-        lambda: inventory.take_list({"uid-a": 2}, 2),
+        lambda: inventory.replace({"uid-a": 2}, 2),
         lambda: inventory.remove("uid-a"),
         lambda: inventory.set_node(NODE),
     )
@@ -239,18 +239,18 @@ def test_held_version_leaves_the_last_one_in_force(inventory: Inventory, changes
     """A version that is not to be used here yet waits, until it is released or a later one may be used."""
     inventory.put(route("a"), 1)
     inventory.put(route("a", generation=2), 2, released=False)
-    assert (inventory.routes["uid-a"].generation, inventory.held["uid-a"].generation) == (1, 2)
+    assert (inventory.routes["uid-a"].generation, inventory.gated["uid-a"].generation) == (1, 2)
 
     before = changes.count
     inventory.release("uid-a", 1)
     assert changes.count == before, "that is another one"
     inventory.release("uid-a", 2)
-    assert (inventory.routes["uid-a"].generation, inventory.held, changes.count) == (2, {}, before + 1)
+    assert (inventory.routes["uid-a"].generation, inventory.gated, changes.count) == (2, {}, before + 1)
     inventory.put(route("a", generation=2), 3, released=False)
-    assert not inventory.held, "what is in force already is not taken back"
+    assert not inventory.gated, "what is in force already is not taken back"
     inventory.put(route("a", generation=3), 4, released=False)
     inventory.put(route("a", generation=4), 5)
-    assert not inventory.held
+    assert not inventory.gated
 
 
 @pytest.mark.parametrize("list_first", [True, False])
@@ -259,10 +259,10 @@ def test_held_version_without_a_last_one_is_in_doubt(inventory: Inventory, end: 
     """What is held from the start may have routes of a version nobody knows; a new object can't have any."""
     inventory.set_node(NODE)
     if list_first:
-        inventory.take_list({"uid-old": 1}, 1)
+        inventory.replace({"uid-old": 1}, 1)
     inventory.put(route("old"), 1, released=False)
-    inventory.take_list({"uid-old": 1}, 1)
-    in_doubt = inventory.doubtful
+    inventory.replace({"uid-old": 1}, 1)
+    in_doubt = inventory.unsynced
 
     inventory.put(route("new"), 2, released=False)
     match end:
@@ -271,9 +271,9 @@ def test_held_version_without_a_last_one_is_in_doubt(inventory: Inventory, end: 
         case "remove":
             inventory.remove("uid-old")
         case _:
-            inventory.forget_all()
-    assert (in_doubt, inventory.doubtful) == (True, False)
-    assert ("uid-new" in inventory.held) == (end != "forget")
+            inventory.clear()
+    assert (in_doubt, inventory.unsynced) == (True, False)
+    assert ("uid-new" in inventory.gated) == (end != "forget")
 
 
 def test_remembered_objects_stand_until_a_list(inventory: Inventory) -> None:
@@ -281,7 +281,7 @@ def test_remembered_objects_stand_until_a_list(inventory: Inventory) -> None:
     inventory.remember(Node("node1"), [(route("kept"), 5), (route("gone"), 6), (route("newer"), 9)])
     assert {each.name for each in inventory.routes.values()} == {"kept", "gone", "newer"}
 
-    inventory.take_list({"uid-kept": 5}, 8)
+    inventory.replace({"uid-kept": 5}, 8)
     inventory.set_node(Node("node1"))
     assert {each.name for each in inventory.routes.values()} == {"kept", "newer"}
     assert inventory.missing == {"uid-kept"}
@@ -294,7 +294,7 @@ def test_remembered_objects_stand_until_a_list(inventory: Inventory) -> None:
 def test_remembered_node_completes_nothing(inventory: Inventory) -> None:
     """The labels that a node had before a start select objects, but complete is only what is known of it now."""
     inventory.remember(Node("node1", {"zone": "a"}), [])
-    inventory.take_list({}, 8)
+    inventory.replace({}, 8)
     assert (inventory.node, inventory.complete) == (Node("node1", {"zone": "a"}), False)
 
     version = inventory.version
@@ -309,7 +309,7 @@ def test_remembered_object_may_be_deleted_or_forgotten(inventory: Inventory) -> 
 
     inventory.remove("uid-one")
     assert {each.name for each in inventory.routes.values()} == {"two"}
-    inventory.forget_all()
+    inventory.clear()
     assert inventory.routes == {}
 
 

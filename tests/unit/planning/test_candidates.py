@@ -4,7 +4,7 @@ import pytest
 
 from static_route_operator.api.noderoutestate import Reason, Row, RowState
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.planning.candidates import Standing, claims, describe_claim, precedence
+from static_route_operator.planning.candidates import CandidateStatus, claims, describe_claim, precedence
 from static_route_operator.planning.plan import make_plan
 from static_route_operator.routing.prefixes import pack_address
 from tests.unit.builders import ETH0, facts, route
@@ -26,10 +26,10 @@ def test_claims_are_in_the_order_of_the_kernel() -> None:
 
     found = claims(plan, pack_address("192.0.2.1"))
     assert [(each.route.name, each.standing, each.winner and each.winner.name) for each in found] == [
-        ("far", Standing.HELD, None),
-        ("first", Standing.WINS, None),
-        ("late", Standing.STANDBY, "first"),
-        ("wide", Standing.WINS, None),
+        ("far", CandidateStatus.HELD, None),
+        ("first", CandidateStatus.WINS, None),
+        ("late", CandidateStatus.STANDBY, "first"),
+        ("wide", CandidateStatus.WINS, None),
     ]
     assert [each.route.name for each in claims(plan, pack_address("2001:db8::1"))] == ["ipv6"]
     assert claims(plan, pack_address("203.0.113.1")) == []
@@ -40,7 +40,7 @@ def test_what_is_refused_is_not_here() -> None:
     plan = make_plan([route(destinations=["192.0.2.1"])], facts(protected={"192.0.2.1": "API server"}))
 
     (claim,) = claims(plan, pack_address("192.0.2.1"))
-    assert (claim.standing, claim.winner) == (Standing.NOT_HERE, None)
+    assert (claim.standing, claim.winner) == (CandidateStatus.NOT_HERE, None)
     assert "API server" in claim.problems[0]
 
 

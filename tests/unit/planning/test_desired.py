@@ -21,11 +21,11 @@ def test_what_is_told_is_read_again() -> None:
         facts(),
     )
 
-    wanted = parse_wanted(json.loads(json.dumps(describe_wanted(plan, {}))))
+    desired = parse_wanted(json.loads(json.dumps(describe_wanted(plan, {}))))
 
-    assert wanted.routes == plan.wanted
-    assert wanted.held == plan.held
-    owners = {name: wanted.owner(key(name)) for name in ("192.0.2.2", "192.0.2.9", "192.0.2.77")}
+    assert desired.routes == plan.desired
+    assert desired.retained == plan.retained
+    owners = {name: desired.owner(key(name)) for name in ("192.0.2.2", "192.0.2.9", "192.0.2.77")}
     assert {name: owner and owner.name for name, owner in owners.items()} == {
         "192.0.2.2": "several",
         "192.0.2.9": "far",

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from static_route_operator.planning.guards import refusals
 from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.keys import prefix_of
-from static_route_operator.routing.keyset import Keys
-from static_route_operator.routing.paths import Path
+from static_route_operator.routing.keyset import KeySet
+from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.prefixes import pack_address, pack_prefix, unpack_prefix
 from static_route_operator.routing.protection import Protection
 from tests.unit.builders import ETH0, foreign, keys, protection
@@ -63,7 +63,7 @@ def test_what_changes_the_way_of_something_protected_is_refused(
         foreign=foreign({str(each): via for each, via in others.items()}),
     )
     # One as the other: what is refused of an object does not depend on what else it wants.
-    found = refusals(keys(*map(str, new)), node, [], Path.via(pack_address(gateway), ETH0))
+    found = refusals(keys(*map(str, new)), node, [], NextHops.via(pack_address(gateway), ETH0))
 
     refused = {unpack_prefix(prefix_of(key)) for each in found for key in each.keys}
     assert refused == {str(each) for each in new if _refused(others, each, gateway, list(protected))}
@@ -71,7 +71,7 @@ def test_what_changes_the_way_of_something_protected_is_refused(
 
 def test_thousands_of_destinations_and_protected_addresses_are_compared_in_leaps() -> None:
     """100,000 destinations and 5,000 nodes that have nothing to do with each other cost no look at each of them."""
-    hosts = Keys.of(13, (pack_prefix(f"34.{n >> 16}.{n >> 8 & 255}.{n & 255}") + bytes(8) for n in range(100_000)))
+    hosts = KeySet.of(13, (pack_prefix(f"34.{n >> 16}.{n >> 8 & 255}.{n & 255}") + bytes(8) for n in range(100_000)))
     nodes = Protection({pack_prefix(f"10.{n >> 8}.{n & 255}.7"): "InternalIP of a node" for n in range(5_000)})
 
     started = time.process_time()

@@ -4,8 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from static_route_operator.routing.keys import IPV4_KEY_SIZE, IPV6_KEY_SIZE, default_tail, make_tail, prefix_of, tail_of
-from static_route_operator.routing.keyset import Keys, by_family, repeated, united
+from static_route_operator.routing.keys import (
+    IPV4_KEY_SIZE,
+    IPV6_KEY_SIZE,
+    default_table_metric,
+    pack_table_metric,
+    prefix_of,
+    unpack_table_metric,
+)
+from static_route_operator.routing.keyset import KeySet, by_family, duplicates, union
 from static_route_operator.routing.prefixes import host_prefix, last_address, pack_address, pack_prefix
 
 # Few values, so that sets overlap, and so many keys that they are taken apart in pieces.
@@ -15,14 +22,14 @@ some_numbers = st.builds(lambda single, run: single | set(run), st.sets(numbers,
 
 
 def _key(number: int) -> bytes:
-    return bytes([20, number >> 16, number >> 8 & 255, number & 255, 32]) + make_tail(254, 0)
+    return bytes([20, number >> 16, number >> 8 & 255, number & 255, 32]) + pack_table_metric(254, 0)
 
 
-def _keys(some: set[int]) -> Keys:
-    return Keys.of(IPV4_KEY_SIZE, map(_key, some))
+def _keys(some: set[int]) -> KeySet:
+    return KeySet.of(IPV4_KEY_SIZE, map(_key, some))
 
 
-def _numbers(keys: Keys) -> set[int]:
+def _numbers(keys: KeySet) -> set[int]:
     found = [int.from_bytes(key[1:4]) for key in keys]
     assert found == sorted(set(found))
     return set(found)
@@ -54,7 +61,7 @@ def test_sets_that_are_nearly_equal(left: set[int], changed: set[int]) -> None:
 @given(st.lists(some_numbers, max_size=6))
 def test_repeated_keys_are_those_in_more_than_one_set(sets: list[set[int]]) -> None:
     """What is in two sets or more is found, and nothing else."""
-    found = repeated(map(_keys, sets))
+    found = duplicates(map(_keys, sets))
 
     assert found == {_key(each) for each in set().union(*sets) if sum(each in one for one in sets) > 1}
 
@@ -64,7 +71,7 @@ def test_united_is_the_union_of_parts(owners: list[int]) -> None:
     """Sets that have nothing in common become one."""
     parts = [{number for number, owner in enumerate(owners) if owner == each} for each in range(4)]
 
-    assert _numbers(united(list(map(_keys, parts)))) == set(range(len(owners)))
+    assert _numbers(union(list(map(_keys, parts)))) == set(range(len(owners)))
 
 
 @given(some_numbers, numbers)
@@ -95,17 +102,17 @@ def test_between_is_all_that_a_prefix_holds(some: set[int], number: int, length:
 
 def test_families_have_nothing_in_common() -> None:
     """Sets of both families can be compared, but not united."""
-    four = Keys.of(IPV4_KEY_SIZE, [_key(1)])
-    six = Keys.of(IPV6_KEY_SIZE, [pack_prefix("2001:db8::/32") + make_tail(254, 1024)])
+    four = KeySet.of(IPV4_KEY_SIZE, [_key(1)])
+    six = KeySet.of(IPV6_KEY_SIZE, [pack_prefix("2001:db8::/32") + pack_table_metric(254, 1024)])
 
-    assert four.compare(six) == (four, Keys(IPV4_KEY_SIZE), six)
+    assert four.compare(six) == (four, KeySet(IPV4_KEY_SIZE), six)
     assert four != six
     assert six[0] not in four
     assert set(by_family([six[0], four[0]])) == {four, six}
-    assert repeated([four, six, six]) == {six[0]}
+    assert duplicates([four, six, six]) == {six[0]}
     with pytest.raises(ValueError, match="IPv4 and IPv6"):
         four | six
-    assert four | Keys(IPV6_KEY_SIZE) is four
+    assert four | KeySet(IPV6_KEY_SIZE) is four
 
 
 @pytest.mark.parametrize(
@@ -115,21 +122,21 @@ def test_families_have_nothing_in_common() -> None:
 def test_default_key_is_what_the_kernel_stores(prefix: str, gateway: str, metric: int, size: int) -> None:
     """Without table and metric a route is in the main table with the metric that the kernel makes of none."""
     packed = pack_prefix(prefix)
-    (key,) = Keys.with_tail(len(packed), packed, default_tail(pack_address(gateway)))
+    (key,) = KeySet.with_table_metric(len(packed), packed, default_table_metric(pack_address(gateway)))
 
     assert len(key) == size
     assert prefix_of(key) == packed
-    assert tail_of(key) == (254, metric)
+    assert unpack_table_metric(key) == (254, metric)
 
 
 def test_keys_sort_by_prefix() -> None:
     """Keys of one table and metric sort as their prefixes do."""
     texts = ["192.0.2.0/24", "192.0.2.0/25", "192.0.2.1/32", "198.51.100.0/24"]
-    tail = default_tail(pack_address("10.0.0.1"))
+    table_metric = default_table_metric(pack_address("10.0.0.1"))
 
-    keys = Keys.with_tail(5, b"".join(map(pack_prefix, texts)), tail)
+    keys = KeySet.with_table_metric(5, b"".join(map(pack_prefix, texts)), table_metric)
 
-    assert keys == Keys.of(IPV4_KEY_SIZE, [pack_prefix(text) + tail for text in reversed(texts)])
+    assert keys == KeySet.of(IPV4_KEY_SIZE, [pack_prefix(text) + table_metric for text in reversed(texts)])
 
 
 @given(some_numbers, st.integers(1, 700))

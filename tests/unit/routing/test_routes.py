@@ -5,15 +5,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from static_route_operator.routing.description import describe_route
-from static_route_operator.routing.paths import UNKNOWN_PATH_IPV4, Path
+from static_route_operator.routing.nexthops import UNKNOWN_IPV4, NextHops
 from static_route_operator.routing.prefixes import pack_address
 from static_route_operator.routing.routes import Routes
 from tests.unit.builders import key, make_key, pack, paths, routes, unknown_path
 
 KEYS4 = [key(f"192.0.2.{last}") for last in range(6)]
 KEYS6 = [key(f"2001:db8::{last}") for last in range(3)]
-PATHS4 = [Path.via(pack_address("10.0.0.1"), 2), Path.via(pack_address("10.0.0.3"), 2)]
-PATHS6 = [Path.via(pack_address("fd00::1"), 2), Path.via(pack_address("fd00::1"), 2, mtu=1400)]
+PATHS4 = [NextHops.via(pack_address("10.0.0.1"), 2), NextHops.via(pack_address("10.0.0.3"), 2)]
+PATHS6 = [NextHops.via(pack_address("fd00::1"), 2), NextHops.via(pack_address("fd00::1"), 2, mtu=1400)]
 
 changes = st.lists(
     st.tuples(st.sampled_from([*PATHS4, None]), st.sets(st.sampled_from(KEYS4), min_size=1))
@@ -22,9 +22,9 @@ changes = st.lists(
 
 
 @given(changes)
-def test_each_route_has_the_path_it_was_put_on_last(some: list[tuple[Path | None, set[bytes]]]) -> None:
+def test_each_route_has_the_path_it_was_put_on_last(some: list[tuple[NextHops | None, set[bytes]]]) -> None:
     """Routes that are put leave the path they had; dropped ones are gone; others stay as they were."""
-    found, expected = Routes(), dict[bytes, Path]()
+    found, expected = Routes(), dict[bytes, NextHops]()
 
     for path, changed in some:
         if path is None:
@@ -44,17 +44,17 @@ def test_each_route_has_the_path_it_was_put_on_last(some: list[tuple[Path | None
 @pytest.mark.parametrize(
     ("path", "differing"),
     [
-        (Path.via(pack_address("10.0.0.1"), 2), {}),
-        (Path.via(pack_address("10.0.0.1"), 7), {"interface": "7"}),
-        (UNKNOWN_PATH_IPV4, {"gateway": None, "interface": "0"}),
+        (NextHops.via(pack_address("10.0.0.1"), 2), {}),
+        (NextHops.via(pack_address("10.0.0.1"), 7), {"interface": "7"}),
+        (UNKNOWN_IPV4, {"gateway": None, "interface": "0"}),
         (
-            Path.via(pack_address("10.0.0.1"), 2, pack_address("10.0.0.9"), 1400, on_link=True),
+            NextHops.via(pack_address("10.0.0.1"), 2, pack_address("10.0.0.9"), 1400, on_link=True),
             {"source": "10.0.0.9", "mtu": 1400, "onLink": True},
         ),
     ],
     ids=["known interface", "interface that is gone", "unknown path", "options"],
 )
-def test_route_is_described_in_words(path: Path, differing: dict[str, object]) -> None:
+def test_route_is_described_in_words(path: NextHops, differing: dict[str, object]) -> None:
     """A route is shown with texts and names; an interface without a name by its number."""
     assert (
         describe_route(make_key("192.0.2.0/24", 100, 5), path, {2: "eth0"})

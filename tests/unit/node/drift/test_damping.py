@@ -11,17 +11,17 @@ from static_route_operator.node.drift.damping import (
     LAST_PAUSE,
     MEMORY,
     MOST,
-    Contention,
-    Rival,
+    Actor,
+    FlapDamping,
     describe,
-    remedy,
+    hint,
 )
-from static_route_operator.routing.keyset import Keys
+from static_route_operator.routing.keyset import KeySet
 from tests.unit.builders import key
 
 # 2025-06-01 12:00:00 UTC
 NOON = 1748779200.0
-IP = Rival(4711, "ip")
+IP = Actor(4711, "ip")
 ONE = key("192.0.2.1")
 KEYS = [key(f"198.18.{each >> 8}.{each & 255}") for each in range(2000)]
 
@@ -30,22 +30,22 @@ class Duel:
     """What a reconciler would do with losses, on a clock of its own."""
 
     def __init__(self) -> None:
-        self.damping = Contention()
+        self.damping = FlapDamping()
         self.now = 1000.0
         self.missing: set[bytes] = set()
         self.repairs = 0
 
-    def lose(self, *keys: bytes, rival: Rival = IP) -> None:
+    def lose(self, *keys: bytes, rival: Actor = IP) -> None:
         """Somebody removes routes, and the reconciler runs."""
         self.missing.update(keys)
         self.run(rival)
 
-    def run(self, rival: Rival = IP) -> None:
+    def run(self, rival: Actor = IP) -> None:
         """One run of the reconciler."""
         self.damping.forget(self.now)
         waiting = self.damping.waiting(self.now)
         for size in {len(each) for each in self.missing}:
-            keys = Keys.of(size, [each for each in self.missing if len(each) == size])
+            keys = KeySet.of(size, [each for each in self.missing if len(each) == size])
             for each in waiting:
                 keys -= each
             if keys:
@@ -53,7 +53,7 @@ class Duel:
                 self.missing -= set(keys)
                 self.repairs += 1
 
-    def fight(self, seconds: float, period: float, *keys: bytes, rival: Rival = IP) -> None:
+    def fight(self, seconds: float, period: float, *keys: bytes, rival: Actor = IP) -> None:
         """A rival removes routes periodically; the reconciler runs whenever there is something to do."""
         for _ in range(round(seconds / period)):
             self.lose(*keys, rival=rival)
@@ -199,7 +199,7 @@ def test_words_change_seldom(duel: Duel) -> None:
     """A rival that is a new process each time does not change what is told each time."""
     told: set[str] = set()
     for number in range(1000):
-        duel.lose(ONE, rival=Rival(number + 1))
+        duel.lose(ONE, rival=Actor(number + 1))
         duel.pass_time(LAST_PAUSE)
         told.update(map(str, duel.damping.contests))
 
@@ -210,25 +210,25 @@ def test_words_change_seldom(duel: Duel) -> None:
 @pytest.mark.parametrize(
     ("rival", "words", "what_to_do"),
     [
-        (Rival(412, "systemd-network"), "systemd-network (process 412)", "ManageForeignRoutes=no"),
-        (Rival(412, "NetworkManager"), "NetworkManager (process 412)", "its log"),
-        (Rival(412), "process 412 (on the node: `ps -p 412`)", "if it is systemd-networkd set ManageForeignRoutes=no"),
-        (Rival(412, "ip"), "ip (process 412)", "stop it from doing so, or remove these destinations"),
-        (Rival(0), "the kernel itself", "stop it"),
-        (Rival(4294963200), "a program that the kernel does not name", "stop it"),
-        (Rival(1, "static-route-op"), "static-route-op (process 1)", "run one"),
-        (Rival(1, "python", 245), "python (process 1)", "run one"),
+        (Actor(412, "systemd-network"), "systemd-network (process 412)", "ManageForeignRoutes=no"),
+        (Actor(412, "NetworkManager"), "NetworkManager (process 412)", "its log"),
+        (Actor(412), "process 412 (on the node: `ps -p 412`)", "if it is systemd-networkd set ManageForeignRoutes=no"),
+        (Actor(412, "ip"), "ip (process 412)", "stop it from doing so, or remove these destinations"),
+        (Actor(0), "the kernel itself", "stop it"),
+        (Actor(4294963200), "a program that the kernel does not name", "stop it"),
+        (Actor(1, "static-route-op"), "static-route-op (process 1)", "run one"),
+        (Actor(1, "python", 245), "python (process 1)", "run one"),
     ],
 )
-def test_rival_in_words(rival: Rival, words: str, what_to_do: str) -> None:
+def test_rival_in_words(rival: Actor, words: str, what_to_do: str) -> None:
     """A rival is told with what leads to it, and with what to do about it."""
     assert describe(rival) == words
-    assert what_to_do in remedy(rival)
+    assert what_to_do in hint(rival)
 
 
 def test_replacement_is_told_as_one(duel: Duel) -> None:
     """It is told whether routes were removed or replaced."""
-    duel.fight(6, 1, ONE, rival=Rival(99, "bird", 12))
+    duel.fight(6, 1, ONE, rival=Actor(99, "bird", 12))
 
     assert str(duel.damping.contests[0]).startswith("replaced (proto bird) by bird (process 99), ")
 

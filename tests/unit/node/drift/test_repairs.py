@@ -3,12 +3,12 @@
 import errno
 from collections.abc import Iterable
 
-from static_route_operator.node.drift.damping import Rival
-from static_route_operator.node.drift.repairs import Losses
+from static_route_operator.node.drift.damping import Actor
+from static_route_operator.node.drift.repairs import PendingRepairs
 from static_route_operator.routing.routes import Action, Failure, Operation
 from tests.unit.builders import key, pack, unknown_path
 
-FLUSH, DAEMON = Rival(4711, "ip"), Rival(4712, "networkd", 16)
+FLUSH, DAEMON = Actor(4711, "ip"), Actor(4712, "networkd", 16)
 ONE, TWO, THREE, SIX = key("192.0.2.1"), key("192.0.2.2"), key("192.0.2.3"), key("2001:db8::6")
 
 
@@ -16,17 +16,19 @@ def _add(*keys: bytes) -> Operation:
     return Operation(Action.ADD, unknown_path(keys[0]), pack(keys))
 
 
-def _losses() -> Losses:
-    losses = Losses()
+def _losses() -> PendingRepairs:
+    losses = PendingRepairs()
     for each in (ONE, TWO, SIX):
         losses.note(each, FLUSH)
     losses.note(THREE, DAEMON)
     return losses
 
 
-def _back(losses: Losses, *operations: Operation, refused: Iterable[bytes] = ()) -> list[tuple[list[bytes], Rival]]:
+def _back(
+    losses: PendingRepairs, *operations: Operation, refused: Iterable[bytes] = ()
+) -> list[tuple[list[bytes], Actor]]:
     failures = dict.fromkeys(refused, Failure(errno.EEXIST, "File exists"))
-    return sorted((list(keys), rival) for keys, rival in losses.put_back(operations, failures))
+    return sorted((list(keys), rival) for keys, rival in losses.restored(operations, failures))
 
 
 def test_put_back_once() -> None:

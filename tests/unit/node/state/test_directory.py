@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from static_route_operator.api.nodeselector import Node
-from static_route_operator.node.rollback.trials import Trial
+from static_route_operator.node.rollback.unconfirmed import UnconfirmedChange
 from static_route_operator.node.state import directory as module
 from static_route_operator.node.state.directory import StateDirectory
 from static_route_operator.node.state.files import write_whole
@@ -19,10 +19,12 @@ from static_route_operator.node.state.snapshot import Snapshot
 from tests.unit.builders import route
 
 SNAPSHOT = Snapshot(Node("node1"), ((route(), 7),))
-TRIALS = [Trial(route(generation=2), route())]
+TRIALS = [UnconfirmedChange(route(generation=2), route())]
 
 
-def _with(path: Path, work: Callable[[StateDirectory], Coroutine[Any, Any, None]]) -> tuple[Snapshot, list[Trial]]:
+def _with(
+    path: Path, work: Callable[[StateDirectory], Coroutine[Any, Any, None]]
+) -> tuple[Snapshot, list[UnconfirmedChange]]:
     """What the next process finds after this work."""
 
     async def run() -> None:
@@ -32,7 +34,7 @@ def _with(path: Path, work: Callable[[StateDirectory], Coroutine[Any, Any, None]
 
     asyncio.run(run())
 
-    async def load() -> tuple[Snapshot, list[Trial]]:
+    async def load() -> tuple[Snapshot, list[UnconfirmedChange]]:
         return StateDirectory(path, "node1").load()
 
     return asyncio.run(load())
@@ -95,7 +97,7 @@ def test_of_another_node(tmp_path: Path) -> None:
     """The state of another node, as in an image that was taken of its disk, is not used."""
     _with(tmp_path, _keep)
 
-    async def load() -> tuple[Snapshot, list[Trial]]:
+    async def load() -> tuple[Snapshot, list[UnconfirmedChange]]:
         return StateDirectory(tmp_path, "node2").load()
 
     assert asyncio.run(load()) == (Snapshot(), [])

@@ -3,7 +3,7 @@
 import pytest
 
 from static_route_operator.api.nodeselector import Node
-from static_route_operator.node.rollback.trials import Trial, Undone
+from static_route_operator.node.rollback.unconfirmed import UnconfirmedChange, Undone
 from static_route_operator.node.state.snapshot import (
     Snapshot,
     SnapshotError,
@@ -63,7 +63,7 @@ def test_nothing() -> None:
 
 def test_trials() -> None:
     """What is on trial comes back with what was before it."""
-    trials = [Trial(ROUTES[0], ROUTES[1]), Trial(ROUTES[4])]
+    trials = [UnconfirmedChange(ROUTES[0], ROUTES[1]), UnconfirmedChange(ROUTES[4])]
 
     assert unpack_trials(pack_trials(trials)) == trials
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from static_route_operator.api.noderoutestate import GOOD_STATES, Reason, Row, RowState
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.planning.plan import Plan
-from static_route_operator.routing.keyset import Keys
+from static_route_operator.routing.keyset import KeySet
 from static_route_operator.routing.prefixes import supernet
 from static_route_operator.routing.routes import Action, Operation, Routes
 
@@ -20,7 +20,7 @@ _FEW = 16
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class UnconfirmedChange:
     """A version of an object that is on trial.
 
     Attributes:
@@ -62,7 +62,7 @@ class Undone:
         return route.generation > 0 or _digest(route) == self.digest
 
 
-class Trials:
+class UnconfirmedChanges:
     """The versions of all objects, by uid.
 
     Attributes:
@@ -75,11 +75,11 @@ class Trials:
 
     def __init__(self) -> None:
         self.good: dict[str, StaticRoute] = {}
-        self.running: dict[str, Trial] = {}
-        self.suspended: dict[str, Trial] = {}
+        self.running: dict[str, UnconfirmedChange] = {}
+        self.suspended: dict[str, UnconfirmedChange] = {}
         self.undone: dict[str, Undone] = {}
         self.version = 0
-        self._released: dict[str, Keys] = {}
+        self._released: dict[str, KeySet] = {}
 
     def in_force(self, routes: Iterable[StaticRoute]) -> Iterator[StaticRoute]:
         """Of each object the version that counts, if there is one."""
@@ -92,7 +92,7 @@ class Trials:
 
     def untried(
         self, plan: Plan, operations: Sequence[Operation], routes: Mapping[str, StaticRoute] | None = None
-    ) -> list[Trial]:
+    ) -> list[UnconfirmedChange]:
         """What goes on trial with these operations: the versions that change the kernel for the first time.
 
         Args:
@@ -113,15 +113,15 @@ class Trials:
                 continue
             concerned = [keys, *([good.keys] if good else []), *([running.route.keys] if running else [])]
             if any(_meet(operation.keys, each) for operation in operations for each in concerned):
-                trials.append(Trial(route, good))
+                trials.append(UnconfirmedChange(route, good))
         return trials
 
     @property
-    def open(self) -> list[Trial]:
+    def open(self) -> list[UnconfirmedChange]:
         """All without a verdict."""
         return [*self.running.values(), *self.suspended.values()]
 
-    def lived_with(self, plan: Plan, present: Routes) -> tuple[bool, list[StaticRoute]]:
+    def lived_with(self, plan: Plan, installed: Routes) -> tuple[bool, list[StaticRoute]]:
         """What is in the kernel as a whole without a trial; and whether some that are not may come to be so."""
         known, running = self.good, self.running
         rest = [
@@ -131,11 +131,11 @@ class Trials:
         ]
         if not rest:
             return False, []
-        missing = [left for path, keys in plan.wanted if (left := keys - present.through(path))]
+        missing = [left for path, keys in plan.desired if (left := keys - installed.through(path))]
         found = [each.route for each in rest if each.keys and not any(_meet(each.keys, keys) for keys in missing)]
         return len(found) < len(rest), found
 
-    def begin(self, trials: Iterable[Trial]) -> None:
+    def begin(self, trials: Iterable[UnconfirmedChange]) -> None:
         """These are on trial from now on."""
         for trial in trials:
             self.running[trial.route.uid] = trial
@@ -153,7 +153,7 @@ class Trials:
             self.good[uid] = route
         return news
 
-    def undo(self, trials: Iterable[Trial], why: str) -> None:
+    def undo(self, trials: Iterable[UnconfirmedChange], why: str) -> None:
         """These are not in force any more, for now; ``why`` is for people."""
         for trial in trials:
             route = trial.route
@@ -165,21 +165,21 @@ class Trials:
                 self.good[route.uid] = trial.before
         self.version += 1
 
-    def convict(self, trials: Iterable[Trial], why: str) -> None:
+    def convict(self, trials: Iterable[UnconfirmedChange], why: str) -> None:
         """These, which were undone, stay so; ``why`` is for people."""
         for trial in trials:
             uid = trial.route.uid
             self.suspended.pop(uid, None)
             self.undone[uid] = replace(self.undone[uid], why=why)
 
-    def retry(self, trials: Iterable[Trial]) -> None:
+    def retry(self, trials: Iterable[UnconfirmedChange]) -> None:
         """These were undone with others: they are to be tried again."""
         for trial in trials:
             self.suspended.pop(trial.route.uid, None)
             self.undone.pop(trial.route.uid, None)
         self.version += 1
 
-    def acquit(self, trials: Iterable[Trial]) -> None:
+    def acquit(self, trials: Iterable[UnconfirmedChange]) -> None:
         """These were undone for nothing: they are in force again, and good."""
         self.take_as_good(trial.route for trial in trials)
         self.version += 1
@@ -221,14 +221,14 @@ class Trials:
         for name in on_trial & found.keys():
             row = found[name]
             if row.state in GOOD_STATES:
-                found[name] = replace(row, state=RowState.PENDING, reason=Reason.ON_TRIAL)
+                found[name] = replace(row, state=RowState.PENDING, reason=Reason.AWAITING_CONFIRMATION)
         for undone in filter(selects, self.undone.values()):
             known = found.get(undone.name)
             found[undone.name] = _undone_row(undone, known, on_trial=undone.uid in self.suspended)
         return tuple(found[name] for name in sorted(found))
 
 
-def touches(trial: Trial, address: bytes) -> bool:
+def touches(trial: UnconfirmedChange, address: bytes) -> bool:
     """Whether a change has to do with an address: a route to it is in the version, or was in the one before it."""
     versions = [trial.route, *([trial.before] if trial.before else [])]
     around = [supernet(address, length) for length in range(len(address) * 8 + 1)]
@@ -244,7 +244,7 @@ def _undone_row(undone: Undone, known: Row | None, *, on_trial: bool) -> Row:
         generation=undone.generation,
         gateway=known.gateway if known else "",
         state=RowState.PENDING if on_trial else RowState.FAILED,
-        reason=Reason.ON_TRIAL if on_trial else Reason.ROLLED_BACK,
+        reason=Reason.AWAITING_CONFIRMATION if on_trial else Reason.ROLLED_BACK,
         message=f"{undone.why}; {verdict}{good}",
         destinations=known.destinations if known else 0,
         programmed=known.programmed if known else 0,
@@ -258,7 +258,7 @@ def _same(route: StaticRoute, other: StaticRoute | None) -> bool:
     return route is other or route.generation > 0 or route == other
 
 
-def _meet(some: Keys, others: Keys) -> bool:
+def _meet(some: KeySet, others: KeySet) -> bool:
     few, many = sorted((some, others), key=len)
     return any(key in many for key in few) if len(few) <= _FEW else bool(few & many)
 

@@ -39,7 +39,7 @@ class Report(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class NodeInfo:
     """A node of the cluster.
 
     Attributes:
@@ -63,7 +63,7 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class RouteSummary:
     """A StaticRoute without its destinations: all that a roll-up needs, and small however many they are.
 
     Attributes:
@@ -97,12 +97,12 @@ class Subject:
         """Whether anything of its spec can be used."""
         return self.accepted.reason is not ConditionReason.INVALID_SPEC
 
-    def selects(self, member: Member) -> bool:
+    def selects(self, member: NodeInfo) -> bool:
         """Whether it is for a node."""
         return self.usable and selects(self.selector, member.node)
 
     @classmethod
-    def parse(cls, body: Mapping[str, Any], rollout: Rollout | None = None) -> "Subject":
+    def parse(cls, body: Mapping[str, Any], rollout: Rollout | None = None) -> "RouteSummary":
         """Read an object as the API server sends it, whatever is wrong with its spec.
 
         Args:

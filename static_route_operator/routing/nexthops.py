@@ -26,7 +26,7 @@ def protocol_name(protocol: int) -> str:
     return _PROTOCOL_NAMES.get(protocol, str(protocol))
 
 
-class Hop(NamedTuple):
+class NextHop(NamedTuple):
     """One of the next hops of a path.
 
     Attributes:
@@ -42,7 +42,7 @@ class Hop(NamedTuple):
     on_link: bool = False
 
 
-class Path(NamedTuple):
+class NextHops(NamedTuple):
     """Where packets of a route go, and how.
 
     Attributes:
@@ -55,7 +55,7 @@ class Path(NamedTuple):
             that this program writes.
     """
 
-    hops: tuple[Hop, ...]
+    hops: tuple[NextHop, ...]
     source: bytes = b""
     mtu: int = 0
     blackhole: bool = False
@@ -68,10 +68,10 @@ class Path(NamedTuple):
         interface: int,
         source: bytes = b"",
         mtu: int = 0,
-        on_link: bool = False,  # noqa: FBT002  as in `Hop`
-    ) -> "Path":
+        on_link: bool = False,  # noqa: FBT002  as in `NextHop`
+    ) -> "NextHops":
         """The path by one gateway."""
-        return cls((Hop(gateway, interface, on_link=on_link),), source, mtu)
+        return cls((NextHop(gateway, interface, on_link=on_link),), source, mtu)
 
     @property
     def address_size(self) -> int:
@@ -91,14 +91,14 @@ class Path(NamedTuple):
 
 # A route of ours in the kernel whose path is none that this program writes (another type, a metric of another kind). It
 # differs from every wanted path, so it is replaced or deleted.
-UNKNOWN_PATH_IPV4 = Path.via(bytes(4), 0)
+UNKNOWN_IPV4 = NextHops.via(bytes(4), 0)
 
 
-UNKNOWN_PATH_IPV6 = Path.via(bytes(16), 0)
+UNKNOWN_IPV6 = NextHops.via(bytes(16), 0)
 
 
 # Packets are dropped, and no shorter prefix gets them.
-BLACKHOLE_IPV4 = UNKNOWN_PATH_IPV4._replace(blackhole=True)
+BLACKHOLE_IPV4 = UNKNOWN_IPV4._replace(blackhole=True)
 
 
-BLACKHOLE_IPV6 = UNKNOWN_PATH_IPV6._replace(blackhole=True)
+BLACKHOLE_IPV6 = UNKNOWN_IPV6._replace(blackhole=True)

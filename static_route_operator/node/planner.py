@@ -8,7 +8,7 @@ from typing import Any
 
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
-from static_route_operator.kernel.dryrun import Rehearsal
+from static_route_operator.kernel.dryrun import DryRunFib
 from static_route_operator.node.inventory import Inventory
 from static_route_operator.node.reconciler import Reconciler
 from static_route_operator.planning.changes import Forecast, make_forecast
@@ -16,7 +16,7 @@ from static_route_operator.planning.changes import Forecast, make_forecast
 logger = logging.getLogger(__name__)
 
 
-class Forecaster:
+class Planner:
     """Rehearses changes of what a reconciler is for.
 
     Args:
@@ -46,8 +46,8 @@ class Forecaster:
         if not isinstance(manifests, list) or not all(isinstance(each, Mapping) for each in manifests):
             raise ValueError("manifests is not a list of objects")
         routes = [_parse(each) for each in manifests]
-        if repeated := [name for name, number in Counter(each.name for each in routes).items() if number > 1]:
-            raise InvalidSpecError(repeated[0], "metadata.name", "is given to two objects")
+        if duplicates := [name for name, number in Counter(each.name for each in routes).items() if number > 1]:
+            raise InvalidSpecError(duplicates[0], "metadata.name", "is given to two objects")
         forecast = await self.forecast(routes, prune=prune)
         node = self._inventory.node
         selected = {row.name for row in forecast.rows}
@@ -62,8 +62,8 @@ class Forecaster:
         """What these objects would do: new ones, or other versions of those that there are."""
         routes = list(routes)
         async with self._busy:
-            rehearsal = Rehearsal()
-            other = self._reconciler.understudy(self._inventory.with_changes(routes, alone=prune), rehearsal)
+            rehearsal = DryRunFib()
+            other = self._reconciler.shadow_copy(self._inventory.with_changes(routes, alone=prune), rehearsal)
             known = other.plan
             await other.run_to_end()
         return make_forecast(
