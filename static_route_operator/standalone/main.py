@@ -75,7 +75,7 @@ async def apply_once(
     host = _start(settings, labels)
     reconciler, manifests = host.reconciler, ManifestDirectory(directory, host.inventory)
     manifests.load()
-    await DryRuns(host.inventory, reconciler, Planner(host.inventory, reconciler)).rehearse()
+    await DryRuns(host.inventory, reconciler, Planner(host.inventory, reconciler)).plan()
     await reconciler.run_to_end()
     return Introspection(host.inventory, reconciler).routes(), manifests.problems
 

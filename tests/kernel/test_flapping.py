@@ -16,7 +16,7 @@ from tests.unit.builders import route
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that takes seconds takes tenths of them."""
-    for name in ("TOGETHER", "FIRST_PAUSE", "LAST_PAUSE", "SHORTEST_CALM"):
+    for name in ("TOGETHER", "FIRST_PAUSE", "LAST_PAUSE", "SHORTEST_QUIET"):
         monkeypatch.setattr(damping, name, getattr(damping, name) / 10)
 
 
@@ -28,7 +28,7 @@ async def test_remover_is_told_and_slowed_down_until_it_stops(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """What a program removes all the time comes back ever more slowly and is told with its name; then all heals."""
-    monkeypatch.setattr(damping, "CALM", 0.0)
+    monkeypatch.setattr(damping, "QUIET_INTERVALS", 0.0)
     engine.put(route("fought", destinations=["192.0.2.1", "192.0.2.2"]), route("quiet", destinations=["192.0.2.9"]))
     engine.complete()
     await engine.state_is("quiet", "Programmed")
@@ -107,7 +107,7 @@ async def test_link_that_flaps_is_no_contest(machine: Machine, engine: Engine) -
     engine.put(route(), route("v6", "fd00::1", ["2001:db8::1"]))
     engine.complete()
     await engine.state_is("v6", "Programmed")
-    for _ in range(2 * damping.CONTESTED):
+    for _ in range(2 * damping.FLAPPING):
         machine.ip("link set eth0 down")
         await engine.routes_are({})
         machine.ip("link set eth0 up", "address add fd00::2/64 dev eth0 nodad")
