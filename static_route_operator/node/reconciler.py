@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import errno
 import logging
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -44,6 +43,7 @@ from static_route_operator.routing.nexthops import PROTOCOL
 from static_route_operator.routing.prefixes import unpack_prefix
 from static_route_operator.routing.protection import Protection
 from static_route_operator.routing.routes import Action, Failure, Operation, Routes
+from static_route_operator.supervision import AROUND
 
 logger = logging.getLogger(__name__)
 
@@ -255,7 +255,9 @@ class Reconciler:
         self._rules.changed()
         self._observation.foreign.changed()
         if lossy:
+            # Foreign routes may have gone without a notification too.
             self._installed.doubt()
+            self._retries.forget_holders()
         self.wake()
 
     def _lost_notifications(self) -> None:
@@ -266,7 +268,7 @@ class Reconciler:
 
     def _read_again(self) -> None:
         self._doubt_everything()
-        self._after("resync", self._resync * random.uniform(0.8, 1.2), self._read_again)  # noqa: S311  jitter, no secret
+        self._after("resync", AROUND.of(self._resync), self._read_again)
 
     def _doubt_everything(self) -> None:
         self._observation.foreign.changed()

@@ -1,12 +1,12 @@
 """Routes that the kernel refused: which, in whose way they are, and when they are tried again."""
 
 import errno
-import random
 from collections.abc import Collection, Mapping
 from typing import Final
 
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.routing.routes import Failure, Routes
+from static_route_operator.supervision import AROUND, Backoff
 
 # Seconds until a refused route is tried again: the first pause, which doubles up to the last, for ever.
 FIRST_RETRY: Final = 1.0
@@ -30,7 +30,7 @@ class Retries:
 
     def __init__(self, fib: Fib) -> None:
         self._fib = fib
-        self._pause = FIRST_RETRY
+        self._backoff = Backoff(FIRST_RETRY, LAST_RETRY, AROUND)
         self._holders: dict[bytes, str] = {}
         self.failures: dict[bytes, Failure] = {}
         self.due = True
@@ -50,14 +50,12 @@ class Retries:
     def add(self, failures: Mapping[bytes, Failure]) -> float:
         """Take in refusals; return the seconds until all are to be tried again."""
         self.failures |= failures
-        pause = self._pause * random.uniform(0.8, 1.2)  # noqa: S311  jitter, no secret
-        self._pause = min(self._pause * 2, LAST_RETRY)
-        return pause
+        return next(self._backoff)
 
     def settle(self) -> None:
         """Begin with the first pause again once nothing fails."""
         if not self.failures:
-            self._pause = FIRST_RETRY
+            self._backoff = Backoff(FIRST_RETRY, LAST_RETRY, AROUND)
 
     def conflicts(self) -> Collection[bytes]:
         """Return the keys that routes of other programs hold."""
