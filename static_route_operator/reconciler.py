@@ -561,13 +561,13 @@ class Reconciler:
         rows = self._probation.rows(make_rows(self._plan, outcome, undecided, invalid))
         rows = with_rehearsed(rows, self._rehearsed, self._inventory.dry_runs)
         self._metrics.objects.set(len(self._inventory.routes))
-        self._metrics.wanted_routes.set(len(self._plan.wanted))
-        self._metrics.present_routes.set(len(self._present))
+        self._metrics.desired_routes.set(len(self._plan.wanted))
+        self._metrics.installed_routes.set(len(self._present))
         self._metrics.failed_routes.set(len(self._failures))
         conflicts = sum(failure.errno == errno.EEXIST for failure in self._failures.values())
         self._metrics.conflicting_routes.set(conflicts)
         self._metrics.count_states([row.state for row in rows])
-        self._metrics.contested_routes.set(sum(len(each.keys) for each in contests))
+        self._metrics.flapping_routes.set(sum(len(each.keys) for each in contests))
         gateways = self._gateways.rows()
         if gateways != self.gateways:
             self.gateways = gateways
