@@ -11,10 +11,10 @@ import json
 import os
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import kopf
-from yarl import URL
 
 from static_route_operator.errors import ApiError
 from static_route_operator.health.endpoints import Endpoint, TcpEndpoint
@@ -111,15 +111,16 @@ class Api:
             info = log_in(self._settings)
         except kopf.LoginError:
             return None
-        url = URL(info.server)
-        context = info.as_ssl_context if url.scheme == "https" else None
-        return TcpEndpoint("API server", url.host or "", url.port or 443, context=context)
+        url = urlsplit(info.server)
+        https = url.scheme == "https"
+        context = info.as_ssl_context if https else None
+        return TcpEndpoint("API server", url.hostname or "", url.port or (443 if https else 80), context=context)
 
     async def addresses(self) -> set[str]:
         """The addresses that the API server is known by: as configured, resolved, and those behind its Service."""
         found = {host} if (host := os.environ.get(SERVICE_HOST)) else set()
         try:
-            host = URL(log_in(self._settings).server).host
+            host = urlsplit(log_in(self._settings).server).hostname
         except kopf.LoginError:
             host = None
         if host:
