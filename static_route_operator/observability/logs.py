@@ -11,6 +11,10 @@ JSON_FIELDS = "%(asctime)s %(levelname)s %(name)s %(message)s"
 # Loggers of libraries that report every request and handler; below debug only their warnings and errors are shown.
 _LIBRARIES = ("kopf", "aiohttp", "asyncio", "pyroute2", "watchfiles")
 
+# Beginnings of lines of Kopf. Their wording is no interface: a unit test compares them with the installed Kopf.
+THREAD = "OS signals are ignored"
+REPEATED = "Request attempt"
+
 # Seconds between lines about failed requests: Kopf logs each attempt, which floods the log in an outage.
 _REPEAT = 60.0
 
@@ -28,10 +32,10 @@ class _KopfFilter(logging.Filter):
         # The engine restarts a watch that ended: one line is enough, without the traceback.
         record.exc_info = record.exc_text = None
         message = record.getMessage()
-        if message.startswith("OS signals are ignored"):
+        if message.startswith(THREAD):
             # Intended: Kopf runs in a thread, so that this program handles the signals.
             return False
-        if message.startswith("Request attempt"):
+        if message.startswith(REPEATED):
             now = time.monotonic()
             if now < self._next:
                 return False
