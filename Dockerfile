@@ -7,10 +7,10 @@ ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_COMPILE=1 PIP_ROOT
 WORKDIR /src
 RUN python3 -m venv --without-pip /opt/build && python3 -m venv --without-pip /opt/venv
 # The secrets, if given, are the builder's own pip settings and certificates: used in the step, not kept.
-COPY requirements/agent.lock requirements/build.lock requirements/
+COPY requirements/image.lock requirements/build.lock requirements/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca.crt \
     python3 -m pip --python /opt/build/bin/python3 install --require-hashes -r requirements/build.lock \
-    && python3 -m pip --python /opt/venv/bin/python3 install --require-hashes -r requirements/agent.lock
+    && python3 -m pip --python /opt/venv/bin/python3 install --require-hashes -r requirements/image.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY static_route_operator/ static_route_operator/
 # The compiled files are not checked against their sources' times, which a copy may change.

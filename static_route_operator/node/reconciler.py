@@ -469,11 +469,11 @@ class Reconciler:
     def _tell(self, undecided: Sequence[StaticRoute]) -> None:
         """Report the outcome of the run."""
         flapping = self._drift.flapping
-        self._metrics.wanted_routes.set(len(self._plan.desired))
-        self._metrics.present_routes.set(len(self._installed.routes))
+        self._metrics.desired_routes.set(len(self._plan.desired))
+        self._metrics.installed_routes.set(len(self._installed.routes))
         self._metrics.failed_routes.set(len(self._retries.failures))
         self._metrics.conflicting_routes.set(len(self._retries.conflicts()))
-        self._metrics.contested_routes.set(sum(len(each.keys) for each in flapping))
+        self._metrics.flapping_routes.set(sum(len(each.keys) for each in flapping))
         health = {target: each.state for target, each in self._gateways.health().items()}
         outcome = Outcome(self._installed.routes, self._retries.reported, flapping, health)
         invalid = [(each.error, each.generation) for each in self._inventory.invalid.values()]

@@ -140,4 +140,4 @@ class Engine:
 
     def count(self, name: str, **labels: str) -> float:
         """The value of a metric; 0 when there is none yet."""
-        return self.metrics._registry.get_sample_value(f"{PREFIX}_{name}", labels) or 0.0
+        return self.metrics.registry.get_sample_value(f"{PREFIX}_{name}", labels) or 0.0

@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any, cast
 
 import pytest
+from prometheus_client import generate_latest
 
 from static_route_operator.agent.nodestate import (
     APPLY_PATCH,
@@ -145,7 +146,7 @@ def test_refused_write_is_tried_again(status: int | None, caplog: pytest.LogCapt
         "INFO",
     ]
     result = f'state_writes_total{{result="{status or "no answer"}"}} 20.0'
-    assert result in scene.metrics.exposition().decode()
+    assert result in generate_latest(scene.metrics.registry).decode()
 
 
 def test_what_is_so_by_then_is_written_after_an_outage() -> None:

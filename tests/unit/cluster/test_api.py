@@ -6,6 +6,7 @@ from aiohttp import web
 
 from static_route_operator.cluster.api import Api, log_in
 from static_route_operator.errors import ApiError
+from static_route_operator.health.endpoints import TcpEndpoint
 
 INFO = kopf.ConnectionInfo(server="https://kubernetes.default.svc", token="t")  # noqa: S106  no secret
 
@@ -45,6 +46,29 @@ def test_without_any_credentials_it_is_said(monkeypatch: pytest.MonkeyPatch) -> 
 
     with pytest.raises(kopf.LoginError, match="neither a service account nor a kubeconfig"):
         log_in(kopf.OperatorSettings())
+
+
+@pytest.mark.parametrize(
+    ("server", "host", "port", "tls"),
+    [
+        ("https://10.96.0.1", "10.96.0.1", 443, True),
+        ("https://[fd00::1]:6443", "fd00::1", 6443, True),
+        ("https://Kubernetes.Default.svc/path", "kubernetes.default.svc", 443, True),
+        ("http://127.0.0.1", "127.0.0.1", 80, False),
+        ("http://127.0.0.1:8001/", "127.0.0.1", 8001, False),
+    ],
+)
+def test_api_server_is_reached_at_its_url(
+    monkeypatch: pytest.MonkeyPatch, server: str, host: str, port: int, tls: bool
+) -> None:
+    """The address, the port, and TLS or not, are those of the URL; a port that it leaves out is that of its scheme."""
+    monkeypatch.setattr(kopf, "login_with_service_account", lambda **_: None)
+    monkeypatch.setattr(kopf, "login_with_kubeconfig", lambda **_: kopf.ConnectionInfo(server=server))
+
+    endpoint = Api().endpoint()
+
+    assert isinstance(endpoint, TcpEndpoint)
+    assert (endpoint.host, endpoint.port, endpoint.context is not None) == (host, port, tls)
 
 
 async def test_patch_is_sent_whole_and_answered(monkeypatch: pytest.MonkeyPatch) -> None:
