@@ -7,10 +7,12 @@ import time
 from collections.abc import Iterable
 
 from benchmarks.tables import median_of, table
-from static_route_operator.checks import Check, CheckType, Health, State, Target
-from static_route_operator.health.judge import FIRST_SAMPLES
+from static_route_operator.api.healthcheck import Check, CheckType
+from static_route_operator.api.noderoutestate import GatewayState
+from static_route_operator.health.detector import FIRST_SAMPLES
 from static_route_operator.health.probers import Probers
-from static_route_operator.prefixes import pack_address
+from static_route_operator.planning.targets import Health, Target
+from static_route_operator.routing.prefixes import pack_address
 from tests.kernel.gateway import ADDRESSES, PORT, Gateway
 
 INTERVALS = (0.01, 0.1)
@@ -31,11 +33,11 @@ class Observer:
         self.probers = Probers(self._note)
 
     def _note(self, _target: Target, health: Health) -> None:
-        if health.state is State.DOWN:
+        if health.state is GatewayState.DOWN:
             self.downs.append(time.monotonic())
         self._changed.set()
 
-    async def all_are(self, state: State, targets: Iterable[Target]) -> None:
+    async def all_are(self, state: GatewayState, targets: Iterable[Target]) -> None:
         """Wait until all are in a state."""
         async with asyncio.timeout(_PATIENCE):
             while any(self.probers.health(each).state is not state for each in targets):
@@ -52,10 +54,10 @@ async def detect(gateway: Gateway, kind: CheckType, address: str, interval: floa
         # Anew each time: a gateway that dies ten times in a row is held back.
         observer = Observer()
         observer.probers.want([target])
-        await observer.all_are(State.UP, [target])
+        await observer.all_are(GatewayState.UP, [target])
         await asyncio.sleep(LEARNING + (FIRST_SAMPLES + random.uniform(1, 2)) * interval)  # noqa: S311  the phase, no secret
         died = gateway.die()
-        await observer.all_are(State.DOWN, [target])
+        await observer.all_are(GatewayState.DOWN, [target])
         found.append(observer.downs[0] - died)
         gateway.live()
         observer.probers.close()

@@ -15,7 +15,7 @@ from benchmarks.detection import LEARNING
 from benchmarks.program import host
 from benchmarks.tables import duration, median_of, table
 from benchmarks.testbed import Kernel, Notifications, destinations
-from static_route_operator.health.judge import FIRST_SAMPLES
+from static_route_operator.health.detector import FIRST_SAMPLES
 from tests.kernel.gateway import Gateway
 from tests.kernel.machine import wait_until
 

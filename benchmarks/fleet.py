@@ -22,15 +22,15 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
+from static_route_operator.agent.addresses import EVERY
+from static_route_operator.agent.nodestate import NodeCounts, NodeStateWriter
 from static_route_operator.api import GROUP, VERSION
 from static_route_operator.api.conditions import ConditionType, find_condition
 from static_route_operator.api.noderoutestate import NodeRouteState, Reason, Row, RowState
 from static_route_operator.api.staticroute import KIND, PLURAL
-from static_route_operator.cluster.addresses import EVERY
 from static_route_operator.cluster.api import WRITE_TIMEOUT, Api
 from static_route_operator.cluster.engine import EndlessBackoffs
 from static_route_operator.cluster.listing import METADATA_ONLY, PATH
-from static_route_operator.cluster.nodestate import NodeStateWriter, Reach
 from static_route_operator.errors import ApiError
 from static_route_operator.observability.metrics import Metrics
 from static_route_operator.settings import ClusterSettings
@@ -189,7 +189,7 @@ class SimulatedAgent:
         self._token = token
         self._rows = dict(fleet.rows)
         self._api = FleetApi(fleet, token)
-        self._reach = Reach()
+        self._reach = NodeCounts()
         self._writer = NodeStateWriter(FleetApi(fleet, token, WRITE_TIMEOUT), self._state, self._reach, fleet.metrics)
         self.ready = asyncio.Event()
 

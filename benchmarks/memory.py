@@ -20,7 +20,7 @@ from benchmarks.cluster import API, GATEWAYS, manifest
 from benchmarks.processes import Memory, highest, memory, parse_smaps
 from benchmarks.tables import publish, table
 from benchmarks.testbed import destinations
-from static_route_operator.api.crd import MAX_DESTINATIONS
+from static_route_operator.api.crd.schema import MAX_DESTINATIONS
 from tests.cluster.agent import Agent, eventually, install
 from tests.cluster.controller import Controller, Kubelets
 from tests.lab.cluster import Cluster
@@ -41,7 +41,7 @@ IMPORTS = {
     "Kopf": "kopf",
     "pyroute2, what runs of it": "static_route_operator.kernel.netlink",
     "prometheus_client": "prometheus_client",
-    "this program": "static_route_operator.agent",
+    "this program": "static_route_operator.agent.main",
 }
 STARTS = 3
 

@@ -18,18 +18,19 @@ from benchmarks.contender import Contender
 from benchmarks.testbed import GATEWAYS, INTERFACE
 from static_route_operator.api import API_VERSION
 from static_route_operator.api.noderoutestate import RowState
-from static_route_operator.inventory import Inventory
+from static_route_operator.api.nodeselector import Node
 from static_route_operator.kernel.fib import Fib
-from static_route_operator.keys import Keys, default_tail
-from static_route_operator.manifests import ManifestDirectory
+from static_route_operator.node.inventory import Inventory
+from static_route_operator.node.reconciler import Reconciler
 from static_route_operator.observability.metrics import Metrics
 from static_route_operator.planning.diff import diff
-from static_route_operator.planning.facts import Node
-from static_route_operator.planning.protection import Protection
-from static_route_operator.planning.routes import Action, Operation, Routes
-from static_route_operator.planning.routes import Path as RoutePath
-from static_route_operator.prefixes import IPV4_PREFIX_SIZE, pack_address, pack_prefixes
-from static_route_operator.reconciler import Reconciler
+from static_route_operator.routing.keys import default_table_metric
+from static_route_operator.routing.keyset import KeySet
+from static_route_operator.routing.nexthops import NextHops
+from static_route_operator.routing.prefixes import IPV4_PREFIX_SIZE, pack_address, pack_prefixes
+from static_route_operator.routing.protection import Protection
+from static_route_operator.routing.routes import Action, Operation, Routes
+from static_route_operator.standalone.manifests import ManifestDirectory
 
 # Its log is not part of the tables.
 logging.getLogger("static_route_operator").addHandler(logging.NullHandler())
@@ -47,9 +48,9 @@ class KernelLayer(Contender):
         """Open the socket, and have the keys ready."""
         self._runner = asyncio.Runner()
         self._runner.run(self._open())
-        tail = default_tail(pack_address(GATEWAYS[0]))
+        table_metric = default_table_metric(pack_address(GATEWAYS[0]))
         prefixes = pack_prefixes(self.destinations, IPV4_PREFIX_SIZE)
-        self._keys = Keys.with_tail(IPV4_PREFIX_SIZE, prefixes, tail)
+        self._keys = KeySet.with_table_metric(IPV4_PREFIX_SIZE, prefixes, table_metric)
 
     async def _open(self) -> None:
         self._fib = Fib()
@@ -64,12 +65,12 @@ class KernelLayer(Contender):
 
     def install(self, gateway: str) -> float:
         """Add."""
-        self._path = RoutePath.via(pack_address(gateway), self._interface)
+        self._path = NextHops.via(pack_address(gateway), self._interface)
         return self._apply(Action.ADD)
 
     def switch(self, gateway: str) -> float:
         """Replace."""
-        self._path = RoutePath.via(pack_address(gateway), self._interface)
+        self._path = NextHops.via(pack_address(gateway), self._interface)
         return self._apply(Action.REPLACE)
 
     def delete(self) -> float:
@@ -81,8 +82,8 @@ class KernelLayer(Contender):
         self._runner.run(self._resync())
 
     async def _resync(self) -> None:
-        wanted = Routes({self._path: self._keys})
-        operations = diff(wanted, await self._fib.read(wanted))
+        desired = Routes({self._path: self._keys})
+        operations = diff(desired, await self._fib.read(desired))
         assert not operations, operations[0][:2]
 
     def _apply(self, action: Action) -> float:

@@ -20,7 +20,7 @@ from benchmarks.detection import LEARNING
 from benchmarks.tables import duration, median_of, publish, table
 from benchmarks.testbed import destinations
 from static_route_operator.api import API_VERSION
-from static_route_operator.health.judge import FIRST_SAMPLES
+from static_route_operator.health.detector import FIRST_SAMPLES
 from tests.e2e.conftest import enter_pod, install, own_routes
 from tests.lab.cluster import Cluster
 from tests.lab.commands import wait_until

@@ -13,7 +13,7 @@ from benchmarks.processes import memory
 from benchmarks.program import Host, host
 from benchmarks.tables import table
 from benchmarks.testbed import destinations
-from static_route_operator.checks import CheckType
+from static_route_operator.api.healthcheck import CheckType
 from tests.kernel.gateway import PORT, Gateway
 from tests.kernel.machine import wait_until
 

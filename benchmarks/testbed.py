@@ -112,14 +112,14 @@ class Kernel:
         """
         deadline = time.perf_counter() + PATIENCE
         probes = random.sample(destinations, min(len(destinations), _PROBES))
-        wanted = len(probes) if gateway else 0
-        while self._probe(probes, gateway) != wanted:
+        desired = len(probes) if gateway else 0
+        while self._probe(probes, gateway) != desired:
             _check(deadline)
             time.sleep(_PAUSE)
-        wanted = len(destinations) if gateway else 0
+        desired = len(destinations) if gateway else 0
         while True:
             moment = time.perf_counter()
-            if self.count(gateway) == (wanted, wanted):
+            if self.count(gateway) == (desired, desired):
                 return moment
             _check(deadline)
 

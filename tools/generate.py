@@ -19,7 +19,8 @@ from dashboard import dashboard
 from documents import GENERATED, NAME, to_yaml
 
 from static_route_operator import __version__
-from static_route_operator.api import crd, noderoutestate_crd
+from static_route_operator.api.crd import noderoutestate as noderoutestate_crd
+from static_route_operator.api.crd import staticroute as staticroute_crd
 
 ROOT = Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
@@ -31,7 +32,7 @@ RECORDING = ROOT / "docs/images/demo.cast"
 
 # The files of deploy/ that are generated, with what stands in each.
 CRDS = {
-    "crd.yaml": crd.custom_resource_definition,
+    "crd.yaml": staticroute_crd.custom_resource_definition,
     "crd-noderoutestates.yaml": noderoutestate_crd.custom_resource_definition,
 }
 

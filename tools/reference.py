@@ -5,7 +5,9 @@ from typing import Any
 
 import click
 
-from static_route_operator.api import conditions, crd, noderoutestate, noderoutestate_crd
+from static_route_operator.api import conditions, noderoutestate
+from static_route_operator.api.crd import noderoutestate as noderoutestate_crd
+from static_route_operator.api.crd import staticroute as staticroute_crd
 from static_route_operator.cli import exits
 from static_route_operator.cli.program import program
 from static_route_operator.observability.metrics import ApiMetrics, ControllerMetrics, Metrics
@@ -38,7 +40,7 @@ def page() -> str:
 
 
 def _static_route() -> list[str]:
-    spec, status = _schema(crd.custom_resource_definition())
+    spec, status = _schema(staticroute_crd.custom_resource_definition())
     rows = []
     for name, schema in spec["properties"].items():
         required = ", required" if name in spec["required"] else ""

@@ -10,42 +10,17 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
+from static_route_operator.api.addresses import SPECIAL_RANGES, special_range_of
 from static_route_operator.errors import InvalidPrefixError
-from static_route_operator.keys import Keys
-from static_route_operator.prefixes import (
-    contains,
+from static_route_operator.routing.keyset import KeySet
+from static_route_operator.routing.prefixes import (
     host_prefix,
     last_address,
-    pack_address,
     pack_prefix,
     pack_prefixes,
     unpack_address,
 )
-from static_route_operator.subtraction import subtract
-
-
-class SpecialRange(NamedTuple):
-    """A range that can never be routed through a gateway."""
-
-    cidr: str
-    prefix: bytes
-    what: str
-
-
-def _special(cidr: str, what: str) -> SpecialRange:
-    return SpecialRange(cidr, pack_prefix(cidr), what)
-
-
-SPECIAL_RANGES = (
-    _special("0.0.0.0/8", "this host"),
-    _special("127.0.0.0/8", "loopback"),
-    _special("169.254.0.0/16", "link-local"),
-    _special("224.0.0.0/4", "multicast"),
-    _special("255.255.255.255/32", "broadcast"),
-    _special("::/127", "unspecified or loopback"),
-    _special("fe80::/10", "link-local"),
-    _special("ff00::/8", "multicast"),
-)
+from static_route_operator.routing.subtraction import subtract
 
 # A prefix this short is the default route (length 0) or a half of it (length 1).
 LONGEST_DEFAULT = 1
@@ -73,45 +48,9 @@ def parse_destination(text: object, *, allow_default: bool = False) -> bytes:
         if allow_default:
             return prefix
         raise InvalidPrefixError(f"'{text}' is the default route or half of it, which needs allowDefaultRoute: true")
-    if special := _special_range_of(prefix[:-1]):
+    if special := special_range_of(prefix[:-1]):
         raise InvalidPrefixError(f"'{text}' is in {special.cidr} ({special.what}), never routed through a gateway")
     return prefix
-
-
-def parse_gateway(text: object) -> bytes:
-    """The packed address of a gateway.
-
-    Raises:
-        InvalidPrefixError: not an address, or one that no gateway can have.
-    """
-    return _parse_unicast(text, "gateway", "a unicast address on a subnet of the node")
-
-
-def parse_source(text: object) -> bytes:
-    """The packed address that packets of the node are to get.
-
-    Raises:
-        InvalidPrefixError: not an address, or one that no packet can be sent from through a gateway.
-    """
-    return _parse_unicast(text, "source", "a unicast address of the node")
-
-
-def _parse_unicast(text: object, what: str, must_be: str) -> bytes:
-    if not isinstance(text, str):
-        raise InvalidPrefixError(f"{what} '{text}' is not an IP address; write it as text, in quotes")
-    try:
-        address = pack_address(text)
-    except InvalidPrefixError as error:
-        raise InvalidPrefixError(f"{what} {error}") from None
-    if special := _special_range_of(address):
-        where = f"is in {special.cidr} ({special.what})"
-        raise InvalidPrefixError(f"{what} '{text}' {where}; it must be {must_be}")
-    return address
-
-
-def _special_range_of(address: bytes) -> SpecialRange | None:
-    host = host_prefix(address)
-    return next((special for special in SPECIAL_RANGES if contains(special.prefix, host)), None)
 
 
 class RefusedDestination(NamedTuple):
@@ -123,27 +62,27 @@ class RefusedDestination(NamedTuple):
 
 # The destinations of all objects there are now, by a digest of their texts: a change of the gateway, or of anything
 # else, finds them compiled.
-_compiled: WeakValueDictionary[bytes, Keys] = WeakValueDictionary()
+_compiled: WeakValueDictionary[bytes, KeySet] = WeakValueDictionary()
 
 
 def compile_destinations(
     entries: Sequence[Any],
     gateway: bytes,
-    tail: bytes,
+    table_metric: bytes,
     excludes: Sequence[bytes] = (),
     *,
     allow_default: bool = False,
-) -> tuple[Keys, tuple[RefusedDestination, ...]]:
+) -> tuple[KeySet, tuple[RefusedDestination, ...]]:
     """The keys of all entries of ``spec.destinations`` that can be routed, and the other entries.
 
     Args:
         entries: as they stand in the object.
         gateway: packed address; destinations of another family are refused.
-        tail: table and metric of the keys.
+        table_metric: table and metric of the keys.
         excludes: packed prefixes of the gateway's family, which are cut out.
         allow_default: whether the default route and its halves can be routed.
     """
-    digest = None if allow_default else _digest(entries, gateway, tail, excludes)
+    digest = None if allow_default else _digest(entries, gateway, table_metric, excludes)
     if digest is not None and (known := _compiled.get(digest)) is not None:
         return known, ()
     size = len(gateway) + 1
@@ -159,18 +98,18 @@ def compile_destinations(
     left = subtract(prefixes, excludes)
     if prefixes and not left:
         refused += (RefusedDestination("", "spec.excludes leaves nothing of the destinations"),)
-    keys = Keys.with_tail(size, left, tail)
+    keys = KeySet.with_table_metric(size, left, table_metric)
     if digest is not None and not refused:
         _compiled[digest] = keys
     return keys, refused
 
 
-def _digest(entries: Sequence[Any], gateway: bytes, tail: bytes, excludes: Sequence[bytes]) -> bytes | None:
+def _digest(entries: Sequence[Any], gateway: bytes, table_metric: bytes, excludes: Sequence[bytes]) -> bytes | None:
     try:
         texts = "\n".join(entries)
     except TypeError:
         return None
-    frame = b"".join([struct.pack("=IIB", len(entries), len(excludes), len(gateway)), tail, *excludes])
+    frame = b"".join([struct.pack("=IIB", len(entries), len(excludes), len(gateway)), table_metric, *excludes])
     return hashlib.blake2b(frame + texts.encode(errors="replace"), digest_size=32).digest()
 
 
@@ -179,7 +118,7 @@ def _never_routed(prefixes: bytes, size: int) -> bool:
     lengths = prefixes[size - 1 :: size]
     if any(length in lengths for length in range(LONGEST_DEFAULT + 1)):
         return True
-    keys = Keys(size, prefixes)
+    keys = KeySet(size, prefixes)
     return any(
         keys.index(special.prefix[:-1]) != keys.index(host_prefix(last_address(special.prefix)) + b"\0")
         for special in SPECIAL_RANGES

@@ -57,7 +57,7 @@ class Reason(enum.StrEnum):
     SOURCE_NOT_ON_NODE = "SourceNotOnNode"
     KEEPS_BEING_REMOVED = "KeepsBeingRemoved"
     KERNEL_REFUSED = "KernelRefused"
-    ON_TRIAL = "OnTrial"
+    AWAITING_CONFIRMATION = "AwaitingConfirmation"
     ROLLED_BACK = "RolledBack"
 
 
@@ -78,8 +78,8 @@ MEANINGS: Mapping[Reason, str] = {
     Reason.SOURCE_NOT_ON_NODE: "The source is not an address of this node.",
     Reason.KEEPS_BEING_REMOVED: "Another program takes routes away again and again; the message has who.",
     Reason.KERNEL_REFUSED: "The message has the kernel's own words.",
-    Reason.ON_TRIAL: "It is in the kernel; the node finds out whether it still reaches what it must.",
-    Reason.ROLLED_BACK: "It was undone on this node, which with it did not reach what it must; the message has what.",
+    Reason.AWAITING_CONFIRMATION: "Installed; the node checks that it still reaches what it must.",
+    Reason.ROLLED_BACK: "Rolled back on this node because it broke connectivity; the message names what was lost.",
 }
 
 
@@ -142,7 +142,7 @@ class GatewayRow:
         address: as text.
         interface: name.
         check: how it is checked, in words.
-        state: see `State` of `checks`.
+        state: see `GatewayState` of `checks`.
         since: when it came to be so, in Unix time.
     """
 
@@ -200,3 +200,11 @@ class NodeRouteState:
                 **({"gateways": [each.to_json() for each in self.gateways]} if self.gateways else {}),
             },
         }
+
+
+class GatewayState(enum.Enum):
+    """What is known of a gateway."""
+
+    UNKNOWN = "Unknown"
+    UP = "Up"
+    DOWN = "Down"

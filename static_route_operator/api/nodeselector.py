@@ -2,8 +2,24 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """This node, as the API server (or a flag) describes it.
+
+    Attributes:
+        name: ``metadata.name``.
+        labels: ``metadata.labels``.
+        uid: ``metadata.uid``: a node that comes again under its name has another one. Empty outside a cluster.
+    """
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    uid: str = ""
+
 
 WHOLE_NUMBER = re.compile(r"-?[0-9]+")
 OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
@@ -49,8 +65,8 @@ def _term(value: object, where: str) -> Term:
         raise ValueError(f"{where} may have matchExpressions and matchFields only")
     expressions = _requirements(value.get("matchExpressions") or [], f"{where}.matchExpressions")
     fields = _requirements(value.get("matchFields") or [], f"{where}.matchFields")
-    for field in fields:
-        if field.key != "metadata.name" or field.operator not in {"In", "NotIn"} or len(field.values) != 1:
+    for each in fields:
+        if each.key != "metadata.name" or each.operator not in {"In", "NotIn"} or len(each.values) != 1:
             raise ValueError(f"{where}.matchFields knows metadata.name with In or NotIn and one value")
     return Term(expressions, fields)
 
@@ -77,3 +93,36 @@ def _requirement(value: Any, where: str) -> Requirement:
     if operator in {"Gt", "Lt"} and (len(values) != 1 or not WHOLE_NUMBER.fullmatch(values[0])):
         raise ValueError(f"{where}: operator {operator} of '{key}' takes one whole number, as text")
     return Requirement(key, operator, tuple(values))
+
+
+def selects(selector: NodeSelector | None, node: Node) -> bool:
+    """Whether a selector matches a node, by the rules of core/v1 NodeSelector; no selector matches every node."""
+    return selector is None or any(_term_matches(term, node) for term in selector.terms)
+
+
+def _term_matches(term: Term, node: Node) -> bool:
+    if not term.expressions and not term.fields:
+        return False
+    return all(_holds(each, node.labels.get(each.key)) for each in term.expressions) and all(
+        _holds(each, node.name) for each in term.fields
+    )
+
+
+def _holds(requirement: Requirement, value: str | None) -> bool:
+    match requirement.operator:
+        case "In":
+            return value in requirement.values
+        case "NotIn":
+            return value not in requirement.values
+        case "Exists":
+            return value is not None
+        case "DoesNotExist":
+            return value is None
+        case "Gt":
+            return (number := _whole(value)) is not None and number > int(requirement.values[0])
+        case _:  # Lt
+            return (number := _whole(value)) is not None and number < int(requirement.values[0])
+
+
+def _whole(value: str | None) -> int | None:
+    return int(value) if value is not None and WHOLE_NUMBER.fullmatch(value) else None

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from static_route_operator.api.destinations import parse_source
+from static_route_operator.api.addresses import parse_source
 from static_route_operator.errors import InvalidPrefixError, InvalidSpecError
-from static_route_operator.keys import TABLE_LOCAL, TABLE_MAIN, default_metric, make_tail
-from static_route_operator.prefixes import pack_prefix, unpack_address
+from static_route_operator.routing.keys import TABLE_LOCAL, TABLE_MAIN, default_metric, pack_table_metric
+from static_route_operator.routing.prefixes import pack_prefix, unpack_address
 
 # 0 stands for main in the kernel's messages.
 MIN_TABLE = 1
@@ -45,9 +45,9 @@ class Options:
     on_link: bool = False
 
     @property
-    def tail(self) -> bytes:
+    def table_metric(self) -> bytes:
         """Table and metric as they stand in a key."""
-        return make_tail(self.table, self.metric)
+        return pack_table_metric(self.table, self.metric)
 
 
 def parse_options(name: str, spec: Mapping[str, Any], gateway: bytes) -> Options:

@@ -54,14 +54,14 @@ class Stage:
     Attributes:
         generation: of the spec.
         phase: see `Phase`.
-        up_to: the last place of a node that may use it; -1 while none may.
+        threshold: the last place of a node that may use it; -1 while none may.
         nodes: how many of how many these are, for people.
         since: when it came to be these, in RFC 3339; empty for now.
     """
 
     generation: int
     phase: Phase
-    up_to: int
+    threshold: int
     nodes: str
     since: str = ""
 
@@ -71,12 +71,12 @@ class Stage:
             "generation": self.generation,
             "phase": self.phase.value,
             "nodes": self.nodes,
-            "upTo": self.up_to,
+            "upTo": self.threshold,
             "since": self.since or now,
         }
 
 
-def place_of(node: str) -> int:
+def rank(node: str) -> int:
     """The place of a node in the order of all roll-outs, by its name."""
     return int.from_bytes(hashlib.sha256(node.encode()).digest()[:4], "big")
 
@@ -152,4 +152,4 @@ def released_generation(status: Mapping[str, Any], node: str) -> int:
     observed = status.get("observedGeneration")
     if isinstance(observed, int) and (stage is None or stage.generation != observed):
         return observed
-    return stage.generation if stage is not None and place_of(node) <= stage.up_to else 0
+    return stage.generation if stage is not None and rank(node) <= stage.threshold else 0

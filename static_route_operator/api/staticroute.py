@@ -7,13 +7,14 @@ from typing import Any, Self
 
 from static_route_operator.api import API_VERSION
 from static_route_operator.api.destinations import RefusedDestination, compile_destinations, is_default
-from static_route_operator.api.gateways import Gateway, WhenAllDown, parse_check, parse_gateways, parse_when_all_down
+from static_route_operator.api.gateways import Gateway, WhenAllDown, parse_gateways, parse_when_all_down
+from static_route_operator.api.healthcheck import Check, parse_check
 from static_route_operator.api.nodeselector import NodeSelector, parse_node_selector
 from static_route_operator.api.options import Options, parse_options
 from static_route_operator.api.rollout import Rollout, parse_rollout
-from static_route_operator.checks import Check
 from static_route_operator.errors import InvalidSpecError
-from static_route_operator.keys import TABLE_DEFAULT_ROUTE, Keys, tail_of
+from static_route_operator.routing.keys import TABLE_DEFAULT_ROUTE, unpack_table_metric
+from static_route_operator.routing.keyset import KeySet
 
 KIND = "StaticRoute"
 PLURAL = "staticroutes"
@@ -49,7 +50,7 @@ class StaticRoute:
     generation: int
     created: str
     gateways: tuple[Gateway, ...]
-    keys: Keys
+    keys: KeySet
     refused: tuple[RefusedDestination, ...] = ()
     priority: int = DEFAULT_PRIORITY
     node_selector: NodeSelector | None = None
@@ -118,7 +119,7 @@ class StaticRoute:
                 problem = "does not tell on which interface the gateway of a default route is; name it in spec.gateways"
                 raise InvalidSpecError(name, "spec.onLink", problem)
         keys, refused = compile_destinations(
-            entries, family, options.tail, options.excludes, allow_default=allow_default
+            entries, family, options.table_metric, options.excludes, allow_default=allow_default
         )
         return cls(
             name=name,
@@ -140,7 +141,7 @@ class StaticRoute:
         )
 
     @classmethod
-    def restore(cls, manifest: str, keys: Keys, refused: tuple[RefusedDestination, ...]) -> Self:
+    def restore(cls, manifest: str, keys: KeySet, refused: tuple[RefusedDestination, ...]) -> Self:
         """The object that had this manifest, these keys and these refused destinations.
 
         Raises:
@@ -148,7 +149,7 @@ class StaticRoute:
         """
         body = json.loads(manifest)
         # Any will do: what came of its own ones is given.
-        in_its_own_table = bool(keys) and tail_of(keys[0])[0] == TABLE_DEFAULT_ROUTE
+        in_its_own_table = bool(keys) and unpack_table_metric(keys[0])[0] == TABLE_DEFAULT_ROUTE
         body["spec"]["destinations"] = ["0.0.0.0/0" if in_its_own_table else "192.0.2.1"]
         return replace(cls.parse(body), keys=keys, refused=refused)
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
+from static_route_operator.cli.fleet.agents import Agents
+from static_route_operator.cli.fleet.kubectl import Kubectl
 from static_route_operator.cli.progress import show_progress
-from static_route_operator.fleet.agents import Agents
-from static_route_operator.fleet.kubectl import Kubectl
 from static_route_operator.settings import ClusterSettings, ProcessSettings, Settings, environment_variable, flag
 
 Command = Callable[..., None]

@@ -9,15 +9,15 @@ import dataclasses
 import ipaddress
 import json
 import os
-from collections.abc import Mapping
-from typing import Any
+import ssl
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import aiohttp
 import kopf
 from yarl import URL
 
 from static_route_operator.errors import ApiError
-from static_route_operator.health.endpoints import Endpoint, TcpEndpoint
 
 SERVICE_HOST = "KUBERNETES_SERVICE_HOST"
 SERVICE_PORT = "KUBERNETES_SERVICE_PORT"
@@ -50,6 +50,20 @@ def log_in(settings: kopf.OperatorSettings) -> kopf.ConnectionInfo:
     if info is None:
         raise kopf.LoginError("neither a service account nor a kubeconfig was found")
     return info
+
+
+class Server(NamedTuple):
+    """The API server's end of a connection.
+
+    Attributes:
+        host: address or name.
+        port: of the server.
+        context: makes the context for TLS; None where the server speaks none.
+    """
+
+    host: str
+    port: int
+    context: Callable[[], ssl.SSLContext] | None
 
 
 class Api:
@@ -105,15 +119,15 @@ class Api:
         except (aiohttp.ClientError, TimeoutError, OSError, kopf.LoginError) as error:
             raise ApiError(what, None, str(error) or type(error).__name__) from error
 
-    def endpoint(self) -> Endpoint | None:
-        """The API server as something to be reached by a new connection; None without credentials."""
+    def server(self) -> Server | None:
+        """Return where new connections to the API server go; None without credentials."""
         try:
             info = log_in(self._settings)
         except kopf.LoginError:
             return None
         url = URL(info.server)
         context = info.as_ssl_context if url.scheme == "https" else None
-        return TcpEndpoint("API server", url.host or "", url.port or 443, context=context)
+        return Server(url.host or "", url.port or 443, context)
 
     async def addresses(self) -> set[str]:
         """The addresses that the API server is known by: as configured, resolved, and those behind its Service."""

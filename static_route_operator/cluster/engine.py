@@ -11,8 +11,8 @@ import asyncio
 import logging
 import random
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, cast
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, cast
 
 import kopf
 
@@ -24,6 +24,10 @@ from static_route_operator.cluster.api import log_in
 from static_route_operator.observability.metrics import ApiMetrics
 
 logger = logging.getLogger(__name__)
+
+# The names by which the other packages know Kopf's own.
+Event = kopf.RawEvent
+Settings = kopf.OperatorSettings
 
 FIRST_BACKOFF = 1.0
 LAST_BACKOFF = 30.0
@@ -88,12 +92,34 @@ def engine_settings(selectors: Mapping[tuple[str, str], str]) -> kopf.OperatorSe
     return settings
 
 
+class Handler(NamedTuple):
+    """A handler of the events of one resource.
+
+    Attributes:
+        group: of the resource; empty for the core group.
+        version: of the resource.
+        plural: of the resource.
+        call: the handler, as Kopf calls it.
+        types: the types of events that it handles (None is the type of an object that was listed); empty for all.
+    """
+
+    group: str
+    version: str
+    plural: str
+    call: Callable[..., Awaitable[None]]
+    types: tuple[str | None, ...] = ()
+
+    def matches(self, event: Event, **_: Any) -> bool:
+        """Report whether the handler handles an event."""
+        return not self.types or event["type"] in self.types
+
+
 class Engine(abc.ABC):
     """Kopf, watching for ever; what it sees is told to the event loop that this was made in.
 
     Args:
         identity: name of this instance.
-        plurals: the resources of the operator's own group that `register` adds handlers for.
+        plurals: the resources of the operator's own group that have handlers.
         settings: made anew for each start.
         metrics: where to count.
 
@@ -115,8 +141,14 @@ class Engine(abc.ABC):
         self._thread = threading.Thread(target=self._run_thread, name="watch", daemon=True)
 
     @abc.abstractmethod
+    def handlers(self) -> Iterable[Handler]:
+        """Return the handlers for a watch that starts from a full list."""
+
     def register(self, registry: kopf.OperatorRegistry) -> None:
-        """Add the handlers, of events only, to the registry of a watch that is begun anew."""
+        """Add the handlers to a registry, as handlers of events only."""
+        for handler in self.handlers():
+            resource = (handler.group, handler.version, handler.plural)
+            kopf.on.event(*resource, when=handler.matches, registry=registry)(cast("Any", handler.call))
 
     def start(self) -> None:
         """Start the thread."""

@@ -37,10 +37,10 @@ class Listed(Protocol):
     def complete(self) -> bool:
         """Whether the watch has delivered all that the lists show."""
 
-    def take_list(self, listed: Mapping[str, int], list_version: int) -> None:
+    def replace(self, listed: Mapping[str, int], list_version: int) -> None:
         """Take in a complete list: the resource version by uid of all objects there are, and that of the list."""
 
-    def forget_all(self) -> None:
+    def clear(self) -> None:
         """Take in that there are no objects at all, since the API server knows no such resource."""
 
 
@@ -115,7 +115,7 @@ class Listing:
         self._metrics.last_list.set_to_current_time()
         items = (item["metadata"] for item in body.get("items") or ())
         listed = {each["uid"]: int(each["resourceVersion"]) for each in items if not each.get("deletionTimestamp")}
-        self._target.take_list(listed, int(body["metadata"]["resourceVersion"]))
+        self._target.replace(listed, int(body["metadata"]["resourceVersion"]))
         return True
 
     def _resource_absent(self) -> bool:
@@ -125,7 +125,7 @@ class Listing:
             logger.warning("The API server knows no %s: is the CustomResourceDefinition installed?", self._what)
         if now - self._absent_since < ABSENT_AFTER:
             return False
-        self._target.forget_all()
+        self._target.clear()
         # And asked again soon, not after the interval: the resource may come back.
         return False
 

@@ -9,7 +9,8 @@ import socket
 import struct
 from collections.abc import Callable
 
-from static_route_operator.checks import CheckType, Target
+from static_route_operator.api.healthcheck import CheckType
+from static_route_operator.planning.targets import Target
 
 # A reset at the end: neither side keeps a connection in TIME_WAIT, of which 100 a second would pile up.
 _RESET = struct.pack("=ii", 1, 0)

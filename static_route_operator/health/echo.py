@@ -13,7 +13,7 @@ import struct
 import time
 from collections.abc import Callable
 
-from static_route_operator.checks import Target
+from static_route_operator.planning.targets import Target
 
 # From asm-generic/socket.h, linux/in.h, linux/icmp.h and linux/icmpv6.h; Python's socket module has none of these.
 SO_SNDBUFFORCE = 32

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from static_route_operator.api.noderoutestate import GatewayRow
-from static_route_operator.checks import Health, State, Target
-from static_route_operator.health.neighbours import Neighbours
+from static_route_operator.api.noderoutestate import GatewayRow, GatewayState
 from static_route_operator.health.probers import Probers
+from static_route_operator.kernel.neighbours import Neighbours
 from static_route_operator.observability.metrics import Metrics, ObservedGateway
+from static_route_operator.planning.targets import Health, Target
 
 
 class Gateways:
@@ -87,7 +87,7 @@ class Gateways:
                 "rttSeconds": health.usual_rtt,
                 "sent": health.sent,
                 "lost": health.lost,
-                "message": health.reason if health.state is not State.UP else "",
+                "message": health.reason if health.state is not GatewayState.UP else "",
             }
             for target, health in self.health().items()
         ]
@@ -98,7 +98,7 @@ class Gateways:
                 target.address,
                 self._interface_name(target.interface),
                 str(target.check),
-                up=health.state is not State.DOWN,
+                up=health.state is not GatewayState.DOWN,
                 rtt=health.usual_rtt,
                 sent=health.sent,
                 lost=health.lost,
@@ -109,7 +109,7 @@ class Gateways:
         return self._interfaces.get(index, str(index))
 
     def _health_changed(self, target: Target, health: Health) -> None:
-        down = self.down | {target} if health.state is State.DOWN else self.down - {target}
+        down = self.down | {target} if health.state is GatewayState.DOWN else self.down - {target}
         turned = down != self.down
         self.down = down
         self._on_change(turned)

@@ -17,9 +17,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from static_route_operator.checks import Health, State, Target
-from static_route_operator.health.judge import Judge
+from static_route_operator.api.noderoutestate import GatewayState
+from static_route_operator.health.detector import Detector
 from static_route_operator.health.transports import Transports
+from static_route_operator.planning.targets import Health, Target
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ class _Prober:
 
     target: Target
     identity: int
-    judge: Judge
+    judge: Detector
     since: float
     next_send: float = 0.0
     last_sent: float = 0.0
@@ -128,13 +129,13 @@ class Probers:
 
     def want(self, targets: Iterable[Target]) -> None:
         """Probe these targets from now on, and no others; what was probed already goes on undisturbed."""
-        wanted = dict.fromkeys(targets)
-        for target in [each for each in self._probers if each not in wanted]:
+        desired = dict.fromkeys(targets)
+        for target in [each for each in self._probers if each not in desired]:
             self._stop(self._probers.pop(target))
         now = self._loop.time()
-        for target in wanted:
+        for target in desired:
             if target not in self._probers:
-                prober = _Prober(target, next(self._identities), Judge(target.check), time.time())
+                prober = _Prober(target, next(self._identities), Detector(target.check), time.time())
                 self._probers[target] = self._by_identity[prober.identity] = prober
                 # Spread, but not so that a new gateway is unknown for long.
                 self._send_at(prober, now + random.uniform(0.0, min(target.check.interval, 0.1)))  # noqa: S311  jitter
@@ -155,7 +156,7 @@ class Probers:
             lost=judge.lost,
             flaps=judge.flaps,
             reason=judge.reason,
-            held=judge.held(self._loop.time()),
+            hold_down=judge.held(self._loop.time()),
         )
 
     def link_down(self, interface: int) -> None:
@@ -166,7 +167,7 @@ class Probers:
     def link_up(self, interface: int) -> None:
         """An interface is up again: ask at once."""
         for prober in self._behind(interface):
-            if prober.judge.state is not State.UP:
+            if prober.judge.state is not GatewayState.UP:
                 self._send_at(prober, self._loop.time())
         self._arm()
 
@@ -175,7 +176,7 @@ class Probers:
         for prober in self._behind(interface):
             if prober.target.gateway == address:
                 self._conclude(prober, prober.judge.doubt(self._loop.time(), "neighbour FAILED"))
-                if prober.judge.state is State.UP:
+                if prober.judge.state is GatewayState.UP:
                     self._send_at(prober, self._loop.time())
         self._arm()
 
@@ -282,7 +283,7 @@ class Probers:
             prober.last_answered = max(prober.last_answered, number)
             rtt = max(0.0, arrived - probe.sent)
             self._conclude(prober, prober.judge.answered(self._loop.time(), rtt, late=probe.lost))
-            if prober.judge.state is not State.UP:
+            if prober.judge.state is not GatewayState.UP:
                 self._hasten(prober)
             # Most deadlines are settled like this one: wake up for none of them.
             if self._heap and self._stale(self._heap[0]):
@@ -316,11 +317,11 @@ class Probers:
         prober.since = time.time()
         health = self.health(prober.target)
         logger.log(
-            logging.WARNING if health.state is State.DOWN else logging.INFO,
+            logging.WARNING if health.state is GatewayState.DOWN else logging.INFO,
             "Gateway %s is %s%s",
             prober.target.address,
             health.state.value.lower(),
-            f": {health.reason}" if health.state is State.DOWN else "",
+            f": {health.reason}" if health.state is GatewayState.DOWN else "",
             extra={"gateway": prober.target.address, "state": health.state.value},
         )
         try:

@@ -5,9 +5,10 @@ import logging
 import socket
 from collections.abc import Callable
 
-from static_route_operator.checks import CheckType, Target
+from static_route_operator.api.healthcheck import CheckType
 from static_route_operator.health.connections import Connection
 from static_route_operator.health.echo import EchoSocket
+from static_route_operator.planning.targets import Target
 
 logger = logging.getLogger(__name__)
 

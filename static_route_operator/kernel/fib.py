@@ -51,20 +51,19 @@ from static_route_operator.kernel.netlink import (
     parse_refusal,
 )
 from static_route_operator.kernel.policies import ALL_POLICIES, RTM_GETRULE, parse_rules
-from static_route_operator.keys import (
+from static_route_operator.routing.facts import Facts
+from static_route_operator.routing.foreign import ForeignRib, Lookup
+from static_route_operator.routing.keys import (
     IPV4_KEY_SIZE,
     IPV6_KEY_SIZE,
     TABLE_LOCAL,
     TABLE_MAIN,
-    Keys,
-    by_family,
     prefix_of,
-    split,
-    tail_of,
+    unpack_table_metric,
 )
-from static_route_operator.planning.facts import Facts
-from static_route_operator.planning.foreign import ForeignRoutes, Lookup
-from static_route_operator.planning.routes import PROTOCOL, Action, Failure, Operation, Path, Routes
+from static_route_operator.routing.keyset import KeySet, by_family, unpack
+from static_route_operator.routing.nexthops import PROTOCOL, NextHops
+from static_route_operator.routing.routes import Action, Failure, Operation, Routes
 
 # The kernel acts on routes inside send(), at about 4 µs each. So many are sent at once; unless they are few, not by the
 # event loop, which has others to serve in the meantime.
@@ -114,7 +113,7 @@ class Fib:
         """
         return await _whole(lambda: self._read(expected or Routes()))
 
-    async def read_foreign(self) -> ForeignRoutes:
+    async def read_foreign(self) -> ForeignRib:
         """The routes of others in the main and the local table, IPv4 and IPv6.
 
         Raises:
@@ -204,16 +203,16 @@ class Fib:
         refusals = {message.sequence - first: parse_refusal(message) for message in self._answers()}
         return {number: Failure(each.errno, each.text) for number, each in refusals.items() if each.errno}
 
-    async def twins(self, routes: Routes) -> Keys:
+    async def shadowed(self, routes: Routes) -> KeySet:
         """Which of these IPv4 routes share their key with a route of another program.
 
         The kernel keeps several IPv4 routes with one key, in an order of their own (`ip route append`, `prepend`); of
         IPv6 ones it makes one. This reads all tables, so it costs more than `read` where others have many routes.
         """
         found = await self.occupied([keys for _, keys in routes if keys.size == IPV4_KEY_SIZE])
-        return found[0] if found else Keys(IPV4_KEY_SIZE)
+        return found[0] if found else KeySet(IPV4_KEY_SIZE)
 
-    async def occupied(self, sets: Sequence[Keys]) -> tuple[Keys, ...]:
+    async def occupied(self, sets: Sequence[KeySet]) -> tuple[KeySet, ...]:
         """Which of these places routes of other programs hold, by family. This reads all tables of their families."""
         return by_family(await _whole(lambda: self._occupied(sets)))
 
@@ -233,7 +232,9 @@ class Fib:
         found = {route.key: answer for answer in answers.values() if (route := decoder.decode(answer.body))}
         # A look-up finds only what is used now: not what has a higher metric, drops packets, or is in another table.
         missing = set(keys) - found.keys()
-        for family, table in {(AF_INET if len(key) == IPV4_KEY_SIZE else AF_INET6, tail_of(key)[0]) for key in missing}:
+        for family, table in {
+            (AF_INET if len(key) == IPV4_KEY_SIZE else AF_INET6, unpack_table_metric(key)[0]) for key in missing
+        }:
             found |= await _whole(functools.partial(self._first_in, family, table, missing))
         return {key: found[key] for key in keys if key in found}
 
@@ -273,7 +274,7 @@ class Fib:
             raise
 
     async def _read(self, expected: Routes) -> Routes:
-        found: dict[Path, _Gathered] = {}
+        found: dict[NextHops, _Gathered] = {}
         for family in (AF_INET, AF_INET6):
             decoder = RouteDecoder()
             async for block in self._dump(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, PROTOCOL, 0, 0, 0), blocks):
@@ -284,8 +285,8 @@ class Fib:
                         found[path].take(keys)
         return Routes({path: gathered.keys() for path, gathered in found.items()})
 
-    async def _read_foreign(self) -> ForeignRoutes:
-        main: dict[Path, list[bytes]] = {}
+    async def _read_foreign(self) -> ForeignRib:
+        main: dict[NextHops, list[bytes]] = {}
         local: dict[int, list[bytes]] = {}
         for family in (AF_INET, AF_INET6):
             decoder = RouteDecoder()
@@ -293,17 +294,17 @@ class Fib:
                 for protocol, path, packed in decoder.decode_block(block.packed, block.size):
                     if protocol == PROTOCOL:
                         continue
-                    table, _ = tail_of(packed[: path.key_size])
+                    table, _ = unpack_table_metric(packed[: path.key_size])
                     if table == TABLE_MAIN:
                         main.setdefault(path, []).append(packed)
                     elif table == TABLE_LOCAL:
                         local.setdefault(path.key_size, []).append(packed)
-        return ForeignRoutes(
-            {path: Keys.of(path.key_size, split(b"".join(pieces), path.key_size)) for path, pieces in main.items()},
-            [Keys.of(size, split(b"".join(pieces), size)) for size, pieces in local.items()],
+        return ForeignRib(
+            {path: KeySet.of(path.key_size, unpack(b"".join(pieces), path.key_size)) for path, pieces in main.items()},
+            [KeySet.of(size, unpack(b"".join(pieces), size)) for size, pieces in local.items()],
         )
 
-    async def _occupied(self, sets: Sequence[Keys]) -> set[bytes]:
+    async def _occupied(self, sets: Sequence[KeySet]) -> set[bytes]:
         found: set[bytes] = set()
         for family, size in ((AF_INET, IPV4_KEY_SIZE), (AF_INET6, IPV6_KEY_SIZE)):
             asked = [keys for keys in sets if keys and keys.size == size]
@@ -313,7 +314,7 @@ class Fib:
             async for block in self._dump(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0), blocks):
                 for protocol, _, packed in decoder.decode_block(block.packed, block.size):
                     if protocol != PROTOCOL:
-                        foreign = Keys.of(size, split(packed, size))
+                        foreign = KeySet.of(size, unpack(packed, size))
                         for keys in asked:
                             found.update(keys.between(prefix_of(foreign[0]), prefix_of(foreign[-1])) & foreign)
         return found
@@ -383,7 +384,7 @@ class _Batch:
     """
 
     action: Action
-    keys: Keys
+    keys: KeySet
     first: int
     buffer: bytearray
     sending: asyncio.Future[None] | None = None
@@ -408,7 +409,7 @@ class _Gathered:
         expected: what is probably there.
     """
 
-    def __init__(self, expected: Keys) -> None:
+    def __init__(self, expected: KeySet) -> None:
         self._expected = expected
         self._position = 0
         self._pieces: list[bytes] = []
@@ -421,9 +422,9 @@ class _Gathered:
                 return
             self._pieces.append(self._expected.packed[: self._position])
         # The kernel sorts by address like us, but has the longest prefix of an address first.
-        self._pieces.append(b"".join(sorted(split(packed, self._expected.size))))
+        self._pieces.append(b"".join(sorted(unpack(packed, self._expected.size))))
 
-    def keys(self) -> Keys:
+    def keys(self) -> KeySet:
         """All that were taken in."""
         expected, size = self._expected, self._expected.size
         if not self._pieces:
@@ -431,8 +432,8 @@ class _Gathered:
         pieces = list(filter(None, self._pieces))
         packed = b"".join(pieces)
         if any(before[-size:] >= after[:size] for before, after in itertools.pairwise(pieces)):
-            return Keys.of(size, split(packed, size))
-        return Keys(size, packed)
+            return KeySet.of(size, unpack(packed, size))
+        return KeySet(size, packed)
 
 
 def _lookup(answer: Message) -> Lookup:

@@ -4,8 +4,8 @@ import struct
 from collections.abc import Iterable
 
 from static_route_operator.kernel.netlink import Message, attributes
-from static_route_operator.planning.facts import Subnet
-from static_route_operator.prefixes import supernet
+from static_route_operator.routing.facts import Subnet
+from static_route_operator.routing.prefixes import supernet
 
 RTM_NEWLINK = 16
 RTM_DELLINK = 17

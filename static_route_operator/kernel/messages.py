@@ -24,19 +24,20 @@ from static_route_operator.kernel.netlink import (
     attributes,
     pack_attribute,
 )
-from static_route_operator.keys import DEFAULT_METRIC_IPV4, IPV4_KEY_SIZE, Keys
-from static_route_operator.planning.routes import (
+from static_route_operator.routing.keys import DEFAULT_METRIC_IPV4, IPV4_KEY_SIZE
+from static_route_operator.routing.keyset import KeySet
+from static_route_operator.routing.nexthops import (
     BLACKHOLE_IPV4,
     BLACKHOLE_IPV6,
     PROTOCOL,
-    UNKNOWN_PATH_IPV4,
-    UNKNOWN_PATH_IPV6,
-    Action,
-    Hop,
-    Path,
+    UNKNOWN_IPV4,
+    UNKNOWN_IPV6,
+    NextHop,
+    NextHops,
     protocol_name,
 )
-from static_route_operator.prefixes import unpack_address
+from static_route_operator.routing.prefixes import unpack_address
+from static_route_operator.routing.routes import Action
 
 RTM_NEWROUTE = 24
 RTM_DELROUTE = 25
@@ -109,14 +110,14 @@ _TYPE_AND_FLAGS = {
 _SEQUENCE_AT = 8
 
 
-def _encode_hop(hop: Hop) -> bytes:
+def _encode_hop(hop: NextHop) -> bytes:
     gateway = pack_attribute(RTA_GATEWAY, hop.gateway)
     flags = RTNH_F_ONLINK if hop.on_link else 0
     # The kernel counts the further ones: 0 is a weight of 1.
     return _NEXTHOP.pack(_NEXTHOP.size + len(gateway), flags, hop.weight - 1, hop.interface) + gateway
 
 
-def encode(action: Action, path: Path, keys: Keys, first_sequence: int) -> bytearray:
+def encode(action: Action, path: NextHops, keys: KeySet, first_sequence: int) -> bytearray:
     """The messages for one action on routes that share a path, one after the other.
 
     Args:
@@ -184,7 +185,7 @@ class DecodedRoute(NamedTuple):
     """A route in a notification."""
 
     key: bytes
-    path: Path
+    path: NextHops
     protocol: int
 
 
@@ -192,7 +193,7 @@ class DecodedRoutes(NamedTuple):
     """Routes of a dump that share everything but their destination, with their keys in the kernel's order."""
 
     protocol: int
-    path: Path
+    path: NextHops
     packed_keys: bytes
 
 
@@ -200,8 +201,8 @@ class _Shape(NamedTuple):
     """What a message says apart from the destination."""
 
     protocol: int
-    path: Path
-    tail: bytes
+    path: NextHops
+    table_metric: bytes
 
 
 class RouteDecoder:
@@ -225,7 +226,7 @@ class RouteDecoder:
             address = body[start:end]
             cleared = body[:1] + b"\0" + body[2:start] + bytes(size) + body[end:]
         shape = self._shape(cleared)
-        return DecodedRoute(address + body[1:2] + shape.tail, shape.path, shape.protocol)
+        return DecodedRoute(address + body[1:2] + shape.table_metric, shape.path, shape.protocol)
 
     def decode_block(self, block: bytes, size: int) -> Iterator[DecodedRoutes]:
         """The routes of many messages of equal size that stand one after the other, of one family.
@@ -263,8 +264,8 @@ class RouteDecoder:
 
     def _take_columns(self, block: bytes, size: int, cleared_body: bytes, address_size: int) -> DecodedRoutes:
         shape = self._shape(cleared_body)
-        key_size = address_size + 1 + len(shape.tail)
-        packed = bytearray((bytes(address_size + 1) + shape.tail) * (len(block) // size))
+        key_size = address_size + 1 + len(shape.table_metric)
+        packed = bytearray((bytes(address_size + 1) + shape.table_metric) * (len(block) // size))
         for column in range(address_size):
             packed[column::key_size] = block[HEADER.size + _DESTINATION_AT + column :: size]
         packed[address_size::key_size] = block[HEADER.size + 1 :: size]
@@ -298,25 +299,25 @@ def _decode_shape(body: bytes) -> _Shape:
     family, _, source_length, tos, _, protocol, _, kind, flags = RTMSG.unpack_from(body)
     size = 4 if family == AF_INET else 16
     found = dict(attributes(body, RTMSG.size))
-    tail = body[_TABLE_AT : _TABLE_AT + _WORD.size] + found.get(RTA_PRIORITY, _WORD.pack(DEFAULT_METRIC_IPV4))
+    table_metric = body[_TABLE_AT : _TABLE_AT + _WORD.size] + found.get(RTA_PRIORITY, _WORD.pack(DEFAULT_METRIC_IPV4))
     metrics = dict(attributes(found.get(RTA_METRICS, b"")))
     source, mtu = found.get(RTA_PREFSRC, b""), _number(metrics.pop(RTAX_MTU, None))
     ours = protocol == PROTOCOL
     # Of a foreign route it matters where it leads, whatever else it says.
     plain = not ours or (not tos and not source_length and not metrics and found.keys() <= _OWN_ATTRIBUTES)
-    hops: tuple[Hop, ...] = ()
+    hops: tuple[NextHop, ...] = ()
     if kind == RTN_UNICAST:
         if RTA_MULTIPATH in found:
             hops = tuple(sorted(_decode_hop(each, size) for each in next_hops(found[RTA_MULTIPATH])))
         elif RTA_VIA not in found:
             gateway, interface = found.get(RTA_GATEWAY, bytes(size)), _number(found.get(RTA_OIF))
-            hops = (Hop(gateway, interface, on_link=bool(flags & RTNH_F_ONLINK)),)
-    path = UNKNOWN_PATH_IPV4 if size == 4 else UNKNOWN_PATH_IPV6
+            hops = (NextHop(gateway, interface, on_link=bool(flags & RTNH_F_ONLINK)),)
+    path = UNKNOWN_IPV4 if size == 4 else UNKNOWN_IPV6
     if plain and hops and all(len(hop.gateway) == size and hop.interface for hop in hops):
-        path = Path(hops, source, mtu)
+        path = NextHops(hops, source, mtu)
     elif plain and kind == RTN_BLACKHOLE and not source and not mtu:
         path = BLACKHOLE_IPV4 if size == 4 else BLACKHOLE_IPV6
-    return _Shape(protocol, path, tail)
+    return _Shape(protocol, path, table_metric)
 
 
 def _number(value: bytes | None) -> int:
@@ -344,14 +345,14 @@ def next_hops(value: bytes) -> Iterator[_NextHop]:
         offset += (length + 3) & ~3
 
 
-def _decode_hop(hop: _NextHop, size: int) -> Hop:
+def _decode_hop(hop: _NextHop, size: int) -> NextHop:
     """A next hop of a multipath route; without a gateway if it is none that this program writes.
 
     What else an IPv6 one may say is passed over: it is in its place by its gateway, whoever put it there.
     """
     known = size != 4 or hop.attributes.keys() == {RTA_GATEWAY}
     gateway = hop.attributes.get(RTA_GATEWAY, b"") if known else b""
-    return Hop(gateway, hop.interface, hop.weight, bool(hop.flags & RTNH_F_ONLINK))
+    return NextHop(gateway, hop.interface, hop.weight, bool(hop.flags & RTNH_F_ONLINK))
 
 
 def describe(body: bytes) -> str:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from static_route_operator.kernel.messages import AF_INET, AF_INET6
 from static_route_operator.kernel.netlink import Message, attributes
-from static_route_operator.planning.facts import Rule
-from static_route_operator.prefixes import contains, host_prefix, pack_address, unpack_address, unpack_prefix
+from static_route_operator.routing.facts import Rule
+from static_route_operator.routing.prefixes import contains, host_prefix, pack_address, unpack_address, unpack_prefix
 
 # From linux/rtnetlink.h and linux/fib_rules.h.
 RTM_NEWRULE = 32

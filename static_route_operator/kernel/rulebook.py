@@ -25,8 +25,9 @@ from static_route_operator.kernel.policies import (
     RULE_HEADER,
     parse_policies,
 )
-from static_route_operator.planning.defaultroute import OwnRule
-from static_route_operator.planning.routes import PROTOCOL, Failure
+from static_route_operator.routing.nexthops import PROTOCOL
+from static_route_operator.routing.routes import Failure
+from static_route_operator.routing.rules import OwnRule
 
 _WORD = struct.Struct("=I")
 
@@ -40,16 +41,16 @@ class RuleBook:
 
     def __init__(self, fib: Fib) -> None:
         self._fib = fib
-        self._present: frozenset[OwnRule] | None = None
+        self._installed: frozenset[OwnRule] | None = None
 
     def changed(self) -> None:
         """Somebody may have changed them; where none of ours are, there is nothing to change."""
-        if self._present:
-            self._present = None
+        if self._installed:
+            self._installed = None
 
     def forget(self) -> None:
         """What is there is not known any longer."""
-        self._present = None
+        self._installed = None
 
     async def read(self) -> frozenset[OwnRule]:
         """Those that are there, as far as it is known, else as the kernel says.
@@ -57,38 +58,38 @@ class RuleBook:
         Raises:
             KernelError: the kernel refused.
         """
-        if self._present is None:
-            self._present = frozenset(
+        if self._installed is None:
+            self._installed = frozenset(
                 OwnRule(policy.priority, policy.senders, policy.table, specific=policy.suppressed == 0)
                 for policy in parse_policies(await self._fib.dump(RTM_GETRULE, ALL_POLICIES))
                 if policy.maker == PROTOCOL
             )
-        return self._present
+        return self._installed
 
-    async def retain(self, wanted: Collection[OwnRule]) -> None:
+    async def retain(self, desired: Collection[OwnRule]) -> None:
         """Delete all but these, what leads to our table first.
 
         Raises:
             KernelError: see `read`; a rule that can't be deleted is found again by the next read.
         """
-        surplus = sorted((await self.read()).difference(wanted), reverse=True)
+        surplus = sorted((await self.read()).difference(desired), reverse=True)
         if surplus:
             failures = self._fib.ask(RTM_DELRULE, NLM_F_REQUEST, [_encode(rule) for rule in surplus])
-            self._present = None if failures else (await self.read()).difference(surplus)
+            self._installed = None if failures else (await self.read()).difference(surplus)
 
-    async def add(self, wanted: Collection[OwnRule]) -> Failure | None:
+    async def add(self, desired: Collection[OwnRule]) -> Failure | None:
         """Add those of these that are missing, what leads to our table last; the kernel's answer where it refused one.
 
         Raises:
             KernelError: see `read`.
         """
-        missing = sorted(set(wanted) - await self.read())
+        missing = sorted(set(desired) - await self.read())
         if not missing:
             return None
         failures = self._fib.ask(
             RTM_NEWRULE, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL, [_encode(rule) for rule in missing]
         )
-        self._present = None if failures else (await self.read()).union(missing)
+        self._installed = None if failures else (await self.read()).union(missing)
         for number, failure in failures.items():
             return Failure(failure.errno, f"rule {missing[number]}: {failure.text}")
         return None

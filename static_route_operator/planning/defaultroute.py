@@ -12,38 +12,20 @@ that would else follow them: a copy of main's default route. All of it carries p
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
-from static_route_operator.keys import TABLE_DEFAULT_ROUTE, TABLE_MAIN, Keys, default_metric, make_tail
-from static_route_operator.planning.facts import Facts
-from static_route_operator.planning.routes import Path, Routes
-from static_route_operator.prefixes import host_prefix, unpack_address
+from static_route_operator.routing.facts import Facts
+from static_route_operator.routing.keys import TABLE_DEFAULT_ROUTE, TABLE_MAIN, default_metric, pack_table_metric
+from static_route_operator.routing.keyset import KeySet
+from static_route_operator.routing.nexthops import NextHops
+from static_route_operator.routing.prefixes import host_prefix
+from static_route_operator.routing.routes import Routes
+from static_route_operator.routing.rules import OwnRule
 
 # Behind the rules of the CNIs, and before that of the kernel which leads to main (32766).
 PRIORITY_OF_REPLIES: Final = 32700
 PRIORITY_OF_MAIN: Final = 32701
 PRIORITY_OF_OURS: Final = 32702
-
-
-class OwnRule(NamedTuple):
-    """A policy rule of this program.
-
-    Attributes:
-        priority: the lowest is asked first.
-        source: packed prefix of the packets that it is for; of length 0 when it is for all of its family.
-        table: where it leads to.
-        specific: a default route that is found there does not count.
-    """
-
-    priority: int
-    source: bytes
-    table: int
-    specific: bool = False
-
-    def __str__(self) -> str:
-        source = f"from {unpack_address(self.source[:-1])} " if self.source[-1] else ""
-        table = "main" if self.table == TABLE_MAIN else str(self.table)
-        return f"{self.priority}: {source}lookup {table}" + (" suppress_prefixlength 0" if self.specific else "")
 
 
 def anything(address_size: int) -> bytes:
@@ -68,26 +50,28 @@ def unpinnable(address_size: int, facts: Facts) -> bytes | None:
     return next(iter(followers(address_size, facts)), None)
 
 
-def make_pins(address_sizes: Iterable[int], facts: Facts) -> Routes:
+def make_bypass_routes(address_sizes: Iterable[int], facts: Facts) -> Routes:
     """The pins for default routes of these families."""
-    pins: dict[Path, Keys] = {}
+    bypass: dict[NextHops, KeySet] = {}
     for size in address_sizes:
         match = facts.foreign.match(anything(size))
         if match is not None and match.paths[0].forwards:
-            tail = make_tail(TABLE_DEFAULT_ROUTE, default_metric(bytes(size)))
-            pins[match.paths[0]] = Keys.of(size + 1 + len(tail), (each + tail for each in followers(size, facts)))
-    return Routes(pins)
+            table_metric = pack_table_metric(TABLE_DEFAULT_ROUTE, default_metric(bytes(size)))
+            bypass[match.paths[0]] = KeySet.of(
+                size + 1 + len(table_metric), (each + table_metric for each in followers(size, facts))
+            )
+    return Routes(bypass)
 
 
-def make_rules(paths: Iterable[Path], facts: Facts) -> frozenset[OwnRule]:
+def make_rules(paths: Iterable[NextHops], facts: Facts) -> frozenset[OwnRule]:
     """The rules for default routes with these paths."""
-    by_family: dict[int, list[Path]] = {}
+    by_family: dict[int, list[NextHops]] = {}
     for path in paths:
         by_family.setdefault(path.address_size, []).append(path)
     return frozenset(rule for size, some in by_family.items() for rule in _rules(size, some, facts))
 
 
-def _rules(address_size: int, paths: Iterable[Path], facts: Facts) -> Iterator[OwnRule]:
+def _rules(address_size: int, paths: Iterable[NextHops], facts: Facts) -> Iterator[OwnRule]:
     every = anything(address_size)
     ours = {hop.interface for path in paths for hop in path.hops}
     match = facts.foreign.match(every)

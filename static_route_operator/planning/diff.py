@@ -2,32 +2,35 @@
 
 from collections.abc import Iterable
 
-from static_route_operator.keys import Keys
-from static_route_operator.planning.routes import Action, Operation, Path, Routes
+from static_route_operator.routing.keyset import KeySet
+from static_route_operator.routing.nexthops import NextHops
+from static_route_operator.routing.routes import Action, Operation, Routes
 
 
-def diff(wanted: Routes, present: Routes, *, held: Iterable[Keys] = (), skip: Iterable[Keys] = ()) -> list[Operation]:
+def diff(
+    desired: Routes, installed: Routes, *, retained: Iterable[KeySet] = (), skip: Iterable[KeySet] = ()
+) -> list[Operation]:
     """The operations that make the routes in the kernel those that are wanted.
 
     First replace, then add, then delete: a destination that stays wanted, be it by another or a shorter prefix, is
     never without a route in between. The work is in proportion to what differs.
 
     Args:
-        wanted: the routes that should be there.
-        present: the routes in the kernel that are ours.
-        held: keys that are left alone when they are present and not wanted.
+        desired: the routes that should be there.
+        installed: the routes in the kernel that are ours.
+        retained: keys that are left alone when they are present and not wanted.
         skip: keys that are left as they are (the kernel refused them lately).
     """
     skip = list(skip)
-    missing: dict[Path, Keys] = {}
-    surplus: dict[Path, Keys] = {}
-    for path in dict.fromkeys(path for routes in (wanted, present) for path, _ in routes):
-        differing = wanted.through(path).compare(present.through(path))
+    missing: dict[NextHops, KeySet] = {}
+    surplus: dict[NextHops, KeySet] = {}
+    for path in dict.fromkeys(path for routes in (desired, installed) for path, _ in routes):
+        differing = desired.through(path).compare(installed.through(path))
         missing[path] = _without(differing.only_left, skip)
         surplus[path] = _without(differing.only_right, skip)
     replaced: list[Operation] = []
     for path, keys in missing.items():
-        left, moved = keys, Keys(path.key_size)
+        left, moved = keys, KeySet(path.key_size)
         for other, there in surplus.items():
             if left and there and other.key_size == path.key_size:
                 left, both, surplus[other] = left.compare(there)
@@ -38,11 +41,11 @@ def diff(wanted: Routes, present: Routes, *, held: Iterable[Keys] = (), skip: It
     return [
         *replaced,
         *(Operation(Action.ADD, path, keys) for path, keys in missing.items() if keys),
-        *(Operation(Action.DELETE, path, keys) for path, left in surplus.items() if (keys := _without(left, held))),
+        *(Operation(Action.DELETE, path, keys) for path, left in surplus.items() if (keys := _without(left, retained))),
     ]
 
 
-def _without(keys: Keys, others: Iterable[Keys]) -> Keys:
+def _without(keys: KeySet, others: Iterable[KeySet]) -> KeySet:
     for other in others:
         if not keys:
             break

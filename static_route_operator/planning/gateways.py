@@ -4,17 +4,18 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from static_route_operator.api.gateways import Gateway, WhenAllDown
+from static_route_operator.api.healthcheck import Check
 from static_route_operator.api.noderoutestate import Reason, RowState
+from static_route_operator.api.nodeselector import Node, selects
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.checks import Check, Target
-from static_route_operator.planning.facts import Facts, Node
-from static_route_operator.planning.guards import Problem, gateway_problem
-from static_route_operator.planning.routes import BLACKHOLE_IPV4, BLACKHOLE_IPV6, Hop, Path
-from static_route_operator.planning.selection import selects
+from static_route_operator.planning.guards import Issue, gateway_problem
+from static_route_operator.planning.targets import Target
+from static_route_operator.routing.facts import Facts
+from static_route_operator.routing.nexthops import BLACKHOLE_IPV4, BLACKHOLE_IPV6, NextHop, NextHops
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class GatewaySelection:
     """What a StaticRoute gets on a node.
 
     Attributes:
@@ -25,14 +26,14 @@ class Choice:
         targets: what is to be probed for it.
     """
 
-    path: Path | None = None
+    path: NextHops | None = None
     keep: bool = False
-    problem: Problem | None = None
+    problem: Issue | None = None
     reachable: tuple[bytes, ...] = ()
     targets: tuple[Target, ...] = ()
 
 
-class Chooser:
+class GatewaySelector:
     """Chooses gateways on one node, at one moment.
 
     Args:
@@ -50,13 +51,15 @@ class Chooser:
         self._down = down
         self._probed: Mapping[tuple[bytes, Check], Target] = {(each.gateway, each.check): each for each in probed}
 
-    def choose(self, route: StaticRoute) -> Choice:
+    def choose(self, route: StaticRoute) -> GatewaySelection:
         """The choice for one object."""
         mine = [each for each in route.gateways if selects(each.node_selector, self._node)]
         if not mine:
-            return Choice(problem=Problem(RowState.FAILED, Reason.NO_GATEWAY, "none of its gateways is for this node"))
-        problems: dict[Gateway, Problem] = {}
-        hops: dict[Gateway, Hop] = {}
+            return GatewaySelection(
+                problem=Issue(RowState.FAILED, Reason.NO_GATEWAY, "none of its gateways is for this node")
+            )
+        problems: dict[Gateway, Issue] = {}
+        hops: dict[Gateway, NextHop] = {}
         for each in mine:
             problem = gateway_problem(
                 each.address, self._facts, on_link=route.options.on_link, interface=each.interface
@@ -75,7 +78,7 @@ class Chooser:
         if usable:
             path = _path([each for each in usable if each.priority == min(one.priority for one in usable)], hops, route)
             if unused:
-                problem = Problem(RowState.PROGRAMMED, Reason.GATEWAYS_NOT_USED, "; ".join(unused))
+                problem = Issue(RowState.PROGRAMMED, Reason.GATEWAYS_NOT_USED, "; ".join(unused))
         else:
             problem = _all_down([*unused, *(each.message for each in problems.values())], list(problems.values()))
             if problem.reason is Reason.GATEWAY_IS_THIS_NODE or route.when_all_down is WhenAllDown.KEEP:
@@ -86,17 +89,17 @@ class Chooser:
                 problem = problem.but("packets are dropped")
             else:
                 problem = problem.but("its routes are withdrawn")
-        return Choice(path, keep, problem, tuple(each.address for each in hops), tuple(targets.values()))
+        return GatewaySelection(path, keep, problem, tuple(each.address for each in hops), tuple(targets.values()))
 
-    def _hop(self, gateway: Gateway, *, on_link: bool) -> Hop:
+    def _hop(self, gateway: Gateway, *, on_link: bool) -> NextHop:
         lookup = self._facts.lookups.get(gateway.address)
         if gateway.interface:
             index = self._facts.index(gateway.interface)
             direct = lookup is not None and lookup.on_link and lookup.interface == index
-            return Hop(gateway.address, index, gateway.weight, on_link or not direct)
-        return Hop(gateway.address, lookup.interface if lookup else 0, gateway.weight, on_link)
+            return NextHop(gateway.address, index, gateway.weight, on_link or not direct)
+        return NextHop(gateway.address, lookup.interface if lookup else 0, gateway.weight, on_link)
 
-    def _targets(self, mine: Iterable[Gateway], hops: Mapping[Gateway, Hop], check: Check) -> dict[Gateway, Target]:
+    def _targets(self, mine: Iterable[Gateway], hops: Mapping[Gateway, NextHop], check: Check) -> dict[Gateway, Target]:
         targets = {}
         for each in mine:
             if each in hops:
@@ -106,18 +109,18 @@ class Chooser:
         return targets
 
 
-def _path(tier: Sequence[Gateway], hops: Mapping[Gateway, Hop], route: StaticRoute) -> Path:
+def _path(tier: Sequence[Gateway], hops: Mapping[Gateway, NextHop], route: StaticRoute) -> NextHops:
     source, mtu = route.options.source, route.options.mtu
     if len(tier) == 1:
         # Alone it has all of the traffic, whatever its weight.
-        return Path((hops[tier[0]]._replace(weight=1),), source, mtu)
-    return Path(tuple(sorted(hops[each] for each in tier)), source, mtu)
+        return NextHops((hops[tier[0]]._replace(weight=1),), source, mtu)
+    return NextHops(tuple(sorted(hops[each] for each in tier)), source, mtu)
 
 
-def _all_down(messages: Sequence[str], problems: Sequence[Problem]) -> Problem:
+def _all_down(messages: Sequence[str], problems: Sequence[Issue]) -> Issue:
     """Why no gateway can be used."""
     if len(problems) == len(messages):
         # None can be reached; that it is this node itself is the more important.
         first = min(problems, key=lambda each: each.reason is not Reason.GATEWAY_IS_THIS_NODE)
-        return Problem(first.state, first.reason, "; ".join(messages))
-    return Problem(RowState.FAILED, Reason.ALL_GATEWAYS_DOWN, "; ".join(messages))
+        return Issue(first.state, first.reason, "; ".join(messages))
+    return Issue(RowState.FAILED, Reason.ALL_GATEWAYS_DOWN, "; ".join(messages))

@@ -9,29 +9,37 @@ from typing import NamedTuple
 
 from static_route_operator.api.destinations import LONGEST_DEFAULT
 from static_route_operator.api.noderoutestate import Reason, RowState
-from static_route_operator.keys import TABLE_MAIN, Keys, prefix_of, tail_of
 from static_route_operator.planning.defaultroute import followers, unpinnable
-from static_route_operator.planning.facts import Facts, Rule
-from static_route_operator.planning.foreign import ForeignRoutes, Lookup
-from static_route_operator.planning.protection import Protection
-from static_route_operator.planning.routes import Path
-from static_route_operator.prefixes import contains, host_prefix, last_address, supernet, unpack_address, unpack_prefix
+from static_route_operator.routing.facts import Facts, Rule
+from static_route_operator.routing.foreign import ForeignRib, Lookup
+from static_route_operator.routing.keys import TABLE_MAIN, prefix_of, unpack_table_metric
+from static_route_operator.routing.keyset import KeySet
+from static_route_operator.routing.nexthops import NextHops
+from static_route_operator.routing.prefixes import (
+    contains,
+    host_prefix,
+    last_address,
+    supernet,
+    unpack_address,
+    unpack_prefix,
+)
+from static_route_operator.routing.protection import Protection
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class Issue:
     """Why some or all destinations of an object are not programmed."""
 
     state: RowState
     reason: Reason
     message: str
 
-    def but(self, text: str) -> "Problem":
+    def but(self, text: str) -> "Issue":
         """With what is done about it."""
-        return Problem(self.state, self.reason, f"{self.message}; {text}")
+        return Issue(self.state, self.reason, f"{self.message}; {text}")
 
 
-def gateway_problem(gateway: bytes, facts: Facts, *, on_link: bool = False, interface: str = "") -> Problem | None:
+def gateway_problem(gateway: bytes, facts: Facts, *, on_link: bool = False, interface: str = "") -> Issue | None:
     """Why no route can go through a gateway on this node; None when one can.
 
     Args:
@@ -47,7 +55,7 @@ def gateway_problem(gateway: bytes, facts: Facts, *, on_link: bool = False, inte
     if lookup is not None and lookup.local:
         whose = facts.addresses.get(gateway)
         what = f"this node's own address on {whose}" if whose else "a local or broadcast address of this node"
-        return Problem(RowState.REFUSED, Reason.GATEWAY_IS_THIS_NODE, f"gateway {text} is {what}")
+        return Issue(RowState.REFUSED, Reason.GATEWAY_IS_THIS_NODE, f"gateway {text} is {what}")
     if interface:
         if interface not in facts.interfaces.values():
             where = f"is on {interface}, which this node does not have"
@@ -55,17 +63,17 @@ def gateway_problem(gateway: bytes, facts: Facts, *, on_link: bool = False, inte
             where = f"is on {interface}, which is down"
         else:
             return None
-        return Problem(RowState.FAILED, Reason.GATEWAY_UNREACHABLE, f"gateway {text} {where}")
+        return Issue(RowState.FAILED, Reason.GATEWAY_UNREACHABLE, f"gateway {text} {where}")
     if on_link:
         why = _no_interface(lookup)
-        return Problem(RowState.FAILED, Reason.GATEWAY_UNREACHABLE, f"gateway {text} {why}") if why else None
+        return Issue(RowState.FAILED, Reason.GATEWAY_UNREACHABLE, f"gateway {text} {why}") if why else None
     for subnet, name in facts.subnets:
         if contains(subnet, host_prefix(gateway)):
             where = f"is on {unpack_prefix(subnet)} of {name}, which has no route to it now: is {name} up?"
             break
     else:
         where = f"is not on any subnet of this node ({_subnets_text(gateway, facts)})"
-    return Problem(RowState.FAILED, Reason.GATEWAY_UNREACHABLE, f"gateway {text} {where}")
+    return Issue(RowState.FAILED, Reason.GATEWAY_UNREACHABLE, f"gateway {text} {where}")
 
 
 def _no_interface(lookup: Lookup | None) -> str:
@@ -79,13 +87,13 @@ def _no_interface(lookup: Lookup | None) -> str:
     return ""
 
 
-def source_problem(source: bytes, facts: Facts) -> Problem | None:
+def source_problem(source: bytes, facts: Facts) -> Issue | None:
     """Why no route can have a source address on this node; None when one can, or when it is empty."""
     lookup = facts.lookups.get(source)
     # The kernel may take more addresses for its own than those of the interfaces (`ip route add local`).
     if not source or source in facts.addresses or (lookup is not None and lookup.local):
         return None
-    return Problem(
+    return Issue(
         RowState.FAILED, Reason.SOURCE_NOT_ON_NODE, f"source {unpack_address(source)} is not an address of this node"
     )
 
@@ -100,14 +108,14 @@ def _subnets_text(gateway: bytes, facts: Facts) -> str:
     return ", ".join(own[:8]) or "it has none of this address family"
 
 
-class Refusal(NamedTuple):
+class Rejection(NamedTuple):
     """Keys that must not be routed on this node, and why not; keys may be in several."""
 
-    keys: Keys
+    keys: KeySet
     why: str
 
 
-def default_refusals(keys: Keys, facts: Facts) -> Iterator[Refusal]:
+def default_refusals(keys: KeySet, facts: Facts) -> Iterator[Rejection]:
     """What must not be routed of a default route on this node.
 
     What has a route in main goes by that, and what is protected and has none but main's default route is pinned to that
@@ -122,14 +130,16 @@ def default_refusals(keys: Keys, facts: Facts) -> Iterator[Refusal]:
     size = len(prefix_of(keys[0])) - 1
     if found := unpinnable(size, facts):
         why = "and this node's default route is of a kind that can't be copied to keep its way"
-        yield Refusal(keys, f"would capture {facts.protected.describe(found)}, {why}")
+        yield Rejection(keys, f"would capture {facts.protected.describe(found)}, {why}")
     elif max(keys.packed[size :: keys.size]) > LONGEST_DEFAULT:
         for each in followers(size, facts):
             if run := _within(keys, each):
-                yield Refusal(run, f"is in {facts.protected.describe(each)}")
+                yield Rejection(run, f"is in {facts.protected.describe(each)}")
 
 
-def refusals(keys: Keys, facts: Facts, gateways: Collection[bytes], path: Path | None = None) -> Iterator[Refusal]:
+def refusals(
+    keys: KeySet, facts: Facts, gateways: Collection[bytes], path: NextHops | None = None
+) -> Iterator[Rejection]:
     """What must not be routed on this node.
 
     Refused is what would change the next hop of a protected address: win the longest-prefix match against the route it
@@ -149,18 +159,18 @@ def refusals(keys: Keys, facts: Facts, gateways: Collection[bytes], path: Path |
     """
     if not keys:
         return
-    table, _ = tail_of(keys[0])
+    table, _ = unpack_table_metric(keys[0])
     if table == TABLE_MAIN:
         yield from _captures(keys, facts, facts.lookups, gateways)
         yield from _changes(keys, facts.protected, facts.foreign, path)
     elif rule := _rule_towards(table, keys, facts):
         why = f"; rule {rule.priority} may lead packets of this node itself to table {table}"
         captures = [*_captures(keys, facts, {}, gateways), *_around_subnets(keys, facts)]
-        for each in (*captures, *_changes(keys, facts.protected, ForeignRoutes(), None)):
-            yield Refusal(each.keys, each.why + why)
+        for each in (*captures, *_changes(keys, facts.protected, ForeignRib(), None)):
+            yield Rejection(each.keys, each.why + why)
 
 
-def _rule_towards(table: int, keys: Keys, facts: Facts) -> Rule | None:
+def _rule_towards(table: int, keys: KeySet, facts: Facts) -> Rule | None:
     """The first rule that may lead packets of the node itself to a table, of the family of these keys."""
     size = len(prefix_of(keys[0]))
     own = [host_prefix(address) for address in facts.addresses]
@@ -173,23 +183,23 @@ def _rule_towards(table: int, keys: Keys, facts: Facts) -> Rule | None:
 
 
 def _captures(
-    keys: Keys, facts: Facts, lookups: Mapping[bytes, Lookup], gateways: Collection[bytes]
-) -> Iterator[Refusal]:
+    keys: KeySet, facts: Facts, lookups: Mapping[bytes, Lookup], gateways: Collection[bytes]
+) -> Iterator[Rejection]:
     address_size = len(prefix_of(keys[0])) - 1
     for subnet, interface in facts.subnets:
         if len(subnet) - 1 == address_size and (found := _within(keys, subnet)):
-            yield Refusal(
+            yield Rejection(
                 found, f"is in {unpack_prefix(subnet)}, a subnet that {interface} of this node is connected to"
             )
     for address, interface in facts.addresses.items():
         if len(address) == address_size and (found := _within(keys, host_prefix(address))):
-            yield Refusal(found, f"is this node's own address on {interface}")
+            yield Rejection(found, f"is this node's own address on {interface}")
     for address in gateways:
         if len(address) == address_size and (found := _capturing(keys, address, lookups)):
-            yield Refusal(found, f"would capture the gateway {unpack_address(address)} itself")
+            yield Rejection(found, f"would capture the gateway {unpack_address(address)} itself")
 
 
-def _changes(keys: Keys, protected: Protection, foreign: ForeignRoutes, path: Path | None) -> Iterator[Refusal]:
+def _changes(keys: KeySet, protected: Protection, foreign: ForeignRib, path: NextHops | None) -> Iterator[Rejection]:
     """The keys that would change where packets to something protected go."""
     holding, inside = protected.meet(keys)
     for key in holding:
@@ -197,32 +207,32 @@ def _changes(keys: Keys, protected: Protection, foreign: ForeignRoutes, path: Pa
         if path is not None and not path.source and (match := foreign.match(prefix)) and match.leads(path.hops):
             continue
         if captured := next(foreign.exposed(prefix, protected.outermost_within(prefix)), None):
-            yield Refusal(Keys(keys.size, key), f"would capture {protected.describe(captured)}")
+            yield Rejection(KeySet(keys.size, key), f"would capture {protected.describe(captured)}")
     while inside:
         around = protected.around(prefix_of(inside[0])) or b""
         run = _within(inside, around)
-        yield Refusal(run, f"is in {protected.describe(around)}")
+        yield Rejection(run, f"is in {protected.describe(around)}")
         if len(protected.within(around)) > 1:
             for key in run:
                 if found := protected.within(prefix_of(key)):
-                    yield Refusal(Keys(keys.size, key), f"would capture {protected.describe(found[0])}")
+                    yield Rejection(KeySet(keys.size, key), f"would capture {protected.describe(found[0])}")
         inside = inside[len(run) :]
 
 
-def _around_subnets(keys: Keys, facts: Facts) -> Iterator[Refusal]:
+def _around_subnets(keys: KeySet, facts: Facts) -> Iterator[Rejection]:
     """The keys whose prefixes are broader than a connected subnet and hold it."""
     for subnet, interface in facts.subnets:
         if len(subnet) == len(prefix_of(keys[0])) and (found := _holding(keys, subnet[:-1], range(subnet[-1]))):
             text = f"would capture {unpack_prefix(subnet)}, a subnet that {interface} of this node is connected to"
-            yield Refusal(found, text)
+            yield Rejection(found, text)
 
 
-def _within(keys: Keys, prefix: bytes) -> Keys:
+def _within(keys: KeySet, prefix: bytes) -> KeySet:
     """The keys whose prefixes are equal to ``prefix`` or more specific."""
     return keys.between(prefix, host_prefix(last_address(prefix)))
 
 
-def _capturing(keys: Keys, address: bytes, lookups: Mapping[bytes, Lookup]) -> Keys:
+def _capturing(keys: KeySet, address: bytes, lookups: Mapping[bytes, Lookup]) -> KeySet:
     """The keys that would win the longest-prefix match for ``address``; without a look-up, all that hold it.
 
     Equal length counts too: such a route differs by its metric only, and if ours is not the lowest now it may be when
@@ -234,11 +244,11 @@ def _capturing(keys: Keys, address: bytes, lookups: Mapping[bytes, Lookup]) -> K
     return _holding(keys, address, range(shortest, len(address) * 8 + 1))
 
 
-def _holding(keys: Keys, address: bytes, lengths: range) -> Keys:
+def _holding(keys: KeySet, address: bytes, lengths: range) -> KeySet:
     """The keys whose prefixes hold ``address`` and have one of these lengths."""
     # Whatever holds the address sorts in here, and in most cases nothing does.
     near = keys.between(supernet(address, lengths.start), host_prefix(address)) if lengths else keys[:0]
     if not near:
         return near
     found = (near.between(candidate, candidate) for candidate in (supernet(address, length) for length in lengths))
-    return Keys(keys.size, b"".join(each.packed for each in found))
+    return KeySet(keys.size, b"".join(each.packed for each in found))

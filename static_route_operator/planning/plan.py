@@ -6,22 +6,26 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from static_route_operator.api.noderoutestate import SEVERITY, Reason, RowState
+from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.checks import Target
-from static_route_operator.keys import Keys, prefix_of, repeated, united
-from static_route_operator.planning.defaultroute import OwnRule, make_pins, make_rules
-from static_route_operator.planning.facts import Facts, Node
-from static_route_operator.planning.gateways import Choice, Chooser
-from static_route_operator.planning.guards import Problem, Refusal, default_refusals, refusals, source_problem
-from static_route_operator.planning.routes import Path, Routes
-from static_route_operator.prefixes import unpack_prefix
+from static_route_operator.planning.defaultroute import make_bypass_routes, make_rules
+from static_route_operator.planning.gateways import GatewaySelection, GatewaySelector
+from static_route_operator.planning.guards import Issue, Rejection, default_refusals, refusals, source_problem
+from static_route_operator.planning.targets import Target
+from static_route_operator.routing.facts import Facts
+from static_route_operator.routing.keys import prefix_of
+from static_route_operator.routing.keyset import KeySet, duplicates, union
+from static_route_operator.routing.nexthops import NextHops
+from static_route_operator.routing.prefixes import unpack_prefix
+from static_route_operator.routing.routes import Routes
+from static_route_operator.routing.rules import OwnRule
 
 
 class LeftOut(NamedTuple):
     """Routes that an object asks for and does not get here, and why not."""
 
     state: RowState
-    keys: Keys
+    keys: KeySet
     why: str
 
 
@@ -32,7 +36,7 @@ class ObjectPlan:
     Attributes:
         route: the object.
         keys: of the routes it has to itself here.
-        held: of the routes that stay as they are if they are there: the object is valid, but can't be programmed now
+        retained: of the routes that stay if they are installed: the object is valid, but can't be programmed now
             (its gateway is not reachable from here), and a route that may still work is better than none.
         problems: what keeps the other destinations out, or is to be said of its gateways, worst first.
         choice: the gateways.
@@ -40,10 +44,10 @@ class ObjectPlan:
     """
 
     route: StaticRoute
-    keys: Keys
-    held: Keys
-    problems: tuple[Problem, ...] = ()
-    choice: Choice = field(default_factory=Choice)
+    keys: KeySet
+    retained: KeySet
+    problems: tuple[Issue, ...] = ()
+    choice: GatewaySelection = field(default_factory=GatewaySelection)
     left_out: tuple[LeftOut, ...] = ()
 
 
@@ -52,25 +56,25 @@ class Plan:
     """What should be in this node's kernel.
 
     Attributes:
-        wanted: every route that should be there.
+        desired: every route that should be there.
         objects: the plan of each object that selects this node, in order of precedence.
         shares: by path, the keys of each object that uses it.
-        contested: what more than one object wants.
-        pins: of the wanted routes those that keep what is protected from following a default route.
+        overlapping: what more than one object wants.
+        bypass: of the wanted routes those that keep what is protected from following a default route.
         rules: the policy rules that lead to default routes.
     """
 
-    wanted: Routes = field(default_factory=Routes)
+    desired: Routes = field(default_factory=Routes)
     objects: tuple[ObjectPlan, ...] = ()
-    shares: Mapping[Path, tuple[Keys, ...]] = field(default_factory=dict)
-    contested: frozenset[bytes] = frozenset()
-    pins: Routes = field(default_factory=Routes)
+    shares: Mapping[NextHops, tuple[KeySet, ...]] = field(default_factory=dict)
+    overlapping: frozenset[bytes] = frozenset()
+    bypass: Routes = field(default_factory=Routes)
     rules: frozenset[OwnRule] = frozenset()
 
     @property
-    def held(self) -> list[Keys]:
+    def retained(self) -> list[KeySet]:
         """The keys of all routes that stay as they are if they are there."""
-        return [each.held for each in self.objects if each.held]
+        return [each.retained for each in self.objects if each.retained]
 
     @property
     def targets(self) -> list[Target]:
@@ -101,17 +105,17 @@ def make_plan(
     """
     ordered = sorted(routes, key=lambda route: route.precedence)
     before = before or Plan()
-    chooser = Chooser(node or Node(""), facts, down, before.targets)
+    chooser = GatewaySelector(node or Node(""), facts, down, before.targets)
     choices = [chooser.choose(route) for route in ordered]
     gateways = {address for choice in choices for address in choice.reachable}
-    contested = before.contested
+    overlapping = before.overlapping
     if _missing((route.keys for route in ordered), (each.route.keys for each in before.objects)):
-        contested = repeated(route.keys for route in ordered)
+        overlapping = duplicates(route.keys for route in ordered)
     owners: dict[bytes, StaticRoute] = {}
-    shares: dict[Path, list[Keys]] = {}
+    shares: dict[NextHops, list[KeySet]] = {}
     objects = []
     for route, choice in zip(ordered, choices, strict=True):
-        keys, held = route.keys, Keys(route.keys.size)
+        keys, retained = route.keys, KeySet(route.keys.size)
         refused = list(_guard(route, choice, facts, gateways))
         for each in refused:
             keys -= each.keys
@@ -126,24 +130,26 @@ def make_plan(
         else:
             keep = choice.keep
         if path is None:
-            keys, held = keys[:0], keys if keep else held
-        elif contested and (rivalled := [key for key in keys if key in contested]):
+            keys, retained = keys[:0], keys if keep else retained
+        elif overlapping and (rivalled := [key for key in keys if key in overlapping]):
             if lost := [key for key in rivalled if key in owners]:
                 problems.append(_standby(lost, owners))
                 left_out += _standing_by(lost, owners)
-                keys -= Keys.of(keys.size, lost)
+                keys -= KeySet.of(keys.size, lost)
             for key in rivalled:
                 owners.setdefault(key, route)
         if path and keys:
             shares.setdefault(path, []).append(keys)
         problems.sort(key=lambda each: -SEVERITY[each.state])
-        objects.append(ObjectPlan(route, keys, held, tuple(problems), choice, tuple(left_out)))
+        objects.append(ObjectPlan(route, keys, retained, tuple(problems), choice, tuple(left_out)))
     kept = {path: tuple(each) for path, each in shares.items()}
-    pins, rules = _lead_default(objects, facts, before)
-    return Plan(_united(kept, before, pins), tuple(objects), kept, contested, pins, rules)
+    bypass, rules = _lead_default(objects, facts, before)
+    return Plan(_united(kept, before, bypass), tuple(objects), kept, overlapping, bypass, rules)
 
 
-def _guard(route: StaticRoute, choice: Choice, facts: Facts, gateways: Collection[bytes]) -> Iterator[Refusal]:
+def _guard(
+    route: StaticRoute, choice: GatewaySelection, facts: Facts, gateways: Collection[bytes]
+) -> Iterator[Rejection]:
     if route.takes_default:
         return default_refusals(route.keys, facts)
     return refusals(route.keys, facts, gateways, choice.path)
@@ -158,33 +164,33 @@ def _lead_default(objects: Iterable[ObjectPlan], facts: Facts, before: Plan) -> 
     paths = [each.choice.path for each in defaults if each.choice.path and each.keys]
     rules = make_rules(paths, facts)
     led = {len(rule.source) for rule in rules}
-    held = {len(each.route.gateway) + 1 for each in defaults if each.held} - led
-    rules |= {rule for rule in before.rules if len(rule.source) in held}
-    return make_pins({len(rule.source) - 1 for rule in rules}, facts), rules
+    retained = {len(each.route.gateway) + 1 for each in defaults if each.retained} - led
+    rules |= {rule for rule in before.rules if len(rule.source) in retained}
+    return make_bypass_routes({len(rule.source) - 1 for rule in rules}, facts), rules
 
 
-def _united(shares: Mapping[Path, tuple[Keys, ...]], before: Plan, pins: Routes) -> Routes:
+def _united(shares: Mapping[NextHops, tuple[KeySet, ...]], before: Plan, bypass: Routes) -> Routes:
     """The keys of each path in one set, made from that of the last plan where little has changed; and the pins."""
     groups = {}
     for path, parts in shares.items():
         known = before.shares.get(path, ())
         gone, new = _missing(known, parts), _missing(parts, known)
         if len(gone) + len(new) < len(parts):
-            whole = before.wanted.through(path) - before.pins.through(path)
+            whole = before.desired.through(path) - before.bypass.through(path)
             for keys in gone:
                 whole -= keys
             for keys in new:
                 whole |= keys
             groups[path] = whole
         else:
-            groups[path] = united(parts)
-    wanted = Routes(groups)
-    for path, keys in pins:
-        wanted.put(path, keys)
-    return wanted
+            groups[path] = union(parts)
+    desired = Routes(groups)
+    for path, keys in bypass:
+        desired.put(path, keys)
+    return desired
 
 
-def _missing(some: Iterable[Keys], others: Iterable[Keys]) -> list[Keys]:
+def _missing(some: Iterable[KeySet], others: Iterable[KeySet]) -> list[KeySet]:
     """Those that are not among the others, each as often as it is missing.
 
     The same objects, that is: equal ones are rare and need no care. Two StaticRoutes may share one.
@@ -198,20 +204,20 @@ def _missing(some: Iterable[Keys], others: Iterable[Keys]) -> list[Keys]:
     return missing
 
 
-def _refusals(route: StaticRoute, refused: Sequence[Refusal]) -> Iterator[Problem]:
+def _refusals(route: StaticRoute, refused: Sequence[Rejection]) -> Iterator[Issue]:
     if route.refused:
-        yield Problem(RowState.REFUSED, Reason.INVALID_DESTINATION, _sample([each.problem for each in route.refused]))
+        yield Issue(RowState.REFUSED, Reason.INVALID_DESTINATION, _sample([each.problem for each in route.refused]))
     if refused:
         # The last reason counts where there are several.
         why = {key: each.why for each in refused for key in each.keys}
         texts = [f"{unpack_prefix(prefix_of(key))} {text}" for key, text in why.items()]
-        problem = Problem(RowState.REFUSED, Reason.PROTECTED_DESTINATION, _sample(texts))
+        problem = Issue(RowState.REFUSED, Reason.PROTECTED_DESTINATION, _sample(texts))
         yield problem.but("take it out of spec.destinations, or what is protected out of it by spec.excludes")
 
 
-def _standby(lost: Sequence[bytes], owners: Mapping[bytes, StaticRoute]) -> Problem:
+def _standby(lost: Sequence[bytes], owners: Mapping[bytes, StaticRoute]) -> Issue:
     winners = list(dict.fromkeys(owners[key].name for key in lost))
-    return Problem(
+    return Issue(
         RowState.STANDBY,
         Reason.ANOTHER_WINS,
         f"{_sample([unpack_prefix(prefix_of(key)) for key in lost])}: StaticRoute {_sample(winners)} has precedence",
@@ -223,10 +229,18 @@ def _standing_by(lost: Sequence[bytes], owners: Mapping[bytes, StaticRoute]) -> 
     for key in lost:
         by_winner.setdefault(owners[key].name, []).append(key)
     for winner, keys in by_winner.items():
-        yield LeftOut(RowState.STANDBY, Keys.of(len(keys[0]), keys), f"StaticRoute {winner} has precedence")
+        yield LeftOut(RowState.STANDBY, KeySet.of(len(keys[0]), keys), f"StaticRoute {winner} has precedence")
 
 
 def _sample(texts: Sequence[str], most: int = 3) -> str:
     """The first few texts, and how many more there are."""
     rest = len(texts) - most
     return "; ".join(texts[:most]) + (f"; and {rest} more" if rest > 0 else "")
+
+
+def owner_of(key: bytes, plan: Plan) -> str | None:
+    """The name of the object that a route in the kernel belongs to."""
+    for each in plan.objects:
+        if key in each.keys or key in each.retained or (each.route.takes_default and key in plan.bypass):
+            return each.route.name
+    return None

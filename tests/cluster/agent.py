@@ -180,7 +180,10 @@ class Agent:
 
         def known() -> bool:
             rows = self.rows()
-            return all(row["reason"] != "OnTrial" for row in rows) and sum(row["programmed"] for row in rows) >= routes
+            return (
+                all(row["reason"] != "AwaitingConfirmation" for row in rows)
+                and sum(row["programmed"] for row in rows) >= routes
+            )
 
         eventually("nothing is on trial", known)
 

@@ -9,7 +9,7 @@ import pytest
 
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
-from static_route_operator.validation import validate
+from static_route_operator.standalone.validation import validate
 from tests.lab.cluster import Cluster
 from tests.lab.commands import run
 

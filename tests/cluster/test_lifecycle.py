@@ -30,8 +30,8 @@ def test_create_change_delete(agents: list[Agent], apply: Callable[..., str], cl
 def test_ipv6(agents: list[Agent], apply: Callable[..., str]) -> None:
     """IPv6 destinations are routed like IPv4 ones."""
     apply("six", ["2001:db8:113::145", "2001:db8:9::/48"], "fd00:116::5")
-    wanted = {"2001:db8:113::145": "fd00:116::5", "2001:db8:9::/48": "fd00:116::5"}
-    everywhere(agents, wanted)
+    desired = {"2001:db8:113::145": "fd00:116::5", "2001:db8:9::/48": "fd00:116::5"}
+    everywhere(agents, desired)
 
 
 def test_node_selector(agents: list[Agent], apply: Callable[..., str], cluster: Cluster) -> None:

@@ -144,8 +144,8 @@ def test_pins_follow_the_api_server(
     def leads(agent: Agent, server: str, other: str) -> bool:
         """Whether the default route is there, and one address of the API server pinned, beside this machine's DNS."""
         routes = agent.routes()
-        wanted = {"default": GATEWAY, "169.254.169.254": PUBLIC, server: PUBLIC}
-        return wanted.items() <= routes.items() and other not in routes
+        desired = {"default": GATEWAY, "169.254.169.254": PUBLIC, server: PUBLIC}
+        return desired.items() <= routes.items() and other not in routes
 
     for agent in agents:
         eventually("the first is pinned", lambda agent=agent: leads(agent, "192.0.2.101", "192.0.2.102"))  # type: ignore[misc]

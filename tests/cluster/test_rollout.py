@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from static_route_operator.api.rollout import place_of
+from static_route_operator.api.rollout import rank
 from tests.cluster.agent import Agent, eventually, everywhere
 from tests.cluster.conftest import NAMES, Manifest
 from tests.lab.cluster import Cluster
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("controller")
 @pytest.fixture
 def in_order(agents: list[Agent]) -> list[Agent]:
     """The agents in the order of roll-outs."""
-    return [agents[NAMES.index(name)] for name in sorted(NAMES, key=place_of)]
+    return [agents[NAMES.index(name)] for name in sorted(NAMES, key=rank)]
 
 
 def _status(cluster: Cluster) -> dict[str, Any]:

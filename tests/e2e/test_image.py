@@ -35,7 +35,7 @@ def files(image: Path) -> dict[str, tarfile.TarInfo]:
                         found = {name: each for name, each in found.items() if not f"{name}/".startswith(f"{gone}/")}
                     else:
                         found[str(path)] = entry
-    assert any(name.endswith("static_route_operator/agent.py") for name in found)
+    assert any(name.endswith("static_route_operator/agent/main.py") for name in found)
     return found
 
 

@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from static_route_operator.api.nodeselector import Node
 from static_route_operator.kernel.fib import Fib
-from static_route_operator.planning.facts import Node
 from tests.kernel.engine import Engine
 from tests.kernel.machine import Machine
 from tests.kernel.namespaces import new_network_namespace

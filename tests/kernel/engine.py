@@ -5,15 +5,15 @@ import contextlib
 from collections.abc import Callable
 
 from static_route_operator.api.noderoutestate import Row
+from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
-from static_route_operator.inventory import Invalid, Inventory
+from static_route_operator.node.introspection import Introspection
+from static_route_operator.node.inventory import Invalid, Inventory
+from static_route_operator.node.reconciler import Reconciler
+from static_route_operator.node.rollback.confirmation import Confirmation
 from static_route_operator.observability.metrics import PREFIX, Metrics
-from static_route_operator.planning.facts import Node
-from static_route_operator.planning.protection import Protection
-from static_route_operator.probation import Probation
-from static_route_operator.questions import Questions
-from static_route_operator.reconciler import Reconciler
+from static_route_operator.routing.protection import Protection
 from tests.kernel.machine import PATIENCE, Machine
 
 
@@ -33,21 +33,21 @@ class Engine:
         self,
         machine: Machine,
         node: Node | None,
-        probation: Callable[[Inventory, Metrics], Probation] = Probation,
+        confirmation: Callable[[Inventory, Metrics], Confirmation] = Confirmation,
     ) -> None:
         self.machine = machine
         self.inventory = Inventory()
         self.metrics = Metrics()
         self.protected: Callable[[], Protection] = Protection
-        self.probation = probation(self.inventory, self.metrics)
+        self.confirmation = confirmation(self.inventory, self.metrics)
         self.reconciler = Reconciler(
             self.inventory,
             self.metrics,
-            probation=self.probation,
+            confirmation=self.confirmation,
             protected=lambda: self.protected(),  # noqa: PLW0108  a test may set another
             resync=3600.0,
         )
-        self.questions = Questions(self.inventory, self.reconciler)
+        self.questions = Introspection(self.inventory, self.reconciler)
         self.inventory.on_change = self.reconciler.wake
         self._version = 0
         self._tasks: list[asyncio.Task[None]] = []
@@ -57,7 +57,7 @@ class Engine:
     def start(self) -> None:
         """Run in the background."""
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self.reconciler.run()), loop.create_task(self.probation.run())]
+        self._tasks = [loop.create_task(self.reconciler.run()), loop.create_task(self.confirmation.run())]
 
     async def stop(self) -> None:
         """End, unless it has; the routes stay."""
@@ -66,7 +66,7 @@ class Engine:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-        await self.probation.stop()
+        await self.confirmation.stop()
 
     def put(self, *routes: StaticRoute) -> None:
         """These objects are now as given."""
@@ -87,7 +87,7 @@ class Engine:
     def complete(self) -> None:
         """A complete list has come in: there are no other objects than those that were put."""
         listed = dict.fromkeys([*self.inventory.routes, *self.inventory.invalid], self._version)
-        self.inventory.take_list(listed, self._version)
+        self.inventory.replace(listed, self._version)
 
     async def settle(self, *routes: StaticRoute) -> None:
         """These objects are now as given, there are no others, and all are programmed."""

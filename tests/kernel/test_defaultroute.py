@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from static_route_operator.planning.facts import Node
+from static_route_operator.api.nodeselector import Node
 from tests.kernel.engine import Engine
 from tests.kernel.machine import Machine
 from tests.unit.builders import protection, route
@@ -59,9 +59,9 @@ async def test_all_but_what_is_protected_follows(machine: Machine, node: Engine,
     assert {each: way(machine, each) for each in ways} == ways
     assert way(machine, "198.51.100.1", "from", "10.1.0.2").startswith("10.1.0.1 eth1")
     assert way(machine, "198.51.100.1", "from", "10.0.0.2").startswith("10.0.0.1 eth0")
-    pins = {f"{API}/32", f"{NAMESERVER}/32", PODS}
+    bypass = {f"{API}/32", f"{NAMESERVER}/32", PODS}
     shown = {each["destination"]: each["object"] for each in node.questions.routes()["routes"]}
-    assert shown == dict.fromkeys([*pins, *destinations], "nat")
+    assert shown == dict.fromkeys([*bypass, *destinations], "nat")
 
     node.remove("nat")
     await node.until(lambda: dump() == before, "all is as before")
@@ -167,8 +167,8 @@ async def test_next_agent_takes_over_without_a_gap(machine: Machine, node: Engin
 
     It takes what is left away when the object is gone.
     """
-    before, wanted = dump(), route(destinations=["0.0.0.0/0"], allowDefaultRoute=True)
-    await node.settle(wanted)
+    before, desired = dump(), route(destinations=["0.0.0.0/0"], allowDefaultRoute=True)
+    await node.settle(desired)
     there = dump()
     await node.stop()
 
@@ -178,7 +178,7 @@ async def test_next_agent_takes_over_without_a_gap(machine: Machine, node: Engin
     try:
         await after.rest()
         assert dump() == there
-        await after.settle(wanted)
+        await after.settle(desired)
         await after.rest()
         assert dump() == there
         assert sum(after.operations().values()) == 0

@@ -19,10 +19,10 @@ from typing import Any
 
 import pytest
 
-from static_route_operator.host.explanation import compare
-from static_route_operator.kernel.forwarding import Forwarder
+from static_route_operator.cli.host.trace import compare
 from static_route_operator.kernel.policies import Packet
-from static_route_operator.prefixes import pack_address, unpack_address
+from static_route_operator.kernel.tracer import RouteTracer
+from static_route_operator.routing.prefixes import pack_address, unpack_address
 from tests.kernel.engine import Engine
 from tests.kernel.machine import Machine
 from tests.unit.builders import route
@@ -320,7 +320,7 @@ def _kind(explained: dict[str, Any]) -> str:
 async def test_explain_agrees_with_packets(engine: Engine, wire: _Wire) -> None:
     """For generated rules, tables, routes and packets the gateway, the route and the StaticRoute are right."""
     generator = _Generator(12)
-    forwarder = Forwarder()
+    forwarder = RouteTracer()
     kinds: Counter[str] = Counter()
     for number in range(1, CASES + 1):
         case = generator.case()
@@ -371,7 +371,7 @@ def test_a_rule_to_a_table_with_the_same_default_route(machine: Machine) -> None
     """A route that stands in two tables alike is told with the table that the packet was sent by, and its rule."""
     machine.ip("route add default via 10.0.0.1", "route add default via 10.0.0.1 table 100")
     machine.ip("rule add to 203.0.113.0/24 lookup 100")
-    forwarder = Forwarder()
+    forwarder = RouteTracer()
     told = forwarder.forward(Packet(pack_address("203.0.113.145")))
     forwarder.close()
     assert told.route is not None

@@ -9,18 +9,11 @@ import pytest
 from static_route_operator.errors import KernelError
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.netlink import SO_RCVBUFFORCE
-from static_route_operator.planning.facts import Subnet
-from static_route_operator.planning.foreign import Lookup
-from static_route_operator.planning.routes import (
-    BLACKHOLE_IPV4,
-    BLACKHOLE_IPV6,
-    Action,
-    Failure,
-    Operation,
-    Path,
-    Routes,
-)
-from static_route_operator.prefixes import pack_address, pack_prefix
+from static_route_operator.routing.facts import Subnet
+from static_route_operator.routing.foreign import Lookup
+from static_route_operator.routing.nexthops import BLACKHOLE_IPV4, BLACKHOLE_IPV6, NextHops
+from static_route_operator.routing.prefixes import pack_address, pack_prefix
+from static_route_operator.routing.routes import Action, Failure, Operation, Routes
 from tests.kernel.machine import Machine
 from tests.unit.builders import key, make_key, pack, paths, unknown_path
 
@@ -33,8 +26,8 @@ FAMILIES = pytest.mark.parametrize(
 )
 
 
-def _path(machine: Machine, gateway: str, interface: str = "eth0") -> Path:
-    return Path.via(pack_address(gateway), machine.interface(interface))
+def _path(machine: Machine, gateway: str, interface: str = "eth0") -> NextHops:
+    return NextHops.via(pack_address(gateway), machine.interface(interface))
 
 
 def _many(count: int = MANY, *, ipv6: bool = False) -> list[bytes]:
@@ -201,7 +194,7 @@ async def test_all_of_many_failures_are_told(machine: Machine, fib: Fib) -> None
     keys = _many()
 
     failures = await fib.apply(
-        [Operation(Action.ADD, Path.via(pack_address("172.31.0.1"), machine.interface("eth0")), pack(keys))]
+        [Operation(Action.ADD, NextHops.via(pack_address("172.31.0.1"), machine.interface("eth0")), pack(keys))]
     )
 
     assert failures == dict.fromkeys(keys, Failure(errno.ENETUNREACH, "Nexthop has invalid gateway"))
@@ -214,7 +207,7 @@ async def test_failed_operation_does_not_stop_the_next(machine: Machine, fib: Fi
 
     failures = await fib.apply(
         [
-            Operation(Action.ADD, Path.via(pack_address("172.31.0.1"), machine.interface("eth0")), pack(bad)),
+            Operation(Action.ADD, NextHops.via(pack_address("172.31.0.1"), machine.interface("eth0")), pack(bad)),
             Operation(Action.ADD, path6, pack(good)),
             Operation(Action.ADD, path6, pack(good[:1])),
         ]
@@ -251,7 +244,7 @@ async def test_own_routes_of_every_table_are_read(machine: Machine, fib: Fib) ->
 async def test_route_to_neighbours_is_written_and_read(machine: Machine, fib: Fib, destination: str) -> None:
     """A route without a gateway, such as the copy of one, is written, read back as it is, and replaced."""
     size = 4 if "." in destination else 16
-    direct = Path.via(bytes(size), machine.interface("eth0"))
+    direct = NextHops.via(bytes(size), machine.interface("eth0"))
     plain = _path(machine, "10.0.0.1" if size == 4 else "fd00::1")
 
     assert await fib.apply([Operation(Action.ADD, direct, pack([key(destination)]))]) == {}
@@ -309,7 +302,7 @@ async def test_next_hops_merged_into_ours_outlive_them(machine: Machine, fib: Fi
     await fib.apply([Operation(Action.ADD, path, pack([one]))])
     machine.ip("route append 2001:db8::1 via fd00:1::9 proto static")
 
-    merged = Path((*path.hops, *_path(machine, "fd00:1::9", "eth1").hops))
+    merged = NextHops((*path.hops, *_path(machine, "fd00:1::9", "eth1").hops))
     assert paths(await fib.read()) == {one: merged}
 
     assert await fib.apply([Operation(Action.DELETE, merged, pack([one]))]) == {}
@@ -329,12 +322,12 @@ BLACKHOLE = pytest.mark.parametrize(
 
 @BLACKHOLE
 async def test_paths_of_every_kind_replace_each_other(
-    machine: Machine, fib: Fib, destination: str, blackhole: Path, gateways: tuple[str, str]
+    machine: Machine, fib: Fib, destination: str, blackhole: NextHops, gateways: tuple[str, str]
 ) -> None:
     """One next hop, several with weights, and none: each is read as it was written, replaces the others, and goes."""
     keys = pack([key(destination), key(destination.replace("db8", "db9").replace("192", "193"))])
     one, other = (_path(machine, gateway, f"eth{index}") for index, gateway in enumerate(gateways))
-    even, uneven = (Path(tuple(sorted((one.hops[0]._replace(weight=weight), *other.hops)))) for weight in (1, 256))
+    even, uneven = (NextHops(tuple(sorted((one.hops[0]._replace(weight=weight), *other.hops)))) for weight in (1, 256))
     kinds = [one, even, blackhole, uneven, other, even, uneven, one, blackhole]
 
     await fib.apply([Operation(Action.ADD, kinds[0], keys)])

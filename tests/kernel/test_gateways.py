@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from static_route_operator.api.noderoutestate import Reason
+from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.planning.facts import Node
 from tests.kernel.engine import Engine
 from tests.kernel.flows import Flows
 from tests.kernel.gateway import Gateway

@@ -10,10 +10,12 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from static_route_operator.checks import Check, CheckType, Health, State, Target
-from static_route_operator.health.neighbours import Neighbours
+from static_route_operator.api.healthcheck import Check, CheckType
+from static_route_operator.api.noderoutestate import GatewayState
 from static_route_operator.health.probers import Probers
-from static_route_operator.prefixes import pack_address
+from static_route_operator.kernel.neighbours import Neighbours
+from static_route_operator.planning.targets import Health, Target
+from static_route_operator.routing.prefixes import pack_address
 from tests.kernel.capabilities import without
 from tests.kernel.gateway import ADDRESSES, PORT, Gateway
 from tests.kernel.machine import PATIENCE
@@ -61,7 +63,7 @@ class Watcher:
             while not condition():  # noqa: ASYNC110  what is told comes by several ways
                 await asyncio.sleep(0.002)
 
-    async def becomes(self, target: Target, state: State) -> tuple[float, Health]:
+    async def becomes(self, target: Target, state: GatewayState) -> tuple[float, Health]:
         """Let it work until a target is in a state; when that was, and its health then."""
         await self.until(lambda: self.probers.health(target).state is state)
         return next((when, health) for when, each, health in reversed(self.changes) if each == target)
@@ -88,22 +90,22 @@ async def test_silent_death_and_return(gateway: Gateway, watcher: Watcher, addre
     """A gateway that no longer answers is down within three intervals and a little, and up when it answers again."""
     target = Target(pack_address(address), gateway.interface, check)
     watcher.probers.want([target])
-    _, health = await watcher.becomes(target, State.UP)
+    _, health = await watcher.becomes(target, GatewayState.UP)
     assert health.rtt is not None
     assert health.rtt < PATIENCE
     await asyncio.sleep(0.5)
-    assert watcher.probers.health(target).state is State.UP
+    assert watcher.probers.health(target).state is GatewayState.UP
 
     died = gateway.die()
-    when, health = await watcher.becomes(target, State.DOWN)
+    when, health = await watcher.becomes(target, GatewayState.DOWN)
     # Patient, since the machine may be busy; benchmarks/health.py measures it.
     assert when - died < 1
     assert health.reason.startswith("no answer in")
     assert health.flaps == 1
 
     gateway.live()
-    await watcher.becomes(target, State.UP)
-    assert [health.state for _, _, health in watcher.changes] == [State.UP, State.DOWN, State.UP]
+    await watcher.becomes(target, GatewayState.UP)
+    assert [health.state for _, _, health in watcher.changes] == [GatewayState.UP, GatewayState.DOWN, GatewayState.UP]
 
 
 @pytest.mark.parametrize("address", ADDRESSES, ids=["IPv4", "IPv6"])
@@ -120,7 +122,7 @@ async def test_refusals(gateway: Gateway, watcher: Watcher, address: str, check:
     """A gateway that refuses is down, and it is told why."""
     target = Target(pack_address(address), gateway.interface, check)
     watcher.probers.want([target])
-    _, health = await watcher.becomes(target, State.DOWN)
+    _, health = await watcher.becomes(target, GatewayState.DOWN)
     assert health.reason == reason
 
 
@@ -129,26 +131,26 @@ async def test_link_and_neighbour(gateway: Gateway, watcher: Watcher, address: s
     """A link that loses its carrier counts at once; the entry of a neighbour that lives may be deleted."""
     target = Target(pack_address(address), gateway.interface, Check(interval=5.0, success_threshold=1))
     watcher.probers.want([target])
-    await watcher.becomes(target, State.UP)
+    await watcher.becomes(target, GatewayState.UP)
     gateway.run(f"ip neigh del {address} dev eth0")
     await asyncio.sleep(0.5)
-    assert [health.state for _, _, health in watcher.changes] == [State.UP]
+    assert [health.state for _, _, health in watcher.changes] == [GatewayState.UP]
 
     gateway.far("ip link set node down")
-    _, health = await watcher.becomes(target, State.DOWN)
+    _, health = await watcher.becomes(target, GatewayState.DOWN)
     assert health.reason == "link down"
     gateway.far("ip link set node up")
-    await watcher.becomes(target, State.UP)
+    await watcher.becomes(target, GatewayState.UP)
 
 
 async def test_neighbour_that_fails(gateway: Gateway, watcher: Watcher) -> None:
     """What the kernel finds out about a neighbour comes before what three probes would."""
     target = Target(pack_address(ADDRESSES[0]), gateway.interface, Check(interval=5.0))
     watcher.probers.want([target])
-    await watcher.becomes(target, State.UP)
+    await watcher.becomes(target, GatewayState.UP)
     gateway.die()
     gateway.run("ip neigh flush dev eth0")
-    _, health = await watcher.becomes(target, State.DOWN)
+    _, health = await watcher.becomes(target, GatewayState.DOWN)
     assert health.reason == "neighbour FAILED"
 
 
@@ -159,14 +161,14 @@ async def test_without_raw_sockets(gateway: Gateway, watcher: Watcher, address: 
     with without(NET_RAW):
         watcher.probers.want([target])
         await watcher.until(lambda: watcher.probers.health(target).reason)
-        assert watcher.probers.health(target).state is State.UNKNOWN
+        assert watcher.probers.health(target).state is GatewayState.UNKNOWN
         assert "Operation not permitted" in watcher.probers.health(target).reason or "Permission denied" in (
             watcher.probers.health(target).reason
         )
         gateway.run("sysctl -qw net.ipv4.ping_group_range='0 0'")
-        await watcher.becomes(target, State.UP)
+        await watcher.becomes(target, GatewayState.UP)
         gateway.die()
-        await watcher.becomes(target, State.DOWN)
+        await watcher.becomes(target, GatewayState.DOWN)
 
 
 @contextlib.contextmanager
@@ -193,4 +195,4 @@ async def test_no_false_alarm_on_a_busy_machine(gateway: Gateway, watcher: Watch
     await watcher.until(lambda: len(watcher.changes) == len(targets))
     with busy():
         await asyncio.sleep(SOAK)
-    assert [health.reason for _, _, health in watcher.changes if health.state is State.DOWN] == []
+    assert [health.reason for _, _, health in watcher.changes if health.state is GatewayState.DOWN] == []

@@ -13,8 +13,9 @@ from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.messages import DecodedRoute
 from static_route_operator.kernel.monitor import Monitor
 from static_route_operator.kernel.processes import process_name
-from static_route_operator.planning.routes import Action, Hop, Operation, Path
-from static_route_operator.prefixes import pack_address
+from static_route_operator.routing.nexthops import NextHop, NextHops
+from static_route_operator.routing.prefixes import pack_address
+from static_route_operator.routing.routes import Action, Operation
 from tests.kernel.machine import PATIENCE, Machine
 from tests.kernel.remover import Remover
 from tests.unit.builders import key, pack
@@ -75,7 +76,7 @@ async def test_foreign_changes_are_told(
 ) -> None:
     """What others add, replace and delete is told, with its path and protocol, whoever owns the route."""
     interface = machine.interface("eth0")
-    first, second = Path.via(pack_address(gateway), interface), Path.via(pack_address(other), interface)
+    first, second = NextHops.via(pack_address(gateway), interface), NextHops.via(pack_address(other), interface)
     machine.ip(
         f"route add {destination} via {gateway} proto 245",
         f"route replace {destination} via {other} proto static",
@@ -120,7 +121,7 @@ async def test_what_the_kernel_takes_away_is_nobodys_doing(machine: Machine, wat
 async def test_own_changes_are_not_told(machine: Machine, fib: Fib, watcher: Watcher) -> None:
     """What this program did itself it knows: only the change of somebody else comes through."""
     own, foreign = key("192.0.2.1"), key("192.0.2.2")
-    path = Path.via(pack_address("10.0.0.1"), machine.interface("eth0"))
+    path = NextHops.via(pack_address("10.0.0.1"), machine.interface("eth0"))
     await fib.apply([Operation(Action.ADD, path, pack([own]))])
     await fib.apply([Operation(Action.DELETE, path, pack([own]))])
     machine.ip("route add 192.0.2.2 via 10.0.0.1")
@@ -132,7 +133,7 @@ async def test_own_changes_are_not_told(machine: Machine, fib: Fib, watcher: Wat
 async def test_own_changes_after_a_new_socket_are_not_told(machine: Machine, fib: Fib, watcher: Watcher) -> None:
     """Also the changes of a request socket that was opened anew are known as our own."""
     fib.reopen()
-    path = Path.via(pack_address("10.0.0.1"), machine.interface("eth0"))
+    path = NextHops.via(pack_address("10.0.0.1"), machine.interface("eth0"))
     await fib.apply([Operation(Action.ADD, path, pack([key("192.0.2.1")]))])
     machine.ip("route add 192.0.2.2 via 10.0.0.1")
     await watcher.until(lambda: watcher.routes)
@@ -146,10 +147,10 @@ async def test_foreign_multipath_is_told(machine: Machine, watcher: Watcher) -> 
     await watcher.until(lambda: watcher.routes)
 
     hops = (
-        Hop(pack_address("10.0.0.1"), machine.interface("eth0")),
-        Hop(pack_address("10.1.0.1"), machine.interface("eth1")),
+        NextHop(pack_address("10.0.0.1"), machine.interface("eth0")),
+        NextHop(pack_address("10.1.0.1"), machine.interface("eth1")),
     )
-    assert watcher.routes == [(DecodedRoute(key("192.0.2.1"), Path(hops), 12), False)]
+    assert watcher.routes == [(DecodedRoute(key("192.0.2.1"), NextHops(hops), 12), False)]
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,7 @@ async def test_lost_notifications_are_told_and_watching_goes_on(
     watcher = Watcher(fib)
     watcher.monitor.start()
     with contextlib.closing(Fib()) as foreign:
-        path = Path.via(pack_address("10.0.0.1"), machine.interface("eth0"))
+        path = NextHops.via(pack_address("10.0.0.1"), machine.interface("eth0"))
         keys = [key(f"198.18.{third}.{fourth}") for third in range(8) for fourth in range(250)]
         await foreign.apply([Operation(Action.ADD, path, pack(keys))])
         await watcher.until(lambda: watcher.overflows)

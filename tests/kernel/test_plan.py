@@ -13,16 +13,17 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from static_route_operator.api.noderoutestate import Row
+from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.forecaster import DryRuns, Forecaster
-from static_route_operator.inventory import Inventory
 from static_route_operator.kernel.fib import Fib
+from static_route_operator.node.dryruns import DryRuns
+from static_route_operator.node.inventory import Inventory
+from static_route_operator.node.planner import Planner
+from static_route_operator.node.reconciler import Reconciler
 from static_route_operator.observability.metrics import Metrics
-from static_route_operator.planning.facts import Node
-from static_route_operator.planning.forecast import Forecast, Kind
-from static_route_operator.planning.protection import Protection
-from static_route_operator.planning.routes import Routes
-from static_route_operator.reconciler import Reconciler
+from static_route_operator.planning.changes import Forecast, Kind
+from static_route_operator.routing.protection import Protection
+from static_route_operator.routing.routes import Routes
 from tests.kernel.engine import Engine
 from tests.kernel.machine import Machine
 from tests.kernel.namespaces import new_network_namespace
@@ -153,7 +154,7 @@ async def test_forecast_leaves_the_reconciler_alone(machine: Machine, engine: En
     """A reconciler at work neither notices that its routes are planned anew, nor takes over what was planned."""
     await engine.settle(route(destinations=["192.0.2.1"]))
     rows, runs = engine.reconciler.rows, engine.operations()
-    forecast = await Forecaster(engine.inventory, engine.reconciler).forecast(
+    forecast = await Planner(engine.inventory, engine.reconciler).forecast(
         [route(gateway="10.0.0.3", destinations=["192.0.2.1", "192.0.2.2"])]
     )
     await engine.rest()
@@ -167,17 +168,17 @@ async def test_rules_of_a_default_route_are_not_written(machine: Machine, engine
     """What is planned neither adds the rules that a default route needs, nor takes away those that are there."""
     machine.ip("route add default via 10.1.0.1")
     default = route("default", destinations=["0.0.0.0/0"], allowDefaultRoute=True)
-    forecaster = Forecaster(engine.inventory, engine.reconciler)
+    planner = Planner(engine.inventory, engine.reconciler)
     without = machine.query("rule")
     engine.complete()
     await engine.until(lambda: engine.reconciler.synced, "it is in sync")
-    assert (await forecaster.forecast([default])).counts()["add"]
+    assert (await planner.forecast([default])).counts()["add"]
     assert machine.query("rule") == without
 
     await engine.settle(default)
     rules, routes = machine.query("rule"), machine.query("route", "show", "table", "all")
     assert rules != without
-    forecast = await forecaster.forecast([route("other")], prune=True)
+    forecast = await planner.forecast([route("other")], prune=True)
     assert forecast.counts()["delete"]
     assert (machine.query("rule"), machine.query("route", "show", "table", "all")) == (rules, routes)
 
@@ -185,7 +186,7 @@ async def test_rules_of_a_default_route_are_not_written(machine: Machine, engine
 async def test_dry_run_touches_nothing(machine: Machine, engine: Engine) -> None:
     """A dry run is told in the row; the routes stay those of the last version, until it is none any more."""
     machine.ip("route add 192.0.2.9 via 10.0.0.3 proto static")
-    dry_runs = DryRuns(engine.inventory, engine.reconciler, Forecaster(engine.inventory, engine.reconciler))
+    dry_runs = DryRuns(engine.inventory, engine.reconciler, Planner(engine.inventory, engine.reconciler))
     await engine.settle(route(destinations=["192.0.2.1", "192.0.2.2"]))
     changed = route(gateway="10.0.0.3", destinations=["192.0.2.1", "192.0.2.9"], generation=2, dryRun=True)
     engine.put(changed)
@@ -290,7 +291,7 @@ async def _foresee_and_apply(
 ) -> tuple[Forecast, Routes, Routes, tuple[Row, ...]]:
     inventory = _inventory(before)
     there, reconciler = await _read(), _reconciler(inventory)
-    forecast = await Forecaster(inventory, reconciler).forecast(after, prune=prune)
+    forecast = await Planner(inventory, reconciler).forecast(after, prune=prune)
     reconciler.close()
     assert await _read() == there, "nothing is written"
     applied = _reconciler(inventory.with_changes(after, alone=prune))

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from static_route_operator.kernel.fib import Fib
-from static_route_operator.prefixes import pack_address
+from static_route_operator.routing.prefixes import pack_address
 from tests.kernel.machine import Machine, wait_until
 from tests.kernel.program import Program, call, command, running
 from tests.unit.builders import manifest
@@ -271,10 +271,10 @@ def test_two_programs_agree(machine: Machine, manifests: Manifests, program: Pro
         manifests.write("nat.yaml", manifest("nat", "10.1.0.1", ["192.0.2.1", "192.0.2.2"]))
         for each in (program, second):
             each.says("StaticRoute nat: Programmed: 2 of 2 destinations via 10.1.0.1")
-        wanted = {"192.0.2.1/32": "10.1.0.1 eth1", "192.0.2.2/32": "10.1.0.1 eth1"}
-        _routes_are(machine, wanted)
+        desired = {"192.0.2.1/32": "10.1.0.1 eth1", "192.0.2.2/32": "10.1.0.1 eth1"}
+        _routes_are(machine, desired)
         time.sleep(0.5)
-        assert machine.routes() == wanted
+        assert machine.routes() == desired
 
 
 def test_full_disk_stops_nothing(machine: Machine, manifests: Manifests) -> None:

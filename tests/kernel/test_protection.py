@@ -3,11 +3,12 @@
 import random
 
 from static_route_operator.kernel.fib import Fib
-from static_route_operator.keys import prefix_of
-from static_route_operator.planning.facts import Facts
 from static_route_operator.planning.guards import refusals
-from static_route_operator.planning.routes import Action, Operation, Path
-from static_route_operator.prefixes import pack_address, pack_prefix, unpack_prefix
+from static_route_operator.routing.facts import Facts
+from static_route_operator.routing.keys import prefix_of
+from static_route_operator.routing.nexthops import NextHops
+from static_route_operator.routing.prefixes import pack_address, pack_prefix, unpack_prefix
+from static_route_operator.routing.routes import Action, Operation
 from tests.kernel.engine import Engine
 from tests.kernel.machine import Machine
 from tests.unit.builders import key, keys, pack, protection, route
@@ -40,7 +41,7 @@ async def test_refused_is_what_the_kernel_would_route_elsewhere(machine: Machine
             free = [each for each in space[1:] if each not in others]
             foreign = await fib.read_foreign()
             facts = await fib.look([pack_address(gateway)])
-            path = Path.via(pack_address(gateway), facts.lookups[pack_address(gateway)].interface)
+            path = NextHops.via(pack_address(gateway), facts.lookups[pack_address(gateway)].interface)
             facts = Facts(protected=protection(dict.fromkeys(protected, "it")), foreign=foreign)
             refused = {prefix_of(one) for each in refusals(keys(*free), facts, [], path) for one in each.keys}
             for new in free:
@@ -81,7 +82,7 @@ async def test_routes_of_others_are_not_read_for_nothing(machine: Machine, engin
     """While no destination has to do with what is protected, nobody reads the routes of others."""
     engine.protected = lambda: protection({"172.20.0.5": "API server"})
     await engine.settle(route())
-    engine.reconciler._surroundings._fib = None  # type: ignore[assignment]
+    engine.reconciler._foreign._fib = None  # type: ignore[assignment]
     machine.ip(*(f"route add 198.18.0.{last} via 10.0.0.9 proto bird" for last in range(50)))
     await engine.rest()
     await engine.settle(route(destinations=["192.0.2.2"], generation=2))

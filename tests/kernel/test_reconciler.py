@@ -7,15 +7,16 @@ from typing import Any
 
 import pytest
 
-from static_route_operator import reconciler as reconciler_module
 from static_route_operator.api.noderoutestate import Reason
+from static_route_operator.api.nodeselector import Node
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.messages import RTM_DELROUTE, RTM_NEWROUTE, RouteDecoder
 from static_route_operator.kernel.netlink import NetlinkSocket, messages
-from static_route_operator.planning.facts import Facts, Node
-from static_route_operator.planning.protection import Protection
-from static_route_operator.planning.routes import PROTOCOL
-from static_route_operator.prefixes import pack_address
+from static_route_operator.node import reconciler as reconciler_module
+from static_route_operator.routing.facts import Facts
+from static_route_operator.routing.nexthops import PROTOCOL
+from static_route_operator.routing.prefixes import pack_address
+from static_route_operator.routing.protection import Protection
 from tests.kernel.engine import Engine
 from tests.kernel.machine import Machine
 from tests.unit.builders import key, protection, route
@@ -80,7 +81,7 @@ async def test_what_was_there_is_spared_while_its_owner_is_held(machine: Machine
     machine.ip("route add 192.0.2.1 via 10.0.0.1 proto 245")
     engine.inventory.put(route("held", destinations=["192.0.2.2"], generation=2), 1, released=False)
     engine.put(route("other", destinations=["192.0.2.3"]))
-    engine.inventory.take_list({"uid-held": 1, "uid-other": 1}, 1)
+    engine.inventory.replace({"uid-held": 1, "uid-other": 1}, 1)
     await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0", "192.0.2.3/32": "10.0.0.1 eth0"})
     await engine.until(lambda: engine.reconciler.synced, "it is in sync")
     engine.remove("other")
@@ -271,13 +272,13 @@ async def test_nothing_is_removed_before_all_is_known(machine: Machine, engine: 
         "203.0.113.2/32": "type 6",
         "2001:db8::9/128": "fd00::1 eth0 metric 7",
     }
-    wanted = {"192.0.2.1/32": "10.0.0.1 eth0", "192.0.2.2/32": "10.0.0.1 eth0"}
-    await engine.routes_are({**leftovers, **wanted})
+    desired = {"192.0.2.1/32": "10.0.0.1 eth0", "192.0.2.2/32": "10.0.0.1 eth0"}
+    await engine.routes_are({**leftovers, **desired})
     await engine.rest()
-    assert (machine.routes(), engine.reconciler.synced) == ({**leftovers, **wanted}, False)
+    assert (machine.routes(), engine.reconciler.synced) == ({**leftovers, **desired}, False)
 
     engine.complete()
-    await engine.routes_are(wanted)
+    await engine.routes_are(desired)
     await engine.until(lambda: engine.reconciler.synced, "it is in sync")
     assert machine.routes(table="100") == {}
     assert machine.routes("static") == {"203.0.113.4/32": "10.0.0.1 eth0"}

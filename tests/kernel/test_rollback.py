@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from static_route_operator.api.noderoutestate import Reason
+from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.health.endpoints import Endpoint, TcpEndpoint
-from static_route_operator.health.reachability import Reachability
-from static_route_operator.inventory import Inventory
+from static_route_operator.node.inventory import Inventory
+from static_route_operator.node.rollback.confirmation import Confirmation
+from static_route_operator.node.rollback.endpoints import Endpoint, TcpEndpoint
+from static_route_operator.node.rollback.reachability import Reachability
+from static_route_operator.node.state.directory import StateDirectory
 from static_route_operator.observability.metrics import Metrics
-from static_route_operator.planning.facts import Node
-from static_route_operator.probation import Probation
-from static_route_operator.state.directory import StateDirectory
 from tests.kernel.engine import Engine
 from tests.kernel.gateway import PORT, Gateway
 from tests.kernel.machine import Machine
@@ -52,15 +52,15 @@ async def new_engine(gateway: Gateway, tmp_path: Path) -> AsyncIterator[NewEngin
     async def endpoints() -> list[Endpoint]:
         return [TcpEndpoint("server", SERVER, PORT)]
 
-    def probation(inventory: Inventory, metrics: Metrics) -> Probation:
+    def confirmation(inventory: Inventory, metrics: Metrics) -> Confirmation:
         state = StateDirectory(tmp_path / "state", "node1")
-        made = Probation(inventory, metrics, reach=Reachability(endpoints), state=state, seconds=4.0)
+        made = Confirmation(inventory, metrics, reach=Reachability(endpoints), state=state, seconds=4.0)
         known = made.recall()
         inventory.remember(known.node, known.routes)
         return made
 
     def new() -> Engine:
-        engine = Engine(Machine(), None, probation)
+        engine = Engine(Machine(), None, confirmation)
         engine.start()
         engines.append(engine)
         return engine
@@ -95,7 +95,7 @@ async def test_undone(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
     assert f"server {SERVER}:{PORT}" in row.message
     assert "generation 1) is in force" in row.message
     assert engine.machine.routes() == good
-    await engine.until(lambda: not engine.probation.open, "the cause is found")
+    await engine.until(lambda: not engine.confirmation.open, "the cause is found")
     assert engine.count("rollbacks_total") == 1
     assert "this node reaches server" in caplog.text
 
@@ -153,7 +153,7 @@ async def test_coincidence(engine: Engine, gateway: Gateway, caplog: pytest.LogC
     engine.put(route("nat", NOBODY, ["203.0.113.0/24"]))
 
     await engine.until(
-        lambda: "203.0.113.0/24" not in engine.machine.routes() and engine.probation.open, "it is undone"
+        lambda: "203.0.113.0/24" not in engine.machine.routes() and engine.confirmation.open, "it is undone"
     )
     await engine.state_is("nat", "Programmed", 1)
 
@@ -170,7 +170,7 @@ async def test_not_reached_before(new_engine: NewEngine, gateway: Gateway) -> No
 
     await engine.settle(_capturing(NOBODY))
 
-    assert not engine.probation.open
+    assert not engine.confirmation.open
     assert engine.machine.routes() == {"198.51.100.0/24": f"{NOBODY} eth0"}
 
 
@@ -178,7 +178,7 @@ async def test_killed_in_between(new_engine: NewEngine, engine: Engine, tmp_path
     """What was on trial when a process was killed is undone by the next, before it hears of any object."""
     await engine.settle(_capturing(GOOD))
     engine.put(_capturing(NOBODY, 2), route("new", NOBODY, ["203.0.113.0/24"]))
-    await engine.until(lambda: len(engine.machine.routes()) == 2 and engine.probation.open, "both are on trial")
+    await engine.until(lambda: len(engine.machine.routes()) == 2 and engine.confirmation.open, "both are on trial")
     await _kill(engine, tmp_path)
 
     following = new_engine()
@@ -196,7 +196,7 @@ async def test_killed_twice(new_engine: NewEngine, engine: Engine, tmp_path: Pat
     """What was on trial is undone once: what came to be good after that stays so, whatever comes."""
     await engine.settle(_capturing(GOOD))
     engine.put(_capturing(NOBODY, 2))
-    await engine.until(lambda: engine.probation.open, "it is on trial")
+    await engine.until(lambda: engine.confirmation.open, "it is on trial")
     await _kill(engine, tmp_path)
 
     following = new_engine()
@@ -218,18 +218,18 @@ async def test_not_for_this_node_any_more(engine: Engine, gateway: Gateway) -> N
     engine.put(_capturing(GOOD))
     engine.complete()
     await engine.routes_are({"198.51.100.0/24": f"{GOOD} eth1"})
-    reach = engine.probation._reach
+    reach = engine.confirmation._reach
     assert reach is not None
     reach.look_again()
-    await engine.until(lambda: reach.answering and not engine.probation.open, "the server is reached")
+    await engine.until(lambda: reach.answering and not engine.confirmation.open, "the server is reached")
 
     terms = [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["b"]}]}]
     elsewhere = route("nat", GOOD, ["198.51.100.0/24"], generation=2, nodeSelector={"nodeSelectorTerms": terms})
     engine.put(elsewhere)
-    await engine.until(lambda: engine.probation.open and not engine.machine.routes(), "it is on trial")
+    await engine.until(lambda: engine.confirmation.open and not engine.machine.routes(), "it is on trial")
 
     await engine.routes_are({"198.51.100.0/24": f"{GOOD} eth1"})
-    await engine.until(lambda: not engine.probation.open, "the cause is found")
+    await engine.until(lambda: not engine.confirmation.open, "the cause is found")
     assert engine.machine.routes() == {"198.51.100.0/24": f"{GOOD} eth1"}
 
 
@@ -238,7 +238,7 @@ async def test_remembered(new_engine: NewEngine, engine: Engine) -> None:
     await engine.settle(_capturing(GOOD))
     engine.put(_capturing(NOBODY, 2))
     await engine.state_is("nat", "Failed", 2)
-    await engine.until(lambda: not engine.probation.open, "the cause is found")
+    await engine.until(lambda: not engine.confirmation.open, "the cause is found")
     await engine.stop()
 
     following = new_engine()
@@ -266,7 +266,7 @@ async def test_after_a_reboot(new_engine: NewEngine, engine: Engine) -> None:
 
     following.inventory.set_node(NODE)
     following.put(stays)
-    following.inventory.take_list({stays.uid: 9}, 9)
+    following.inventory.replace({stays.uid: 9}, 9)
     await following.routes_are({prefix: path for prefix, path in both.items() if prefix != "192.0.2.0/24"})
 
 
@@ -275,7 +275,7 @@ async def _kill(engine: Engine, directory: Path) -> None:
     await engine.until((directory / "state" / "node1.trials").exists, "it is written down")
     for task in engine._tasks:
         task.cancel()
-    judging = engine.probation._judging
+    judging = engine.confirmation._judging
     assert judging is not None
     judging.cancel()
     await asyncio.wait([*engine._tasks, judging])

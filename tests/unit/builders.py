@@ -4,12 +4,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.keys import IPV4_KEY_SIZE, TABLE_MAIN, Keys, default_tail, make_tail
-from static_route_operator.planning.facts import Facts, Rule, Subnet
-from static_route_operator.planning.foreign import ForeignRoutes, Lookup
-from static_route_operator.planning.protection import Protection
-from static_route_operator.planning.routes import UNKNOWN_PATH_IPV4, UNKNOWN_PATH_IPV6, Path, Routes
-from static_route_operator.prefixes import contains, host_prefix, pack_address, pack_prefix
+from static_route_operator.routing.facts import Facts, Rule, Subnet
+from static_route_operator.routing.foreign import ForeignRib, Lookup
+from static_route_operator.routing.keys import IPV4_KEY_SIZE, TABLE_MAIN, default_table_metric, pack_table_metric
+from static_route_operator.routing.keyset import KeySet
+from static_route_operator.routing.nexthops import UNKNOWN_IPV4, UNKNOWN_IPV6, NextHops
+from static_route_operator.routing.prefixes import contains, host_prefix, pack_address, pack_prefix
+from static_route_operator.routing.protection import Protection
+from static_route_operator.routing.routes import Routes
 
 ETH0 = 2
 
@@ -50,26 +52,26 @@ def route(
 def key(prefix: str) -> bytes:
     """The key of a route with default table and metric."""
     packed = pack_prefix(prefix)
-    return packed + default_tail(packed[:-1])
+    return packed + default_table_metric(packed[:-1])
 
 
 def make_key(prefix: str | bytes, table: int, metric: int) -> bytes:
     """The key of a route."""
-    return (pack_prefix(prefix) if isinstance(prefix, str) else prefix) + make_tail(table, metric)
+    return (pack_prefix(prefix) if isinstance(prefix, str) else prefix) + pack_table_metric(table, metric)
 
 
-def keys(*prefixes: str) -> Keys:
+def keys(*prefixes: str) -> KeySet:
     """The keys of routes of one family with default table and metric."""
     return pack(map(key, prefixes))
 
 
-def pack(some: Iterable[bytes]) -> Keys:
+def pack(some: Iterable[bytes]) -> KeySet:
     """Keys of one family as a set."""
     listed = list(some)
-    return Keys.of(len(listed[0]) if listed else IPV4_KEY_SIZE, listed)
+    return KeySet.of(len(listed[0]) if listed else IPV4_KEY_SIZE, listed)
 
 
-def routes(paths: Mapping[bytes, Path]) -> Routes:
+def routes(paths: Mapping[bytes, NextHops]) -> Routes:
     """Routes, from the path of each key."""
     found = Routes()
     for each, path in paths.items():
@@ -77,14 +79,14 @@ def routes(paths: Mapping[bytes, Path]) -> Routes:
     return found
 
 
-def paths(some: Routes) -> dict[bytes, Path]:
+def paths(some: Routes) -> dict[bytes, NextHops]:
     """The path of each key."""
     return {key: path for path, keys in some for key in keys}
 
 
-def unknown_path(of: bytes) -> Path:
+def unknown_path(of: bytes) -> NextHops:
     """What a route with this key has when its path is none that this program writes."""
-    return UNKNOWN_PATH_IPV4 if len(of) == IPV4_KEY_SIZE else UNKNOWN_PATH_IPV6
+    return UNKNOWN_IPV4 if len(of) == IPV4_KEY_SIZE else UNKNOWN_IPV6
 
 
 def protection(what: Mapping[str, str]) -> Protection:
@@ -92,14 +94,14 @@ def protection(what: Mapping[str, str]) -> Protection:
     return Protection({pack_prefix(text): each for text, each in what.items()})
 
 
-def foreign(others: Mapping[str, str] | Mapping[bytes, str]) -> ForeignRoutes:
+def foreign(others: Mapping[str, str] | Mapping[bytes, str]) -> ForeignRib:
     """The routes of others in main: the gateway on eth0 by prefix, or none where it is reached directly."""
-    main: dict[Path, list[bytes]] = {}
+    main: dict[NextHops, list[bytes]] = {}
     for prefix, gateway in others.items():
         each = make_key(prefix, TABLE_MAIN, 0)
-        path = Path.via(pack_address(gateway), ETH0) if gateway else unknown_path(each)
+        path = NextHops.via(pack_address(gateway), ETH0) if gateway else unknown_path(each)
         main.setdefault(path, []).append(each)
-    return ForeignRoutes({path: pack(some) for path, some in main.items()})
+    return ForeignRib({path: pack(some) for path, some in main.items()})
 
 
 def facts(

@@ -14,9 +14,10 @@ def command(**options: Any) -> None:
     """Keep this node's routes what the cluster's StaticRoutes want (the DaemonSet runs this)."""
     import asyncio  # noqa: PLC0415  not everybody's need, and 40 ms
 
+    from static_route_operator.agent.allocator import return_large_blocks  # noqa: PLC0415
+
     # Kopf costs 20 MiB and half a second; the other verbs need none.
-    from static_route_operator.agent import run  # noqa: PLC0415
-    from static_route_operator.allocator import return_large_blocks  # noqa: PLC0415
+    from static_route_operator.agent.main import run  # noqa: PLC0415
     from static_route_operator.observability.logs import set_up_logging  # noqa: PLC0415
 
     settings = ClusterSettings(**options)

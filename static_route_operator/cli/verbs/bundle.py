@@ -8,13 +8,13 @@ from typing import Any
 import click
 
 from static_route_operator.cli.exits import ExitCode
+from static_route_operator.cli.fleet import gateways as fleet_gateways
+from static_route_operator.cli.fleet import status as fleet_status
+from static_route_operator.cli.fleet.agents import Agents
 from static_route_operator.cli.options import cluster_options, node_option
 from static_route_operator.cli.views import diff, gateways, status
 from static_route_operator.cli.views.forms import form
 from static_route_operator.errors import UnansweredError
-from static_route_operator.fleet import gateways as fleet_gateways
-from static_route_operator.fleet import status as fleet_status
-from static_route_operator.fleet.agents import Agents
 
 
 @click.command("bundle", short_help="A support archive: objects, states, logs, kernel tables.")
@@ -29,7 +29,7 @@ def command(output_file: Path | None, agents: Agents) -> None:
     Addresses and names are kept. Secrets are not asked for, and what looks like one is taken out. Ends with 0 when all
     is in it, 3 when something could not be had; missing.txt in it says what, and why.
     """
-    from static_route_operator.fleet import bundle  # noqa: PLC0415  not everybody's need
+    from static_route_operator.cli.fleet import bundle  # noqa: PLC0415  not everybody's need
 
     file = output_file or Path(f"static-route-operator-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.tar.gz")
 

@@ -14,7 +14,7 @@ def command(**options: Any) -> None:
     """Say in each StaticRoute's status how it fares on all nodes (a Deployment runs this)."""
     import asyncio  # noqa: PLC0415  not everybody's need, and 40 ms
 
-    from static_route_operator.controller import run  # noqa: PLC0415  see agent
+    from static_route_operator.controller.main import run  # noqa: PLC0415  see agent
     from static_route_operator.observability.logs import set_up_logging  # noqa: PLC0415
 
     settings = ControllerSettings(**options)

@@ -6,10 +6,10 @@ from typing import Any
 import click
 
 from static_route_operator.cli.exits import ExitCode
+from static_route_operator.cli.fleet.agents import Agents
 from static_route_operator.cli.options import cluster_options, local_options, node_option, output_option
 from static_route_operator.cli.views import diff as view
 from static_route_operator.cli.views.forms import show
-from static_route_operator.fleet.agents import Agents
 
 
 @click.command("diff", short_help="What nodes should have, and what differs.")
@@ -25,7 +25,7 @@ def command(output: str, local: bool, agents: Agents, **where: Any) -> None:
     if local:
         import asyncio  # noqa: PLC0415  netlink is for those who need it
 
-        from static_route_operator.host.differences import compare  # noqa: PLC0415
+        from static_route_operator.cli.host.differences import compare  # noqa: PLC0415
 
         answer: dict[str, Any] = {"nodes": [asyncio.run(compare(**where))], "unanswered": []}
     else:

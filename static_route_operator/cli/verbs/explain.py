@@ -6,12 +6,12 @@ from typing import Any
 import click
 
 from static_route_operator.cli.exits import ExitCode
+from static_route_operator.cli.fleet.agents import Agents
 from static_route_operator.cli.options import cluster_options, local_options, node_option, output_option
 from static_route_operator.cli.views import explain as view
 from static_route_operator.cli.views.forms import show
 from static_route_operator.errors import InvalidPrefixError
-from static_route_operator.fleet.agents import Agents
-from static_route_operator.prefixes import pack_address
+from static_route_operator.routing.prefixes import pack_address
 
 _PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17}
 
@@ -64,7 +64,7 @@ def command(destination: str, output: str, local: bool, agents: Agents, **option
     if options["iif"] and not source:
         raise click.UsageError("--iif needs --source: a packet that comes in has one, and the kernel checks it.")
     if local:
-        from static_route_operator.host.explanation import explain  # noqa: PLC0415  netlink is for those who need it
+        from static_route_operator.cli.host.trace import explain  # noqa: PLC0415  netlink is for those who need it
         from static_route_operator.kernel.policies import Packet  # noqa: PLC0415
 
         protocol = _PROTOCOLS.get(options["protocol"], 0)

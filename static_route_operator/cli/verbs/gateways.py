@@ -5,11 +5,11 @@ import sys
 import click
 
 from static_route_operator.cli.exits import ExitCode
+from static_route_operator.cli.fleet import gateways
+from static_route_operator.cli.fleet.agents import Agents
 from static_route_operator.cli.options import cluster_options, node_option, output_option
 from static_route_operator.cli.views import gateways as view
 from static_route_operator.cli.views.forms import show
-from static_route_operator.fleet import gateways
-from static_route_operator.fleet.agents import Agents
 
 
 @click.command("gateways", short_help="Whether gateways answer, since when, how fast.")

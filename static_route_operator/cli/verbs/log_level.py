@@ -9,10 +9,10 @@ from typing import Any
 import click
 
 from static_route_operator.cli.exits import ExitCode
+from static_route_operator.cli.fleet.agents import CONTROLLER, Agents
 from static_route_operator.cli.options import cluster_options, local_options, node_option, output_option
 from static_route_operator.cli.views import log_level as view
 from static_route_operator.cli.views.forms import show
-from static_route_operator.fleet.agents import CONTROLLER, Agents
 from static_route_operator.settings import LEVELS, ControllerSettings
 
 
@@ -42,7 +42,7 @@ def command(level: str | None, seconds: int, output: str, local: bool, agents: A
 
 
 def _change(level: str | None, seconds: int, where: Mapping[str, Any]) -> dict[str, Any]:
-    from static_route_operator.host.process import ask  # noqa: PLC0415  not everybody's need, and 20 ms
+    from static_route_operator.cli.host.process import ask  # noqa: PLC0415  not everybody's need, and 20 ms
 
     question = {"level": level, "seconds": seconds} if level else None
     return {"host": socket.gethostname(), **ask(where["http_address"], where["http_port"], "/log-level", question)}

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from static_route_operator.cli.exits import ExitCode
+from static_route_operator.cli.fleet.agents import Agents
 from static_route_operator.cli.options import (
     cluster_options,
     labels_option,
@@ -21,7 +22,6 @@ from static_route_operator.cli.options import (
 from static_route_operator.cli.views import plan as view
 from static_route_operator.cli.views.forms import show
 from static_route_operator.errors import ManifestError, StaticRouteError, UnansweredError
-from static_route_operator.fleet.agents import Agents
 from static_route_operator.settings import Settings
 
 # Seconds that the process on this host may take.
@@ -56,7 +56,7 @@ def command(  # noqa: PLR0913  each is an option
     Ends as `kubectl diff` does: with 0 if nothing would change, with 1 if something would, or can't be had (refused, in
     conflict, no usable gateway), with 2 or more if that can't be told.
     """
-    from static_route_operator.manifests import read_all_documents  # noqa: PLC0415  see agent
+    from static_route_operator.standalone.manifests import read_all_documents  # noqa: PLC0415  see agent
 
     try:
         question = {"manifests": read_all_documents(files), "prune": prune}
@@ -75,15 +75,15 @@ def command(  # noqa: PLR0913  each is an option
 
 def _forecast(question: Mapping[str, Any], settings: Settings, labels: tuple[str, ...]) -> dict[str, Any]:
     """What the process on this host says, or what the kernel alone does."""
-    from static_route_operator.host.process import NoProcessError, ask  # noqa: PLC0415  see agent
+    from static_route_operator.cli.host.process import NoProcessError, ask  # noqa: PLC0415  see agent
 
     try:
         return ask(settings.http_address, settings.http_port, "/plan", question, TIMEOUT)
     except NoProcessError as error:
         import asyncio  # noqa: PLC0415  not everybody's need, and 40 ms
 
-        from static_route_operator import standalone  # noqa: PLC0415
         from static_route_operator.observability.logs import set_up_logging  # noqa: PLC0415
+        from static_route_operator.standalone import main as standalone  # noqa: PLC0415
 
         set_up_logging("error", "text")
         try:

@@ -5,10 +5,10 @@ import sys
 import click
 
 from static_route_operator.cli.exits import ExitCode
+from static_route_operator.cli.fleet.agents import Agents
 from static_route_operator.cli.options import cluster_options, node_option, output_option, settings_options
 from static_route_operator.cli.views import routes as view
 from static_route_operator.cli.views.forms import show
-from static_route_operator.fleet.agents import Agents
 from static_route_operator.settings import Settings
 
 
@@ -33,6 +33,6 @@ def command(  # noqa: PLR0913  each is an option
         sys.exit(ExitCode.UNANSWERED if answer["unanswered"] else ExitCode.GOOD)
     import asyncio  # noqa: PLC0415  not everybody's need, and 40 ms
 
-    from static_route_operator.host import routes  # noqa: PLC0415  netlink is for those who need it
+    from static_route_operator.cli.host import routes  # noqa: PLC0415  netlink is for those who need it
 
     show(asyncio.run(routes.fetch(http_address, http_port, summary=summary)), output, view.table)

@@ -26,8 +26,8 @@ def command(manifests: Path, labels: tuple[str, ...], once: bool, **options: Any
     """Keep this host's routes what a directory of StaticRoute manifests wants, without Kubernetes."""
     import asyncio  # noqa: PLC0415  not everybody's need, and 40 ms
 
-    from static_route_operator import standalone  # noqa: PLC0415  see agent
     from static_route_operator.observability.logs import set_up_logging  # noqa: PLC0415
+    from static_route_operator.standalone import main as standalone  # noqa: PLC0415  see agent
 
     settings = Settings(**options)
     set_up_logging(settings.log_level, settings.log_format, settings.node_name)

@@ -5,11 +5,11 @@ import sys
 import click
 
 from static_route_operator.cli.exits import ExitCode
+from static_route_operator.cli.fleet import status
+from static_route_operator.cli.fleet.agents import Agents
 from static_route_operator.cli.options import cluster_options, output_option
 from static_route_operator.cli.views import status as view
 from static_route_operator.cli.views.forms import show
-from static_route_operator.fleet import status
-from static_route_operator.fleet.agents import Agents
 
 
 @click.command("status", short_help="The whole cluster at a glance.")

@@ -21,7 +21,7 @@ def command(files: tuple[str, ...], output: str) -> None:
     A FILE may be a directory, or - for standard input. Objects of other kinds are passed over. Ends with 0 when all are
     good, 1 when one is not, 3 when a file can't be read.
     """
-    from static_route_operator.validation import read, validate  # noqa: PLC0415  YAML is for those who need it
+    from static_route_operator.standalone.validation import read, validate  # noqa: PLC0415  YAML is for those who need it
 
     contents: dict[str, str] = {}
     try:

@@ -22,12 +22,12 @@ def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
         rows += [_row(node["node"] or "-", each, wide=wide) for each in (found[:MOST] if rest > 0 else found)]
         if rest > 0:
             rows.append((node["node"], f"and {rest} more", "-", "-", "-", "-", "see -o wide"))
-    nodes, wanted = len(answer["nodes"]), sum(node["wanted"] for node in answer["nodes"])
+    nodes, desired = len(answer["nodes"]), sum(node["wanted"] for node in answer["nodes"])
     if rows:
         header = ("NODE", "WHAT", "DESTINATION", "WANTED", "PRESENT", "STATICROUTE", "MESSAGE")
         yield from columns(header, rows, lambda row: COLORS.get(row[1]))
     elif nodes:
-        yield f"No difference: {wanted} routes on {nodes} node{'' if nodes == 1 else 's'}, all as wanted."
+        yield f"No difference: {desired} routes on {nodes} node{'' if nodes == 1 else 's'}, all as wanted."
     for node in answer["nodes"]:
         if not node["complete"]:
             yield f"# {node['node']} has no complete list of StaticRoutes yet: nothing is removed until there is one"

@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from static_route_operator.cli.views.forms import unanswered
-from static_route_operator.keys import TABLE_MAIN
-from static_route_operator.planning.forecast import CHANGES, DENIED, Kind
+from static_route_operator.planning.changes import CHANGES, DENIED, Kind
+from static_route_operator.routing.keys import TABLE_MAIN
 
 # Routes of one StaticRoute that have the same lot; of the others the number is told.
 MOST_TOLD = 5

@@ -5,7 +5,7 @@ from typing import Any
 
 from static_route_operator.api.noderoutestate import GOOD_STATES, RowState
 from static_route_operator.cli.views.forms import columns, paint, unanswered
-from static_route_operator.keys import DEFAULT_METRIC_IPV4, DEFAULT_METRIC_IPV6, TABLE_MAIN
+from static_route_operator.routing.keys import DEFAULT_METRIC_IPV4, DEFAULT_METRIC_IPV6, TABLE_MAIN
 
 
 def is_good(report: Mapping[str, Any]) -> bool:

@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from static_route_operator.api import API_VERSION
-from static_route_operator.api.crd import custom_resource_definition
+from static_route_operator.api.crd.staticroute import custom_resource_definition
 from static_route_operator.api.staticroute import DEFAULT_PRIORITY
-from static_route_operator.planning.rollup import FailingNode, Subject, make_status, roll_up
+from static_route_operator.controller.rollup import FailingNode, roll_up
+from static_route_operator.controller.status import make_status
+from static_route_operator.controller.summaries import RouteSummary
 from tests.unit.builders import manifest
 
 
@@ -75,7 +77,7 @@ def test_columns_answer_whether_it_is_everywhere(version: dict[str, Any]) -> Non
 def test_status_has_the_fields_that_are_written(version: dict[str, Any]) -> None:
     """What the controller writes is in the schema, field by field."""
     schema = version["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
-    subject = Subject.parse(
+    subject = RouteSummary.parse(
         manifest(gateway=None, gateways=[{"address": "10.0.0.1"}], healthCheck={}, rollout={}, metadata={"uid": "u"})
     )
     status = make_status(subject, roll_up(subject, [], lambda _: None), {}, "now")

@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
-from static_route_operator.api.crd import custom_resource_definition
-from static_route_operator.api.gateways import INTERVALS, TIMEOUTS, Gateway, WhenAllDown, seconds
+from static_route_operator.api.crd.staticroute import custom_resource_definition
+from static_route_operator.api.fields import seconds
+from static_route_operator.api.gateways import Gateway, WhenAllDown
+from static_route_operator.api.healthcheck import INTERVALS, TIMEOUTS, Check, CheckType
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.checks import Check, CheckType
 from static_route_operator.errors import InvalidSpecError
-from static_route_operator.prefixes import pack_address
+from static_route_operator.routing.prefixes import pack_address
 from tests.unit.builders import manifest
 
 ONE, OTHER = {"address": "10.0.0.1"}, {"address": "10.0.0.3"}

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+from static_route_operator.api.crd.noderoutestate import custom_resource_definition
 from static_route_operator.api.noderoutestate import (
     MAX_MESSAGE_LENGTH,
     GatewayRow,
@@ -11,7 +12,6 @@ from static_route_operator.api.noderoutestate import (
     Row,
     RowState,
 )
-from static_route_operator.api.noderoutestate_crd import custom_resource_definition
 
 
 def _row(name: str, state: RowState = RowState.PROGRAMMED, message: str = "", programmed: int = 1) -> Row:

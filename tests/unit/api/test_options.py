@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from static_route_operator.api.crd import custom_resource_definition
+from static_route_operator.api.crd.staticroute import custom_resource_definition
 from static_route_operator.api.options import MAX_METRIC, MAX_TABLE, Options
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
-from static_route_operator.keys import prefix_of, tail_of
-from static_route_operator.prefixes import pack_address, pack_prefix, unpack_prefix
+from static_route_operator.routing.keys import prefix_of, unpack_table_metric
+from static_route_operator.routing.prefixes import pack_address, pack_prefix, unpack_prefix
 from tests.unit.builders import manifest, route
 
 IPV6: dict[str, Any] = {"gateway": "fd00::1", "destinations": ["2001:db8::/32"]}
@@ -40,7 +40,7 @@ def test_every_option_is_read() -> None:
         on_link=True,
     )
     assert _destinations(parsed) == ["192.0.2.128/25"]
-    assert [tail_of(each) for each in parsed.keys] == [(70_000, 7)]
+    assert [unpack_table_metric(each) for each in parsed.keys] == [(70_000, 7)]
 
 
 @pytest.mark.parametrize("spec", [{}, dict.fromkeys(["excludes", "metric", "table", "mtu", "source", "onLink"])])
@@ -49,7 +49,7 @@ def test_absent_options_are_the_kernels_defaults(spec: dict[str, Any]) -> None:
     parsed = route(**spec)
 
     assert parsed.options == Options()
-    assert [tail_of(each) for each in parsed.keys] == [(254, 0)]
+    assert [unpack_table_metric(each) for each in parsed.keys] == [(254, 0)]
 
 
 @pytest.mark.parametrize(("metric", "stored"), [(None, 1024), (0, 1024), (1, 1), (MAX_METRIC, MAX_METRIC)])
@@ -57,7 +57,7 @@ def test_metric_of_ipv6_is_as_the_kernel_stores_it(metric: int | None, stored: i
     """The kernel knows no metric 0 for IPv6; were it wanted, each look would find another route than that."""
     parsed = route(**IPV6, metric=metric)
 
-    assert [tail_of(each) for each in parsed.keys] == [(254, stored)]
+    assert [unpack_table_metric(each) for each in parsed.keys] == [(254, stored)]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from static_route_operator.api.rollout import (
     Stage,
     default_rollout,
     parse_stage,
-    place_of,
+    rank,
     released_generation,
 )
 from static_route_operator.errors import InvalidSpecError, SettingsError
@@ -78,8 +78,8 @@ def test_wrong_setting() -> None:
 
 def test_places_never_change() -> None:
     """The order of nodes is the same on every node, in the controller, and in every version."""
-    assert [place_of(f"node{number}") for number in (1, 2, 3)] == [3390239515, 363956850, 995865030]
-    assert all(0 <= place_of(str(number)) <= EVERYONE for number in range(100))
+    assert [rank(f"node{number}") for number in (1, 2, 3)] == [3390239515, 363956850, 995865030]
+    assert all(0 <= rank(str(number)) <= EVERYONE for number in range(100))
 
 
 def _status(observed: int, stage: Stage | None) -> dict[str, Any]:
@@ -100,8 +100,8 @@ def test_stage_is_read_as_it_is_written() -> None:
     ("status", "expected"),
     [
         ({}, 0),
-        (_status(3, Stage(3, Phase.PROGRESSING, place_of("node1"), "1/3")), 3),
-        (_status(3, Stage(3, Phase.PROGRESSING, place_of("node1") - 1, "1/3")), 0),
+        (_status(3, Stage(3, Phase.PROGRESSING, rank("node1"), "1/3")), 3),
+        (_status(3, Stage(3, Phase.PROGRESSING, rank("node1") - 1, "1/3")), 0),
         (_status(3, Stage(3, Phase.COMPLETE, EVERYONE, "3/3")), 3),
         (_status(4, Stage(3, Phase.PAUSED, 0, "1/3")), 4),
         (_status(4, None), 4),

@@ -7,8 +7,8 @@ import pytest
 from static_route_operator.api.nodeselector import NodeSelector
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
-from static_route_operator.keys import tail_of
-from static_route_operator.prefixes import pack_address
+from static_route_operator.routing.keys import unpack_table_metric
+from static_route_operator.routing.prefixes import pack_address
 from tests.unit.builders import keys, manifest, route
 
 
@@ -134,7 +134,7 @@ def test_default_route_has_a_table_of_its_own() -> None:
 
     assert both.takes_default
     assert not both.refused
-    assert {tail_of(each)[0] for each in both.keys} == {245}
+    assert {unpack_table_metric(each)[0] for each in both.keys} == {245}
     assert len(both.keys) == 3
 
 
@@ -143,7 +143,7 @@ def test_default_route_in_a_table_that_is_named_is_the_users_own() -> None:
     own = route(destinations=["0.0.0.0/0"], allowDefaultRoute=True, table=100)
 
     assert not own.takes_default
-    assert {tail_of(each)[0] for each in own.keys} == {100}
+    assert {unpack_table_metric(each)[0] for each in own.keys} == {100}
 
 
 @pytest.mark.parametrize("spec", [{}, {"allowDefaultRoute": False}, {"allowDefaultRoute": None}])
@@ -153,7 +153,7 @@ def test_default_route_without_opt_in_is_refused(spec: dict[str, Any]) -> None:
 
     assert not some.takes_default
     assert [each.text for each in some.refused] == ["0.0.0.0/0"]
-    assert {tail_of(each)[0] for each in some.keys} == {254}
+    assert {unpack_table_metric(each)[0] for each in some.keys} == {254}
 
 
 def test_opt_in_alone_changes_nothing() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from static_route_operator.cli.host.process import ask
 from static_route_operator.cli.program import program
 from static_route_operator.errors import UnansweredError
-from static_route_operator.host.process import ask
 from static_route_operator.observability.http import HttpServer
 from static_route_operator.observability.logs import current_level, set_level
 from static_route_operator.observability.metrics import Metrics

@@ -9,12 +9,15 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from static_route_operator import __version__, agent, cli, controller, standalone
+from static_route_operator import __version__, cli
+from static_route_operator.agent import main as agent
+from static_route_operator.cli.host import routes
 from static_route_operator.cli.program import program
+from static_route_operator.controller import main as controller
 from static_route_operator.errors import KernelError
-from static_route_operator.host import routes
 from static_route_operator.observability import logs
 from static_route_operator.settings import ClusterSettings, ControllerSettings, Settings
+from static_route_operator.standalone import main as standalone
 
 GOOD: dict[str, Any] = {"node": "node1", "complete": True, "objects": [], "routes": []}
 

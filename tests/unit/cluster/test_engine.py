@@ -11,7 +11,7 @@ from kopf._cogs.structs.references import Insights, Resource
 
 from static_route_operator.api import GROUP, VERSION
 from static_route_operator.cluster import engine
-from static_route_operator.cluster.engine import Engine, engine_settings
+from static_route_operator.cluster.engine import Engine, Handler, engine_settings
 from static_route_operator.observability.metrics import ApiMetrics
 
 # Seconds: long for what is awaited, and for what must not come.
@@ -22,8 +22,9 @@ A_WHILE = 0.5
 class Plain(Engine):
     """An engine for one resource."""
 
-    def register(self, registry: kopf.OperatorRegistry) -> None:
-        """Nothing is handled."""
+    def handlers(self) -> tuple[Handler, ...]:
+        """Handle nothing."""
+        return ()
 
 
 class FakeKopf:

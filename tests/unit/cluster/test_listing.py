@@ -4,13 +4,13 @@ import asyncio
 import contextlib
 from typing import Any, cast
 
+from static_route_operator.agent.watch import Watch
+from static_route_operator.api.nodeselector import Node
 from static_route_operator.cluster.api import Api
 from static_route_operator.cluster.listing import ABSENT_AFTER, DEAF_AFTER, PATH, Listing
-from static_route_operator.cluster.watch import Watch
 from static_route_operator.errors import ApiError
-from static_route_operator.inventory import Inventory
+from static_route_operator.node.inventory import Inventory
 from static_route_operator.observability.metrics import Metrics
-from static_route_operator.planning.facts import Node
 from tests.unit import virtual_time
 from tests.unit.builders import route
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
-from static_route_operator.checks import Check, Health, State, Target
+from static_route_operator.api.healthcheck import Check
+from static_route_operator.api.noderoutestate import GatewayState
 from static_route_operator.health import probers as module
 from static_route_operator.health.probers import Answered, Failed, Probers
-from static_route_operator.prefixes import pack_address
+from static_route_operator.planning.targets import Health, Target
+from static_route_operator.routing.prefixes import pack_address
 from tests.unit import virtual_time
 
 RTT = 0.001
@@ -70,7 +72,7 @@ class Scene:
     """Probers on that network, and what they have told."""
 
     def __init__(self) -> None:
-        self.changes: list[tuple[float, Target, State]] = []
+        self.changes: list[tuple[float, Target, GatewayState]] = []
         self.networks: list[Network] = []
         self.probers = Probers(self._changed, self._make)
         (self.network,) = self.networks
@@ -82,7 +84,7 @@ class Scene:
     def _changed(self, target: Target, health: Health) -> None:
         self.changes.append((asyncio.get_running_loop().time(), target, health.state))
 
-    def states(self) -> list[State]:
+    def states(self) -> list[GatewayState]:
         """The states that were told, in order."""
         return [state for _, _, state in self.changes]
 
@@ -114,7 +116,7 @@ def test_pace_and_jitter() -> None:
         gaps = [after - before for before, after in itertools.pairwise(times)]
         assert 100 <= len(times) <= 113
         assert 0.9 <= min(gaps) < max(gaps) <= 1.0001
-        assert scene.states() == [State.UP]
+        assert scene.states() == [GatewayState.UP]
 
     play(story)
 
@@ -130,13 +132,13 @@ def test_death_is_noticed_in_less_than_two_intervals(interval: float) -> None:
         scene.network.delay[one] = None
         died = asyncio.get_running_loop().time()
         await asyncio.sleep(5 * interval)
-        assert scene.states() == [State.UP, State.DOWN]
+        assert scene.states() == [GatewayState.UP, GatewayState.DOWN]
         assert 0.9 * interval < scene.changes[-1][0] - died < 2.1 * interval + 0.005
         assert "no answer in" in scene.probers.health(one).reason
 
         scene.network.delay.clear()
         await asyncio.sleep(2 * interval + 0.2)
-        assert scene.states() == [State.UP, State.DOWN, State.UP]
+        assert scene.states() == [GatewayState.UP, GatewayState.DOWN, GatewayState.UP]
 
     play(story)
 
@@ -151,7 +153,7 @@ def test_answers_that_become_slow_are_no_alarm() -> None:
         scene.network.delay[one] = 0.008
         await asyncio.sleep(1)
         health = scene.probers.health(one)
-        assert (health.state, scene.states()) == (State.UP, [State.UP])
+        assert (health.state, scene.states()) == (GatewayState.UP, [GatewayState.UP])
         assert 0 < health.lost < 10
 
     play(story)
@@ -165,7 +167,7 @@ def test_refusals_count_as_losses() -> None:
         scene.network.refusal = "HTTP 503"
         scene.probers.want([one])
         await asyncio.sleep(4)
-        assert scene.states() == [State.DOWN]
+        assert scene.states() == [GatewayState.DOWN]
         assert scene.probers.health(one).reason == "HTTP 503"
 
     play(story)
@@ -181,12 +183,12 @@ def test_what_can_not_be_sent() -> None:
         for number in (errno.ENOBUFS, errno.EPERM):
             scene.network.error = number
             await asyncio.sleep(20)
-            assert scene.states() == [State.UP]
+            assert scene.states() == [GatewayState.UP]
             assert "can't be sent" in scene.probers.health(one).reason
         scene.network.error = errno.ENETUNREACH
         await asyncio.sleep(4)
         assert scene.probers.health(one).reason == "network is unreachable"
-        assert scene.states() == [State.UP, State.DOWN]
+        assert scene.states() == [GatewayState.UP, GatewayState.DOWN]
 
     play(story)
 
@@ -219,7 +221,7 @@ def test_stall_is_no_loss() -> None:
         await asyncio.sleep(1)
         scene.network.reading = False
         await asyncio.sleep(1)
-        assert scene.states() == [State.UP]
+        assert scene.states() == [GatewayState.UP]
         assert scene.probers.health(one).lost == 0
 
     play(story)
@@ -244,7 +246,7 @@ def test_more_time_when_we_are_late() -> None:
             await asyncio.sleep(0.3)
         states = scene.states()
         scene.probers.close()
-        assert states == [State.UP]
+        assert states == [GatewayState.UP]
         return scene
 
     asyncio.run(run())
@@ -260,7 +262,7 @@ def test_dead_gateway_on_a_machine_that_is_always_late(monkeypatch: pytest.Monke
         await asyncio.sleep(10)
         scene.network.delay[one] = None
         await asyncio.sleep(5)
-        assert scene.states() == [State.UP, State.DOWN]
+        assert scene.states() == [GatewayState.UP, GatewayState.DOWN]
 
     play(story)
 
@@ -275,14 +277,17 @@ def test_link() -> None:
         scene.changes.clear()
         scene.network.delay = {one: None, two: None}
         scene.probers.link_down(7)
-        assert [(each, state) for _, each, state in scene.changes] == [(one, State.DOWN), (two, State.DOWN)]
+        assert [(each, state) for _, each, state in scene.changes] == [
+            (one, GatewayState.DOWN),
+            (two, GatewayState.DOWN),
+        ]
         assert scene.probers.health(one).reason == "link down"
 
         await asyncio.sleep(10)
         scene.network.delay.clear()
         scene.probers.link_up(7)
         await asyncio.sleep(0.6)
-        assert scene.probers.health(one).state is scene.probers.health(two).state is State.UP
+        assert scene.probers.health(one).state is scene.probers.health(two).state is GatewayState.UP
 
     play(story)
 
@@ -296,12 +301,12 @@ def test_neighbour_that_failed() -> None:
         await asyncio.sleep(60)
         scene.probers.neighbour_failed(one.gateway, 7)
         await asyncio.sleep(5)
-        assert scene.states() == [State.UP]
+        assert scene.states() == [GatewayState.UP]
 
         scene.network.delay[one] = None
         scene.probers.neighbour_failed(one.gateway, 7)
         await asyncio.sleep(3)
-        assert scene.states() == [State.UP, State.DOWN]
+        assert scene.states() == [GatewayState.UP, GatewayState.DOWN]
         assert scene.probers.health(one).reason == "neighbour FAILED"
 
     play(story)

@@ -6,8 +6,8 @@ import pytest
 
 from static_route_operator.kernel.interfaces import link_is_up, parse_addresses, parse_links
 from static_route_operator.kernel.netlink import Message
-from static_route_operator.planning.facts import Subnet
-from static_route_operator.prefixes import pack_address, pack_prefix
+from static_route_operator.routing.facts import Subnet
+from static_route_operator.routing.prefixes import pack_address, pack_prefix
 
 
 def _attribute(kind: int, value: bytes) -> bytes:

@@ -10,31 +10,31 @@ from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from static_route_operator.kernel.messages import PROTOCOL_AT, RTMSG, DecodedRoute, RouteDecoder, describe, encode
 from static_route_operator.kernel.netlink import HEADER, blocks
-from static_route_operator.keys import prefix_of, tail_of
-from static_route_operator.planning.routes import (
+from static_route_operator.routing.keys import prefix_of, unpack_table_metric
+from static_route_operator.routing.nexthops import (
     BLACKHOLE_IPV4,
     BLACKHOLE_IPV6,
     PROTOCOL,
-    UNKNOWN_PATH_IPV4,
-    UNKNOWN_PATH_IPV6,
-    Action,
-    Hop,
-    Path,
+    UNKNOWN_IPV4,
+    UNKNOWN_IPV6,
+    NextHop,
+    NextHops,
 )
-from static_route_operator.prefixes import pack_address, unpack_address
+from static_route_operator.routing.prefixes import pack_address, unpack_address
+from static_route_operator.routing.routes import Action
 from tests.unit.builders import make_key, pack
 
-GATEWAY4 = Path.via(pack_address("10.0.0.1"), 2)
-GATEWAY6 = Path.via(pack_address("fd00::1"), 70_000)
-RICH4 = Path.via(pack_address("10.0.0.1"), 2, pack_address("10.0.0.9"), 1400, on_link=True)
-RICH6 = Path.via(pack_address("fd00::1"), 2, pack_address("fd00::9"), 1400, on_link=True)
+GATEWAY4 = NextHops.via(pack_address("10.0.0.1"), 2)
+GATEWAY6 = NextHops.via(pack_address("fd00::1"), 70_000)
+RICH4 = NextHops.via(pack_address("10.0.0.1"), 2, pack_address("10.0.0.9"), 1400, on_link=True)
+RICH6 = NextHops.via(pack_address("fd00::1"), 2, pack_address("fd00::9"), 1400, on_link=True)
 
-MANY4 = Path(
-    (Hop(pack_address("10.0.0.1"), 2, 3), Hop(pack_address("10.0.0.3"), 7, 256, on_link=True)),
+MANY4 = NextHops(
+    (NextHop(pack_address("10.0.0.1"), 2, 3), NextHop(pack_address("10.0.0.3"), 7, 256, on_link=True)),
     pack_address("10.0.0.9"),
     1400,
 )
-MANY6 = Path((Hop(pack_address("fd00::1"), 2), Hop(pack_address("fd00::3"), 70_000, 256, on_link=True)))
+MANY6 = NextHops((NextHop(pack_address("fd00::1"), 2), NextHop(pack_address("fd00::3"), 70_000, 256, on_link=True)))
 
 # Type and flags: RTM_NEWROUTE 24 with REQUEST|CREATE|EXCL, with REQUEST|REPLACE, RTM_DELROUTE 25 with REQUEST.
 _KINDS = {Action.ADD: (24, 0x601), Action.REPLACE: (24, 0x101), Action.DELETE: (25, 0x1)}
@@ -44,7 +44,7 @@ def _attribute(kind: int, value: bytes) -> bytes:
     return struct.pack("=HH", 4 + len(value), kind) + value
 
 
-def _message(action: Action, path: Path, key: bytes, sequence: int) -> bytes:
+def _message(action: Action, path: NextHops, key: bytes, sequence: int) -> bytes:
     """One request, the slow way."""
     address, length, (table, metric) = key[:-9], key[-9], struct.unpack("=II", key[-8:])
     family = 2 if len(address) == 4 else 10
@@ -89,11 +89,11 @@ def _keys(count: int, *, ipv4: bool) -> list[bytes]:
             for action in Action
             for path in (GATEWAY4, GATEWAY6, RICH4, RICH6, MANY4, MANY6, BLACKHOLE_IPV4, BLACKHOLE_IPV6)
         ),
-        (Action.DELETE, UNKNOWN_PATH_IPV4),
-        (Action.DELETE, UNKNOWN_PATH_IPV6),
+        (Action.DELETE, UNKNOWN_IPV4),
+        (Action.DELETE, UNKNOWN_IPV6),
     ],
 )
-def test_messages_are_those_packed_one_by_one(action: Action, path: Path, count: int) -> None:
+def test_messages_are_those_packed_one_by_one(action: Action, path: NextHops, count: int) -> None:
     """Many messages encoded at once equal the same ones packed field by field, to the byte."""
     keys = pack(_keys(count, ipv4=path.address_size == 4))
 
@@ -104,7 +104,9 @@ def test_messages_are_those_packed_one_by_one(action: Action, path: Path, count:
     assert bytes(buffer) == b"".join(expected)
 
 
-def _dumped(key: bytes, path: Path, *, protocol: int = PROTOCOL, kind: int = 1, flags: int = 0, tos: int = 0) -> bytes:
+def _dumped(
+    key: bytes, path: NextHops, *, protocol: int = PROTOCOL, kind: int = 1, flags: int = 0, tos: int = 0
+) -> bytes:
     """The body of a message as the kernel dumps a route: table, destination unless it is the default, the rest."""
     address, length, (table, metric) = key[:-9], key[-9], struct.unpack("=II", key[-8:])
     family = 2 if len(address) == 4 else 10
@@ -153,11 +155,13 @@ _interfaces = st.integers(1, 2**31 - 1)
 _mtus = st.just(0) | st.integers(68, 65_535)
 
 
-def _paths(addresses: st.SearchStrategy[bytes]) -> st.SearchStrategy[Path]:
+def _paths(addresses: st.SearchStrategy[bytes]) -> st.SearchStrategy[NextHops]:
     sources = st.just(b"") | addresses
-    hops = st.lists(st.builds(Hop, addresses, _interfaces, st.integers(1, 256), st.booleans()), min_size=2, max_size=4)
-    one = st.builds(Path.via, addresses, _interfaces, sources, _mtus, st.booleans())
-    many = st.builds(lambda each, source, mtu: Path(tuple(sorted(each)), source, mtu), hops, sources, _mtus)
+    hops = st.lists(
+        st.builds(NextHop, addresses, _interfaces, st.integers(1, 256), st.booleans()), min_size=2, max_size=4
+    )
+    one = st.builds(NextHops.via, addresses, _interfaces, sources, _mtus, st.booleans())
+    many = st.builds(lambda each, source, mtu: NextHops(tuple(sorted(each)), source, mtu), hops, sources, _mtus)
     return one | many
 
 
@@ -166,7 +170,7 @@ _paths6 = _paths(_addresses6)
 
 
 @given(st.lists(st.tuples(_keys4, _paths4) | st.tuples(_keys6, _paths6), max_size=20), st.integers(1, 255))
-def test_dumped_routes_are_read_back(routes: list[tuple[bytes, Path]], protocol: int) -> None:
+def test_dumped_routes_are_read_back(routes: list[tuple[bytes, NextHops]], protocol: int) -> None:
     """Key, path and protocol of any unicast route come out of one decoder as they went into the kernel's message."""
     decoder = RouteDecoder()
 
@@ -178,7 +182,7 @@ def test_dumped_routes_are_read_back(routes: list[tuple[bytes, Path]], protocol:
     st.lists(st.tuples(_keys4, st.sampled_from([GATEWAY4, RICH4]) | _paths4, st.sampled_from([245, 4])), max_size=40)
     | st.lists(st.tuples(_keys6, st.sampled_from([GATEWAY6, RICH6]) | _paths6, st.sampled_from([245, 4])), max_size=40)
 )
-def test_dumps_are_read_back_in_bulk(routes: list[tuple[bytes, Path, int]]) -> None:
+def test_dumps_are_read_back_in_bulk(routes: list[tuple[bytes, NextHops, int]]) -> None:
     """Whatever shapes the messages of a dump have, and however they are mixed, each route comes out once."""
     bodies = [_dumped(key, path, protocol=protocol) for key, path, protocol in routes]
     datagram = b"".join(struct.pack("=IHHII", 16 + len(body), 24, 2, 7, 0) + body for body in bodies)
@@ -211,24 +215,24 @@ def test_paths_are_not_confused_across_families_and_kinds() -> None:
     """Routes whose messages end alike, but that are of another family or kind, do not share a remembered path."""
     decoder = RouteDecoder()
     key4, key6 = make_key("192.0.2.0/24", 254, 0), make_key("2001:db8::/32", 254, 0)
-    by_interface = Path.via(b"", 2)
+    by_interface = NextHops.via(b"", 2)
 
     assert decoder.decode(_dumped(key4, GATEWAY4)) == (key4, GATEWAY4, PROTOCOL)
     assert decoder.decode(_dumped(key4, GATEWAY4, kind=6)) == (key4, BLACKHOLE_IPV4, PROTOCOL)
-    assert decoder.decode(_dumped(key4, GATEWAY4, kind=7)) == (key4, UNKNOWN_PATH_IPV4, PROTOCOL)
+    assert decoder.decode(_dumped(key4, GATEWAY4, kind=7)) == (key4, UNKNOWN_IPV4, PROTOCOL)
     assert decoder.decode(_dumped(key4, GATEWAY4)) == (key4, GATEWAY4, PROTOCOL)
-    assert decoder.decode(_dumped(key6, by_interface)) == (key6, Path.via(bytes(16), 2), PROTOCOL)
-    assert decoder.decode(_dumped(key4, by_interface)) == (key4, Path.via(bytes(4), 2), PROTOCOL)
-    assert decoder.decode(_dumped(key4, GATEWAY4, tos=8)) == (key4, UNKNOWN_PATH_IPV4, PROTOCOL)
+    assert decoder.decode(_dumped(key6, by_interface)) == (key6, NextHops.via(bytes(16), 2), PROTOCOL)
+    assert decoder.decode(_dumped(key4, by_interface)) == (key4, NextHops.via(bytes(4), 2), PROTOCOL)
+    assert decoder.decode(_dumped(key4, GATEWAY4, tos=8)) == (key4, UNKNOWN_IPV4, PROTOCOL)
 
 
 def test_foreign_route_is_known_by_where_it_leads() -> None:
     """Whatever else a route of another program says (here a hop limit), its next hop is read; none is a neighbour's."""
     key = make_key("2001:db8::/32", 254, 1024)
     hop_limit = _attribute(8, _attribute(10, struct.pack("=I", 64)))
-    gateway = Path.via(bytes(15) + b"\1", 2)
+    gateway = NextHops.via(bytes(15) + b"\1", 2)
 
-    for path, read in ((gateway, gateway), (Path.via(b"", 2), Path.via(bytes(16), 2))):
+    for path, read in ((gateway, gateway), (NextHops.via(b"", 2), NextHops.via(bytes(16), 2))):
         body = bytearray(_dumped(key, path) + hop_limit)
         body[PROTOCOL_AT] = 9
         assert RouteDecoder().decode(bytes(body)) == (key, read, 9)
@@ -240,7 +244,7 @@ def test_default_route_that_leads_nowhere_is_read() -> None:
     message = HEADER.pack(HEADER.size + len(body), 24, 0, 1, 0) + body
 
     (found,) = RouteDecoder().decode_block(message, len(message))
-    assert found == (3, UNKNOWN_PATH_IPV4, make_key("0.0.0.0/0", 254, 0))
+    assert found == (3, UNKNOWN_IPV4, make_key("0.0.0.0/0", 254, 0))
 
 
 @pytest.mark.parametrize(
@@ -255,9 +259,9 @@ def test_default_route_that_leads_nowhere_is_read() -> None:
 def test_paths_this_program_never_writes_are_unknown(extra: bytes, what: str) -> None:
     """A route of another shape than ours has the unknown path, which no wanted one equals."""
     key = make_key("192.0.2.0/24", 254, 0)
-    decoded = RouteDecoder().decode(_dumped(key, Path.via(b"", 2)) + extra)
+    decoded = RouteDecoder().decode(_dumped(key, NextHops.via(b"", 2)) + extra)
 
-    assert decoded == (key, UNKNOWN_PATH_IPV4, PROTOCOL), what
+    assert decoded == (key, UNKNOWN_IPV4, PROTOCOL), what
 
 
 @pytest.mark.parametrize("family", [0, 7, 28, 128])
@@ -280,7 +284,7 @@ def test_many_different_paths_are_read_right() -> None:
     """More paths than the decoder remembers cost it time, not correctness."""
     decoder = RouteDecoder()
     key = make_key("192.0.2.0/24", 254, 0)
-    paths = [Path.via(bytes((10, each >> 8, each & 255, 1)), 2) for each in range(9000)]
+    paths = [NextHops.via(bytes((10, each >> 8, each & 255, 1)), 2) for each in range(9000)]
 
     decoded = [decoder.decode(_dumped(key, path)) for path in [*paths, *paths[:10]]]
 
@@ -288,7 +292,7 @@ def test_many_different_paths_are_read_right() -> None:
 
 
 @pytest.mark.parametrize(("key", "path"), [("192.0.2.1", BLACKHOLE_IPV4), ("2001:db8::1", BLACKHOLE_IPV6)])
-def test_blackhole_is_read_back(key: str, path: Path) -> None:
+def test_blackhole_is_read_back(key: str, path: NextHops) -> None:
     """A blackhole is one; that of IPv6 has an interface, as the kernel tells it."""
     one = make_key(key, 254, 1024)
     told = _dumped(one, path, kind=6) + (_attribute(4, struct.pack("=I", 1)) if ":" in key else b"")
@@ -302,7 +306,7 @@ def test_route_with_what_is_never_written_is_unknown(kind: int) -> None:
     key = make_key("192.0.2.0/24", 254, 0)
     body = _dumped(key, GATEWAY4) + _attribute(kind, struct.pack("=II", 8, 7))
 
-    assert RouteDecoder().decode(body) == DecodedRoute(key, UNKNOWN_PATH_IPV4, PROTOCOL)
+    assert RouteDecoder().decode(body) == DecodedRoute(key, UNKNOWN_IPV4, PROTOCOL)
 
 
 @pytest.mark.parametrize(
@@ -310,14 +314,14 @@ def test_route_with_what_is_never_written_is_unknown(kind: int) -> None:
     [
         (_dumped(make_key("192.0.2.0/24", 254, 0), GATEWAY4, protocol=4), "via 10.0.0.1 proto static"),
         (_dumped(make_key("2001:db8::/32", 254, 0), GATEWAY6, protocol=186), "via fd00::1 proto 186"),
-        (_dumped(make_key("192.0.2.0/24", 254, 0), Path.via(b"", 0), kind=8, protocol=12), "prohibit proto bird"),
+        (_dumped(make_key("192.0.2.0/24", 254, 0), NextHops.via(b"", 0), kind=8, protocol=12), "prohibit proto bird"),
         (
-            _dumped(make_key("2001:db8::/32", 254, 0), Path.via(b"", 0), protocol=3)
+            _dumped(make_key("2001:db8::/32", 254, 0), NextHops.via(b"", 0), protocol=3)
             + _attribute(9, _next_hop(GATEWAY6.hops[0].gateway, 7) + _next_hop(pack_address("fd00::3"), 8)),
             "via fd00::1 via fd00::3 proto boot",
         ),
         (
-            _dumped(make_key("192.0.2.0/24", 254, 0), Path.via(b"", 7))
+            _dumped(make_key("192.0.2.0/24", 254, 0), NextHops.via(b"", 7))
             + _attribute(30, struct.pack("=I", 9))
             + _attribute(18, struct.pack("=H", 10) + GATEWAY6.hops[0].gateway),
             "nhid 9 via fd00::1 proto 245",
@@ -336,7 +340,9 @@ def test_route_is_described_in_the_words_of_ip(body: bytes, words: str) -> None:
     | st.tuples(_paths6, st.lists(_keys6, min_size=1, max_size=5, unique=True)),
     st.integers(0, 2**31),
 )
-def test_pyroute2_reads_what_is_encoded(action: Action, some: tuple[Path, list[bytes]], first_sequence: int) -> None:
+def test_pyroute2_reads_what_is_encoded(
+    action: Action, some: tuple[NextHops, list[bytes]], first_sequence: int
+) -> None:
     """An independent decoder finds in each message what it is about."""
     path, keys = some
     buffer = bytes(encode(action, path, pack(keys), first_sequence))
@@ -346,7 +352,7 @@ def test_pyroute2_reads_what_is_encoded(action: Action, some: tuple[Path, list[b
         message = rtmsg(buffer[index * size : (index + 1) * size])
         message.decode()
 
-        table, metric = tail_of(key)
+        table, metric = unpack_table_metric(key)
         assert message["header"]["sequence_number"] == first_sequence + index
         assert (message["proto"], message["dst_len"]) == (PROTOCOL, prefix_of(key)[-1])
         assert message.get_attr("RTA_DST") == unpack_address(prefix_of(key)[:-1])

@@ -6,8 +6,8 @@ import pytest
 
 from static_route_operator.kernel.netlink import Message
 from static_route_operator.kernel.policies import parse_rules
-from static_route_operator.planning.facts import Rule
-from static_route_operator.prefixes import pack_address, pack_prefix
+from static_route_operator.routing.facts import Rule
+from static_route_operator.routing.prefixes import pack_address, pack_prefix
 
 ANY = pack_prefix("0.0.0.0/0")
 LOOKUP, GOTO, UNREACHABLE, INVERT = 1, 2, 7, 2

@@ -3,30 +3,24 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from static_route_operator.keys import by_family
 from static_route_operator.planning.diff import diff
-from static_route_operator.planning.routes import (
-    UNKNOWN_PATH_IPV4,
-    UNKNOWN_PATH_IPV6,
-    Action,
-    Operation,
-    Path,
-    Routes,
-)
-from static_route_operator.prefixes import pack_address
+from static_route_operator.routing.keyset import by_family
+from static_route_operator.routing.nexthops import UNKNOWN_IPV4, UNKNOWN_IPV6, NextHops
+from static_route_operator.routing.prefixes import pack_address
+from static_route_operator.routing.routes import Action, Operation, Routes
 from tests.unit.builders import key, paths, routes
 
 KEYS4 = [key(f"192.0.2.{last}") for last in range(6)]
 KEYS6 = [key(f"2001:db8::{last}") for last in range(4)]
 PATHS4 = [
-    Path.via(pack_address("10.0.0.1"), 2),
-    Path.via(pack_address("10.0.0.3"), 2),
-    Path.via(pack_address("10.0.0.1"), 3),
+    NextHops.via(pack_address("10.0.0.1"), 2),
+    NextHops.via(pack_address("10.0.0.3"), 2),
+    NextHops.via(pack_address("10.0.0.1"), 3),
 ]
-PATHS6 = [Path.via(pack_address("fd00::1"), 2), Path.via(pack_address("fd00::3"), 2)]
+PATHS6 = [NextHops.via(pack_address("fd00::1"), 2), NextHops.via(pack_address("fd00::3"), 2)]
 
 
-def _merge(four: dict[bytes, Path], six: dict[bytes, Path]) -> Routes:
+def _merge(four: dict[bytes, NextHops], six: dict[bytes, NextHops]) -> Routes:
     return routes(four | six)
 
 
@@ -37,15 +31,15 @@ wanted_routes = st.builds(
 )
 present_routes = st.builds(
     _merge,
-    st.dictionaries(st.sampled_from(KEYS4), st.sampled_from([*PATHS4, UNKNOWN_PATH_IPV4])),
-    st.dictionaries(st.sampled_from(KEYS6), st.sampled_from([*PATHS6, UNKNOWN_PATH_IPV6])),
+    st.dictionaries(st.sampled_from(KEYS4), st.sampled_from([*PATHS4, UNKNOWN_IPV4])),
+    st.dictionaries(st.sampled_from(KEYS6), st.sampled_from([*PATHS6, UNKNOWN_IPV6])),
 )
 some_keys = st.sets(st.sampled_from(KEYS4 + KEYS6))
 
 
-def _apply(operations: list[Operation], present: Routes) -> dict[bytes, Path]:
+def _apply(operations: list[Operation], installed: Routes) -> dict[bytes, NextHops]:
     """What the kernel would make of it; it is stricter than the kernel."""
-    routes = paths(present)
+    routes = paths(installed)
     for action, path, keys in operations:
         assert keys.size == path.key_size
         for each in keys:
@@ -62,52 +56,54 @@ def _apply(operations: list[Operation], present: Routes) -> dict[bytes, Path]:
 
 
 @given(wanted_routes, present_routes, some_keys)
-def test_operations_lead_from_present_to_wanted(wanted: Routes, present: Routes, held: set[bytes]) -> None:
+def test_operations_lead_from_present_to_wanted(desired: Routes, installed: Routes, retained: set[bytes]) -> None:
     """Carried out on what is present the operations give what is wanted, and what is held and was there."""
-    after = _apply(diff(wanted, present, held=by_family(held)), present)
+    after = _apply(diff(desired, installed, retained=by_family(retained)), installed)
 
-    kept = {each: path for each, path in paths(present).items() if each in held and each not in wanted}
-    assert after == {**paths(wanted), **kept}
+    kept = {each: path for each, path in paths(installed).items() if each in retained and each not in desired}
+    assert after == {**paths(desired), **kept}
 
 
 @given(wanted_routes, present_routes, some_keys, some_keys)
-def test_skipped_routes_are_left_alone(wanted: Routes, present: Routes, held: set[bytes], skip: set[bytes]) -> None:
+def test_skipped_routes_are_left_alone(
+    desired: Routes, installed: Routes, retained: set[bytes], skip: set[bytes]
+) -> None:
     """No operation names a skipped route; the others come out as without it."""
-    operations = diff(wanted, present, held=by_family(held), skip=by_family(skip))
+    operations = diff(desired, installed, retained=by_family(retained), skip=by_family(skip))
 
     assert not {each for operation in operations for each in operation.keys} & skip
-    after = _apply(operations, present)
+    after = _apply(operations, installed)
     assert {each: path for each, path in after.items() if each in skip} == {
-        each: path for each, path in paths(present).items() if each in skip
+        each: path for each, path in paths(installed).items() if each in skip
     }
-    full = _apply(diff(wanted, present, held=by_family(held)), present)
+    full = _apply(diff(desired, installed, retained=by_family(retained)), installed)
     assert {each: path for each, path in after.items() if each not in skip} == {
         each: path for each, path in full.items() if each not in skip
     }
 
 
 @given(wanted_routes, present_routes)
-def test_replace_comes_first_and_delete_last(wanted: Routes, present: Routes) -> None:
+def test_replace_comes_first_and_delete_last(desired: Routes, installed: Routes) -> None:
     """A prefix that stays wanted is replaced and never deleted, and nothing goes before the new is there."""
-    operations = diff(wanted, present)
+    operations = diff(desired, installed)
 
     order = [Action.REPLACE, Action.ADD, Action.DELETE]
     steps = [order.index(operation.action) for operation in operations]
     assert steps == sorted(steps)
     deleted = {each for action, _, keys in operations for each in keys if action is Action.DELETE}
-    assert not deleted & paths(wanted).keys()
+    assert not deleted & paths(desired).keys()
 
 
 @given(wanted_routes)
-def test_nothing_is_done_where_all_is_well(wanted: Routes) -> None:
+def test_nothing_is_done_where_all_is_well(desired: Routes) -> None:
     """What is as it should be is not touched."""
-    assert diff(wanted, routes(paths(wanted))) == []
+    assert diff(desired, routes(paths(desired))) == []
 
 
 @given(wanted_routes, present_routes)
-def test_routes_are_grouped_by_path(wanted: Routes, present: Routes) -> None:
+def test_routes_are_grouped_by_path(desired: Routes, installed: Routes) -> None:
     """There is one operation for all routes of one action and path, so that they are encoded at once."""
-    operations = diff(wanted, present)
+    operations = diff(desired, installed)
 
     groups = [(action, path) for action, path, _ in operations]
     assert len(groups) == len(set(groups))

@@ -4,15 +4,17 @@ from typing import Any
 
 import pytest
 
+from static_route_operator.api.healthcheck import Check
 from static_route_operator.api.noderoutestate import Reason, RowState
+from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.checks import Check, Target
-from static_route_operator.planning.facts import Facts, Node
-from static_route_operator.planning.foreign import Lookup
-from static_route_operator.planning.gateways import Choice, Chooser
+from static_route_operator.planning.gateways import GatewaySelection, GatewaySelector
 from static_route_operator.planning.plan import make_plan
-from static_route_operator.planning.routes import BLACKHOLE_IPV4, BLACKHOLE_IPV6, Hop, Path
-from static_route_operator.prefixes import pack_address
+from static_route_operator.planning.targets import Target
+from static_route_operator.routing.facts import Facts
+from static_route_operator.routing.foreign import Lookup
+from static_route_operator.routing.nexthops import BLACKHOLE_IPV4, BLACKHOLE_IPV6, NextHop, NextHops
+from static_route_operator.routing.prefixes import pack_address
 from tests.unit.builders import ETH0, facts, key, keys, paths, route
 
 A, B, C = "10.0.0.1", "10.0.0.3", "10.0.0.4"
@@ -28,11 +30,11 @@ def _target(address: str) -> Target:
     return Target(pack_address(address), ETH0, Check())
 
 
-def _choose(some: StaticRoute, *down: str, known: Facts = HERE, probed: tuple[str, ...] = ()) -> Choice:
-    return Chooser(NODE, known, {_target(each) for each in down}, map(_target, probed)).choose(some)
+def _choose(some: StaticRoute, *down: str, known: Facts = HERE, probed: tuple[str, ...] = ()) -> GatewaySelection:
+    return GatewaySelector(NODE, known, {_target(each) for each in down}, map(_target, probed)).choose(some)
 
 
-def _used(choice: Choice) -> dict[bytes, int]:
+def _used(choice: GatewaySelection) -> dict[bytes, int]:
     assert choice.path is not None
     return {hop.gateway: hop.weight for hop in choice.path.hops}
 
@@ -84,7 +86,9 @@ def test_next_hops_are_sorted() -> None:
     one, other = {"address": A}, {"address": B}
 
     assert _choose(_object(one, other)).path == _choose(_object(other, one)).path
-    assert _choose(_object(one, other)).path == Path((Hop(pack_address(A), ETH0), Hop(pack_address(B), ETH0)))
+    assert _choose(_object(one, other)).path == NextHops(
+        (NextHop(pack_address(A), ETH0), NextHop(pack_address(B), ETH0))
+    )
 
 
 def test_drained_gateway_is_not_used() -> None:
@@ -124,7 +128,9 @@ def test_gateway_on_a_subnet_of_other_nodes_is_no_error() -> None:
     ("policy", "path", "keep"), [("Keep", None, True), ("Withdraw", None, False), ("Blackhole", BLACKHOLE_IPV4, False)]
 )
 @pytest.mark.parametrize("cause", ["down", "unreachable"])
-def test_policy_is_for_all_that_keeps_gateways_from_use(policy: str, path: Path | None, keep: bool, cause: str) -> None:
+def test_policy_is_for_all_that_keeps_gateways_from_use(
+    policy: str, path: NextHops | None, keep: bool, cause: str
+) -> None:
     """When none can be used, be it that they are down or that they can't be reached, the policy says what to do."""
     some = _object({"address": A}, healthCheck={}, whenAllGatewaysDown=policy)
     choice = _choose(some, A) if cause == "down" else _choose(some, known=facts(gateways=[]))
@@ -163,8 +169,8 @@ def test_object_without_a_gateway_leaves_its_prefixes_to_the_next() -> None:
         first = _object({"address": A}, name="a", healthCheck={}, whenAllGatewaysDown=policy)
         plan = make_plan([first, route("b", B)], HERE, node=NODE, down={_target(A)})
 
-        path = Path.via(pack_address(expected), ETH0) if expected else BLACKHOLE_IPV4
-        assert paths(plan.wanted) == {key("192.0.2.1"): path}
+        path = NextHops.via(pack_address(expected), ETH0) if expected else BLACKHOLE_IPV4
+        assert paths(plan.desired) == {key("192.0.2.1"): path}
 
 
 def test_blackhole_is_of_the_family() -> None:
@@ -173,7 +179,7 @@ def test_blackhole_is_of_the_family() -> None:
         {"address": "fd00::9"}, destinations=["2001:db8::1"], whenAllGatewaysDown="Blackhole", source="fd00::77"
     )
 
-    assert paths(make_plan([some], HERE).wanted) == {key("2001:db8::1"): BLACKHOLE_IPV6}
+    assert paths(make_plan([some], HERE).desired) == {key("2001:db8::1"): BLACKHOLE_IPV6}
 
 
 def test_failover_takes_keys_from_the_last_plan() -> None:
@@ -181,8 +187,8 @@ def test_failover_takes_keys_from_the_last_plan() -> None:
     before = make_plan([TIERS], HERE, node=NODE)
     after = make_plan([TIERS], HERE, before, node=NODE, down={_target(A), _target(B)})
 
-    ((_, was),) = before.wanted
-    ((path, now),) = after.wanted
+    ((_, was),) = before.desired
+    ((path, now),) = after.desired
     assert now is was
     assert now == keys("192.0.2.1")
-    assert path == Path.via(pack_address(C), ETH0)
+    assert path == NextHops.via(pack_address(C), ETH0)

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from static_route_operator.api.noderoutestate import Reason, RowState
-from static_route_operator.keys import TABLE_LOCAL, prefix_of
-from static_route_operator.planning.facts import Facts, Rule
-from static_route_operator.planning.foreign import ForeignRoutes, Lookup
 from static_route_operator.planning.guards import gateway_problem, refusals, source_problem
-from static_route_operator.planning.routes import BLACKHOLE_IPV4, Path
-from static_route_operator.prefixes import pack_address, pack_prefix, unpack_prefix
+from static_route_operator.routing.facts import Facts, Rule
+from static_route_operator.routing.foreign import ForeignRib, Lookup
+from static_route_operator.routing.keys import TABLE_LOCAL, prefix_of
+from static_route_operator.routing.nexthops import BLACKHOLE_IPV4, NextHops
+from static_route_operator.routing.prefixes import pack_address, pack_prefix, unpack_prefix
 from tests.unit.builders import ETH0, facts, key, keys, make_key, pack, protection
 
 LOCAL = Lookup(32, 1, on_link=False, local=True, ours=False)
@@ -137,7 +137,7 @@ def test_route_that_leads_where_packets_go_already_is_accepted() -> None:
     Neither does a blackhole, or a path that is not known.
     """
     some, node = keys("172.20.0.1"), facts(protected={"172.20.0.1": "API server"}, others={"172.16.0.0/12": "10.0.0.3"})
-    same, other = (Path.via(pack_address(gateway), ETH0) for gateway in ("10.0.0.3", "10.0.0.1"))
+    same, other = (NextHops.via(pack_address(gateway), ETH0) for gateway in ("10.0.0.3", "10.0.0.1"))
 
     assert not list(refusals(some, node, [], same))
     for path in (other, same._replace(source=pack_address("10.0.0.2")), BLACKHOLE_IPV4, None):
@@ -164,7 +164,7 @@ def test_what_this_node_delivers_to_itself_is_captured_by_nothing() -> None:
     """Its own addresses, and those that IPVS gives it, are looked up before main."""
     local = [pack([make_key("10.96.0.0/31", TABLE_LOCAL, 0), make_key("10.96.0.2/32", TABLE_LOCAL, 0)])]
     protected = protection(dict.fromkeys(["10.96.0.1", "10.96.0.2", "10.96.0.3"], "Service"))
-    node = replace(facts(others={}), protected=protected, foreign=ForeignRoutes({}, local))
+    node = replace(facts(others={}), protected=protected, foreign=ForeignRib({}, local))
 
     found = {
         one: each.why

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.keys import prefix_of
-from static_route_operator.planning.facts import Facts
-from static_route_operator.planning.foreign import Lookup
 from static_route_operator.planning.plan import ObjectPlan, Plan, make_plan
-from static_route_operator.planning.routes import Path
-from static_route_operator.prefixes import pack_address, unpack_prefix
+from static_route_operator.routing.facts import Facts
+from static_route_operator.routing.foreign import Lookup
+from static_route_operator.routing.keys import prefix_of
+from static_route_operator.routing.nexthops import NextHops
+from static_route_operator.routing.prefixes import pack_address, unpack_prefix
 from tests.unit.builders import ETH0, facts, key, keys, make_key, paths, route
 
 UNREACHABLE = "172.31.0.1"
@@ -34,12 +34,12 @@ def test_each_destination_goes_through_the_gateway() -> None:
     """Every destination has a route by way of the gateway and the interface it is on, IPv4 and IPv6 alike."""
     plan = _plan(route("v4", "10.0.0.1", ["192.0.2.0/24", "198.51.100.7"]), route("v6", "fd00::1", ["2001:db8::/32"]))
 
-    assert paths(plan.wanted) == {
-        key("192.0.2.0/24"): Path.via(pack_address("10.0.0.1"), ETH0),
-        key("198.51.100.7"): Path.via(pack_address("10.0.0.1"), ETH0),
-        key("2001:db8::/32"): Path.via(pack_address("fd00::1"), ETH0),
+    assert paths(plan.desired) == {
+        key("192.0.2.0/24"): NextHops.via(pack_address("10.0.0.1"), ETH0),
+        key("198.51.100.7"): NextHops.via(pack_address("10.0.0.1"), ETH0),
+        key("2001:db8::/32"): NextHops.via(pack_address("fd00::1"), ETH0),
     }
-    assert plan.held == []
+    assert plan.retained == []
     assert [(each.route.name, each.problems) for each in plan.objects] == [("v4", ()), ("v6", ())]
 
 
@@ -57,7 +57,7 @@ def test_first_in_precedence_gets_the_prefix(winner: StaticRoute, loser: StaticR
     for order in ((winner, loser), (loser, winner)):
         plan = _plan(*order)
 
-        assert paths(plan.wanted) == {key("192.0.2.1"): Path.via(winner.gateway, ETH0)}
+        assert paths(plan.desired) == {key("192.0.2.1"): NextHops.via(winner.gateway, ETH0)}
         objects = _by_name(plan)
         assert objects[winner.name].problems == ()
         assert not objects[loser.name].keys
@@ -71,14 +71,14 @@ def test_only_the_shared_prefixes_stand_by() -> None:
     plan = _plan(route("a", destinations=["192.0.2.1"]), route("b", "10.0.0.3", ["192.0.2.1", "192.0.2.2"]))
 
     assert _by_name(plan)["b"].keys == keys("192.0.2.2")
-    assert plan.wanted.through(Path.via(pack_address("10.0.0.3"), ETH0)) == keys("192.0.2.2")
+    assert plan.desired.through(NextHops.via(pack_address("10.0.0.3"), ETH0)) == keys("192.0.2.2")
 
 
 def test_loser_takes_over_when_the_winner_goes() -> None:
     """Without the winner the next in precedence gets the prefix."""
     second, third = route("b", "10.0.0.3"), route("c")
 
-    assert paths(_plan(third, second).wanted) == {key("192.0.2.1"): Path.via(second.gateway, ETH0)}
+    assert paths(_plan(third, second).desired) == {key("192.0.2.1"): NextHops.via(second.gateway, ETH0)}
 
 
 def test_unusable_gateway_claims_nothing_and_its_keys_are_held() -> None:
@@ -86,10 +86,10 @@ def test_unusable_gateway_claims_nothing_and_its_keys_are_held() -> None:
     down = route("down", UNREACHABLE, ["192.0.2.1", "192.0.2.2"], priority=1)
     plan = _plan(down, route("up", destinations=["192.0.2.1"]))
 
-    assert paths(plan.wanted) == {key("192.0.2.1"): Path.via(pack_address("10.0.0.1"), ETH0)}
+    assert paths(plan.desired) == {key("192.0.2.1"): NextHops.via(pack_address("10.0.0.1"), ETH0)}
     objects = _by_name(plan)
     assert not objects["down"].keys
-    assert plan.held == [objects["down"].held] == [keys("192.0.2.1", "192.0.2.2")]
+    assert plan.retained == [objects["down"].retained] == [keys("192.0.2.1", "192.0.2.2")]
     assert [each.reason for each in objects["down"].problems] == [Reason.GATEWAY_UNREACHABLE]
     assert objects["up"].problems == ()
 
@@ -99,8 +99,8 @@ def test_options_are_in_the_path_and_in_the_key() -> None:
     options: dict[str, Any] = {"table": 100, "metric": 7, "mtu": 1400, "source": "10.0.0.2", "onLink": True}
     plan = _plan(route(**options))
 
-    path = Path.via(pack_address("10.0.0.1"), ETH0, pack_address("10.0.0.2"), 1400, on_link=True)
-    assert paths(plan.wanted) == {make_key("192.0.2.1", 100, 7): path}
+    path = NextHops.via(pack_address("10.0.0.1"), ETH0, pack_address("10.0.0.2"), 1400, on_link=True)
+    assert paths(plan.desired) == {make_key("192.0.2.1", 100, 7): path}
 
 
 @pytest.mark.parametrize("options", [{"table": 100}, {"metric": 7}])
@@ -109,17 +109,17 @@ def test_another_table_or_metric_is_no_competition(options: dict[str, Any]) -> N
     plan = _plan(route("a"), route("b", "10.0.0.3", **options))
 
     assert [each.problems for each in plan.objects] == [(), ()]
-    assert len(plan.wanted) == 2
+    assert len(plan.desired) == 2
 
 
 def test_missing_source_claims_nothing_and_its_keys_are_held() -> None:
     """An object whose source is no address of the node leaves its prefixes to others, as with a bad gateway."""
     plan = _plan(route("a", source="10.0.0.99"), route("b", "10.0.0.3"))
 
-    assert paths(plan.wanted) == {key("192.0.2.1"): Path.via(pack_address("10.0.0.3"), ETH0)}
+    assert paths(plan.desired) == {key("192.0.2.1"): NextHops.via(pack_address("10.0.0.3"), ETH0)}
     objects = _by_name(plan)
     assert [each.reason for each in objects["a"].problems] == [Reason.SOURCE_NOT_ON_NODE]
-    assert objects["a"].held == keys("192.0.2.1")
+    assert objects["a"].retained == keys("192.0.2.1")
     assert objects["b"].problems == ()
 
 
@@ -137,7 +137,7 @@ def test_on_link_gateway_goes_out_where_the_node_would_send_to_it() -> None:
     lookup = {UNREACHABLE: Lookup(0, 7, on_link=False, local=False, ours=False)}
     plan = make_plan([route("a", UNREACHABLE, onLink=True)], facts(lookups=lookup))
 
-    assert paths(plan.wanted) == {key("192.0.2.1"): Path.via(pack_address(UNREACHABLE), 7, on_link=True)}
+    assert paths(plan.desired) == {key("192.0.2.1"): NextHops.via(pack_address(UNREACHABLE), 7, on_link=True)}
 
 
 def test_refused_destinations_are_neither_wanted_nor_held() -> None:
@@ -145,7 +145,7 @@ def test_refused_destinations_are_neither_wanted_nor_held() -> None:
     usable = _plan(route(destinations=["10.0.0.9", "192.0.2.1"]))
     unusable = _plan(route(gateway=UNREACHABLE, destinations=["10.0.0.9", "192.0.2.1"]))
 
-    assert set(paths(usable.wanted)) == set(unusable.held[0]) == {key("192.0.2.1")}
+    assert set(paths(usable.desired)) == set(unusable.retained[0]) == {key("192.0.2.1")}
 
 
 def test_problems_are_worst_first() -> None:
@@ -188,7 +188,7 @@ def test_protected_addresses_stay_reachable() -> None:
     """A destination that holds a protected address is refused and told, the others are programmed."""
     plan = _plan(route(destinations=["172.20.0.0/16", "192.0.2.1"]), protected={"172.20.0.1": "API server"})
 
-    assert set(paths(plan.wanted)) == {key("192.0.2.1")}
+    assert set(paths(plan.desired)) == {key("192.0.2.1")}
     (problem,) = plan.objects[0].problems
     assert problem.state is RowState.REFUSED
     assert problem.message == (
@@ -246,7 +246,7 @@ def test_every_prefix_has_the_one_owner_it_should(routes: list[StaticRoute], ran
     owners = _expected_owners(routes)
     assert _owners(plan) == owners
     gateways = {each.name: each.gateway for each in routes}
-    assert paths(plan.wanted) == {one: Path.via(gateways[names[0]], ETH0) for one, names in owners.items()}
+    assert paths(plan.desired) == {one: NextHops.via(gateways[names[0]], ETH0) for one, names in owners.items()}
 
 
 @given(_routes())
@@ -265,9 +265,9 @@ def test_plan_after_another_is_the_same_as_the_first(versions: list[list[StaticR
         before = make_plan(routes, facts(), before)
 
         fresh = make_plan(routes, facts())
-        assert (before.wanted, before.objects, before.shares) == (fresh.wanted, fresh.objects, fresh.shares)
+        assert (before.desired, before.objects, before.shares) == (fresh.desired, fresh.objects, fresh.shares)
         # What was contested once may cost a look, and no more.
-        assert before.contested >= fresh.contested
+        assert before.overlapping >= fresh.overlapping
 
 
 def test_what_did_not_change_is_not_made_anew() -> None:
@@ -278,11 +278,11 @@ def test_what_did_not_change_is_not_made_anew() -> None:
 
     after = make_plan([*many[:-1], route("r19", "10.0.0.3", ["192.0.19.1", "192.0.19.2"]), other], facts(), before)
 
-    first, second = (Path.via(pack_address(gateway), ETH0) for gateway in ("10.0.0.1", "10.0.0.3"))
-    assert len(after.wanted.through(first)) == 38
-    assert after.wanted.through(second) == keys("192.0.19.1", "192.0.19.2", "198.51.100.1")
+    first, second = (NextHops.via(pack_address(gateway), ETH0) for gateway in ("10.0.0.1", "10.0.0.3"))
+    assert len(after.desired.through(first)) == 38
+    assert after.desired.through(second) == keys("192.0.19.1", "192.0.19.2", "198.51.100.1")
     same = make_plan([*many, other], facts(), before)
-    assert same.wanted.through(first) is before.wanted.through(first)
+    assert same.desired.through(first) is before.desired.through(first)
 
 
 def test_second_object_with_the_same_destinations_is_seen() -> None:
@@ -293,7 +293,7 @@ def test_second_object_with_the_same_destinations_is_seen() -> None:
     plan = make_plan([first, second], facts(), make_plan([first], facts()))
 
     assert [len(each.keys) for each in plan.objects] == [1, 0]
-    assert len(plan.wanted) == 1
+    assert len(plan.desired) == 1
 
 
 def _default_node() -> Facts:
@@ -307,11 +307,11 @@ def test_default_route_pins_what_would_follow_it() -> None:
     node = _default_node()
     plan = make_plan([route(destinations=["0.0.0.0/0"], allowDefaultRoute=True)], node)
 
-    assert paths(plan.pins) == {
-        make_key(f"{each}", 245, 0): Path.via(pack_address("10.0.0.3"), ETH0)
+    assert paths(plan.bypass) == {
+        make_key(f"{each}", 245, 0): NextHops.via(pack_address("10.0.0.3"), ETH0)
         for each in ("203.0.113.6", "10.244.0.0/16")
     }
-    assert paths(plan.wanted).keys() == {*paths(plan.pins), make_key("0.0.0.0/0", 245, 0)}
+    assert paths(plan.desired).keys() == {*paths(plan.bypass), make_key("0.0.0.0/0", 245, 0)}
     # The gateways are on one interface, so replies need no rule.
     assert sorted(map(str, plan.rules)) == ["32701: lookup main suppress_prefixlength 0", "32702: lookup 245"]
 
@@ -324,9 +324,9 @@ def test_pins_and_rules_go_with_the_last_default_route() -> None:
     left = make_plan([two], node, both)
     none = make_plan([route("c", "10.0.0.3")], node, left)
 
-    assert both.pins == left.pins
+    assert both.bypass == left.bypass
     assert both.rules == left.rules
-    assert (len(none.pins), none.rules, len(none.wanted)) == (0, frozenset(), 1)
+    assert (len(none.bypass), none.rules, len(none.desired)) == (0, frozenset(), 1)
 
 
 def test_rules_stay_with_a_default_route_that_is_kept() -> None:
@@ -337,8 +337,8 @@ def test_rules_stay_with_a_default_route_that_is_kept() -> None:
     after = make_plan([some], replace(node, lookups={}), before)
 
     assert after.rules == before.rules
-    assert after.pins == before.pins
-    assert len(after.held) == 1
+    assert after.bypass == before.bypass
+    assert len(after.retained) == 1
     assert not make_plan([some], replace(node, lookups={})).rules
 
 
@@ -357,6 +357,6 @@ def test_node_without_a_default_route_has_nothing_to_pin() -> None:
     some = route(destinations=["0.0.0.0/0"], allowDefaultRoute=True)
     plan = make_plan([some], facts(protected={"169.254.169.254": "metadata service"}))
 
-    assert not len(plan.pins)
+    assert not len(plan.bypass)
     assert len(plan.rules) == 2
     assert not plan.objects[0].problems

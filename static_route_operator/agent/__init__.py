@@ -1,0 +1,1 @@
+"""The agent: one node's engine, fed from the API server."""

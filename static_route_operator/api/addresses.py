@@ -1,0 +1,72 @@
+"""Addresses in a StaticRoute's spec, checked as the API server checks them."""
+
+from typing import NamedTuple
+
+from static_route_operator.errors import InvalidPrefixError
+from static_route_operator.routing.prefixes import (
+    contains,
+    host_prefix,
+    pack_address,
+    pack_prefix,
+)
+
+
+class SpecialRange(NamedTuple):
+    """A range that can never be routed through a gateway."""
+
+    cidr: str
+    prefix: bytes
+    what: str
+
+
+def _special(cidr: str, what: str) -> SpecialRange:
+    return SpecialRange(cidr, pack_prefix(cidr), what)
+
+
+SPECIAL_RANGES = (
+    _special("0.0.0.0/8", "this host"),
+    _special("127.0.0.0/8", "loopback"),
+    _special("169.254.0.0/16", "link-local"),
+    _special("224.0.0.0/4", "multicast"),
+    _special("255.255.255.255/32", "broadcast"),
+    _special("::/127", "unspecified or loopback"),
+    _special("fe80::/10", "link-local"),
+    _special("ff00::/8", "multicast"),
+)
+
+
+def parse_gateway(text: object) -> bytes:
+    """The packed address of a gateway.
+
+    Raises:
+        InvalidPrefixError: not an address, or one that no gateway can have.
+    """
+    return _parse_unicast(text, "gateway", "a unicast address on a subnet of the node")
+
+
+def parse_source(text: object) -> bytes:
+    """The packed address that packets of the node are to get.
+
+    Raises:
+        InvalidPrefixError: not an address, or one that no packet can be sent from through a gateway.
+    """
+    return _parse_unicast(text, "source", "a unicast address of the node")
+
+
+def _parse_unicast(text: object, what: str, must_be: str) -> bytes:
+    if not isinstance(text, str):
+        raise InvalidPrefixError(f"{what} '{text}' is not an IP address; write it as text, in quotes")
+    try:
+        address = pack_address(text)
+    except InvalidPrefixError as error:
+        raise InvalidPrefixError(f"{what} {error}") from None
+    if special := special_range_of(address):
+        where = f"is in {special.cidr} ({special.what})"
+        raise InvalidPrefixError(f"{what} '{text}' {where}; it must be {must_be}")
+    return address
+
+
+def special_range_of(address: bytes) -> SpecialRange | None:
+    """Return the special range that holds a packed address; None if there is none."""
+    host = host_prefix(address)
+    return next((special for special in SPECIAL_RANGES if contains(special.prefix, host)), None)

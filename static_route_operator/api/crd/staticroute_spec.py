@@ -1,0 +1,347 @@
+"""Schema of a StaticRoute's spec."""
+
+from static_route_operator.api.crd.definition import Schema
+from static_route_operator.api.crd.schema import (
+    GATEWAY,
+    MAX_DESTINATION_LENGTH,
+    MAX_DESTINATIONS,
+    MAX_EXCLUDES,
+    MAX_PRIORITY,
+    ROUTABLE,
+    address_schema,
+    duration_schema,
+    node_selector_schema,
+    of_one_family,
+    prefix_rules,
+    rule,
+    threshold_schema,
+)
+from static_route_operator.api.destinations import LONGEST_DEFAULT
+from static_route_operator.api.gateways import (
+    DEFAULT_GATEWAY_PRIORITY,
+    DEFAULT_WEIGHT,
+    INTERFACE,
+    MAX_GATEWAY_PRIORITY,
+    MAX_GATEWAYS,
+    MAX_WEIGHT,
+    WhenAllDown,
+)
+from static_route_operator.api.healthcheck import (
+    DEFAULT_FAILURE_THRESHOLD,
+    DEFAULT_INTERVAL,
+    DEFAULT_PATH,
+    DEFAULT_SUCCESS_THRESHOLD,
+    HTTP_PATH,
+    INTERVALS,
+    MAX_PATH_LENGTH,
+    TIMEOUTS,
+    CheckType,
+)
+from static_route_operator.api.options import (
+    MAX_METRIC,
+    MAX_MTU,
+    MAX_TABLE,
+    MIN_MTU,
+    MIN_MTU_IPV6,
+    MIN_TABLE,
+)
+from static_route_operator.api.rollout import PERCENTAGE
+from static_route_operator.api.staticroute import DEFAULT_PRIORITY
+from static_route_operator.routing.keys import TABLE_LOCAL
+
+_ALLOWED = "(has(self.allowDefaultRoute) && self.allowDefaultRoute)"
+
+
+def _destination() -> Schema:
+    never = "is loopback, link-local, multicast, broadcast or unspecified, never routed through a gateway"
+    return {
+        "type": "string",
+        "maxLength": MAX_DESTINATION_LENGTH,
+        "x-kubernetes-validations": [
+            *prefix_rules(),
+            rule(f"!isIP(self) || {ROUTABLE.format(address='ip(self)')}", expression=f'"\'" + self + "\' {never}"'),
+            rule(
+                f"!isCIDR(self) || cidr(self).prefixLength() <= {LONGEST_DEFAULT} || "
+                + ROUTABLE.format(address="cidr(self).ip()"),
+                expression=f'"\'" + self + "\' {never}"',
+            ),
+        ],
+    }
+
+
+def _options() -> dict[str, Schema]:
+    """What may be said about the routes beside where they lead, as in `ip route`."""
+    return {
+        "excludes": {
+            "type": "array",
+            "description": "Hosts and CIDRs that are cut out of the destinations, which become as many smaller"
+            " prefixes as that takes. Destinations that no exclude touches stay as they are.",
+            "maxItems": MAX_EXCLUDES,
+            "x-kubernetes-list-type": "atomic",
+            "items": {
+                "type": "string",
+                "maxLength": MAX_DESTINATION_LENGTH,
+                "x-kubernetes-validations": prefix_rules(),
+            },
+        },
+        "metric": {
+            "type": "integer",
+            "format": "int64",
+            "description": "Of routes to the same prefix in the same table, whoever made them, the kernel takes the one"
+            " of the lowest metric. Absent, or 0 for IPv6: the kernel's own default, 0 for IPv4 and 1024 for IPv6.",
+            "minimum": 0,
+            "maximum": MAX_METRIC,
+        },
+        "table": {
+            "type": "integer",
+            "format": "int64",
+            "description": "Number of the routing table. Absent: 254, main. A table is used as far as a policy rule"
+            " (`ip rule`) leads to it; this operator makes none for it."
+            f" Never {TABLE_LOCAL}, which is the kernel's own.",
+            "minimum": MIN_TABLE,
+            "maximum": MAX_TABLE,
+            "x-kubernetes-validations": [
+                rule(f"self != {TABLE_LOCAL}", f"table {TABLE_LOCAL} (local) is the kernel's own")
+            ],
+        },
+        "mtu": {
+            "type": "integer",
+            "format": "int32",
+            "description": "Largest packet that is sent through these routes, in bytes; for IPv6 at least"
+            f" {MIN_MTU_IPV6}. Absent: as large as the interface takes.",
+            "minimum": MIN_MTU,
+            "maximum": MAX_MTU,
+        },
+        "source": address_schema(
+            "source",
+            "a unicast address of the node",
+            "Address that packets of the node itself get, if the program that sends them chose none. It must be an"
+            " address of the node. Absent: as the kernel chooses.",
+        ),
+        "onLink": {
+            "type": "boolean",
+            "description": "Take the gateway for a neighbour even if it is on no subnet of the node: it is looked for"
+            " on the interface by which the node would send to it anyway. Absent: false.",
+        },
+    }
+
+
+def spec_schema() -> Schema:
+    """Return the schema of ``spec``."""
+    return {
+        "type": "object",
+        "required": ["destinations"],
+        "properties": {
+            "destinations": {
+                "type": "array",
+                "description": "IPv4 or IPv6 hosts and CIDRs to route through the gateway.",
+                "minItems": 1,
+                "maxItems": MAX_DESTINATIONS,
+                "x-kubernetes-list-type": "atomic",
+                "items": _destination(),
+            },
+            "gateway": address_schema(
+                "gateway",
+                "a unicast address on a subnet of the node",
+                "IP address of the gateway, on a subnet of the node (but see onLink). May be changed in place: the"
+                " routes move without a gap. One of gateway and gateways must be there.",
+            ),
+            "gateways": _gateways(),
+            "dryRun": {
+                "type": "boolean",
+                "description": "Whether nodes do nothing, and only tell what they would do, in NodeRouteState and"
+                " status. Routes that the object has already stay as they are.",
+            },
+            "rollout": _rollout(),
+            "healthCheck": _health_check(),
+            "whenAllGatewaysDown": {
+                "type": "string",
+                "description": "What a node does with the routes when it can use none of the gateways: Keep leaves"
+                " those that are there as they are, Withdraw takes them away, so that a shorter prefix gets the"
+                " packets, and Blackhole drops the packets. Absent: Keep.",
+                "enum": [each.value for each in WhenAllDown],
+            },
+            "nodeSelector": node_selector_schema(
+                "The nodes this is for, as in the node affinity of a Pod: one of the terms must match. Absent: every"
+                " node."
+            ),
+            "priority": {
+                "type": "integer",
+                "format": "int32",
+                "description": "Between StaticRoutes that want the same prefix the lower priority wins, then the older"
+                " object, then the name. The others stand by and take over without a gap.",
+                "minimum": 0,
+                "maximum": MAX_PRIORITY,
+                "default": DEFAULT_PRIORITY,
+            },
+            "allowDefaultRoute": {
+                "type": "boolean",
+                "description": "Whether destinations may be the default route (0.0.0.0/0, ::/0) or its halves. What is"
+                " protected keeps the way it has. Absent: false.",
+            },
+            **_options(),
+        },
+        "x-kubernetes-validations": [
+            rule("has(self.gateway) != has(self.gateways)", "name the gateway: exactly one of gateway and gateways"),
+            rule(
+                of_one_family("self.destinations"),
+                "destinations and gateway must be of one address family: all IPv4 or all IPv6",
+            ),
+            rule(
+                f"{_ALLOWED} || self.destinations.all(each, !each.endsWith('/0') && !each.endsWith('/1'))",
+                "the default route, or half of it, needs allowDefaultRoute: true",
+            ),
+            rule(
+                f"!{_ALLOWED} || has(self.table) || !has(self.onLink) || !self.onLink"
+                " || (has(self.gateways) && self.gateways.all(each, has(each.interface)))",
+                "the gateways of a default route that are onLink need an interface: name it in gateways",
+            ),
+            rule(
+                f"!has(self.excludes) || {of_one_family('self.excludes')}",
+                "excludes and gateway must be of one address family: all IPv4 or all IPv6",
+            ),
+            rule(
+                f"!has(self.source) || {of_one_family('[self.source]')}",
+                "source and gateway must be of one address family",
+            ),
+            rule(
+                f"!has(self.mtu) || self.mtu >= {MIN_MTU_IPV6} || !{GATEWAY}.contains(':')",
+                f"mtu must be at least {MIN_MTU_IPV6} for IPv6",
+            ),
+        ],
+    }
+
+
+def _gateways() -> Schema:
+    return {
+        "type": "array",
+        "description": "Gateways to choose from, in the place of gateway. Each node uses those that are for it, that it"
+        " reaches and that are up: of the lowest priority that has any, all together, by their weights.",
+        "minItems": 1,
+        "maxItems": MAX_GATEWAYS,
+        "x-kubernetes-list-type": "atomic",
+        "items": {
+            "type": "object",
+            "required": ["address"],
+            "properties": {
+                "address": address_schema(
+                    "gateway", "a unicast address on a subnet of the node", "IP address of the gateway."
+                ),
+                "weight": {
+                    "type": "integer",
+                    "format": "int32",
+                    "description": "Its share of the connections, beside the weights of the others in use; 0 drains it:"
+                    " nothing is sent to it.",
+                    "minimum": 0,
+                    "maximum": MAX_WEIGHT,
+                    "default": DEFAULT_WEIGHT,
+                },
+                "priority": {
+                    "type": "integer",
+                    "format": "int32",
+                    "description": "It stands by as long as any gateway of a lower one can be used.",
+                    "minimum": 0,
+                    "maximum": MAX_GATEWAY_PRIORITY,
+                    "default": DEFAULT_GATEWAY_PRIORITY,
+                },
+                "interface": {
+                    "type": "string",
+                    "description": "Name of the interface that it is on, even if none of its subnets holds it. Absent:"
+                    " the one on whose subnet it is.",
+                    "maxLength": 15,
+                    "pattern": INTERFACE,
+                },
+                "nodeSelector": node_selector_schema(
+                    "The nodes that may use it, of those that the StaticRoute is for. Absent: all of them."
+                ),
+            },
+        },
+        "x-kubernetes-validations": [
+            rule(
+                "self.all(a, a.address.contains(':') == self[0].address.contains(':'))",
+                "gateways must be of one address family: all IPv4 or all IPv6",
+            ),
+            rule(
+                "self.all(a, !isIP(a.address) ||"
+                " self.exists_one(b, isIP(b.address) && ip(a.address) == ip(b.address)))",
+                "gateways must be there once each",
+            ),
+        ],
+    }
+
+
+def _health_check() -> Schema:
+    return {
+        "type": "object",
+        "description": "How each node finds out whether the gateways that it may use are up. Absent: they count as up."
+        " Until the first verdict a gateway counts as up too.",
+        "properties": {
+            "type": {
+                "type": "string",
+                "description": "ICMP sends an echo request, TCP opens a connection to the port, HTTP sends a GET there"
+                " that must be answered with a status of 200 to 399.",
+                "enum": [each.value for each in CheckType],
+                "default": CheckType.ICMP.value,
+            },
+            "port": {
+                "type": "integer",
+                "format": "int32",
+                "description": "Port for TCP and HTTP.",
+                "minimum": 1,
+                "maximum": 65_535,
+            },
+            "path": {
+                "type": "string",
+                "description": f"Path for HTTP. Absent: {DEFAULT_PATH}.",
+                "maxLength": MAX_PATH_LENGTH,
+                "pattern": HTTP_PATH,
+            },
+            "interval": {
+                **duration_schema("From one probe to the next, such as 100ms or 2s.", INTERVALS),
+                "default": DEFAULT_INTERVAL,
+            },
+            "timeout": duration_schema(
+                "Within which a probe must be answered. Absent: learnt from the round-trip times.", TIMEOUTS
+            ),
+            "failureThreshold": threshold_schema(
+                "So many probes in a row must be lost for a gateway to be down.", DEFAULT_FAILURE_THRESHOLD
+            ),
+            "successThreshold": threshold_schema(
+                "So many probes in a row must be answered for a gateway that was down to be up.",
+                DEFAULT_SUCCESS_THRESHOLD,
+            ),
+        },
+        "x-kubernetes-validations": [
+            rule("self.type == 'ICMP' ? !has(self.port) : has(self.port)", "port is for TCP and HTTP, which need one"),
+            rule("self.type == 'HTTP' || !has(self.path)", "path is for HTTP only"),
+        ],
+    }
+
+
+def _rollout() -> Schema:
+    return {
+        "type": "object",
+        "description": "How a new generation reaches the nodes: some first, in an order that stays the same, and more"
+        " when these are ready. Until its turn comes a node keeps the generation that it has. Absent: all at once,"
+        " unless a setting of the operator says otherwise. The end of the object is not staged.",
+        "properties": {
+            "maxUnavailable": {
+                "description": "So many nodes get it at a time, as a number or as a percentage of the selected nodes,"
+                " rounded up.",
+                "x-kubernetes-int-or-string": True,
+                "anyOf": [{"type": "integer"}, {"type": "string"}],
+                "default": 1,
+                "x-kubernetes-validations": [
+                    rule(
+                        f"type(self) == string ? self.matches(r'{PERCENTAGE}') : self >= 1",
+                        "must be a number of nodes, such as 1, or a percentage, such as 25%",
+                    )
+                ],
+            },
+            "pauseOnFailure": {
+                "type": "boolean",
+                "description": "Whether no further node gets it while one that has it fails.",
+                "default": True,
+            },
+        },
+    }

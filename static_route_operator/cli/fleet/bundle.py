@@ -1,0 +1,194 @@
+"""A support archive: what a cluster and its nodes say, for somebody who can't log in there.
+
+Addresses, names and routes are kept: without them nothing can be found out. Secrets are never asked for. What might be
+one all the same is taken out: the environment of pods, annotations that tools leave, and whatever looks like a token.
+"""
+
+import io
+import json
+import re
+import tarfile
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from static_route_operator import __version__
+from static_route_operator.api import GROUP, VERSION
+from static_route_operator.api.noderoutestate import PLURAL as STATES
+from static_route_operator.api.staticroute import PLURAL as ROUTES
+from static_route_operator.cli.fleet.agents import AGENT, CONTROLLER, Agents, list_pods
+from static_route_operator.cli.fleet.kubectl import ClusterError
+
+# Lines of each log.
+LOG_LINES = 5000
+
+# Settings of this program; all other variables of its pods are somebody else's.
+_OWN_VARIABLES = ("STATIC_ROUTE_OPERATOR_", "NODE_HOSTNAME", "POD_NAMESPACE", "OPERATOR_NAME")
+_REMOVED = "(removed)"
+_SECRETS = (
+    re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*"),
+    re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),
+    re.compile(r"(?i)(?<=bearer )\S+"),
+    re.compile(r"(?i)(?<=password[=:])\s*\S+|(?<=token[=:])\s*\S+|(?<=secret[=:])\s*\S+"),
+    re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL),
+)
+
+_README = """\
+Support archive of static-route-operator {version}, {time} UTC.
+
+status.txt, gateways.txt, diff.txt   what the command line says
+objects/                             StaticRoutes, NodeRouteStates, nodes, pods, workloads, Events
+nodes/NODE/summary.json              what the agent says of StaticRoutes and gateways
+nodes/NODE/snapshot.txt              links, addresses, rules and routes of the kernel
+nodes/NODE/log.txt, log-previous.txt the agent's log, and that of the container before
+controller/                          the controller's logs
+missing.txt                          what could not be had, and why
+
+Addresses and names are as they are. Secrets were not asked for, and what looks like one was taken out.
+"""
+
+
+class _Archive:
+    """A tar.gz file that is written to.
+
+    Args:
+        file: its path, which must not be there yet.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._root = file.name.removesuffix(".tar.gz")
+        self._tar = tarfile.open(file, "x:gz")  # noqa: SIM115  closed by close()
+        self.missing: list[str] = []
+        self._now = time.time()
+
+    def add(self, name: str, content: str) -> None:
+        """Add a file."""
+        data = scrub(content).encode()
+        entry = tarfile.TarInfo(f"{self._root}/{name}")
+        entry.size, entry.mtime = len(data), int(self._now)
+        self._tar.addfile(entry, io.BytesIO(data))
+
+    def attempt(self, name: str, fetch: Callable[[], str]) -> None:
+        """Add a file, or tell why it could not be had."""
+        try:
+            content = fetch()
+        except ClusterError as error:
+            self.missing.append(f"{name}: {error}")
+        else:
+            self.add(name, content)
+
+    def close(self) -> None:
+        """Finish it."""
+        self.add("missing.txt", "\n".join(self.missing or ["nothing"]) + "\n")
+        self._tar.close()
+
+
+def scrub(text: str) -> str:
+    """A text without what looks like a secret."""
+    for pattern in _SECRETS:
+        text = pattern.sub(_REMOVED, text)
+    return text
+
+
+def redact(body: Any) -> Any:
+    """An object of the API server without what is no help and may be a secret."""
+    if isinstance(body, list):
+        return [redact(each) for each in body]
+    if not isinstance(body, dict):
+        return body
+    found = {name: redact(value) for name, value in body.items() if name not in {"managedFields", "annotations"}}
+    for variable in found.get("env") or ():
+        if "value" in variable and not str(variable.get("name")).startswith(_OWN_VARIABLES):
+            variable["value"] = _REMOVED
+    return found
+
+
+def write(agents: Agents, file: Path, said: dict[str, Callable[[], str]], say: Callable[[str], None]) -> list[str]:
+    """Write the archive.
+
+    Args:
+        agents: how to reach the cluster.
+        file: where.
+        said: what the command line says, by name of its file.
+        say: told what is being done.
+
+    Returns:
+        What could not be had, and why.
+
+    Raises:
+        OSError: the file can't be written.
+    """
+    archive = _Archive(file)
+    archive.add(
+        "README.txt", _README.format(version=__version__, time=time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()))
+    )
+    for name, fetch in said.items():
+        say(name)
+        archive.attempt(name, fetch)
+    say("objects")
+    for name, fetch in _objects(agents):
+        archive.attempt(f"objects/{name}.json", fetch)
+    for verb, argv in {"summary.json": ("routes", "--summary", "-o", "json"), "snapshot.txt": ("snapshot",)}.items():
+        say(f"nodes: {verb}")
+        _ask(agents, archive, verb, argv)
+    say("logs")
+    _logs(agents, archive)
+    archive.close()
+    return archive.missing
+
+
+def _objects(agents: Agents) -> Iterator[tuple[str, Callable[[], str]]]:
+    paths = {
+        "staticroutes": f"/apis/{GROUP}/{VERSION}/{ROUTES}",
+        "noderoutestates": f"/apis/{GROUP}/{VERSION}/{STATES}",
+        "nodes": "/api/v1/nodes",
+        "pods": f"/api/v1/namespaces/{agents.namespace}/pods",
+        "daemonsets": f"/apis/apps/v1/namespaces/{agents.namespace}/daemonsets",
+        "deployments": f"/apis/apps/v1/namespaces/{agents.namespace}/deployments",
+        "events": f"/api/v1/namespaces/{agents.namespace}/events",
+        # Events of cluster-scoped objects stand there.
+        "events-of-staticroutes": "/api/v1/namespaces/default/events?fieldSelector=involvedObject.kind%3DStaticRoute",
+    }
+    for name, path in paths.items():
+        yield name, partial(_object, agents, path)
+
+
+def _object(agents: Agents, path: str) -> str:
+    return json.dumps(redact(agents.kubectl.get(path)), indent=1)
+
+
+def _ask(agents: Agents, archive: _Archive, name: str, argv: tuple[str, ...]) -> None:
+    try:
+        for reply in agents.ask(*argv, parse=_text):
+            if reply.answer is None:
+                archive.missing.append(f"nodes/{reply.node}/{name}: {reply.problem}")
+            else:
+                archive.add(f"nodes/{reply.node}/{name}", reply.answer)
+    except ClusterError as error:
+        archive.missing.append(f"nodes/*/{name}: {error}")
+
+
+def _text(text: str) -> str:
+    if not text:
+        raise ValueError("it said nothing")
+    return text
+
+
+def _logs(agents: Agents, archive: _Archive) -> None:
+    try:
+        pods = [(f"nodes/{pod.node}", pod) for pod in list_pods(agents.kubectl, agents.namespace, AGENT)]
+        pods += [("controller", pod) for pod in list_pods(agents.kubectl, agents.namespace, CONTROLLER)]
+    except ClusterError as error:
+        archive.missing.append(f"logs: {error}")
+        return
+    for directory, pod in pods:
+        if agents.nodes and directory != "controller" and pod.node not in agents.nodes:
+            continue
+        for name, flags in (("log.txt", ()), *([("log-previous.txt", ("--previous",))] if pod.restarts else [])):
+            said = agents.kubectl.logs(agents.namespace, pod.name, f"--tail={LOG_LINES}", *flags)
+            if said.code:
+                archive.missing.append(f"{directory}/{name}: {said.errors.strip()}")
+            else:
+                archive.add(f"{directory}/{name}", said.output)

@@ -1,0 +1,45 @@
+"""How every node sees the gateways that it checks."""
+
+import datetime as dt
+from collections.abc import Collection
+from typing import Any
+
+from static_route_operator.api import GROUP, VERSION
+from static_route_operator.api.noderoutestate import PLURAL as STATES
+from static_route_operator.cli.fleet.agents import Agents, Reply
+
+# What only the agent itself can tell.
+_ONLY_HERE = ("rttSeconds", "sent", "lost", "message")
+
+
+def fetch(agents: Agents) -> dict[str, Any]:
+    """The gateways by node, as a JSON object: from the agents, and where one does not answer from its NodeRouteState.
+
+    Raises:
+        ClusterError: NodeRouteStates can't be read, or nobody can be asked.
+    """
+    states = agents.kubectl.get(f"/apis/{GROUP}/{VERSION}/{STATES}")["items"]
+    replies = list(agents.ask("routes", "--summary", "-o", "json"))
+    return assemble(states, replies)
+
+
+def assemble(states: Collection[dict[str, Any]], replies: Collection[Reply]) -> dict[str, Any]:
+    """Put together what NodeRouteStates and agents say."""
+    told = {state["metadata"]["name"]: state.get("status", {}).get("gateways", ()) for state in states}
+    gateways = []
+    unanswered = []
+    for reply in replies:
+        if reply.answer is not None and "note" not in reply.answer:
+            gateways += [local(reply.node, each) for each in reply.answer.get("gateways", ())]
+            continue
+        gateways += [{"node": reply.node, **each, **dict.fromkeys(_ONLY_HERE)} for each in told.get(reply.node, ())]
+        problem = reply.problem or (reply.answer or {}).get("note", "")
+        unanswered.append({"node": reply.node, "problem": problem})
+    gateways.sort(key=lambda each: (each["state"] != "Down", each["state"] != "Unknown", each["address"], each["node"]))
+    return {"gateways": gateways, "unanswered": unanswered}
+
+
+def local(node: str, gateway: dict[str, Any]) -> dict[str, Any]:
+    """A gateway as the agent tells it, in the form of this answer."""
+    since = dt.datetime.fromtimestamp(int(gateway["since"]), dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"node": node, **gateway, "since": since if gateway["since"] else ""}

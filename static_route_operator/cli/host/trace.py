@@ -1,0 +1,267 @@
+"""Which way packets for a destination take on this host, and whether that is what the StaticRoutes want.
+
+The agent says which StaticRoutes want the destination and which of them wins; the kernel says what it does. Where the
+two differ, this says what stands in between.
+"""
+
+import enum
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from static_route_operator.cli.host.process import NoProcessError, ask
+from static_route_operator.kernel.policies import Packet, PolicyAction, table_name
+from static_route_operator.kernel.tracer import Forwarding, NextHop, Route, RouteTracer
+from static_route_operator.planning.candidates import CandidateStatus
+from static_route_operator.routing.nexthops import PROTOCOL, protocol_name
+from static_route_operator.routing.prefixes import unpack_address
+
+LOCAL_KINDS = frozenset({"local", "broadcast", "anycast", "multicast"})
+
+
+class Verdict(enum.StrEnum):
+    """Whether packets go where the StaticRoutes want them."""
+
+    FOLLOWS = "Follows"  # the packet takes the route of the StaticRoute that wins
+    SHADOWED = "Shadowed"  # that route is there, and something else takes the packet
+    MISSING = "Missing"  # a StaticRoute wins, and its route is not in the kernel
+    NOT_HERE = "NotHere"  # StaticRoutes want it, and none can be programmed on this node
+    NO_STATIC_ROUTE = "NoStaticRoute"  # none wants it
+    UNKNOWN = "Unknown"  # no agent says what is wanted
+
+
+def explain(packet: Packet, http_address: str, http_port: int) -> dict[str, Any]:
+    """The way of a packet, as a JSON object.
+
+    Args:
+        packet: which.
+        http_address: where the process on this host serves.
+        http_port: likewise.
+
+    Raises:
+        KernelError: the kernel does not answer.
+    """
+    forwarder = RouteTracer()
+    try:
+        forwarding = forwarder.forward(packet)
+    finally:
+        forwarder.close()
+    try:
+        told = ask(http_address, http_port, f"/claims/{unpack_address(packet.destination)}")
+    except NoProcessError as error:
+        told = {"node": socket.gethostname(), "claims": None, "note": f"{error}: the kernel alone is asked"}
+    return compare(forwarding, told)
+
+
+def compare(forwarding: Forwarding, told: Mapping[str, Any]) -> dict[str, Any]:
+    """What the kernel does beside what is wanted.
+
+    Args:
+        forwarding: what the kernel does.
+        told: what the agent says is wanted; ``claims`` is None when there is no agent.
+    """
+    claims: Sequence[Mapping[str, Any]] | None = told["claims"]
+    verdict, owner, text, cause = _judge(forwarding, claims)
+    packet = forwarding.packet
+    route, policy = forwarding.route, forwarding.policy
+    notes = [told["note"]] if "note" in told else []
+    if not told.get("complete", True):
+        notes.append("the agent has no complete list of StaticRoutes yet")
+    if forwarding.bound is not None:
+        bound = f"a socket that is bound to {forwarding.source}, as TCP's are once connected"
+        notes.append(f"{bound}, sends {_words(forwarding.bound)}")
+    return {
+        "node": told["node"],
+        "destination": unpack_address(packet.destination),
+        "packet": {
+            "source": packet.source_text or None,
+            "mark": packet.mark,
+            "interface": packet.interface or None,
+            "protocol": packet.protocol,
+            "port": packet.port,
+        },
+        "verdict": verdict.value,
+        "object": owner,
+        "text": text,
+        "cause": cause,
+        "notes": notes,
+        "kernel": {
+            "error": forwarding.error or None,
+            "gateway": forwarding.hop.gateway or None if forwarding.hop else None,
+            "interface": forwarding.hop.interface if forwarding.hop else None,
+            "source": forwarding.source or None,
+            "route": describe_route(route) if route else None,
+            "rule": str(policy) if policy else None,
+        },
+        "claims": claims,
+        "candidates": [describe_route(each) for each in forwarding.candidates],
+        "rules": [str(each) for each in forwarding.policies],
+    }
+
+
+def describe_route(route: Route) -> dict[str, Any]:
+    """A route of the kernel as a JSON object."""
+    return {
+        "destination": route.destination,
+        "type": route.kind,
+        "table": route.table,
+        "metric": route.metric,
+        "protocol": route.protocol,
+        "gateways": [
+            {"gateway": hop.gateway or None, "interface": hop.interface, "weight": hop.weight, "dead": hop.dead}
+            for hop in route.hops
+        ],
+        "text": route_words(route),
+    }
+
+
+def route_words(route: Route) -> str:
+    """A route in the words of `ip route`."""
+    words = [*([route.kind] if route.kind != "unicast" else []), route.destination]
+    if len(route.hops) > 1:
+        words += [f"nexthop {_words(hop)} weight {hop.weight}" for hop in route.hops]
+    else:
+        words += [_words(hop) for hop in route.hops]
+    words += [f"table {table_name(route.table)}", f"proto {protocol_name(route.protocol)}"]
+    return " ".join([*words, *([f"metric {route.metric}"] if route.metric else [])])
+
+
+def _words(hop: NextHop) -> str:
+    return " ".join(
+        filter(None, [hop.gateway and f"via {hop.gateway}", f"dev {hop.interface}", "dead" if hop.dead else ""])
+    )
+
+
+class _Judgement(NamedTuple):
+    """What is so.
+
+    Attributes:
+        verdict: in a word.
+        object: the StaticRoute whose route the packet takes, or that wants it in vain.
+        text: what happens to the packet.
+        cause: why that is not what a StaticRoute wants, and what to do; empty when it is.
+    """
+
+    verdict: Verdict
+    object: str | None
+    text: str
+    cause: str = ""
+
+
+def _judge(forwarding: Forwarding, claims: Sequence[Mapping[str, Any]] | None) -> _Judgement:
+    way = _way(forwarding)
+    if claims is None:
+        return _Judgement(Verdict.UNKNOWN, None, way)
+    winners = [each for each in claims if each["standing"] == CandidateStatus.WINS]
+    route = forwarding.route
+    if route is not None and route.protocol == PROTOCOL:
+        if owner := next((each for each in winners if _is_of(route, each)), None):
+            return _follows(owner, forwarding, way)
+        if held := next(
+            (each for each in claims if each["standing"] == CandidateStatus.HELD and _is_of(route, each)), None
+        ):
+            name = held["object"]
+            return _Judgement(Verdict.NOT_HERE, name, way, f"StaticRoute {name} left it as it was: {held['message']}")
+    if not claims:
+        cause = "No StaticRoute wants this destination here"
+        if route is not None and route.protocol == PROTOCOL:
+            cause += ", and this route of the operator is about to be removed"
+        return _Judgement(Verdict.NO_STATIC_ROUTE, None, way, f"{cause}.")
+    if not winners:
+        first = claims[0]
+        why = first["message"] or "the agent is about to"
+        return _Judgement(
+            Verdict.NOT_HERE, first["object"], way, f"StaticRoute {first['object']} is not programmed here: {why}"
+        )
+    for each in winners:
+        if any(_is_of(one, each) and one.protocol == PROTOCOL for one in forwarding.candidates):
+            return _Judgement(Verdict.SHADOWED, each["object"], way, _shadow(each, forwarding))
+    first = winners[0]
+    why = first["message"] or "the agent is about to add it, or another program has just removed it"
+    cause = f"The route of StaticRoute {first['object']} to {first['destination']} is not in the kernel: {why}"
+    return _Judgement(Verdict.MISSING, first["object"], way, cause)
+
+
+def _is_of(route: Route, claim: Mapping[str, Any]) -> bool:
+    """Whether a route of the kernel has the place of what a StaticRoute wants."""
+    place: tuple[Any, ...] = (claim["destination"], claim["table"], claim["metric"])
+    return (route.destination, route.table, route.metric) == place
+
+
+def _follows(claim: Mapping[str, Any], forwarding: Forwarding, way: str) -> _Judgement:
+    name = claim["object"]
+    desired = {(each["gateway"], each["interface"]) for each in claim["gateways"]}
+    hop = forwarding.hop
+    if hop is not None and (hop.gateway, hop.interface) not in desired:
+        to = " or ".join(f"via {gateway} dev {interface}" for gateway, interface in sorted(desired)) or "nowhere"
+        cause = f"StaticRoute {name} wants it to go {to}: the agent is about to mend that (`diff` shows it)"
+        return _Judgement(Verdict.MISSING, name, way, cause)
+    if hop is None:
+        return _Judgement(Verdict.FOLLOWS, name, f"{way}, as StaticRoute {name} wants: {claim['message']}")
+    return _Judgement(Verdict.FOLLOWS, name, f"StaticRoute {name}: {way}")
+
+
+def _way(forwarding: Forwarding) -> str:
+    """What the kernel does with the packet, in words."""
+    route, policy = forwarding.route, forwarding.policy
+    by = f" by {route_words(route)}" if route else ""
+    if forwarding.error:
+        if route is None and policy is not None and policy.action is not PolicyAction.TABLE:
+            by = f" by the rule {policy}"
+        return f"dropped ({forwarding.error})" + (by or ": no route holds it")
+    if route is not None and route.kind in LOCAL_KINDS:
+        return f"it is for this node itself{by}"
+    hop = _words(forwarding.hop) if forwarding.hop else "nowhere"
+    if route is not None and len(route.hops) > 1:
+        return f"{hop}, one of {len(route.hops)} next hops chosen by the flow's addresses,{by}"
+    return f"{hop},{by}"
+
+
+def _shadow(claim: Mapping[str, Any], forwarding: Forwarding) -> str:
+    """What takes the packet before the route of a StaticRoute, and what to do."""
+    ours = f"the route of StaticRoute {claim['object']} to {claim['destination']} in table {table_name(claim['table'])}"
+    route, policy = forwarding.route, forwarding.policy
+    if policy is not None and policy.action is not PolicyAction.TABLE:
+        return f"The rule '{policy}' comes before {ours}: remove the rule, or let it spare this destination."
+    if route is None:
+        leads = _leading(claim["table"], forwarding)
+        return f"{_capital(ours)} is not looked at: {leads}"
+    if route.table != claim["table"]:
+        leads = _leading(claim["table"], forwarding)
+        if leads:
+            return f"{_capital(ours)} is not looked at: {leads}"
+        return (
+            f"The rule '{policy}' leads to table {table_name(route.table)} before {ours} is looked at:"
+            f" remove the rule, give it a higher number, or set spec.table: {route.table} in the StaticRoute."
+        )
+    others = f"a route of another program (proto {protocol_name(route.protocol)})"
+    if route.prefix[-1] > int(claim["destination"].rpartition("/")[2]):
+        return (
+            f"{_capital(others)} to {route.destination} is more specific than {ours}: remove it, or name "
+            f"{route.destination} in the StaticRoute's destinations."
+        )
+    if route.destination == claim["destination"] and route.metric < claim["metric"]:
+        return (
+            f"{_capital(others)} has metric {route.metric}, lower than {claim['metric']} of {ours}: lower spec.metric."
+        )
+    if route.destination == claim["destination"] and route.metric == claim["metric"]:
+        return f"{_capital(others)} stands before {ours}, with the same metric: remove it."
+    return f"{_capital(ours)} can't be used now: its interface is down, or has no carrier (`ip link`)."
+
+
+def _leading(table: int, forwarding: Forwarding) -> str:
+    """Why no rule leads such a packet to a table; empty when one does."""
+    packet = forwarding.packet
+    leading = [each for each in forwarding.policies if each.action is PolicyAction.TABLE and each.table == table]
+    if any(each.matches(packet) for each in leading):
+        return ""
+    if not leading:
+        return (
+            f"no rule leads to table {table_name(table)}; add one, as `ip rule add to ... lookup {table_name(table)}`."
+        )
+    rules = ", ".join(f"'{each}'" for each in leading[:3])
+    return f"its rule {rules} is not for such a packet; ask with --mark, --source or --iif for one that it is for."
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

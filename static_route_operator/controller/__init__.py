@@ -1,0 +1,1 @@
+"""The controller: status, Events, roll-outs and the cluster's addresses, once for the cluster."""

@@ -1,0 +1,132 @@
+"""The controller: watch everything, put together how each StaticRoute fares, say so in its status and in Events.
+
+No route depends on it: agents neither wait for it nor ask it anything.
+"""
+
+import asyncio
+import contextlib
+import logging
+import signal
+
+from static_route_operator.api import GROUP, VERSION
+from static_route_operator.api.noderoutestate import PLURAL as STATES
+from static_route_operator.api.rollout import default_rollout
+from static_route_operator.api.staticroute import PLURAL as ROUTES
+from static_route_operator.cluster.api import WRITE_TIMEOUT, Api
+from static_route_operator.cluster.listing import Listing
+from static_route_operator.controller.addresspublisher import AddressPublisher
+from static_route_operator.controller.clusterstate import ClusterState
+from static_route_operator.controller.events import EventRecorder
+from static_route_operator.controller.finalizer import FinalizerRemover
+from static_route_operator.controller.statuswriter import StatusWriter
+from static_route_operator.controller.watch import ControllerWatch
+from static_route_operator.observability.http import HttpServer
+from static_route_operator.observability.metrics import ControllerMetrics
+from static_route_operator.settings import ControllerSettings
+
+logger = logging.getLogger(__name__)
+
+# What comes within this is looked at together. Seconds.
+COALESCE = 0.2
+
+
+class Controller:
+    """Keeps the statuses of all StaticRoutes true.
+
+    Args:
+        overview: what is known.
+        writer: what writes them.
+        recorder: what tells of their transitions.
+        metrics: where to count.
+    """
+
+    def __init__(
+        self, overview: ClusterState, writer: StatusWriter, recorder: EventRecorder, metrics: ControllerMetrics
+    ) -> None:
+        self._overview = overview
+        self._writer = writer
+        self._recorder = recorder
+        self._metrics = metrics
+        self._wake = asyncio.Event()
+        overview.on_change = self._wake.set
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            started = loop.time()
+            if self._overview.complete:
+                self._wake.clear()
+                await self._look()
+            # Reports of thousands of nodes keep it busy for at most half of the time.
+            await asyncio.sleep(max(COALESCE, loop.time() - started))
+
+    async def _look(self) -> None:
+        subjects = self._overview.subjects.items
+        self._writer.retain(subjects)
+        self._recorder.retain(subjects)
+        self._metrics.objects.set(len(subjects))
+        self._metrics.nodes.set(len(self._overview.members.items))
+        for subject in self._overview.take_changed():
+            self._writer.offer(subject, self._overview.roll_up(subject))
+            # Others have their turn in between: with thousands of nodes each takes milliseconds.
+            await asyncio.sleep(0)
+
+
+async def run(settings: ControllerSettings) -> None:
+    """Run until SIGTERM or SIGINT.
+
+    Raises:
+        SettingsError: a setting can't be used.
+    """
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, stop.set)
+    metrics = ControllerMetrics()
+    overview = ClusterState()
+    server = HttpServer(metrics, lambda: overview.complete)
+    if settings.http_port:
+        await server.start(settings.http_address, settings.http_port)
+    api = Api()
+    recorder = EventRecorder(api, metrics)
+    writer = StatusWriter(Api(WRITE_TIMEOUT), overview, metrics, recorder.record)
+    remover = FinalizerRemover(api)
+    survey = ControllerWatch(overview, metrics, default_rollout(settings.rollout))
+    survey.on_finalizers = remover.look_at
+    listings = [
+        Listing(api, kind, survey, metrics, settings.list_seconds, path=path)
+        for kind, path in (
+            (overview.subjects, f"/apis/{GROUP}/{VERSION}/{ROUTES}"),
+            (overview.states, f"/apis/{GROUP}/{VERSION}/{STATES}"),
+            (overview.members, "/api/v1/nodes"),
+        )
+    ]
+    controller = Controller(overview, writer, recorder, metrics)
+    book = AddressPublisher(api, overview, settings.namespace)
+
+    def relist() -> None:
+        for listing in listings:
+            listing.request()
+
+    survey.on_relist = relist
+    survey.start()
+    stopped = loop.create_task(stop.wait())
+    jobs = [controller.run(), writer.run(), recorder.run(), book.run(), *(listing.run() for listing in listings)]
+    tasks = [loop.create_task(job) for job in jobs]
+    logger.info("Controller started")
+    try:
+        done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {stopped}:
+            # None of them ends by itself: this raises what went wrong.
+            task.result()
+        logger.info("Stopping")
+    finally:
+        for task in (*tasks, stopped):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await remover.stop()
+        await survey.stop()
+        await server.stop()

@@ -1,0 +1,1 @@
+"""Changes that other programs make to installed routes."""

@@ -1,0 +1,78 @@
+"""What can be asked of a node: what became of each object, and whose each of its routes is."""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from static_route_operator.node.inventory import Inventory
+from static_route_operator.node.reconciler import Reconciler
+from static_route_operator.planning.candidates import claims, describe_claim
+from static_route_operator.planning.desired import describe_wanted
+from static_route_operator.planning.plan import owner_of
+from static_route_operator.routing.description import describe_route
+from static_route_operator.routing.prefixes import pack_address
+
+
+class Introspection:
+    """Answers with JSON objects, from what is known at that moment.
+
+    Args:
+        inventory: the objects and this node.
+        reconciler: what keeps their routes.
+    """
+
+    def __init__(self, inventory: Inventory, reconciler: Reconciler) -> None:
+        self._inventory = inventory
+        self._reconciler = reconciler
+
+    @property
+    def handlers(self) -> dict[str, Callable[..., dict[str, Any]]]:
+        """What can be asked (see `HttpServer`)."""
+        return {
+            "/summary": self.summary,
+            "/routes": self.routes,
+            "/claims/{address}": self.claims,
+            "/wanted": self.desired,
+        }
+
+    def summary(self) -> dict[str, Any]:
+        """What became of the objects and the gateways."""
+        return self._origin() | {
+            "waiting": [
+                {"name": route.name, "generation": route.generation}
+                for route in self._inventory.gated.values()
+                if not route.dry_run
+            ],
+            "objects": [asdict(row) for row in self._reconciler.rows],
+            "gateways": self._reconciler.gateway_report(),
+        }
+
+    def routes(self) -> dict[str, Any]:
+        """The summary, and every route of ours that the kernel holds, with its object."""
+        plan, interfaces = self._reconciler.plan, self._reconciler.interfaces
+        return self.summary() | {
+            "routes": [
+                describe_route(key, path, interfaces) | {"object": owner_of(key, plan)}
+                for key, path in self._reconciler.installed.in_order()
+            ],
+        }
+
+    def claims(self, address: str) -> dict[str, Any]:
+        """Which StaticRoutes want packets for an address, and which of them gets it.
+
+        Raises:
+            InvalidPrefixError: it is no address.
+        """
+        rows = {row.name: row for row in self._reconciler.rows}
+        found = claims(self._reconciler.plan, pack_address(address))
+        return self._origin() | {"claims": [describe_claim(each, rows, self._reconciler.interfaces) for each in found]}
+
+    def desired(self) -> dict[str, Any]:
+        """Every route that should be in the kernel, packed; see `describe_wanted`."""
+        rows = {row.name: row for row in self._reconciler.rows}
+        return self._origin() | describe_wanted(self._reconciler.plan, rows)
+
+    def _origin(self) -> dict[str, Any]:
+        """Which node answers, and whether it knows all objects."""
+        node = self._inventory.node
+        return {"node": node.name if node else None, "complete": self._inventory.complete}

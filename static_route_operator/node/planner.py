@@ -1,0 +1,85 @@
+"""Answers what StaticRoutes would do on this node, by rehearsing them: the same code plans, and nothing is written."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.errors import InvalidSpecError
+from static_route_operator.kernel.dryrun import DryRunFib
+from static_route_operator.node.inventory import Inventory
+from static_route_operator.node.reconciler import Reconciler
+from static_route_operator.planning.changes import Forecast, make_forecast
+
+logger = logging.getLogger(__name__)
+
+
+class Planner:
+    """Rehearses changes of what a reconciler is for.
+
+    Args:
+        inventory: of the reconciler.
+        reconciler: at work, or not started.
+    """
+
+    def __init__(self, inventory: Inventory, reconciler: Reconciler) -> None:
+        self._inventory = inventory
+        self._reconciler = reconciler
+        # One at a time: each holds all routes of this node.
+        self._busy = asyncio.Lock()
+
+    async def answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
+        """What manifests would do, as a JSON object.
+
+        Args:
+            question: ``manifests`` are StaticRoutes as JSON objects; where ``prune`` is true, there are no others, and
+                whatever else there is of ours would be deleted.
+
+        Raises:
+            InvalidSpecError: one of the manifests can't be used.
+            ValueError: the question is none.
+            KernelError: the kernel can't be asked.
+        """
+        manifests, prune = question.get("manifests"), bool(question.get("prune"))
+        if not isinstance(manifests, list) or not all(isinstance(each, Mapping) for each in manifests):
+            raise ValueError("manifests is not a list of objects")
+        routes = [_parse(each) for each in manifests]
+        if duplicates := [name for name, number in Counter(each.name for each in routes).items() if number > 1]:
+            raise InvalidSpecError(duplicates[0], "metadata.name", "is given to two objects")
+        forecast = await self.forecast(routes, prune=prune)
+        node = self._inventory.node
+        selected = {row.name for row in forecast.rows}
+        return {
+            "node": node.name if node else None,
+            "complete": prune or self._inventory.complete,
+            **forecast.to_json(),
+            "notSelected": sorted(route.name for route in routes if route.name not in selected),
+        }
+
+    async def forecast(self, routes: Iterable[StaticRoute], *, prune: bool = False) -> Forecast:
+        """What these objects would do: new ones, or other versions of those that there are."""
+        routes = list(routes)
+        async with self._busy:
+            rehearsal = DryRunFib()
+            other = self._reconciler.shadow_copy(self._inventory.with_changes(routes, alone=prune), rehearsal)
+            known = other.plan
+            await other.run_to_end()
+        return make_forecast(
+            other.plan,
+            known,
+            (rehearsal.before, rehearsal.after),
+            other.told_failures,
+            other.rows,
+            names={route.name for route in routes},
+            interfaces=other.interfaces,
+        )
+
+
+def _parse(manifest: Mapping[str, Any]) -> StaticRoute:
+    """A StaticRoute, checked as strictly as the API server would."""
+    route = StaticRoute.parse(manifest)
+    if route.refused:
+        raise InvalidSpecError(route.name, "spec.destinations", "; ".join(each.problem for each in route.refused))
+    return route

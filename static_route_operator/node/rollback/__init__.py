@@ -1,0 +1,1 @@
+"""Confirmation of changes, and roll-back of those that cut the node off."""

@@ -1,0 +1,40 @@
+"""What a node must reach whatever its routes are: its DNS servers, its default gateway, and what is named to it."""
+
+import contextlib
+from collections.abc import Callable
+
+from static_route_operator.kernel.fib import default_gateways
+from static_route_operator.node.protected import name_servers
+from static_route_operator.node.rollback.endpoints import DnsEndpoint, EchoEndpoint, Echoes, Endpoint, parse_endpoints
+
+
+class RequiredEndpoints:
+    """All of them, as they are now.
+
+    Args:
+        setting: the endpoints that the user names.
+        server: asked for the API server; None where there is none.
+
+    Raises:
+        SettingsError: an endpoint that the user names can't be used.
+    """
+
+    def __init__(self, setting: str, server: Callable[[], Endpoint | None] = lambda: None) -> None:
+        self._echoes = Echoes()
+        self._named = parse_endpoints(setting, self._echoes)
+        self._server = server
+
+    async def endpoints(self) -> list[Endpoint]:
+        """Each once."""
+        found = list(self._named)
+        if (server := self._server()) is not None:
+            found.append(server)
+        # A protected prefix of one address ends with its length.
+        found += [DnsEndpoint(prefix[:-1]) for prefix in name_servers()]
+        with contextlib.suppress(OSError):
+            found += [EchoEndpoint("default gateway", address, self._echoes) for address in default_gateways()]
+        return found
+
+    def close(self) -> None:
+        """Close all sockets."""
+        self._echoes.close()

@@ -1,0 +1,63 @@
+"""What a node knows of itself: the input of the guards and of the choice of output interfaces."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from static_route_operator.routing.foreign import ForeignRib, Lookup
+from static_route_operator.routing.protection import Protection
+
+
+class Subnet(NamedTuple):
+    """A subnet that is directly connected to this node.
+
+    Attributes:
+        prefix: packed prefix.
+        interface: name of the interface it is on.
+    """
+
+    prefix: bytes
+    interface: str
+
+
+class Rule(NamedTuple):
+    """A policy rule (`ip rule`) that may match packets which this node itself sends.
+
+    Attributes:
+        priority: the lowest is asked first.
+        table: where it leads to.
+        source: packed prefix of the packets' source that it is for; of length 0 when it is for any.
+    """
+
+    priority: int
+    table: int
+    source: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """One look at a node.
+
+    Attributes:
+        addresses: packed addresses of the node's own interfaces, with the interface's name.
+        subnets: the subnets that these addresses make directly reachable.
+        lookups: by packed address, for gateways and sources; an address without a route is absent.
+        protected: what must stay reachable as it is now.
+        foreign: the routes of others; not asked for, and none, while no destination has to do with what is protected.
+        interfaces: names of the interfaces by index.
+        down: names of those that are administratively down.
+        rules: the policy rules; not asked for, and none, while no StaticRoute names a table.
+    """
+
+    addresses: Mapping[bytes, str] = field(default_factory=dict)
+    subnets: tuple[Subnet, ...] = ()
+    lookups: Mapping[bytes, Lookup] = field(default_factory=dict)
+    protected: Protection = field(default_factory=Protection)
+    foreign: ForeignRib = field(default_factory=ForeignRib)
+    interfaces: Mapping[int, str] = field(default_factory=dict)
+    down: frozenset[str] = frozenset()
+    rules: tuple[Rule, ...] = ()
+
+    def index(self, interface: str) -> int:
+        """The index of an interface; 0 when there is none of this name."""
+        return next((index for index, name in self.interfaces.items() if name == interface), 0)

@@ -1,0 +1,142 @@
+"""What must stay reachable as it is, and which of many destinations have to do with it.
+
+Protected are thousands of addresses in a large cluster, and destinations are many too. But they seldom meet: public
+destinations and private addresses lie in a few runs each, so both are walked in leaps from run to run.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+from weakref import WeakKeyDictionary
+
+from static_route_operator.routing.keys import prefix_of
+from static_route_operator.routing.keyset import KeySet
+from static_route_operator.routing.prefixes import (
+    contains,
+    host_prefix,
+    last_address,
+    supernet,
+    unpack_address,
+    unpack_prefix,
+)
+from static_route_operator.routing.subtraction import outermost_of
+
+
+class Meeting(NamedTuple):
+    """Destinations that have addresses in common with what is protected.
+
+    Attributes:
+        holding: they hold a whole protected prefix, or are one.
+        inside: they are a part of a protected prefix.
+    """
+
+    holding: KeySet
+    inside: KeySet
+
+    def __bool__(self) -> bool:
+        return bool(self.holding or self.inside)
+
+
+class Protection:
+    """The addresses and prefixes whose way no route may change. It never changes itself.
+
+    Args:
+        what: by packed prefix, what it is, in the words of a message.
+    """
+
+    def __init__(self, what: Mapping[bytes, str] | None = None) -> None:
+        self._what = dict(what or {})
+        self._families = {
+            size: _Family(sorted(each for each in self._what if len(each) == size))
+            for size in set(map(len, self._what))
+        }
+        self._meetings: WeakKeyDictionary[KeySet, Meeting] = WeakKeyDictionary()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Protection) and self._what == other._what
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Protection({len(self._what)})"
+
+    def __or__(self, other: "Protection") -> "Protection":
+        """Both; where both say what a prefix is, the other one's word counts."""
+        return Protection(self._what | other._what) if other._what else self
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._what)
+
+    def describe(self, prefix: bytes) -> str:
+        """A protected prefix in words."""
+        text = unpack_address(prefix[:-1]) if prefix[-1] == (len(prefix) - 1) * 8 else unpack_prefix(prefix)
+        return f"{text} ({self._what[prefix]})"
+
+    def within(self, prefix: bytes) -> list[bytes]:
+        """The protected prefixes that are a part of this one or equal to it, sorted."""
+        family = self._families.get(len(prefix))
+        return _between(family.all, prefix) if family else []
+
+    def outermost_within(self, prefix: bytes) -> list[bytes]:
+        """Of those only the ones that no other protected prefix holds; no two of them overlap."""
+        family = self._families.get(len(prefix))
+        return _between(family.outermost, prefix) if family else []
+
+    def around(self, prefix: bytes) -> bytes | None:
+        """The outermost protected prefix that holds this one and is not equal to it."""
+        family = self._families.get(len(prefix))
+        if family is None:
+            return None
+        position = bisect_left(family.outermost, prefix) - 1
+        found = family.outermost[position] if position >= 0 else None
+        return found if found is not None and contains(found, prefix) else None
+
+    def meet(self, keys: KeySet) -> Meeting:
+        """Which of these destinations have to do with what is protected; kept for as long as the keys are."""
+        known = self._meetings.get(keys)
+        if known is None:
+            known = self._meetings[keys] = self._meet(keys)
+        return known
+
+    def _meet(self, keys: KeySet) -> Meeting:
+        nothing = keys[:0]
+        if not keys or (family := self._families.get(len(prefix_of(keys[0])))) is None:
+            return Meeting(nothing, nothing)
+        holding: list[bytes] = []
+        inside: list[bytes] = []
+        shortest = min(keys.packed[len(prefix_of(keys[0])) - 1 :: keys.size])
+        position, end = 0, len(keys)
+        while position < end:
+            key = keys[position]
+            prefix = prefix_of(key)
+            index = bisect_left(family.lasts, prefix[:-1])
+            if index == len(family.outermost):
+                break
+            protected = family.outermost[index]
+            if protected[:-1] > last_address(prefix):
+                # None that holds or meets the next one sorts before this.
+                bound = supernet(protected[:-1], min(shortest, protected[-1]))
+                position = max(position + 1, keys.index(bound))
+            elif prefix[-1] <= protected[-1]:
+                holding.append(key)
+                position += 1
+            else:
+                after = keys.index(host_prefix(last_address(protected)) + b"\xff")
+                run = keys[position : max(after, position + 1)]
+                inside.append(run.packed)
+                position += len(run)
+        return Meeting(KeySet(keys.size, b"".join(holding)), KeySet(keys.size, b"".join(inside)))
+
+
+class _Family:
+    """The protected prefixes of one address family."""
+
+    def __init__(self, prefixes: list[bytes]) -> None:
+        self.all = prefixes
+        self.outermost = outermost_of(prefixes)
+        self.lasts = [last_address(each) for each in self.outermost]
+
+
+def _between(prefixes: list[bytes], prefix: bytes) -> list[bytes]:
+    start = bisect_left(prefixes, prefix)
+    return prefixes[start : bisect_right(prefixes, host_prefix(last_address(prefix)), start)]

@@ -1,0 +1,1 @@
+"""The engine fed from a directory of manifests, without Kubernetes."""

@@ -1,0 +1,1 @@
+"""Tasks of a program that run until the program ends."""

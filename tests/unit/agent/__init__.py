@@ -1,0 +1,1 @@
+"""Unit tests of ``static_route_operator.api``."""

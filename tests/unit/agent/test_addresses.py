@@ -1,0 +1,84 @@
+"""How an agent learns what it protects of the cluster, in virtual time."""
+
+import asyncio
+from typing import Any, cast
+
+from static_route_operator.agent.addresses import AGAIN, EVERY, Addresses
+from static_route_operator.api.clusteraddresses import NAME
+from static_route_operator.cluster.api import Api
+from static_route_operator.errors import ApiError
+from static_route_operator.node.protected import Protected
+from static_route_operator.routing.prefixes import pack_prefix
+from tests.unit import virtual_time
+
+
+class Cluster:
+    """An API server; stands in for `Api`.
+
+    Attributes:
+        answers: whether it does.
+        known_by: its addresses.
+        asked: how often for those.
+    """
+
+    def __init__(self) -> None:
+        self.answers = True
+        self.known_by = {"10.96.0.1", "203.0.113.5"}
+        self.asked = 0
+
+    async def addresses(self) -> set[str]:
+        """As `Api.addresses`."""
+        self.asked += 1
+        if not self.answers:
+            raise ApiError("GET", None, "told so")
+        return self.known_by
+
+    async def get(self, path: str) -> dict[str, Any]:
+        """As `Api.get`."""
+        assert path == f"/api/v1/namespaces/ours/configmaps/{NAME}"
+        if not self.answers:
+            raise ApiError("GET", 404, "told so")
+        return {"data": {"nodes": "10.0.0.2\n10.0.0.3\n", "services": "10.96.0.0/12\n"}}
+
+
+def _new(protected: Protected, *texts: str) -> bool:
+    """Whether these are protected, of addresses that this test uses no others."""
+    known = {
+        pack_prefix(text)
+        for text in ("10.96.0.1", "203.0.113.5", "203.0.113.6", "10.0.0.2", "10.0.0.3", "10.96.0.0/12")
+    }
+    return set(protected.protection) & known == {pack_prefix(text) for text in texts}
+
+
+def test_all_is_known_after_one_look() -> None:
+    """Before the first StaticRoute is, an agent knows the API server's addresses and what the controller says."""
+    protected = Protected()
+    asyncio.run(Addresses(cast("Api", Cluster()), protected, "ours").look())
+
+    assert _new(protected, "10.96.0.1", "203.0.113.5", "10.0.0.2", "10.0.0.3", "10.96.0.0/12")
+
+
+def test_an_api_server_that_does_not_answer_stops_nothing() -> None:
+    """What is known stays, and the API server is asked again soon, then seldom; a moved endpoint is seen."""
+    cluster, protected = Cluster(), Protected()
+
+    async def play() -> None:
+        addresses = Addresses(cast("Api", cluster), protected, "ours")
+        await addresses.look()
+        cluster.answers = False
+        await addresses.look()
+        assert _new(protected, "10.96.0.1", "203.0.113.5", "10.0.0.2", "10.0.0.3", "10.96.0.0/12")
+        addresses.take({"nodes": "10.0.0.3"})
+        task = asyncio.create_task(addresses.keep_current())
+        await asyncio.sleep(EVERY * 1.5)
+        assert 2 < cluster.asked < 2 + EVERY / AGAIN
+        cluster.answers, cluster.known_by = True, {"203.0.113.6"}
+        await asyncio.sleep(2 * AGAIN)
+        before = cluster.asked
+        await asyncio.sleep(EVERY * 0.7)
+        assert cluster.asked == before
+        task.cancel()
+
+    virtual_time.run(play())
+
+    assert _new(protected, "203.0.113.6", "10.0.0.3")

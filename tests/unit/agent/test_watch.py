@@ -1,0 +1,286 @@
+"""How Kopf is set up, and what becomes of what it tells."""
+
+import asyncio
+from itertools import islice
+from typing import Any
+
+import kopf
+import pytest
+
+from static_route_operator.agent.watch import Watch, watch_settings
+from static_route_operator.api.clusteraddresses import NAME
+from static_route_operator.api.nodeselector import Node
+from static_route_operator.api.rollout import EVERYONE, rank
+from static_route_operator.cluster.engine import LAST_BACKOFF, EndlessBackoffs
+from static_route_operator.node.inventory import Inventory
+from static_route_operator.observability.metrics import Metrics
+from tests.unit.builders import manifest
+
+
+def test_kopf_writes_nothing_and_waits_for_nobody() -> None:
+    """Agents do not pause each other by peering objects, and post no events."""
+    settings = watch_settings("node1")
+
+    assert settings.peering.standalone is True
+    assert settings.posting.enabled is False
+
+
+def test_kopf_does_not_end_the_process() -> None:
+    """Kopf has no time limit after which it would kill the process that the routes depend on."""
+    assert watch_settings("node1").process.ultimate_exiting_timeout is None
+
+
+def test_only_the_own_node_and_the_own_crd_are_watched() -> None:
+    """An agent asks for its own Node and the one CustomResourceDefinition, not for all of the cluster's."""
+    selectors = watch_settings("node1").watching.field_selectors
+
+    assert selectors["v1", "nodes"] == "metadata.name=node1"
+    assert (
+        selectors["apiextensions.k8s.io", "customresourcedefinitions"]
+        == "metadata.name=staticroutes.networking.digitalocean.com"
+    )
+
+
+def test_kopf_keeps_nothing_of_an_object() -> None:
+    """Objects with thousands of destinations are not copied at each event, and not held for seconds after it."""
+    settings = watch_settings("node1")
+    body: Any = manifest(destinations=["192.0.2.1"] * 2000)
+
+    assert settings.persistence.diffbase_storage.build(body=kopf.Body(body)) == {}
+    assert settings.queueing.idle_timeout < 1
+
+
+def test_every_request_has_an_end() -> None:
+    """No request and no silent watch is waited for without a limit."""
+    settings = watch_settings("node1")
+
+    assert settings.networking.request_timeout
+    assert settings.networking.connect_timeout
+    assert settings.watching.connect_timeout
+    assert settings.watching.inactivity_timeout
+
+
+def test_backoffs_grow_and_never_end() -> None:
+    """A request is tried for ever, at first soon and later every half minute at most; each request starts anew."""
+    backoffs = EndlessBackoffs()
+
+    first = list(islice(backoffs, 1000))
+    assert len(first) == 1000
+    assert 0.5 <= first[0] <= 1
+    assert all(LAST_BACKOFF / 2 <= each <= LAST_BACKOFF for each in first[10:])
+    assert next(iter(backoffs)) <= 1
+    assert isinstance(watch_settings("node1").networking.error_backoffs, EndlessBackoffs)
+
+
+class Told:
+    """A watch of node1, fed by hand, and the inventory that it feeds."""
+
+    def __init__(self, *, staged: bool = False) -> None:
+        self.inventory = Inventory()
+        self.relists = 0
+        self.watch = Watch("node1", self.inventory, Metrics(), "static-routes", staged=staged)
+        self.watch.on_relist = self._count
+        self._handlers = {
+            "ADDED": self.watch._create,
+            "MODIFIED": self.watch._update,
+            "DELETED": self.watch._delete,
+            None: self.watch._resume,
+        }
+
+    def _count(self) -> None:
+        self.relists += 1
+
+    async def event(self, kind: str | None, body: dict[str, Any]) -> None:
+        """What Kopf does with an event of a StaticRoute."""
+        event: Any = {"type": kind, "object": body}
+        await self._handlers[kind](event)
+        await asyncio.sleep(0)
+
+    async def status(self, kind: str | None, body: dict[str, Any]) -> None:
+        """What Kopf does with the same event besides."""
+        event: Any = {"type": kind, "object": body}
+        await self.watch._see_status(event)
+        await asyncio.sleep(0)
+
+    async def node(self, kind: str | None, name: str, **labels: str) -> None:
+        """What Kopf does with an event of a Node."""
+        metadata = {"name": name, "uid": f"uid-{name}", "labels": labels or None}
+        event: Any = {"type": kind, "object": {"metadata": metadata}}
+        await self.watch._see_node(event)
+        await asyncio.sleep(0)
+
+    @property
+    def names(self) -> list[str]:
+        """The objects in the inventory."""
+        return sorted(each.name for each in self.inventory.routes.values())
+
+
+@pytest.fixture
+async def told() -> Told:
+    """A watch fed by hand."""
+    return Told()
+
+
+def _object(name: str = "a", generation: int = 1, version: int = 1, **changes: Any) -> dict[str, Any]:
+    metadata = {"uid": f"uid-{name}", "generation": generation, "resourceVersion": str(version)}
+    return manifest(name, metadata=metadata | changes.pop("metadata", {}), **changes)
+
+
+@pytest.mark.parametrize("kind", ["ADDED", "MODIFIED", None])
+async def test_object_is_taken_in_by_any_event(told: Told, kind: str | None) -> None:
+    """Listed, added or changed: the first event about an object takes it in."""
+    await told.event(kind, _object())
+
+    assert told.names == ["a"]
+
+
+async def test_changes_beside_the_spec_are_passed_over(told: Told) -> None:
+    """A change of status or labels does not move the generation, and is not even parsed."""
+    await told.event("ADDED", _object())
+    version = told.inventory.version
+    await told.event("MODIFIED", _object(version=2))
+    assert told.inventory.version == version
+
+    await told.event("MODIFIED", _object(generation=2, version=3, gateway="10.0.0.3"))
+    assert told.inventory.version == version + 1
+    assert told.inventory.routes["uid-a"].generation == 2
+
+
+@pytest.mark.parametrize("kind", ["ADDED", "MODIFIED", None])
+async def test_object_that_is_being_deleted_is_gone(told: Told, kind: str | None) -> None:
+    """Routes go when an object is asked to go, however long somebody's finalizer holds it."""
+    await told.event("ADDED", _object())
+    await told.event(kind, _object(metadata={"deletionTimestamp": "2024-01-01T00:00:00Z"}))
+
+    assert told.names == []
+
+
+async def test_deleted_object_is_gone(told: Told) -> None:
+    """A deletion event removes the object, and a new one of the same name may come."""
+    await told.event("ADDED", _object())
+    await told.event("DELETED", _object())
+    assert told.names == []
+
+    await told.event("ADDED", _object(metadata={"uid": "another"}))
+    assert told.names == ["a"]
+
+
+async def test_invalid_object_is_told_as_such(told: Told) -> None:
+    """An object that can't be parsed keeps its last good version and is known as invalid, by its generation."""
+    await told.event("ADDED", _object())
+    await told.event("MODIFIED", _object(generation=2, version=2, gateway="nowhere"))
+
+    assert told.names == ["a"]
+    assert told.inventory.invalid["uid-a"].generation == 2
+    assert told.inventory.invalid["uid-a"].error.field == "spec.gateway"
+
+
+async def test_status_tells_on_how_many_nodes_an_object_is(told: Told) -> None:
+    """Any event tells it; an object without a status, or with one of the retired operator, says nothing."""
+    reach = told.watch.reach
+    for kind, name, status in (
+        ("ADDED", "new", None),
+        ("ADDED", "retired", {"create_fn": [{"destination": "192.0.2.1"}]}),
+        (None, "few", {"nodes": {"selected": 3}}),
+        ("MODIFIED", "many", {"nodes": {"selected": 5000}}),
+    ):
+        await told.status(kind, _object(name) | ({"status": status} if status else {}))
+    assert [reach.nodes([name]) for name in ("new", "retired", "few", "many")] == [5000, 5000, 3, 5000]
+
+    await told.status("DELETED", _object("few"))
+    assert reach.nodes(["few"]) == 5000
+
+
+async def test_relist_is_noticed(told: Told) -> None:
+    """An object listed for the second time shows that Kopf has listed anew, so deletions may have been missed."""
+    await told.event(None, _object())
+    assert told.relists == 0
+    await told.event(None, _object())
+    assert told.relists == 1
+
+
+async def test_only_the_own_node_counts(told: Told) -> None:
+    """Name, labels and uid of this node are taken in, changes too; other nodes and deletions change nothing."""
+    seen = []
+    for kind, name, labels in (
+        ("ADDED", "node2", {"zone": "b"}),
+        (None, "node1", {"zone": "a"}),
+        ("DELETED", "node1", {"zone": "a"}),
+        ("MODIFIED", "node1", {}),
+    ):
+        await told.node(kind, name, **labels)
+        seen.append(told.inventory.node)
+
+    first, later = Node("node1", {"zone": "a"}, "uid-node1"), Node("node1", {}, "uid-node1")
+    assert seen == [None, first, first, later]
+
+
+def test_addresses_of_the_cluster_come_from_the_own_namespace_alone() -> None:
+    """What a ConfigMap of that name says elsewhere does not count; when it is gone, what it said stays."""
+    seen: list[Any] = []
+
+    async def play() -> None:
+        told = Told()
+        told.watch.on_addresses = seen.append
+        for kind, namespace, data in (
+            (None, "static-routes", {"nodes": "10.0.0.2"}),
+            ("ADDED", "elsewhere", {"nodes": "203.0.113.1"}),
+            ("MODIFIED", "static-routes", None),
+            ("DELETED", "static-routes", {"nodes": "10.0.0.3"}),
+        ):
+            metadata = {"name": NAME, "namespace": namespace}
+            event: Any = {"type": kind, "object": {"metadata": metadata, "data": data}}
+            await told.watch._see_addresses(event)
+            await asyncio.sleep(0)
+
+    asyncio.run(play())
+
+    assert seen == [{"nodes": "10.0.0.2"}, {}]
+    assert watch_settings("node1").watching.field_selectors["v1", "configmaps"] == f"metadata.name={NAME}"
+
+
+def test_only_event_handlers_are_registered() -> None:
+    """Kopf is given no change handler, daemon or timer: each of those writes to the object."""
+
+    async def build() -> kopf.OperatorRegistry:
+        return Watch("node1", Inventory(), Metrics(), "static-routes")._registry()
+
+    registry = asyncio.run(build())
+
+    assert len(registry._watching.get_all_handlers()) == 7
+    for writing in (registry._changing, registry._spawning, registry._indexing, registry._webhooks):
+        assert writing.get_all_handlers() == []
+
+
+def _staged(generation: int, threshold: int, phase: str = "Progressing") -> dict[str, Any]:
+    stage = {"generation": generation, "phase": phase, "nodes": "1/3", "upTo": threshold, "since": "now"}
+    return {"observedGeneration": generation, "nodes": {"selected": 3}, "rollout": stage}
+
+
+async def test_staged_generation_waits_for_its_turn(told: Told) -> None:
+    """Until the status releases it the last generation stays in force; then the new one is, without another event."""
+    place = rank("node1")
+    first = _object(rollout={}) | {"status": _staged(1, EVERYONE, "Complete")}
+    await told.event("ADDED", first)
+    second = _object(generation=2, version=2, gateway="10.0.0.3", rollout={}) | {"status": first["status"]}
+    await told.event("MODIFIED", second)
+    await told.status("MODIFIED", second)
+    assert told.inventory.routes["uid-a"].generation == 1
+
+    await told.status("MODIFIED", second | {"status": _staged(2, place - 1)})
+    assert told.inventory.routes["uid-a"].generation == 1
+    await told.status("MODIFIED", second | {"status": _staged(2, place)})
+    assert told.inventory.routes["uid-a"].generation == 2
+    assert not told.inventory.gated
+
+
+async def test_setting_stages_what_does_not_say(told: Told) -> None:
+    """With the setting any object waits for the controller; without it only one with spec.rollout does."""
+    await told.event("ADDED", _object())
+    assert told.names == ["a"]
+
+    staged = Told(staged=True)
+    await staged.event("ADDED", _object())
+    assert staged.names == []
+    await staged.status("MODIFIED", _object() | {"status": {"observedGeneration": 1, "nodes": {"selected": 3}}})
+    assert staged.names == ["a"], "the controller does not stage it"

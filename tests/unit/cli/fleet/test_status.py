@@ -1,0 +1,113 @@
+"""The state of a cluster, put together from recorded objects."""
+
+from pathlib import Path
+from typing import Any
+
+from static_route_operator.cli.fleet import status
+from tests.unit.builders import manifest
+from tests.unit.cli.fleet.fakekubectl import fake_kubectl, pod
+from tests.unit.cli.fleet.test_kubectl import FORBIDDEN
+
+UNREACHABLE = "gateway 10.9.0.1 is not on any subnet of this node"
+
+
+def row(name: str, state: str = "Programmed", generation: int = 1, message: str = "") -> dict[str, Any]:
+    """What a node says of an object."""
+    reasons = {"Failed": "GatewayUnreachable"}
+    return {
+        "name": name,
+        "observedGeneration": generation,
+        "state": state,
+        "reason": reasons.get(state, state),
+        "message": message,
+        "gateway": "10.0.0.1",
+        "destinations": 1,
+        "programmed": int(state == "Programmed"),
+    }
+
+
+def state(node: str, *rows: dict[str, Any]) -> dict[str, Any]:
+    """A NodeRouteState."""
+    return {"metadata": {"name": node}, "status": {"rows": list(rows)}}
+
+
+def cluster(tmp_path: Path, **changes: Any) -> dict[str, Any]:
+    """The state of a cluster of two nodes; all is well unless changed."""
+    recorded = {
+        "staticroutes": {"items": [manifest("nat", metadata={"generation": 1})]},
+        "noderoutestates": {"items": [state("node1", row("nat")), state("node2", row("nat"))]},
+        "controller": {"items": [pod("controller-x", "node1")]},
+        "labelSelector": {"items": [pod("agent-a", "node1"), pod("agent-b", "node2")]},
+    }
+    return status.fetch(fake_kubectl(tmp_path, recorded | changes), "ns")
+
+
+def _problems(found: dict[str, Any]) -> list[tuple[str, list[str], str]]:
+    return [(each["subject"], each["nodes"], each["reason"]) for each in found["problems"]]
+
+
+def test_all_is_well(tmp_path: Path) -> None:
+    """Where every node has every object, and all pods are ready, there is no problem."""
+    found = cluster(tmp_path)
+
+    assert (found["nodes"], found["problems"], found["note"]) == (["node1", "node2"], [], "")
+    (nat,) = found["staticRoutes"]
+    assert (nat["ready"], nat["gateways"], [each["state"] for each in nat["nodes"]]) == (
+        2,
+        ["10.0.0.1"],
+        ["Programmed", "Programmed"],
+    )
+
+
+def test_dry_run_is_no_problem_where_it_would_do(tmp_path: Path) -> None:
+    """What a node would do is no problem; what it could not do is one, with its reason."""
+    good, bad = row("nat", "DryRun") | {"reason": "Programmed"}, row("nat", "DryRun") | {"reason": "ForeignRoute"}
+    found = cluster(tmp_path, noderoutestates={"items": [state("node1", good), state("node2", bad)]})
+
+    assert _problems(found) == [("StaticRoute nat", ["node2"], "ForeignRoute")]
+
+
+def test_worst_comes_first_and_nodes_that_say_the_same_together(tmp_path: Path) -> None:
+    """Problems are ordered by how bad they are; equal ones of several nodes are one, with their names."""
+    routes = [manifest(name, metadata={"generation": 2}) for name in ("a-good", "b-late", "c-bad", "d-nowhere")]
+    rows = [row("a-good", generation=2), row("b-late"), row("c-bad", "Failed", 2, UNREACHABLE)]
+    found = cluster(
+        tmp_path,
+        staticroutes={"items": routes},
+        noderoutestates={"items": [state("node1", *rows), state("node2", *rows)]},
+    )
+
+    assert _problems(found) == [
+        ("StaticRoute c-bad", ["node1", "node2"], "GatewayUnreachable"),
+        ("StaticRoute b-late", ["node1", "node2"], "Pending"),
+        ("StaticRoute d-nowhere", [], "NoNodesSelected"),
+    ]
+    assert [each["name"] for each in found["staticRoutes"]] == ["c-bad", "b-late", "a-good", "d-nowhere"]
+    assert found["problems"][1]["message"] == "the node still has generation 1"
+    assert [str(each["help"]).rpartition("#")[2] for each in found["problems"]] == [
+        "gatewayunreachable",
+        "pending",
+        "None",
+    ]
+
+
+def test_pods_that_are_wrong_are_told(tmp_path: Path) -> None:
+    """A node without an agent, one whose agent is not ready, one that says nothing, and no controller: each is told."""
+    agents = [pod("agent-b", "node2", ready=False, waiting="ImagePullBackOff"), pod("agent-c", "node3")]
+    found = cluster(tmp_path, controller={"items": []}, labelSelector={"items": agents})
+
+    assert _problems(found) == [
+        ("node node1", ["node1"], "NoAgent"),
+        ("node node2", ["node2"], "AgentNotReady"),
+        ("node node3", ["node3"], "NoState"),
+        ("controller", [], "ControllerNotReady"),
+    ]
+    assert "(ImagePullBackOff): `kubectl logs -n ns agent-b`" in found["problems"][1]["message"]
+
+
+def test_without_the_right_to_list_pods_the_rest_is_shown(tmp_path: Path) -> None:
+    """Who may not list pods sees the objects, and which right is missing."""
+    found = cluster(tmp_path, controller=(1, "", FORBIDDEN), labelSelector=(1, "", FORBIDDEN))
+
+    assert (len(found["staticRoutes"]), found["problems"]) == (1, [])
+    assert found["note"].startswith("whether agents run is not known: you lack the right to create pods/exec")

@@ -1,0 +1,31 @@
+"""What a host should have beside what it has."""
+
+from static_route_operator.cli.host.differences import differences
+from static_route_operator.planning.desired import describe_wanted, parse_wanted
+from static_route_operator.planning.plan import make_plan
+from static_route_operator.routing.nexthops import NextHops
+from static_route_operator.routing.prefixes import pack_address
+from tests.unit.builders import ETH0, facts, key, route, routes
+
+OURS = NextHops.via(pack_address("10.0.0.1"), ETH0)
+OTHER = NextHops.via(pack_address("10.0.0.3"), ETH0)
+
+
+def test_each_difference_has_both_sides_and_an_owner() -> None:
+    """What is missing, leads elsewhere or is too many is told; what is as wanted, or held, is not."""
+    destinations = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
+    plan = make_plan([route("nat", destinations=destinations), route("far", "172.31.0.1", ["192.0.2.8"])], facts())
+    desired = parse_wanted(describe_wanted(plan, {}))
+    present = routes({key("192.0.2.1"): OURS, key("192.0.2.2"): OTHER, key("192.0.2.8"): OTHER, key("192.0.2.9"): OURS})
+
+    found = differences(desired, present, {ETH0: "eth0"})
+
+    def side(route: dict[str, str] | None) -> str | None:
+        return f"{route['destination']} {route['gateway']} {route['interface']}" if route else None
+
+    assert [(each["kind"], each["object"], side(each["wanted"]), side(each["present"])) for each in found] == [
+        ("Different", "nat", "192.0.2.2/32 10.0.0.1 eth0", "192.0.2.2/32 10.0.0.3 eth0"),
+        ("Missing", "nat", "192.0.2.3/32 10.0.0.1 eth0", None),
+        ("Surplus", None, None, "192.0.2.9/32 10.0.0.1 eth0"),
+    ]
+    assert differences(desired, desired.routes, {}) == []

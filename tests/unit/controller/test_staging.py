@@ -1,0 +1,115 @@
+"""Which nodes may use a new generation next."""
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from static_route_operator.api.rollout import EVERYONE, Phase, Rollout, Stage, rank
+from static_route_operator.controller.staging import StagedNode, next_stage
+
+NODES = sorted((f"node{number}" for number in range(10)), key=rank)
+ONE = Rollout(nodes=1)
+
+
+def nodes(done: str = "", failed: str = "", gone: str = "", since: str = "2024-01-01T00:00:00Z") -> list[StagedNode]:
+    """Ten nodes in the order of their places, of which these digits are done, failed or not ready."""
+    return [
+        StagedNode(name, str(number) in done, str(number) in failed, since if str(number) in gone else "")
+        for number, name in enumerate(NODES)
+    ]
+
+
+def stage(released: int, phase: Phase = Phase.PROGRESSING, since: str = "2024-01-02T00:00:00Z") -> Stage:
+    """Generation 2, which so many nodes may use."""
+    return Stage(2, phase, rank(NODES[released - 1]), f"{released}/10", since)
+
+
+def released(after: Stage) -> int:
+    """How many of the ten nodes may use it."""
+    return sum(rank(name) <= after.threshold for name in NODES)
+
+
+@pytest.mark.parametrize(
+    ("rollout", "expected"), [(ONE, 1), (Rollout(nodes=4), 4), (Rollout(percent=25), 3), (Rollout(nodes=10), 10)]
+)
+def test_first_nodes(rollout: Rollout, expected: int) -> None:
+    """A new generation begins with the first nodes, whatever the last one did."""
+    before = Stage(1, Phase.COMPLETE, EVERYONE, "10/10", "2024-01-01T00:00:00Z")
+    after = next_stage(rollout, 2, nodes(done="0123456789"), before)
+
+    assert (after.generation, released(after)) == (2, expected)
+    assert after.phase is (Phase.COMPLETE if expected == 10 else Phase.PROGRESSING)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "phase", "expected"),
+    [
+        (nodes(done="0"), Phase.PROGRESSING, 2),
+        (nodes(done="01"), Phase.PROGRESSING, 4),
+        (nodes(done="0", failed="1"), Phase.PAUSED, 2),
+        (nodes(done="01", failed="5"), Phase.PROGRESSING, 4),
+        (nodes(done="0", gone="1", since="2024-01-03T00:00:00Z"), Phase.PAUSED, 2),
+        (nodes(done="0", gone="1", since="2024-01-01T00:00:00Z"), Phase.PROGRESSING, 4),
+        (nodes(done="01", gone="1", since="2024-01-03T00:00:00Z"), Phase.PROGRESSING, 4),
+        (nodes(done="01", gone="24"), Phase.PROGRESSING, 6),
+    ],
+    ids=[
+        "one has not answered",
+        "all done",
+        "one fails",
+        "one fails that has another generation",
+        "one was lost with it",
+        "one was not ready before",
+        "one was lost when it was done",
+        "those not ready are passed over",
+    ],
+)
+def test_next_nodes(candidates: list[StagedNode], phase: Phase, expected: int) -> None:
+    """More follow when all that have it are ready; it stops when one fails, or is lost with it."""
+    after = next_stage(Rollout(nodes=2), 2, candidates, stage(2))
+
+    assert (after.phase, released(after)) == (phase, expected)
+    assert (after.since == "") == (expected != 2), "a wider stage gets a new time"
+
+
+def test_paused_goes_on_when_the_node_is_mended() -> None:
+    """A pause ends by itself when no node fails any more."""
+    after = next_stage(ONE, 2, nodes(done="0"), stage(1, Phase.PAUSED))
+    assert (after.phase, released(after)) == (Phase.PROGRESSING, 2)
+
+
+def test_failure_is_passed_over_when_asked_to() -> None:
+    """Without pauseOnFailure a node that fails does not stop the others, but one that has not answered does."""
+    onward = Rollout(nodes=1, pause_on_failure=False)
+
+    assert released(next_stage(onward, 2, nodes(failed="0"), stage(1))) == 2
+    assert released(next_stage(onward, 2, nodes(), stage(1))) == 1
+
+
+def test_complete_stays_so() -> None:
+    """Once every node may use it, nothing takes that back, and nothing changes in the status."""
+    complete = Stage(2, Phase.COMPLETE, EVERYONE, "10/10", "2024-01-02T00:00:00Z")
+    assert next_stage(ONE, 2, nodes(failed="0123456789"), complete) is complete
+
+
+def test_no_node_is_complete() -> None:
+    """Where there is no node to be careful with, those that come may have it."""
+    assert next_stage(ONE, 2, [], None).phase is Phase.COMPLETE
+
+
+@given(st.lists(st.text("abc0", min_size=1), unique=True, max_size=30), st.integers(1, 40), st.booleans())
+def test_good_change_reaches_all(names: list[str], number: int, percent: bool) -> None:
+    """Where every node does well, all have it in the end, in as few steps as the share asks for, in one order."""
+    rollout = Rollout(percent=number) if percent else Rollout(nodes=number)
+    at_a_time = rollout.at_a_time(len(names))
+    current, steps = next_stage(rollout, 1, [StagedNode(name, done=False, failed=False) for name in names], None), 1
+    while current.phase is not Phase.COMPLETE:
+        have = [name for name in names if rank(name) <= current.threshold]
+        assert len(have) == min(steps * at_a_time, len(names))
+        waiting = [StagedNode(name, done=name in have[1:], failed=False) for name in names]
+        assert next_stage(rollout, 1, waiting, current).threshold == current.threshold
+        current = next_stage(rollout, 1, [StagedNode(name, done=name in have, failed=False) for name in names], current)
+        steps += 1
+    assert steps == max(1, math.ceil(len(names) / at_a_time))

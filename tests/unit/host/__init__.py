@@ -1,1 +1,0 @@
-"""Unit tests of what is asked on a host."""
