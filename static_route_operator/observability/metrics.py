@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 
 from static_route_operator import __version__
 from static_route_operator.api.noderoutestate import RowState
-from static_route_operator.planning.routes import Action
+from static_route_operator.routing.routes import Action
 
 PREFIX = "static_route_operator"
 

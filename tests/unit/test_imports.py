@@ -31,8 +31,8 @@ from static_route_operator.cluster.engine import Engine, engine_settings
 from static_route_operator.observability.metrics import ApiMetrics
 
 class Plain(Engine):
-    def register(self, registry):
-        pass
+    def handlers(self):
+        return ()
 
 async def watch():
     asked = asyncio.Event()

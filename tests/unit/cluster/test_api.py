@@ -6,7 +6,6 @@ from aiohttp import web
 
 from static_route_operator.cluster.api import Api, log_in
 from static_route_operator.errors import ApiError
-from static_route_operator.health.endpoints import TcpEndpoint
 
 INFO = kopf.ConnectionInfo(server="https://kubernetes.default.svc", token="t")  # noqa: S106  no secret
 
@@ -65,10 +64,10 @@ def test_api_server_is_reached_at_its_url(
     monkeypatch.setattr(kopf, "login_with_service_account", lambda **_: None)
     monkeypatch.setattr(kopf, "login_with_kubeconfig", lambda **_: kopf.ConnectionInfo(server=server))
 
-    endpoint = Api().endpoint()
+    found = Api().server()
 
-    assert isinstance(endpoint, TcpEndpoint)
-    assert (endpoint.host, endpoint.port, endpoint.context is not None) == (host, port, tls)
+    assert found is not None
+    assert (found.host, found.port, found.context is not None) == (host, port, tls)
 
 
 async def test_patch_is_sent_whole_and_answered(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from prometheus_client import generate_latest
 from static_route_operator import __version__
 from static_route_operator.api.noderoutestate import RowState
 from static_route_operator.observability.metrics import ApiMetrics, ControllerMetrics, Metrics, ObservedGateway
-from static_route_operator.planning.routes import Action
+from static_route_operator.routing.routes import Action
 
 ROOT = Path(__file__).resolve().parents[3]
 
