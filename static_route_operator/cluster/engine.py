@@ -165,7 +165,7 @@ class Engine(abc.ABC):
         if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join, 5)
 
-    def tell(self, call: Callable[..., None], *arguments: Any) -> None:
+    def tell(self, call: Callable[..., object], *arguments: Any) -> None:
         """Call something in the main event loop, from the thread, on an event."""
         self._metrics.watch_last_event.set_to_current_time()
         self._main.call_soon_threadsafe(call, *arguments)

@@ -37,10 +37,10 @@ class Listed(Protocol):
     def complete(self) -> bool:
         """Whether the watch has delivered all that the lists show."""
 
-    def replace(self, listed: Mapping[str, int], list_version: int) -> None:
+    def replace(self, listed: Mapping[str, int], list_version: int) -> object:
         """Take in a complete list: the resource version by uid of all objects there are, and that of the list."""
 
-    def clear(self) -> None:
+    def clear(self) -> object:
         """Take in that there are no objects at all, since the API server knows no such resource."""
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from static_route_operator.api.clusteraddresses import NodeAddresses
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.api.nodeselector import Node
-from static_route_operator.api.store import Collection
+from static_route_operator.api.store import Store
 from static_route_operator.controller.rollup import Rollup, roll_up
 from static_route_operator.controller.summaries import NodeInfo, Report, RouteSummary
 
@@ -45,9 +45,9 @@ class ClusterState:
         self.on_members: Callable[[], None] = _nothing
         self._changed: set[str] = set()
         self._stored: dict[str, Mapping[str, Any]] = {}
-        self.subjects = Collection[RouteSummary](self._subject_changed)
-        self.members = Collection[NodeInfo](self._member_changed)
-        self.states = Collection[StateOfNode](self._state_changed)
+        self.subjects = Store[RouteSummary](self._subject_changed)
+        self.members = Store[NodeInfo](self._member_changed)
+        self.states = Store[StateOfNode](self._state_changed)
 
     @property
     def complete(self) -> bool:

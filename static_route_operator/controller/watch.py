@@ -7,7 +7,7 @@ from static_route_operator.api import GROUP, VERSION
 from static_route_operator.api.noderoutestate import PLURAL as STATES
 from static_route_operator.api.rollout import Rollout
 from static_route_operator.api.staticroute import PLURAL as ROUTES
-from static_route_operator.api.store import Collection, Named
+from static_route_operator.api.store import Named, Store
 from static_route_operator.cluster.engine import Engine, Event, Handler, Settings, engine_settings
 from static_route_operator.controller.clusterstate import ClusterState, parse_node_info, parse_state
 from static_route_operator.controller.summaries import RouteSummary
@@ -83,23 +83,23 @@ class ControllerWatch(Engine):
         if self._stays(event, self._overview.members):
             self._put(self._overview.members, event, parse_node_info)
 
-    def _stays(self, event: Event, collection: Collection[Any]) -> bool:
+    def _stays(self, event: Event, store: Store[Any]) -> bool:
         """Whether an object is neither gone nor going, whoever's finalizer may hold it; if it is, that is told."""
         metadata: Mapping[str, Any] = event["object"]["metadata"]
         uid = metadata["uid"]
         if event["type"] == "DELETED" or metadata.get("deletionTimestamp"):
             self._known.discard(uid)
-            self.tell(collection.remove, uid)
+            self.tell(store.remove, uid)
             return False
         if event["type"] is None and uid in self._known:
             self.tell(self.on_relist)
         self._known.add(uid)
         return True
 
-    def _put(self, collection: Collection[T], event: Event, parse: Callable[[Mapping[str, Any]], T]) -> None:
+    def _put(self, store: Store[T], event: Event, parse: Callable[[Mapping[str, Any]], T]) -> None:
         body: Mapping[str, Any] = event["object"]
         metadata = body["metadata"]
-        self.tell(collection.put, metadata["uid"], parse(body), int(metadata["resourceVersion"]))
+        self.tell(store.put, metadata["uid"], parse(body), int(metadata["resourceVersion"]))
 
 
 def _nothing(_name: str, _finalizers: Sequence[str]) -> None:
