@@ -105,7 +105,7 @@ class Reconciler:
         self._protected = protected
         self._on_rows = on_rows
         self._confirmation = confirmation or Confirmation(inventory, metrics)
-        self._confirmation.on_change = self._verdict
+        self._confirmation.on_change.connect(self._verdict)
         self._resync = resync
         self._log = log
         self._fib = fib or Fib()
