@@ -94,7 +94,7 @@ class Reconciler:
         self._metrics = metrics
         self._protected = protected
         self._confirmation = confirmation or Confirmation(inventory, metrics)
-        self._confirmation.on_change = self._version_changed
+        self._confirmation.on_change.connect(self._version_changed)
         self._resync = resync
         self._log = log
         self._fib = fib or Fib()
