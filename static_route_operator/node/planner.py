@@ -11,7 +11,7 @@ from static_route_operator.errors import InvalidSpecError
 from static_route_operator.kernel.dryrun import DryRunFib
 from static_route_operator.node.inventory import Inventory
 from static_route_operator.node.reconciler import Reconciler
-from static_route_operator.planning.changes import Forecast, make_forecast
+from static_route_operator.planning.changes import Forecast, State, make_forecast
 
 logger = logging.getLogger(__name__)
 
@@ -67,9 +67,8 @@ class Planner:
             known = other.plan
             await other.run_to_end()
         return make_forecast(
-            other.plan,
-            known,
-            (rehearsal.before, rehearsal.after),
+            State(known, rehearsal.before, rehearsal.rules.before),
+            State(other.plan, rehearsal.after, rehearsal.rules.after),
             other.told_failures,
             other.rows,
             names={route.name for route in routes},

@@ -13,7 +13,7 @@ import logging
 import os
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from static_route_operator.api.noderoutestate import SEVERITY, GatewayRow, Reason, Row, RowState
@@ -28,7 +28,7 @@ from static_route_operator.kernel.messages import DecodedRoute
 from static_route_operator.kernel.monitor import Monitor
 from static_route_operator.kernel.multipath import mark_shared, part
 from static_route_operator.kernel.processes import process_name
-from static_route_operator.kernel.rulebook import RuleBook
+from static_route_operator.kernel.ruleset import RuleSet
 from static_route_operator.node.drift.damping import Actor, FlapDamping
 from static_route_operator.node.drift.holddown import HoldDown
 from static_route_operator.node.drift.repairs import PendingRepairs
@@ -36,7 +36,7 @@ from static_route_operator.node.inventory import Inventory
 from static_route_operator.node.rollback.confirmation import Confirmation
 from static_route_operator.node.rows import Outcome, make_rows, with_dry_runs
 from static_route_operator.observability.metrics import Metrics
-from static_route_operator.planning.diff import diff
+from static_route_operator.planning.diff import diff, diff_rules
 from static_route_operator.planning.plan import Plan, make_plan
 from static_route_operator.planning.targets import Target
 from static_route_operator.routing.facts import Facts
@@ -47,6 +47,7 @@ from static_route_operator.routing.nexthops import PROTOCOL, NextHops
 from static_route_operator.routing.prefixes import unpack_prefix
 from static_route_operator.routing.protection import Protection
 from static_route_operator.routing.routes import Action, Failure, Operation, Routes
+from static_route_operator.routing.rules import Rule
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,7 @@ class Reconciler:
         confirmation: decides which version of each object is in force; each newest one unless given.
         resync: seconds between full reads of the kernel's routes that nothing asked for.
         fib: the kernel's tables, or what stands in for them.
+        rules: the kernel's policy rules, or what stands in for them.
         log: what became of each object.
 
     Attributes:
@@ -98,6 +100,7 @@ class Reconciler:
         confirmation: Confirmation | None = None,
         resync: float = 300.0,
         fib: Fib | None = None,
+        rules: RuleSet | None = None,
         log: logging.Logger = logger,
     ) -> None:
         self._inventory = inventory
@@ -110,7 +113,7 @@ class Reconciler:
         self._log = log
         self._fib = fib or Fib()
         self._foreign = ForeignRouteCache(self._fib)
-        self._rules = RuleBook(self._fib)
+        self._rules = rules or RuleSet(self._fib)
         self._monitor = Monitor(
             lambda: self._fib.port, self._route_changed, self._node_changed, self._lost_notifications
         )
@@ -198,6 +201,7 @@ class Reconciler:
             protected=self._protected,
             confirmation=self._confirmation.shadow_copy(inventory, metrics),
             fib=rehearsal,
+            rules=rehearsal.rules,
             log=_silence,
         )
         other._plan, other._installed = self._plan, self._installed.copy()
@@ -208,7 +212,7 @@ class Reconciler:
         """Remove every route of ours from the kernel, and write no more; how many there were."""
         # Never released: no run may follow.
         await self._busy.acquire()
-        await self._rules.retain(())
+        await self._delete_rules(())
         installed = await self._fib.read()
         failures = await self._fib.apply(diff(Routes(), installed))
         for key, failure in failures.items():
@@ -363,8 +367,8 @@ class Reconciler:
         down = self._gateways.down
         if self._planned_for != (version, facts, down):
             # Rules that are there, also of an agent before this one, lead on for as long as the routes are to stay.
-            before = dataclasses.replace(self._plan, rules=await self._rules.read())
-            self._plan = make_plan(selected, facts, before, node=inventory.node, down=down)
+            before, rules = self._plan, await self._rules.read()
+            self._plan = make_plan(selected, facts, before, node=inventory.node, down=down, rules=rules)
             if self._plan.desired != before.desired:
                 self._damping.release()
             self._planned_for = (version, facts, down)
@@ -392,7 +396,7 @@ class Reconciler:
         operations = self._confirmation.permitted(operations, complete=sure)
         await self._confirmation.begin(self._plan, operations)
         if sure and not inventory.unsynced:
-            await self._rules.retain(self._plan.rules)
+            await self._delete_rules(self._plan.rules)
         await self._apply(operations, looked=looked, read=read)
         if self._stale:
             # What is in the kernel is not known now; the next run follows at once.
@@ -407,12 +411,25 @@ class Reconciler:
             self._metrics.synced.set(1)
             self._metrics.last_success.set_to_current_time()
 
+    async def _delete_rules(self, desired: Collection[Rule]) -> None:
+        """Delete the rules of ours that are not desired, before the routes to which they lead."""
+        operations = diff_rules(desired, await self._rules.read())
+        await self._rules.apply(each for each in operations if each.action is Action.DELETE)
+
     async def _install_rules(self) -> None:
-        """Add the rules that lead to our default routes, unless a pin is missing: then nothing leads there."""
+        """Add the desired rules, after the routes to which they lead.
+
+        While a bypass route is missing, no rule may lead to our table: protected packets would follow the default
+        route there. While the kernel refuses one rule, the others would lead packets where they must not go.
+        """
         if any(keys - self._installed.through(path) for path, keys in self._plan.bypass):
-            await self._rules.retain(())
-        elif failure := await self._rules.add(self._plan.rules):
-            await self._rules.retain(())
+            await self._delete_rules(())
+            return
+        operations = diff_rules(self._plan.rules, await self._rules.read())
+        failures = await self._rules.apply(each for each in operations if each.action is Action.ADD)
+        if failures:
+            await self._delete_rules(())
+            failure = next(iter(failures.values()))
             defaults = [each.keys for each in self._plan.objects if each.route.takes_default]
             self._failures |= {key: failure for keys in defaults for key in keys}
             self._after("retry", self._retry_delay, self._retry_now)
