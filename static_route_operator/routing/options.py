@@ -48,6 +48,40 @@ METRIC_OPTIONS = (
         maximum=65_520,
         description="Largest packet that is sent through these routes, in bytes. Absent: the MTU of the interface.",
     ),
+    MetricOption(
+        field="advmss",
+        word="advmss",
+        number=8,
+        # The least segment size that sockets may ask for (TCP_MIN_MSS), and what an IPv6 packet of 1280 bytes holds.
+        minimum=88,
+        minimum_ipv6=1220,
+        # The kernel stores 65495 for anything greater.
+        maximum=65_495,
+        description="Largest TCP segment (MSS) that the node asks its peers to send on connections through these"
+        " routes, in bytes. Absent: as the MTU allows.",
+    ),
+    MetricOption(
+        field="initcwnd",
+        word="initcwnd",
+        number=11,
+        minimum=1,
+        minimum_ipv6=1,
+        # The kernel takes 32 bits; it warns of a congestion window that is negative as a signed number.
+        maximum=65_535,
+        description="Initial congestion window of TCP connections through these routes, in segments. Absent: the"
+        " kernel's own default, 10.",
+    ),
+    MetricOption(
+        field="initrwnd",
+        word="initrwnd",
+        number=14,
+        minimum=1,
+        minimum_ipv6=1,
+        # The kernel multiplies this by the segment size in 32 bits; a greater product would wrap to a small window.
+        maximum=65_535,
+        description="Initial receive window that the node advertises on TCP connections through these routes, in"
+        " segments. Absent: the kernel's own default.",
+    ),
 )
 
 
