@@ -12,7 +12,7 @@ class ExitCode(enum.IntEnum):
     UNANSWERED = 3
 
 
-# The reference page of the docs is made from this.
+# Explanations for the reference page of the documentation.
 MEANINGS: dict[ExitCode, str] = {
     ExitCode.GOOD: "All is as it should be.",
     ExitCode.NOT_GOOD: "It was found out, and something is not as it should be; or a process could not go on.",
