@@ -1,4 +1,4 @@
-"""Options that several verbs have."""
+"""Options that several verbs share."""
 
 import dataclasses
 import functools
@@ -16,7 +16,7 @@ Command = Callable[..., None]
 
 
 def settings_options(settings: type[ProcessSettings], *, only: tuple[str, ...] = ()) -> Callable[[Command], Command]:
-    """An option for each setting of a class."""
+    """Return a decorator that adds an option for each setting of a class."""
 
     def decorate(command: Command) -> Command:
         for each in reversed(dataclasses.fields(settings)):
@@ -38,27 +38,27 @@ def settings_options(settings: type[ProcessSettings], *, only: tuple[str, ...] =
     return decorate
 
 
-# For people a table, which `wide` has more columns of; for programs all there is.
+# `wide` adds columns to the table; `json` and `yaml` have everything.
 output_option: Callable[[Command], Command] = click.option(
     "-o",
     "--output",
     type=click.Choice(["table", "wide", "json", "yaml"]),
     default="table",
     show_default=True,
-    help="Form of the answer.",
+    help="Output format.",
 )
 
 
 def cluster_options(command: Command) -> Command:
-    """How to reach the cluster, as flags of kubectl are called; the verb gets them as its ``agents``."""
+    """Add kubectl's flags for reaching the cluster, which the verb gets as ``agents``."""
 
     @functools.wraps(command)
     def call(*, kubeconfig: str, context: str, namespace: str, nodes: tuple[str, ...] = (), **arguments: Any) -> None:
         command(agents=Agents(Kubectl(kubeconfig, context), namespace, nodes, show_progress), **arguments)
 
     for option in (
-        click.option("--kubeconfig", default="", help="File to reach the cluster by; kubectl's own choice unless set."),
-        click.option("--context", default="", help="Context in that file; the current one unless set."),
+        click.option("--kubeconfig", default="", help="Kubeconfig file; kubectl's default unless set."),
+        click.option("--context", default="", help="Context in the kubeconfig file; the current one unless set."),
         click.option(
             "-n",
             "--namespace",
@@ -72,10 +72,13 @@ def cluster_options(command: Command) -> Command:
 
 
 def local_options(command: Command) -> Command:
-    """To ask this host alone, as the agents' pods are; the verb gets ``local``, and where the process serves."""
+    """Add the flags for asking this host only, which the verb gets as ``local`` and the address of the process.
+
+    The command line itself sets them when it runs a verb in the pods of the agents.
+    """
     for option in (
         settings_options(Settings, only=("http_address", "http_port")),
-        click.option("--local", is_flag=True, help="Ask this host alone: its process and its kernel."),
+        click.option("--local", is_flag=True, help="Ask only this host: its process and its kernel."),
     ):
         command = option(command)
     return command
@@ -91,7 +94,7 @@ labels_option: Callable[[Command], Command] = click.option(
 
 
 def parse_labels(texts: Iterable[str]) -> dict[str, str]:
-    """Labels, from the values of their option."""
+    """Parse the values of ``labels_option``."""
     return dict(_label(text) for text in texts)
 
 

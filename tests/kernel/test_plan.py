@@ -63,7 +63,7 @@ def test_each_route_is_told(machine: Machine, file: Path) -> None:
     assert code == 1
     assert output == (
         "# no agent answers on 127.0.0.1:9245 ([Errno 111] Connection refused); other StaticRoutes are not known, and"
-        " their routes are taken to stay\n"
+        " their routes are assumed to stay\n"
         "StaticRoute far\n"
         "  ! 198.51.100.0/24 failed: gateway 10.9.0.1 is not on any subnet of this node"
         " (10.0.0.0/24 on eth0, 10.1.0.0/24 on eth1)\n"
