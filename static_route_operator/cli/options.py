@@ -1,8 +1,8 @@
-"""Options that several verbs share."""
+"""Options that several verbs have."""
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -16,18 +16,17 @@ Command = Callable[..., None]
 
 
 def settings_options(settings: type[ProcessSettings], *, only: tuple[str, ...] = ()) -> Callable[[Command], Command]:
-    """Return a decorator that adds an option for each setting of a class."""
+    """Add an option for each setting of a class, or for those named in `only`."""
 
     def decorate(command: Command) -> Command:
         for each in reversed(dataclasses.fields(settings)):
             if only and each.name not in only:
                 continue
-            choices = each.metadata["choices"]
             command = click.option(
                 flag(each.name),
                 each.name,
                 default=each.default,
-                type=click.Choice(choices) if choices else type(each.default),
+                type=each.metadata["type"],
                 envvar=environment_variable(each.name, each.metadata["env"]),
                 show_default=each.default != "",
                 show_envvar=True,
@@ -38,26 +37,39 @@ def settings_options(settings: type[ProcessSettings], *, only: tuple[str, ...] =
     return decorate
 
 
-# `wide` adds columns to the table; `json` and `yaml` have everything.
+class _Label(click.ParamType[tuple[str, str]]):
+    """Type of a label of a node."""
+
+    name = "key=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Return key and value."""
+        key, separator, text = value.partition("=")
+        if not separator or not key:
+            self.fail(f"'{value}' is not KEY=VALUE; give a label such as zone=a", param, ctx)
+        return key, text
+
+
+# `table` and `wide` are for people; `json` and `yaml` have all fields, for programs.
 output_option: Callable[[Command], Command] = click.option(
     "-o",
     "--output",
     type=click.Choice(["table", "wide", "json", "yaml"]),
     default="table",
     show_default=True,
-    help="Output format.",
+    help="Format of the answer.",
 )
 
 
 def cluster_options(command: Command) -> Command:
-    """Add kubectl's flags for reaching the cluster, which the verb gets as ``agents``."""
+    """Add the options by which kubectl reaches the cluster; the verb receives them as `agents`."""
 
     @functools.wraps(command)
     def call(*, kubeconfig: str, context: str, namespace: str, nodes: tuple[str, ...] = (), **arguments: Any) -> None:
         command(agents=Agents(Kubectl(kubeconfig, context), namespace, nodes, show_progress), **arguments)
 
     for option in (
-        click.option("--kubeconfig", default="", help="Kubeconfig file; kubectl's default unless set."),
+        click.option("--kubeconfig", default="", help="Path of the kubeconfig file; kubectl's default unless set."),
         click.option("--context", default="", help="Context in the kubeconfig file; the current one unless set."),
         click.option(
             "-n",
@@ -72,13 +84,10 @@ def cluster_options(command: Command) -> Command:
 
 
 def local_options(command: Command) -> Command:
-    """Add the flags for asking this host only, which the verb gets as ``local`` and the address of the process.
-
-    The command line itself sets them when it runs a verb in the pods of the agents.
-    """
+    """Add the options to query this host alone, as a verb does in an agent's pod; the verb receives `local`."""
     for option in (
         settings_options(Settings, only=("http_address", "http_port")),
-        click.option("--local", is_flag=True, help="Ask only this host: its process and its kernel."),
+        click.option("--local", is_flag=True, help="Query only this host: its process and its kernel."),
     ):
         command = option(command)
     return command
@@ -88,18 +97,12 @@ node_option: Callable[[Command], Command] = click.option(
     "--node", "nodes", multiple=True, metavar="NODE", help="Only this node; repeatable."
 )
 
+# A verb receives its labels as a mapping.
 labels_option: Callable[[Command], Command] = click.option(
-    "--label", "labels", multiple=True, metavar="KEY=VALUE", help="Label of this node, for nodeSelector; repeatable."
+    "--label",
+    "labels",
+    multiple=True,
+    type=_Label(),
+    callback=lambda _context, _option, pairs: dict(pairs),
+    help="Label of this node, for nodeSelector; repeatable.",
 )
-
-
-def parse_labels(texts: Iterable[str]) -> dict[str, str]:
-    """Parse the values of ``labels_option``."""
-    return dict(_label(text) for text in texts)
-
-
-def _label(text: str) -> tuple[str, str]:
-    key, separator, value = text.partition("=")
-    if not separator or not key:
-        raise click.BadParameter(f"'{text}' is not KEY=VALUE", param_hint="--label")
-    return key, value

@@ -60,7 +60,7 @@ def test_diff_compares_with_the_kernel_itself(machine: Machine, program: Program
     assert [(each["kind"], each["object"]) for each in node["differences"]] == [("Missing", "taken")]
     machine.ip("route del 203.0.113.7 via 10.0.0.9")
     wait_until(lambda: call("diff", "--local").returncode == 0, "there is no difference")
-    assert call("diff", "--local").stdout == "No difference: 2 routes on 1 node, all as wanted.\n"
+    assert call("diff", "--local").stdout == "No difference: 2 routes on 1 node, all installed as desired.\n"
 
 
 def test_without_a_process_it_is_said_what_is_not_known(machine: Machine) -> None:
@@ -97,4 +97,4 @@ def test_summary_leaves_the_routes_out(program: Program) -> None:
 def test_level_of_the_log_is_changed_while_it_runs(program: Program) -> None:
     """From then on the program tells more, and that it does."""
     assert "debug" in call("log-level", "debug", "--local").stdout
-    program.says("The level of the log is now debug")
+    program.says("The log level is now debug")

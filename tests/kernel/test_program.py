@@ -110,7 +110,7 @@ def test_once_with_a_broken_file_removes_nothing(machine: Machine, manifests: Ma
     code, output, errors = _once(manifests)
 
     assert (code, machine.routes()) == (1, {"192.0.2.1/32": "10.0.0.1 eth0", "192.0.2.9/32": "10.0.0.1 eth0"})
-    assert output.startswith("# no complete list of StaticRoutes yet: nothing is removed until there is one\n")
+    assert output.startswith("# this node has no complete list of StaticRoutes yet, and removes no routes until then\n")
     assert "192.0.2.9/32   10.0.0.1   eth0        -\n" in output
     assert f"{manifests.directory / 'broken.yaml'}: is not valid YAML" in errors
 
@@ -236,8 +236,8 @@ def test_probes_and_metrics_are_served(machine: Machine, manifests: Manifests, p
     assert _get("/healthz") == (200, "ok\n")
     metrics = _get("/metrics")[1].splitlines()
     assert "static_route_operator_synced 1.0" in metrics
-    assert "static_route_operator_wanted_routes 1.0" in metrics
-    assert "static_route_operator_present_routes 1.0" in metrics
+    assert "static_route_operator_desired_routes 1.0" in metrics
+    assert "static_route_operator_installed_routes 1.0" in metrics
     assert json.loads(_get("/routes")[1])["routes"][0]["destination"] == "192.0.2.1/32"
 
 

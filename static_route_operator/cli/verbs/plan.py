@@ -18,7 +18,6 @@ from static_route_operator.cli.options import (
     local_options,
     node_option,
     output_option,
-    parse_labels,
     settings_options,
 )
 from static_route_operator.cli.views import plan as view
@@ -45,7 +44,7 @@ def command(  # noqa: PLR0913  each is an option
     *,
     files: tuple[Path, ...],
     prune: bool,
-    labels: tuple[str, ...],
+    labels: Mapping[str, str],
     output: str,
     local: bool,
     agents: Agents,
@@ -75,7 +74,7 @@ def command(  # noqa: PLR0913  each is an option
     sys.exit(ExitCode.GOOD if all(view.is_good(each) for each in answer["nodes"]) else ExitCode.NOT_GOOD)
 
 
-def _forecast(question: Mapping[str, Any], settings: Settings, labels: tuple[str, ...]) -> dict[str, Any]:
+def _forecast(question: Mapping[str, Any], settings: Settings, labels: Mapping[str, str]) -> dict[str, Any]:
     """Return the plan of the process on this host, or one made from the kernel's tables if there is no process."""
     try:
         return ask(settings.http_address, settings.http_port, "/plan", question, TIMEOUT)
@@ -84,7 +83,7 @@ def _forecast(question: Mapping[str, Any], settings: Settings, labels: tuple[str
 
         logs.set_up_logging("error", "text")
         try:
-            forecast = asyncio.run(standalone.forecast(question, settings, parse_labels(labels)))
+            forecast = asyncio.run(standalone.forecast(question, settings, labels))
         except StaticRouteError as problem:
             raise UnansweredError(str(problem)) from problem
         if not question["prune"]:

@@ -2,13 +2,14 @@
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from static_route_operator.cli.exits import ExitCode
-from static_route_operator.cli.options import labels_option, parse_labels, settings_options
+from static_route_operator.cli.options import labels_option, settings_options
 from static_route_operator.cli.views import routes as view
 from static_route_operator.observability import logs
 from static_route_operator.settings import Settings
@@ -25,14 +26,13 @@ from static_route_operator.standalone import main as standalone
 @labels_option
 @click.option("--once", is_flag=True, help="Apply once, report, and exit with 0 if all is programmed, else with 1.")
 @settings_options(Settings)
-def command(manifests: Path, labels: tuple[str, ...], once: bool, **options: Any) -> None:
+def command(manifests: Path, labels: Mapping[str, str], once: bool, **options: Any) -> None:
     """Keep the routes of this host as a directory of StaticRoute manifests specifies, without Kubernetes."""
     settings = Settings(**options)
     logs.set_up_logging(settings.log_level, settings.log_format, settings.node_name)
-    pairs = parse_labels(labels)
     if not once:
-        asyncio.run(standalone.run(manifests, settings, pairs))
+        asyncio.run(standalone.run(manifests, settings, labels))
         return
-    report, problems = asyncio.run(standalone.apply_once(manifests, settings, pairs))
+    report, problems = asyncio.run(standalone.apply_once(manifests, settings, labels))
     click.echo("\n".join(view.table(report)))
     sys.exit(ExitCode.GOOD if view.is_good(report) and not problems else ExitCode.NOT_GOOD)
