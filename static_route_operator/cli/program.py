@@ -39,4 +39,4 @@ class _Verbs(click.Group):
 @click.command(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(__version__)
 def program() -> None:
-    """Static routes on Kubernetes nodes, and on hosts without Kubernetes."""
+    """Keep static routes on Kubernetes nodes, and on hosts without Kubernetes."""
