@@ -177,6 +177,12 @@ ACCEPTED = [
 ]
 
 
+@pytest.fixture(scope="module")
+def cluster(api_server: Cluster) -> Cluster:
+    """An API server of each promised version: rules of a CRD are compiled, and their cost estimated, by the server."""
+    return api_server
+
+
 def body(destinations: Sequence[str], gateway: str, **spec: object) -> dict[str, Any]:
     """A StaticRoute as JSON."""
     return {
