@@ -55,7 +55,7 @@ class Build:
             LabError: one is not built.
         """
         if missing := self._missing():
-            raise LabError(f"{' and '.join(missing)} of {self.title} not built: run `make {self.target}`")
+            raise LabError(f"{self.title} is not built, {', '.join(missing)} missing: run `make {self.target}`")
         return self.directory
 
     def run(self) -> None:
@@ -74,6 +74,9 @@ class Build:
             started = time.monotonic()
             workspace = self.directory.with_name(f"{self.directory.name}.build")
             workspace.mkdir(exist_ok=True)
+            # What a killed compiler was at. What it had finished is in its cache.
+            for leftover in workspace.glob("go-build[0-9]*"):
+                shutil.rmtree(leftover)
             self._build(Go.find(workspace), workspace)
             # Gigabytes that only an unfinished build needs.
             shutil.rmtree(workspace)
