@@ -46,7 +46,7 @@ def cluster(audit: AuditLog) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="session", params=versions.PROMISED)
 def api_server(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """An API server of the oldest, then of the newest promised Kubernetes, with the operator's CRDs."""
+    """Start an API server of the oldest, then of the newest promised Kubernetes, with the operator's CRDs."""
     lab = Cluster(f"{PREFIX}api", nodes=0, version=request.param, api_only=True)
     lab.down()
     with lab:

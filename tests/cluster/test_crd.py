@@ -179,7 +179,7 @@ ACCEPTED = [
 
 @pytest.fixture(scope="module")
 def cluster(api_server: Cluster) -> Cluster:
-    """An API server of each promised version: rules of a CRD are compiled, and their cost estimated, by the server."""
+    """Return an API server of each promised version: it compiles the rules of a CRD and estimates their cost."""
     return api_server
 
 

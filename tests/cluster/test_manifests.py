@@ -20,7 +20,7 @@ STATE = {"apiVersion": "networking.digitalocean.com/v1", "kind": "NodeRouteState
 
 
 def apply(cluster: Cluster, *arguments: Argument, stdin: str = "") -> str:
-    """Apply what the arguments say and return the API server's warnings: deprecated fields, unknown ones.
+    """Run `kubectl apply` and return the API server's warnings, such as those of deprecated fields.
 
     Raises:
         LabError: the API server refuses it.
@@ -30,8 +30,9 @@ def apply(cluster: Cluster, *arguments: Argument, stdin: str = "") -> str:
 
 @pytest.fixture(scope="module")
 def cluster(api_server: Cluster) -> Cluster:
-    """An API server with the release manifest; no controller gives namespaces their ServiceAccount."""
+    """Apply the release manifest to an API server of each promised version."""
     assert apply(api_server, "-f", manifest()) == ""
+    # Pods need one, which a controller would make.
     api_server.kubectl("create", "serviceaccount", "default")
     return api_server
 

@@ -40,7 +40,7 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> AuditLog:
 
 @pytest.fixture(scope="session")
 def image() -> Path:
-    """The operator's image as a docker-archive; `make e2e` builds it of this tree."""
+    """Return the operator's image as a docker-archive, which `make e2e` builds from this tree."""
     return image_archive()
 
 

@@ -48,7 +48,7 @@ class ControlPlane:
         self.kubeconfig = self._directory / "admin.kubeconfig"
 
     def require(self) -> None:
-        """See that all programs are built.
+        """Check that all programs are built.
 
         Raises:
             LabError: one is not; names the make target.
