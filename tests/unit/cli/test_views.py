@@ -1,6 +1,7 @@
 """How answers are shown: what is wrong first, in columns, in colours only on a terminal, and whole for programs."""
 
 import json
+import re
 from typing import Any
 
 import click
@@ -91,7 +92,7 @@ DIFFERENCES: list[dict[str, Any]] = [
     {"kind": "Different", "object": "nat", "wanted": ROUTE, "present": ROUTE | {"gateway": "10.0.0.9"}, "message": ""},
 ]
 DIFF: dict[str, Any] = {
-    "nodes": [{"node": "node1", "complete": True, "wanted": 2, "present": 1, "differences": DIFFERENCES}],
+    "nodes": [{"node": "node1", "complete": True, "wanted": 2, "present": 1, "differences": DIFFERENCES, "rules": []}],
     "unanswered": [{"node": "node3", "problem": "no agent runs there"}],
 }
 
@@ -133,9 +134,9 @@ def test_programs_get_everything(answer: dict[str, Any], view: Any) -> None:
 def test_status_begins_with_what_is_not_right() -> None:
     """First the sum, then what is not right with its words, then a line for each object with its state on each node."""
     assert _plain(STATUS, status) == (
-        "1 StaticRoute on 2 nodes: 1 thing not right.\n"
+        "1 StaticRoute on 2 nodes: 1 problem.\n"
         "\n"
-        "NOT RIGHT         NODES   STATE    REASON          MESSAGE\n"
+        "PROBLEM           NODES   STATE    REASON          MESSAGE\n"
         "StaticRoute nat   node2   Failed   KernelRefused   told so\n"
         "# https://example.com/#kernelrefused\n"
         "\n"
@@ -164,7 +165,7 @@ def test_status_counts_where_nodes_are_many() -> None:
 
 def test_status_of_a_healthy_cluster_is_short() -> None:
     """All is well, and there is no table of what is not."""
-    assert _plain(STATUS | {"problems": [], "staticRoutes": []}, status) == "0 StaticRoutes on 2 nodes: all is well.\n"
+    assert _plain(STATUS | {"problems": [], "staticRoutes": []}, status) == "0 StaticRoutes on 2 nodes: no problems.\n"
 
 
 def test_explain_has_what_is_wrong_first_and_says_why() -> None:
@@ -177,7 +178,7 @@ def test_explain_has_what_is_wrong_first_and_says_why() -> None:
         "  A rule leads there.\n"
         "  note: as an example\n"
         "\n"
-        "  the kernel (of node1):\n"
+        "  the kernel of node1:\n"
         "    sends it      via 10.0.0.9 dev eth0 src 10.0.0.2\n"
         "    by the route  192.0.2.0/25 via 10.0.0.9\n"
         "    by the rule   99: from all lookup 7\n"
@@ -207,10 +208,24 @@ def test_diff_shows_both_sides() -> None:
     """Each difference has what is wanted, what is there, whose it is and what the node says of it."""
     assert _plain(DIFF, diff) == (
         "# node3 could not be asked: no agent runs there\n"
-        "NODE    WHAT        DESTINATION    WANTED          PRESENT         STATICROUTE   MESSAGE\n"
-        "node1   Missing     192.0.2.0/24   10.0.0.1 eth0   -               nat           told so\n"
-        "node1   Different   192.0.2.0/24   10.0.0.1 eth0   10.0.0.9 eth0   nat           -\n"
+        "NODE    DIFFERENCE   DESTINATION    DESIRED         INSTALLED       STATICROUTE   MESSAGE\n"
+        "node1   Missing      192.0.2.0/24   10.0.0.1 eth0   -               nat           told so\n"
+        "node1   Different    192.0.2.0/24   10.0.0.1 eth0   10.0.0.9 eth0   nat           -\n"
     )
+
+
+def test_diff_shows_rules() -> None:
+    """A policy rule that is missing or surplus has a line of its own."""
+    rule = {"kind": "Missing", "family": "IPv4", "rule": "32702: from all lookup 245", "objects": ["a", "b"]}
+    surplus = {"kind": "Surplus", "family": "IPv6", "rule": "9: from all lookup 7", "objects": []}
+    rules = [rule | {"message": ""}, surplus | {"message": "no need"}]
+    nodes = [DIFF["nodes"][0] | {"differences": [], "rules": rules}]
+
+    lines = _plain({"nodes": nodes, "unanswered": []}, diff).splitlines()[1:]
+    assert [re.split(r"\s{3,}", line) for line in lines] == [
+        ["node1", "Missing", "IPv4 rule", "32702: from all lookup 245", "-", "a, b", "-"],
+        ["node1", "Surplus", "IPv6 rule", "-", "9: from all lookup 7", "-", "no need"],
+    ]
 
 
 def test_diff_of_many_is_cut_unless_wide() -> None:
@@ -231,8 +246,8 @@ def test_diff_without_a_difference_says_so() -> None:
     nodes = [DIFF["nodes"][0] | {"differences": [], "complete": False}]
 
     assert _plain({"nodes": nodes, "unanswered": []}, diff) == (
-        "No difference: 2 routes on 1 node, all as wanted.\n"
-        "# node1 has no complete list of StaticRoutes yet: nothing is removed until there is one\n"
+        "No difference: 2 routes on 1 node, all installed as desired.\n"
+        "# node1 has no complete list of StaticRoutes yet, and removes no routes until then\n"
     )
 
 
@@ -244,7 +259,7 @@ def test_gateways_show_health_and_latency() -> None:
         "10.0.0.1   node2   Up      2024-01-01T00:00:00Z   1.23 ms   3      -\n"
     )
     assert "ICMP every 1 s" in _plain(GATEWAYS, gateways, "wide")
-    assert _plain({"gateways": [], "unanswered": []}, gateways).startswith("No gateway is checked")
+    assert _plain({"gateways": [], "unanswered": []}, gateways).startswith("No gateway has a health check")
 
 
 @pytest.mark.parametrize("color", [False, True])
