@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from static_route_operator.api.resolution import resolve
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
 from static_route_operator.kernel.dryrun import DryRunFib
@@ -80,6 +81,6 @@ class Planner:
 def _parse(manifest: Mapping[str, Any]) -> StaticRoute:
     """A StaticRoute, checked as strictly as the API server would."""
     route = StaticRoute.parse(manifest)
-    if route.refused:
-        raise InvalidSpecError(route.name, "spec.destinations", "; ".join(each.problem for each in route.refused))
+    if refused := resolve(route).refused:
+        raise InvalidSpecError(route.name, "spec.destinations", "; ".join(each.problem for each in refused))
     return route

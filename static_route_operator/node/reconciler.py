@@ -18,7 +18,7 @@ from typing import Any
 
 from static_route_operator.api.noderoutestate import SEVERITY, GatewayRow, Reason, Row, RowState
 from static_route_operator.api.nodeselector import selects
-from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.api.resolution import ResolvedRoute, Version
 from static_route_operator.errors import KernelError
 from static_route_operator.health.gateways import Gateways
 from static_route_operator.kernel.dryrun import DryRunFib
@@ -136,7 +136,7 @@ class Reconciler:
         self._planned_for: tuple[tuple[int, int], Facts, frozenset[Target]] | None = None
         self._plan = Plan()
         self._busy = asyncio.Lock()
-        self._dry_run_rows: Sequence[Row] = ()
+        self._dry_run_rows: Mapping[Version, Row] = {}
         self.rows: tuple[Row, ...] = ()
         self.gateways: tuple[GatewayRow, ...] = ()
         self.told_failures: Mapping[bytes, Failure] = {}
@@ -215,7 +215,7 @@ class Reconciler:
             logger.error("Route %s can't be removed: %s", unpack_prefix(prefix_of(key)), failure.text)
         return len(installed) - len(failures)
 
-    def show_dry_runs(self, rows: Sequence[Row]) -> None:
+    def show_dry_runs(self, rows: Mapping[Version, Row]) -> None:
         """Tell of objects that are only rehearsed what would become of them."""
         if rows != self._dry_run_rows:
             self._dry_run_rows = rows
@@ -413,7 +413,7 @@ class Reconciler:
             await self._rules.retain(())
         elif failure := await self._rules.add(self._plan.rules):
             await self._rules.retain(())
-            defaults = [each.keys for each in self._plan.objects if each.route.takes_default]
+            defaults = [each.keys for each in self._plan.objects if each.route.spec.takes_default]
             self._failures |= {key: failure for keys in defaults for key in keys}
             self._after("retry", self._retry_delay, self._retry_now)
             self._retry_delay = min(self._retry_delay * 2, LAST_RETRY)
@@ -455,7 +455,7 @@ class Reconciler:
         """The routes into which the kernel merged next hops of another program."""
         return {key for path, keys in self._installed if path.shared for key in keys}
 
-    async def _look(self, selected: Sequence[StaticRoute], version: tuple[int, int]) -> Facts:
+    async def _look(self, selected: Sequence[ResolvedRoute], version: tuple[int, int]) -> Facts:
         """What this node knows of itself, as far as these objects ask for it; looked at only if it may have changed."""
         protected = self._protected()
         if self._planned_for and not self._unsure:
@@ -464,8 +464,8 @@ class Reconciler:
                 return facts
         self._unsure = False
         asked = {each.address for route in selected for each in route.gateways}
-        asked |= {route.options.source for route in selected if route.options.source}
-        rules = any(route.options.table != TABLE_MAIN for route in selected)
+        asked |= {source for route in selected if (source := route.spec.options.source)}
+        rules = any(route.spec.options.table != TABLE_MAIN for route in selected)
         facts = await self._fib.look(asked, rules=rules)
         foreign = await self._look_at_foreign(selected, protected)
         # Behind a route of ours is what was there before.
@@ -474,9 +474,9 @@ class Reconciler:
         }
         return dataclasses.replace(facts, protected=protected, foreign=foreign, lookups=lookups)
 
-    async def _look_at_foreign(self, selected: Sequence[StaticRoute], protected: Protection) -> ForeignRib:
+    async def _look_at_foreign(self, selected: Sequence[ResolvedRoute], protected: Protection) -> ForeignRib:
         """The routes of others, if any destination has to do with what is protected: else they don't matter."""
-        if not any(route.takes_default or protected.meet(route.keys) for route in selected):
+        if not any(route.spec.takes_default or protected.meet(route.keys) for route in selected):
             return ForeignRib()
         foreign, later = await self._foreign.read()
         if later:
@@ -496,16 +496,16 @@ class Reconciler:
                 else:
                     self._installed.put(path, each)
 
-    def _select(self) -> tuple[list[StaticRoute], list[StaticRoute]]:
+    def _select(self) -> tuple[list[ResolvedRoute], list[ResolvedRoute]]:
         """The objects for this node, and those of which that is not known yet."""
         node = self._inventory.node
         routes = list(self._confirmation.in_force(self._inventory.routes.values()))
         if node is None:
             return (
-                [route for route in routes if not route.selective],
-                [route for route in routes if route.selective],
+                [route for route in routes if not route.spec.selective],
+                [route for route in routes if route.spec.selective],
             )
-        return [route for route in routes if selects(route.node_selector, node)], []
+        return [route for route in routes if selects(route.spec.node_selector, node)], []
 
     async def _apply(self, operations: Sequence[Operation], *, looked: bool, read: bool) -> None:
         failures = await self._change(operations)
@@ -555,7 +555,7 @@ class Reconciler:
         if (change := self._damping.next_change(now)) is not None:
             self._after("contest", change - now, self.wake)
 
-    def _report(self, undecided: Sequence[StaticRoute]) -> None:
+    def _report(self, undecided: Sequence[ResolvedRoute]) -> None:
         if not self._failures:
             self._retry_delay = FIRST_RETRY
         invalid = [(each.error, each.generation) for each in self._inventory.invalid.values()]

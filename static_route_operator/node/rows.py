@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from static_route_operator.api.noderoutestate import SEVERITY, GatewayState, Reason, Row, RowState
-from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.api.resolution import ResolvedRoute, Version
 from static_route_operator.errors import InvalidSpecError
 from static_route_operator.node.drift.damping import LAST_PAUSE, FlappingRoutes, hint
 from static_route_operator.planning.guards import Issue
@@ -42,7 +42,7 @@ class Outcome:
 def make_rows(
     plan: Plan,
     outcome: Outcome,
-    undecided: Iterable[StaticRoute],
+    undecided: Iterable[ResolvedRoute],
     invalid: Iterable[tuple[InvalidSpecError, int]],
 ) -> tuple[Row, ...]:
     """The rows of all objects that select this node, by name.
@@ -62,18 +62,19 @@ def make_rows(
     return tuple(rows[name] for name in sorted(rows))
 
 
-def with_dry_runs(rows: Sequence[Row], rehearsed: Iterable[Row], dry_runs: Iterable[StaticRoute]) -> tuple[Row, ...]:
+def with_dry_runs(
+    rows: Sequence[Row], planned: Mapping[Version, Row], dry_runs: Iterable[ResolvedRoute]
+) -> tuple[Row, ...]:
     """The rows with those of dry runs in the place of those of the versions in force, whose routes are counted.
 
     Args:
         rows: of what is in force.
-        rehearsed: what would become of the dry runs.
+        planned: by version, the rows of dry runs.
         dry_runs: those that there are now.
     """
-    current = {(route.name, route.generation) for route in dry_runs}
     by_name = {row.name: row for row in rows}
-    for row in rehearsed:
-        if (row.name, row.generation) in current:
+    for route in dry_runs:
+        if (row := planned.get(route.version)) is not None:
             known = by_name.get(row.name)
             by_name[row.name] = dataclasses.replace(row, programmed=known.programmed if known else 0)
     return tuple(by_name[name] for name in sorted(by_name))
@@ -81,7 +82,7 @@ def with_dry_runs(rows: Sequence[Row], rehearsed: Iterable[Row], dry_runs: Itera
 
 def _planned_row(planned: ObjectPlan, outcome: Outcome, bypass: Routes) -> Row:
     # Without its pins a default route is not used.
-    bypass = bypass if planned.route.takes_default else Routes()
+    bypass = bypass if planned.route.spec.takes_default else Routes()
     failed = {key: outcome.failures[key] for key in sorted(outcome.failures) if key in planned.keys or key in bypass}
     contested = [(keys, contest) for contest in outcome.contests if (keys := planned.keys & contest.keys)]
     problems = [*planned.problems, *_contentions(contested), *_refusals_of_kernel(failed)]
@@ -90,10 +91,10 @@ def _planned_row(planned: ObjectPlan, outcome: Outcome, bypass: Routes) -> Row:
     missing += sum(not any(key in keys for keys, _ in contested) for key in failed)
     kept = outcome.installed.count(planned.retained) if planned.retained else 0
     row = _row(planned.route, problems, max(len(planned.keys) - missing, 0), kept)
-    path = planned.choice.path
+    path = planned.selection.path
     if path is not None and path.forwards:
         row = dataclasses.replace(row, gateway=_texts(hop.gateway for hop in path.hops))
-    if targets := planned.choice.targets:
+    if targets := planned.selection.targets:
         up, down = (
             tuple(each.address for each in targets if outcome.health.get(each) is state)
             for state in (GatewayState.UP, GatewayState.DOWN)
@@ -139,7 +140,7 @@ def _more(number: int) -> str:
     return f" and {number} more" if number > 0 else ""
 
 
-def _row(route: StaticRoute, problems: Sequence[Issue], programmed: int, kept: int = 0) -> Row:
+def _row(route: ResolvedRoute, problems: Sequence[Issue], programmed: int, kept: int = 0) -> Row:
     ordered = sorted(problems, key=lambda each: SEVERITY[each.state], reverse=True)
     messages = [each.message for each in ordered]
     if kept:
@@ -152,7 +153,7 @@ def _row(route: StaticRoute, problems: Sequence[Issue], programmed: int, kept: i
         state=ordered[0].state if ordered else RowState.PROGRAMMED,
         reason=ordered[0].reason if ordered else Reason.PROGRAMMED,
         message="; ".join(messages),
-        destinations=len(route.keys) + len(route.refused),
+        destinations=route.destinations,
         programmed=programmed,
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from static_route_operator.api.noderoutestate import Reason, Row, RowState
-from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.api.resolution import ResolvedRoute
 from static_route_operator.planning.diff import diff
 from static_route_operator.planning.plan import ObjectPlan, Plan, owner_of
 from static_route_operator.routing.description import describe_place, describe_route
@@ -131,7 +131,7 @@ def make_forecast(  # noqa: PLR0913  one of each, and none goes with another
     return Forecast(tuple(fates), tuple(row for row in rows if row.name in names), interfaces)
 
 
-def dry_run_row(route: StaticRoute, forecast: Forecast) -> Row | None:
+def dry_run_row(route: ResolvedRoute, forecast: Forecast) -> Row | None:
     """What a node says of an object that is only rehearsed; None where it has nothing to do with it."""
     counts = forecast.counts(route.name)
     would = ", ".join(f"{kind} {counts[kind]}" for kind in Kind if kind in CHANGES and counts[kind])
@@ -150,7 +150,7 @@ def dry_run_row(route: StaticRoute, forecast: Forecast) -> Row | None:
         state=RowState.DRY_RUN,
         reason=reason,
         message=text,
-        destinations=len(route.keys) + len(route.refused),
+        destinations=route.destinations,
         programmed=0,
     )
 

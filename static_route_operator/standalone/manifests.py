@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from static_route_operator.api.resolution import resolve
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError, ManifestError
 from static_route_operator.node.inventory import Inventory
@@ -109,8 +110,8 @@ def _parse(file: Path, document: dict[str, object]) -> StaticRoute:
         route = StaticRoute.parse(document)
     except InvalidSpecError as error:
         raise ManifestError(f"{file}: {error}") from error
-    if route.refused:
-        problems = "; ".join(each.problem for each in route.refused)
+    if refused := resolve(route).refused:
+        problems = "; ".join(each.problem for each in refused)
         raise ManifestError(f"{file}: StaticRoute {route.name}: spec.destinations: {problems}")
     return route
 

@@ -4,7 +4,7 @@ import json
 
 from static_route_operator.planning.desired import describe_wanted, parse_wanted
 from static_route_operator.planning.plan import make_plan
-from tests.unit.builders import facts, key, route
+from tests.unit.builders import facts, key, resolved
 
 
 def test_what_is_told_is_read_again() -> None:
@@ -12,11 +12,11 @@ def test_what_is_told_is_read_again() -> None:
     gateways = [{"address": "10.0.0.1", "weight": 3}, {"address": "10.0.0.3"}]
     plan = make_plan(
         [
-            route("plain", mtu=1400, source="10.0.0.2", onLink=True),
-            route("several", None, ["192.0.2.2", "192.0.2.4/31"], gateways=gateways),
-            route("far", "172.31.0.1", ["192.0.2.9"]),
-            route("dropped", "172.31.0.1", ["192.0.2.10"], whenAllGatewaysDown="Blackhole"),
-            route("ipv6", "fd00::1", ["2001:db8::/32"], table=7, metric=9),
+            resolved("plain", mtu=1400, source="10.0.0.2", onLink=True),
+            resolved("several", None, ["192.0.2.2", "192.0.2.4/31"], gateways=gateways),
+            resolved("far", "172.31.0.1", ["192.0.2.9"]),
+            resolved("dropped", "172.31.0.1", ["192.0.2.10"], whenAllGatewaysDown="Blackhole"),
+            resolved("ipv6", "fd00::1", ["2001:db8::/32"], table=7, metric=9),
         ],
         facts(),
     )

@@ -5,7 +5,7 @@ from static_route_operator.planning.desired import describe_wanted, parse_wanted
 from static_route_operator.planning.plan import make_plan
 from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.prefixes import pack_address
-from tests.unit.builders import ETH0, facts, key, route, routes
+from tests.unit.builders import ETH0, facts, key, resolved, routes
 
 OURS = NextHops.via(pack_address("10.0.0.1"), ETH0)
 OTHER = NextHops.via(pack_address("10.0.0.3"), ETH0)
@@ -14,7 +14,9 @@ OTHER = NextHops.via(pack_address("10.0.0.3"), ETH0)
 def test_each_difference_has_both_sides_and_an_owner() -> None:
     """What is missing, leads elsewhere or is too many is told; what is as wanted, or held, is not."""
     destinations = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
-    plan = make_plan([route("nat", destinations=destinations), route("far", "172.31.0.1", ["192.0.2.8"])], facts())
+    plan = make_plan(
+        [resolved("nat", destinations=destinations), resolved("far", "172.31.0.1", ["192.0.2.8"])], facts()
+    )
     desired = parse_wanted(describe_wanted(plan, {}))
     present = routes({key("192.0.2.1"): OURS, key("192.0.2.2"): OTHER, key("192.0.2.8"): OTHER, key("192.0.2.9"): OURS})
 
