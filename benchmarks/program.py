@@ -14,7 +14,7 @@ from static_route_operator.observability.metrics import PREFIX
 from tests.kernel.machine import wait_until
 from tests.kernel.program import Program, running
 
-_PRESENT = re.compile(rf"^{PREFIX}_present_routes ([\d.e+]+)$", re.MULTILINE)
+_PRESENT = re.compile(rf"^{PREFIX}_installed_routes ([\d.e+]+)$", re.MULTILINE)
 
 
 class Host:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
+import click
 import yaml
 from documents import GENERATED, NAME, to_yaml
 
@@ -19,6 +20,7 @@ from static_route_operator.settings import (
     ClusterSettings,
     ControllerSettings,
     ProcessSettings,
+    Seconds,
     environment_variable,
     flag,
 )
@@ -211,8 +213,11 @@ def _settings(settings: Mapping[str, Field[Any]]) -> Values:
     for each in settings.values():
         # The probes of the pods need a port.
         schema = dict(_PORT if each.name == "http_port" else _TYPES[type(each.default)])
-        if each.metadata["choices"]:
-            schema["enum"] = [*each.metadata["choices"], None]
+        match each.metadata["type"]:
+            case click.Choice(choices=choices):
+                schema["enum"] = [*choices, None]
+            case Seconds(minimum=minimum):
+                schema["minimum"] = minimum
         schema["type"] = [schema["type"], "null"]
         default = f" Default: {each.default}." if each.default != "" else ""
         found[_camel(each.name)] = Value(None, f"{each.metadata['help']} `{flag(each.name)}`.{default}", schema)

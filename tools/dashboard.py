@@ -56,7 +56,7 @@ PANELS = (
     _stat("Agents", f"count({P}_synced{_NODE})", "Nodes whose agent answers.", alarming=False),
     _stat(
         "Nodes not converged",
-        f"count((sum by (node) (abs({P}_wanted_routes{_NODE} - {P}_present_routes{_NODE})) > 0) or"
+        f"count((sum by (node) (abs({P}_desired_routes{_NODE} - {P}_installed_routes{_NODE})) > 0) or"
         f' (sum by (node) ({P}_static_routes{{node=~"$node",state=~"Pending|Conflict|Failed"}}) > 0)) or vector(0)',
         "Nodes whose kernel does not hold what it should. The table below names them.",
     ),
@@ -70,7 +70,11 @@ PANELS = (
         f'sum({P}_static_routes{{node=~"$node",state="Refused"}})',
         "StaticRoutes of which a node must not route something, summed over nodes.",
     ),
-    _stat("Contested routes", f"sum({P}_contested_routes{_NODE})", "Routes that another program fights over."),
+    _stat(
+        "Flapping routes",
+        f"sum({P}_flapping_routes{_NODE})",
+        "Routes that another program removes or replaces again and again.",
+    ),
     _stat(
         "Agents that get nowhere",
         f"count(time() - {P}_last_success_timestamp_seconds{_NODE} > 900) or vector(0)",
@@ -87,8 +91,8 @@ PANELS = (
     _row("Routes"),
     Panel(
         "timeseries",
-        "Routes wanted and present, all nodes",
-        {"wanted": f"sum({P}_wanted_routes{_NODE})", "present": f"sum({P}_present_routes{_NODE})"},
+        "Routes desired and installed, all nodes",
+        {"desired": f"sum({P}_desired_routes{_NODE})", "installed": f"sum({P}_installed_routes{_NODE})"},
     ),
     Panel(
         "timeseries",
@@ -96,7 +100,7 @@ PANELS = (
         {
             "refused": f"sum({P}_failed_routes{_NODE})",
             "of these, in conflict": f"sum({P}_conflicting_routes{_NODE})",
-            "contested": f"sum({P}_contested_routes{_NODE})",
+            "flapping": f"sum({P}_flapping_routes{_NODE})",
         },
         text="In conflict: a route of another program holds the place.",
     ),

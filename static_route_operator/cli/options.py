@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -16,18 +16,17 @@ Command = Callable[..., None]
 
 
 def settings_options(settings: type[ProcessSettings], *, only: tuple[str, ...] = ()) -> Callable[[Command], Command]:
-    """An option for each setting of a class."""
+    """Add an option for each setting of a class, or for those named in `only`."""
 
     def decorate(command: Command) -> Command:
         for each in reversed(dataclasses.fields(settings)):
             if only and each.name not in only:
                 continue
-            choices = each.metadata["choices"]
             command = click.option(
                 flag(each.name),
                 each.name,
                 default=each.default,
-                type=click.Choice(choices) if choices else type(each.default),
+                type=each.metadata["type"],
                 envvar=environment_variable(each.name, each.metadata["env"]),
                 show_default=each.default != "",
                 show_envvar=True,
@@ -38,27 +37,40 @@ def settings_options(settings: type[ProcessSettings], *, only: tuple[str, ...] =
     return decorate
 
 
-# For people a table, which `wide` has more columns of; for programs all there is.
+class _Label(click.ParamType[tuple[str, str]]):
+    """Type of a label of a node."""
+
+    name = "key=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Return key and value."""
+        key, separator, text = value.partition("=")
+        if not separator or not key:
+            self.fail(f"'{value}' is not KEY=VALUE; give a label such as zone=a", param, ctx)
+        return key, text
+
+
+# `table` and `wide` are for people; `json` and `yaml` have all fields, for programs.
 output_option: Callable[[Command], Command] = click.option(
     "-o",
     "--output",
     type=click.Choice(["table", "wide", "json", "yaml"]),
     default="table",
     show_default=True,
-    help="Form of the answer.",
+    help="Format of the answer.",
 )
 
 
 def cluster_options(command: Command) -> Command:
-    """How to reach the cluster, as flags of kubectl are called; the verb gets them as its ``agents``."""
+    """Add the options by which kubectl reaches the cluster; the verb receives them as `agents`."""
 
     @functools.wraps(command)
     def call(*, kubeconfig: str, context: str, namespace: str, nodes: tuple[str, ...] = (), **arguments: Any) -> None:
         command(agents=Agents(Kubectl(kubeconfig, context), namespace, nodes, show_progress), **arguments)
 
     for option in (
-        click.option("--kubeconfig", default="", help="File to reach the cluster by; kubectl's own choice unless set."),
-        click.option("--context", default="", help="Context in that file; the current one unless set."),
+        click.option("--kubeconfig", default="", help="Path of the kubeconfig file; kubectl's default unless set."),
+        click.option("--context", default="", help="Context in the kubeconfig file; the current one unless set."),
         click.option(
             "-n",
             "--namespace",
@@ -72,10 +84,10 @@ def cluster_options(command: Command) -> Command:
 
 
 def local_options(command: Command) -> Command:
-    """To ask this host alone, as the agents' pods are; the verb gets ``local``, and where the process serves."""
+    """Add the options to query this host alone, as a verb does in an agent's pod; the verb receives `local`."""
     for option in (
         settings_options(Settings, only=("http_address", "http_port")),
-        click.option("--local", is_flag=True, help="Ask this host alone: its process and its kernel."),
+        click.option("--local", is_flag=True, help="Query only this host: its process and its kernel."),
     ):
         command = option(command)
     return command
@@ -85,18 +97,12 @@ node_option: Callable[[Command], Command] = click.option(
     "--node", "nodes", multiple=True, metavar="NODE", help="Only this node; repeatable."
 )
 
+# A verb receives its labels as a mapping.
 labels_option: Callable[[Command], Command] = click.option(
-    "--label", "labels", multiple=True, metavar="KEY=VALUE", help="Label of this node, for nodeSelector; repeatable."
+    "--label",
+    "labels",
+    multiple=True,
+    type=_Label(),
+    callback=lambda _context, _option, pairs: dict(pairs),
+    help="Label of this node, for nodeSelector; repeatable.",
 )
-
-
-def parse_labels(texts: Iterable[str]) -> dict[str, str]:
-    """Labels, from the values of their option."""
-    return dict(_label(text) for text in texts)
-
-
-def _label(text: str) -> tuple[str, str]:
-    key, separator, value = text.partition("=")
-    if not separator or not key:
-        raise click.BadParameter(f"'{text}' is not KEY=VALUE", param_hint="--label")
-    return key, value

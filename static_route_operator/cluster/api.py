@@ -12,10 +12,10 @@ import os
 import ssl
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import aiohttp
 import kopf
-from yarl import URL
 
 from static_route_operator.errors import ApiError
 
@@ -125,15 +125,15 @@ class Api:
             info = log_in(self._settings)
         except kopf.LoginError:
             return None
-        url = URL(info.server)
-        context = info.as_ssl_context if url.scheme == "https" else None
-        return Server(url.host or "", url.port or 443, context)
+        url = urlsplit(info.server)
+        https = url.scheme == "https"
+        return Server(url.hostname or "", url.port or (443 if https else 80), info.as_ssl_context if https else None)
 
     async def addresses(self) -> set[str]:
         """The addresses that the API server is known by: as configured, resolved, and those behind its Service."""
         found = {host} if (host := os.environ.get(SERVICE_HOST)) else set()
         try:
-            host = URL(log_in(self._settings).server).host
+            host = urlsplit(log_in(self._settings).server).hostname
         except kopf.LoginError:
             host = None
         if host:

@@ -1,27 +1,28 @@
 """Kopf as the watch engine: in a thread of its own, supervised, and without one write to the API server.
 
-In a thread, since Kopf cancels every task of its event loop when it ends, and it ends on many answers of the API
-server (401, 404, 410). Supervised, since neither routes nor status must depend on that. Without a write: its change
-handlers, daemons and timers keep their state in the object, which all nodes share, so they lose events and fight over
-finalizers.
+The thread is necessary because Kopf cancels every task of its event loop when it ends, and it ends on many answers of
+the API server (401, 404, 410). Neither routes nor status may depend on that, so a supervisor restarts it. Kopf writes
+nothing: its change handlers, daemons and timers keep their state in the object, which all nodes share, so they would
+lose events and fight over finalizers.
 """
 
 import abc
 import asyncio
 import logging
-import random
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
 
 import kopf
 
-# What Kopf has found of the resources that it is to watch: its operator takes one, but the package doesn't export it.
+# Resources that Kopf has found. spawn_tasks takes an instance, but the package does not export the class. This is the
+# program's only private import from Kopf; tests/unit/cluster/test_kopf.py compares it with the installed version.
 from kopf._cogs.structs.references import Insights
 
 from static_route_operator.api import GROUP
 from static_route_operator.cluster.api import log_in
 from static_route_operator.observability.metrics import ApiMetrics
+from static_route_operator.supervision import Backoff, Signal
 
 logger = logging.getLogger(__name__)
 
@@ -29,65 +30,66 @@ logger = logging.getLogger(__name__)
 Event = kopf.RawEvent
 Settings = kopf.OperatorSettings
 
+# Seconds before the first and, at most, before a later retry.
 FIRST_BACKOFF = 1.0
 LAST_BACKOFF = 30.0
-# A watch that ran this long was healthy: the next failure starts from the first backoff again. Seconds.
+# Seconds after which a watch counts as healthy: its next failure starts from the first backoff again.
 HEALTHY = 60.0
-# Kopf ends in good order within 6 s, or not at all. Seconds.
+# Seconds for an orderly end. Kopf takes up to 6 s, or never ends.
 ENDING = 10.0
-# Times that a task is asked to end, one second apart, before it is given up.
+# Cancellations of a task that does not end, one second apart, before the engine goes on without it.
 ASKED = 5
 
 
 class EndlessBackoffs:
-    """Pauses between tries of a request, in seconds: growing, jittered, without end (Kopf gives up at the end)."""
+    """Seconds between attempts of a request: growing, with jitter, and endless, as Kopf gives up after the last."""
 
     def __iter__(self) -> Iterator[float]:
-        backoff = FIRST_BACKOFF
-        while True:
-            yield backoff * random.uniform(0.5, 1.0)  # noqa: S311  jitter, no secret
-            backoff = min(backoff * 2, LAST_BACKOFF)
+        return Backoff(FIRST_BACKOFF, LAST_BACKOFF)
 
 
 class _NothingKept(kopf.DiffBaseStorage):
-    """Instead of a deep copy of each object, destinations and all, for handlers of changes: there are none."""
+    """Storage that keeps nothing.
+
+    Kopf's own storages copy each object with all its destinations, for change handlers, and this program has none.
+    """
 
     def build(self, **_: Any) -> kopf.BodyEssence:
-        """What is compared of an object."""
+        """Return the part of an object to compare: none."""
         return cast("kopf.BodyEssence", {})
 
     def fetch(self, **_: Any) -> None:
-        """What was kept of an object."""
+        """Return the stored part of an object: none."""
 
     def store(self, **_: Any) -> None:
-        """Keep it."""
+        """Store nothing."""
 
 
 def engine_settings(selectors: Mapping[tuple[str, str], str]) -> kopf.OperatorSettings:
-    """Kopf's settings for one of many instances on the same objects.
+    """Return Kopf's settings for one of many instances that watch the same objects.
 
     Args:
-        selectors: field selectors by group (with version if it has one) and plural: what is not watched whole.
+        selectors: field selectors of the resources that are watched in part, by group (``v1`` for the core) and plural.
     """
     settings = kopf.OperatorSettings()
     # A peering object anywhere in the cluster would pause all instances but one.
     settings.peering.standalone = True
     settings.posting.enabled = False
-    # Kopf takes its finalizer off an object that no handler asks it for. The retired operator left Kopf's default one
-    # on its objects: that must not be taken for ours, since a write is refused, and is tried again for ever.
+    # Kopf removes its own finalizer from objects without a handler that needs it. The retired operator left Kopf's
+    # default finalizer on its objects: under that name Kopf would try to remove it for ever, as agents may not write.
     settings.persistence.finalizer = f"{GROUP}/never-set"
     settings.persistence.diffbase_storage = _NothingKept()
-    # Until then Kopf holds on to the last event of each object, with all that is in it.
+    # Kopf keeps the last event of each object, with the whole object, for this long.
     settings.queueing.idle_timeout = 0.1
     settings.networking.error_backoffs = EndlessBackoffs()
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
     settings.watching.connect_timeout = 5
-    # The API server sends bookmarks about every minute; Kopf's default of 70 s leaves a busy one no slack.
+    # The API server sends bookmarks about every minute; Kopf's default of 70 s leaves no slack for a busy server.
     settings.watching.inactivity_timeout = 150
     for resource, selector in selectors.items():
         settings.watching.field_selectors[resource] = selector
-    # Else it would kill this thread, and so the process, if its end took long.
+    # With a timeout Kopf kills the whole process if the end of its thread takes longer.
     settings.process.ultimate_exiting_timeout = None
     return settings
 
@@ -115,22 +117,22 @@ class Handler(NamedTuple):
 
 
 class Engine(abc.ABC):
-    """Kopf, watching for ever; what it sees is told to the event loop that this was made in.
+    """Supervisor of Kopf, which watches for ever; events go to the event loop in which the engine was created.
 
     Args:
         identity: name of this instance.
-        plurals: the resources of the operator's own group that have handlers.
-        settings: made anew for each start.
-        metrics: where to count.
+        plurals: resources of the operator's own group that have handlers.
+        settings: factory of Kopf's settings, called for each start.
+        metrics: counters of restarts and events.
 
     Attributes:
-        on_relist: called when Kopf has listed anew, or will: a deletion in between is not told by any event.
+        on_relist: callback for a restart, after which Kopf lists again: no event reports a deletion in between.
     """
 
     def __init__(
         self, identity: str, plurals: frozenset[str], settings: Callable[[], kopf.OperatorSettings], metrics: ApiMetrics
     ) -> None:
-        self.on_relist: Callable[[], None] = _nothing
+        self.on_relist: Signal[[]] = Signal()
         self._identity = identity
         self._plurals = plurals
         self._settings = settings
@@ -155,18 +157,18 @@ class Engine(abc.ABC):
         self._thread.start()
 
     def restart(self) -> None:
-        """End the watches that are open and begin anew, with a full list."""
+        """End all open watches and start again with a full list."""
         self._operator_stop.set()
 
     async def stop(self) -> None:
-        """End the thread. What it told stays as it is."""
+        """End the thread; the objects received so far stay known."""
         self._stopping.set()
         self._operator_stop.set()
         if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join, 5)
 
-    def tell(self, call: Callable[..., None], *arguments: Any) -> None:
-        """Call something in the main event loop, from the thread, on an event."""
+    def deliver(self, call: Callable[..., object], *arguments: Any) -> None:
+        """Call a function in the main event loop, from the thread, on an event."""
         self._metrics.watch_last_event.set_to_current_time()
         self._main.call_soon_threadsafe(call, *arguments)
 
@@ -176,35 +178,34 @@ class Engine(abc.ABC):
         asyncio.run(self._supervise())
 
     async def _supervise(self) -> None:
-        backoff = FIRST_BACKOFF
+        backoff = Backoff(FIRST_BACKOFF, LAST_BACKOFF)
         loop = asyncio.get_running_loop()
         while True:
             started = loop.time()
             self._operator_stop = threading.Event()
-            # After it is made: stop() sets the one, then the other.
+            # After the new flag exists: stop() sets `_stopping` first, so it is seen here or the new flag is set.
             if self._stopping.is_set():
                 return
             try:
                 self._metrics.watch_running.set(1)
-                await self._watch(patience=backoff)
-            except Exception as error:  # noqa: BLE001  whatever ended it, it is said and begun anew
-                logger.warning("The watch of the API server ended and is begun anew: %s", error)
+                await self._watch(patience=backoff.seconds)
+            except Exception as error:  # noqa: BLE001  logged; the watch is restarted after any error
+                logger.warning("The watch of the API server ended and will be restarted: %s", error)
             self._metrics.watch_running.set(0)
             self._metrics.watch_restarts.inc()
-            self._main.call_soon_threadsafe(self.on_relist)
+            self._main.call_soon_threadsafe(self.on_relist.emit)
             if loop.time() - started > HEALTHY:
-                backoff = FIRST_BACKOFF
-            await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311  jitter, no secret
-            backoff = min(backoff * 2, LAST_BACKOFF)
+                backoff.reset()
+            await asyncio.sleep(next(backoff))
 
     async def _watch(self, patience: float) -> None:
-        """Have Kopf watch until it ends, or doesn't know what there is to watch.
+        """Run Kopf until it ends, or until a resource is missing for too long.
 
         Args:
             patience: seconds that a resource may be missing.
 
         Raises:
-            Exception: what ended it, if it was no stop.
+            Exception: the error that ended Kopf.
         """
         insights = Insights()
         missing = asyncio.create_task(self._end_if_missing(insights, patience, self._operator_stop))
@@ -215,14 +216,14 @@ class Engine(abc.ABC):
             insights=insights,
             clusterwide=True,
             standalone=True,
-            # Without one Kopf asks for the user's name, which a container need not have.
-            identity=cast("Any", self._identity),  # a type that Kopf keeps to itself
+            # Without an identity Kopf looks up the user's name, which a container may not have.
+            identity=cast("Any", self._identity),  # its type is private to Kopf
             stop_flag=self._operator_stop,
         )
         operator = asyncio.create_task(kopf.run_tasks(roots, ignored=ours))
         await asyncio.wait(roots, return_when=asyncio.FIRST_COMPLETED)
         await asyncio.wait({operator}, timeout=ENDING)
-        # A request of Kopf that is being tried again can take being cancelled for the end of that try.
+        # A request in Kopf's retry loop can swallow a cancellation as the end of one attempt.
         for _ in range(ASKED):
             if not (lasting := asyncio.all_tasks() - ours):
                 break
@@ -233,13 +234,13 @@ class Engine(abc.ABC):
         if operator.done() and not operator.cancelled():
             operator.result()
         else:
-            logger.warning("The watch of the API server did not end in good order")
+            logger.warning("The watch of the API server did not end properly; unfinished tasks were cancelled")
 
     async def _end_if_missing(self, insights: Insights, patience: float, stop: threading.Event) -> None:
-        """End the watch if a resource is missing for long.
+        """End the watch if a resource is missing for longer than `patience`.
 
-        Kopf looks for resources when a CustomResourceDefinition changes, once. The API server may serve them a moment
-        later only, and then nothing makes Kopf look again.
+        Kopf looks for resources once after each change of a CustomResourceDefinition. The API server may serve a
+        resource only a moment later, and then nothing makes Kopf look again.
         """
 
         def complete() -> bool:
@@ -254,7 +255,7 @@ class Engine(abc.ABC):
                         await insights.revised.wait()
                 except TimeoutError:
                     break
-                # Something was created: what is still missing is served in a moment.
+                # A CustomResourceDefinition has changed: the API server serves the rest in a moment.
                 patience = FIRST_BACKOFF
         stop.set()
 
@@ -263,10 +264,6 @@ class Engine(abc.ABC):
         kopf.on.login(registry=registry)(_log_in)
         self.register(registry)
         return registry
-
-
-def _nothing() -> None:
-    """Nobody listens yet."""
 
 
 async def _log_in(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo:

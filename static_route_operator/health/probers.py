@@ -11,7 +11,6 @@ import heapq
 import itertools
 import logging
 import os
-import random
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -21,11 +20,13 @@ from static_route_operator.api.noderoutestate import GatewayState
 from static_route_operator.health.detector import Detector
 from static_route_operator.health.transports import Transports
 from static_route_operator.planning.targets import Health, Target
+from static_route_operator.supervision import FULL, Jitter
 
 logger = logging.getLogger(__name__)
 
-# Gateways are not asked in step with each other, nor with anything else; never more seldom than wanted.
-LEAST_JITTER = 0.9
+# Of the seconds between probes: probes do not run in step with each other or with other periodic work, and never less
+# often than configured.
+JITTER = Jitter(0.9, 1.0)
 
 # A timer of asyncio is up to 1 ms late by rounding. Seconds.
 LATENESS = 0.003
@@ -138,7 +139,7 @@ class Probers:
                 prober = _Prober(target, next(self._identities), Detector(target.check), time.time())
                 self._probers[target] = self._by_identity[prober.identity] = prober
                 # Spread, but not so that a new gateway is unknown for long.
-                self._send_at(prober, now + random.uniform(0.0, min(target.check.interval, 0.1)))  # noqa: S311  jitter
+                self._send_at(prober, now + FULL.of(min(target.check.interval, 0.1)))
         self._arm()
 
     def health(self, target: Target) -> Health:
@@ -255,7 +256,7 @@ class Probers:
         self._schedule(prober)
 
     def _schedule(self, prober: _Prober) -> None:
-        pause = prober.judge.pause * random.uniform(LEAST_JITTER, 1.0)  # noqa: S311  jitter, no secret
+        pause = JITTER.of(prober.judge.pause)
         self._send_at(prober, prober.last_sent + pause)
 
     # What comes of a probe.

@@ -12,18 +12,18 @@ from static_route_operator.node.planner import Planner, logger
 from static_route_operator.node.reconciler import Reconciler
 from static_route_operator.planning.changes import dry_run_row
 
-# From one rehearsal of dry runs to the next, at the least, and without any sign of a change. Seconds.
+# Seconds between two plans of dry runs at least, and at most: kernel and gateways change without notice here.
 PAUSE = 2.0
 AGAIN = 30.0
 
 
 class DryRuns:
-    """Keeps told what the objects with ``spec.dryRun`` would do here.
+    """The plans of the objects with ``spec.dryRun``, kept up to date.
 
     Args:
         inventory: the objects.
-        reconciler: tells it in its rows.
-        planner: of the same.
+        reconciler: reports the rows.
+        planner: plans for the same reconciler.
     """
 
     def __init__(self, inventory: Inventory, reconciler: Reconciler, planner: Planner) -> None:
@@ -33,25 +33,28 @@ class DryRuns:
         self._changed = asyncio.Event()
 
     def wake(self) -> None:
-        """The objects may have changed."""
+        """Plan soon: the objects may have changed."""
         self._changed.set()
 
     async def run(self) -> None:
-        """Rehearse until cancelled; of no dry run it costs nothing."""
+        """Plan until cancelled; without dry runs nothing is planned."""
         while True:
             with contextlib.suppress(TimeoutError):
-                # Of the kernel and of gateways nothing is told here.
                 async with asyncio.timeout(AGAIN if self._inventory.dry_runs else None):
                     await self._changed.wait()
             self._changed.clear()
             try:
-                await self.rehearse()
+                await self.plan()
             except (KernelError, OSError) as error:
-                logger.warning("Dry runs can't be told, and are tried again: %s", error)
+                logger.warning("Dry runs failed and are tried again: %s", error)
             await asyncio.sleep(PAUSE)
 
-    async def rehearse(self) -> None:
-        """Tell what they would do now."""
+    async def plan(self) -> None:
+        """Report the changes that the dry runs would make now.
+
+        Raises:
+            KernelError: the kernel can't be asked.
+        """
         routes = self._inventory.dry_runs if self._inventory.complete else []
         rows: dict[Version, Row] = {}
         if routes:

@@ -3,7 +3,7 @@
 import dataclasses
 import datetime as dt
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from static_route_operator.api.nodeselector import Node
@@ -11,6 +11,7 @@ from static_route_operator.api.resolution import ResolvedRoute, Version, resolve
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.api.store import Presence
 from static_route_operator.errors import InvalidSpecError
+from static_route_operator.supervision import Signal
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ class Inventory:
     """All StaticRoutes, and this node.
 
     Attributes:
-        on_change: called after each change that matters.
+        on_change: emitted after each change that matters.
         routes: by uid, the last valid version of each object that may be used here.
         invalid: by uid, the objects whose newest version can't be used.
         gated: by uid, the newest versions that may not be used here, or not yet; the one in ``routes`` stays in force.
@@ -48,7 +49,7 @@ class Inventory:
     """
 
     def __init__(self) -> None:
-        self.on_change: Callable[[], None] = _nothing
+        self.on_change: Signal[[]] = Signal()
         self._presence = Presence()
         self._uids: dict[str, str] = {}
         self.routes: dict[str, ResolvedRoute] = {}
@@ -217,8 +218,4 @@ class Inventory:
 
     def _changed(self) -> None:
         self.version += 1
-        self.on_change()
-
-
-def _nothing() -> None:
-    """Do nothing: there is no listener yet."""
+        self.on_change.emit()

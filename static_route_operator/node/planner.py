@@ -1,4 +1,4 @@
-"""Answers what StaticRoutes would do on this node, by rehearsing them: the same code plans, and nothing is written."""
+"""Plans of changes: the reconciler's own code on the kernel's tables, with every write captured."""
 
 import asyncio
 import logging
@@ -18,10 +18,10 @@ logger = logging.getLogger(__name__)
 
 
 class Planner:
-    """Rehearses changes of what a reconciler is for.
+    """Dry runs of changes to the objects of a reconciler.
 
     Args:
-        inventory: of the reconciler.
+        inventory: the objects of the reconciler.
         reconciler: at work, or not started.
     """
 
@@ -32,15 +32,15 @@ class Planner:
         self._busy = asyncio.Lock()
 
     async def answer(self, question: Mapping[str, Any]) -> dict[str, Any]:
-        """What manifests would do, as a JSON object.
+        """Return the changes that manifests would make, as a JSON object.
 
         Args:
-            question: ``manifests`` are StaticRoutes as JSON objects; where ``prune`` is true, there are no others, and
-                whatever else there is of ours would be deleted.
+            question: ``manifests`` are StaticRoutes as JSON objects; if ``prune`` is true they are all that there are,
+                and every other route of this program would be deleted.
 
         Raises:
             InvalidSpecError: one of the manifests can't be used.
-            ValueError: the question is none.
+            ValueError: the question has another form.
             KernelError: the kernel can't be asked.
         """
         manifests, prune = question.get("manifests"), bool(question.get("prune"))
@@ -60,18 +60,22 @@ class Planner:
         }
 
     async def forecast(self, routes: Iterable[StaticRoute], *, prune: bool = False) -> Forecast:
-        """What these objects would do: new ones, or other versions of those that there are."""
+        """Return the changes that objects would make: new ones, or other versions of known ones.
+
+        Raises:
+            KernelError: the kernel can't be asked.
+        """
         routes = list(routes)
         async with self._busy:
-            rehearsal = DryRunFib()
-            other = self._reconciler.shadow_copy(self._inventory.with_changes(routes, alone=prune), rehearsal)
+            fib = DryRunFib()
+            other = self._reconciler.shadow_copy(self._inventory.with_changes(routes, alone=prune), fib)
             known = other.plan
             await other.run_to_end()
         return make_forecast(
             other.plan,
             known,
-            (rehearsal.before, rehearsal.after),
-            other.told_failures,
+            (fib.before, fib.after),
+            other.reported_failures,
             other.rows,
             names={route.name for route in routes},
             interfaces=other.interfaces,
@@ -79,7 +83,7 @@ class Planner:
 
 
 def _parse(manifest: Mapping[str, Any]) -> StaticRoute:
-    """A StaticRoute, checked as strictly as the API server would."""
+    """Return the StaticRoute of a manifest, checked as strictly as by the API server."""
     route = StaticRoute.parse(manifest)
     if refused := resolve(route).refused:
         raise InvalidSpecError(route.name, "spec.destinations", "; ".join(each.problem for each in refused))

@@ -2,12 +2,13 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from static_route_operator.errors import InvalidPrefixError, SettingsError
 from static_route_operator.routing.prefixes import contains, host_prefix, pack_address, pack_prefix
 from static_route_operator.routing.protection import Protection
+from static_route_operator.supervision import Signal
 
 logger = logging.getLogger(__name__)
 
@@ -28,14 +29,14 @@ class Protected:
 
     Attributes:
         protection: the whole of it.
-        on_change: called when it has changed.
+        on_change: emitted when it has changed.
 
     Raises:
         SettingsError: one of the configured is neither an address nor a CIDR.
     """
 
     def __init__(self, configured: str = "") -> None:
-        self.on_change: Callable[[], None] = _nothing
+        self.on_change: Signal[[]] = Signal()
         self._parts: dict[str, Mapping[bytes, str]] = {
             "metadata service": _named("metadata service", METADATA_SERVICE),
             "DNS": name_servers(),
@@ -60,7 +61,7 @@ class Protected:
             return
         self._parts[source] = what
         self.protection = self._whole()
-        self.on_change()
+        self.on_change.emit()
 
     def look_at_resolver(self) -> None:
         """Take in the DNS servers of this host as they are now."""
@@ -107,7 +108,3 @@ def _configured(setting: str) -> dict[bytes, str]:
         return _named("protected by a setting", filter(None, (part.strip() for part in setting.split(","))))
     except InvalidPrefixError as error:
         raise SettingsError(f"--protected: {error}; give addresses and CIDRs separated by commas") from error
-
-
-def _nothing() -> None:
-    """Nobody listens yet."""

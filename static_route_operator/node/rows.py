@@ -1,4 +1,4 @@
-"""What became of each object on this node, put together from its plan and from what the kernel refused."""
+"""Rows of a node's report, from the plan and the kernel's answers."""
 
 import dataclasses
 import errno
@@ -17,25 +17,25 @@ from static_route_operator.routing.keyset import KeySet
 from static_route_operator.routing.prefixes import unpack_address, unpack_prefix
 from static_route_operator.routing.routes import Failure, Routes
 
-# Contests of an object that are told in full; of the others the number of routes is.
-MOST_CONTESTS = 3
+# Histories of flapping routes of an object that a message describes; of the others it gives the number of routes.
+MOST_FLAPPING = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a plan in the kernel.
+    """The state of the kernel after a plan was applied.
 
     Attributes:
-        installed: the routes that are there of ours.
-        failures: by key, what the kernel refused; the text of a conflict (EEXIST) says who holds the place, as far as
-            that was asked.
-        contests: what others take away again and again.
-        health: of the gateways that are probed.
+        installed: the routes of this program in the kernel.
+        failures: by key, the kernel's refusals; the text of a conflict (EEXIST) names the route that holds the place,
+            as far as that was asked.
+        flapping: the routes that other programs take away again and again.
+        health: the health of each gateway that is probed.
     """
 
     installed: Routes
     failures: Mapping[bytes, Failure]
-    contests: Sequence[FlappingRoutes] = ()
+    flapping: Sequence[FlappingRoutes] = ()
     health: Mapping[Target, GatewayState] = field(default_factory=dict)
 
 
@@ -45,18 +45,18 @@ def make_rows(
     undecided: Iterable[ResolvedRoute],
     invalid: Iterable[tuple[InvalidSpecError, int]],
 ) -> tuple[Row, ...]:
-    """The rows of all objects that select this node, by name.
+    """Return the rows of all objects that select this node, sorted by name.
 
     Args:
-        plan: what should be in the kernel.
-        outcome: what is.
-        undecided: objects of which it is not known yet whether they are for this node.
-        invalid: what is wrong with objects that can't be used, and the generation that is so.
+        plan: the desired state of the kernel.
+        outcome: the state of the kernel.
+        undecided: objects that may select this node: its labels are not known yet.
+        invalid: the error and the generation of each object whose newest version can't be used.
     """
     rows = {each.route.name: _planned_row(each, outcome, plan.bypass) for each in plan.objects}
     for route in undecided:
-        problem = Issue(RowState.PENDING, Reason.PENDING, "the labels of this node are not known yet")
-        rows[route.name] = _row(route, [problem], 0)
+        issue = Issue(RowState.PENDING, Reason.PENDING, "the labels of this node are not known yet")
+        rows[route.name] = _row(route, [issue], 0)
     for error, generation in invalid:
         rows[error.name] = _invalid_row(error, generation, rows.get(error.name))
     return tuple(rows[name] for name in sorted(rows))
@@ -65,12 +65,12 @@ def make_rows(
 def with_dry_runs(
     rows: Sequence[Row], planned: Mapping[Version, Row], dry_runs: Iterable[ResolvedRoute]
 ) -> tuple[Row, ...]:
-    """The rows with those of dry runs in the place of those of the versions in force, whose routes are counted.
+    """Return the rows, with those of dry runs in place of those of the versions in force.
 
     Args:
-        rows: of what is in force.
-        planned: by version, the rows of dry runs.
-        dry_runs: those that there are now.
+        rows: the rows of the versions in force; their numbers of installed routes are kept.
+        planned: the rows of dry runs, by version.
+        dry_runs: the objects with ``spec.dryRun`` now; a row of any other is out of date.
     """
     by_name = {row.name: row for row in rows}
     for route in dry_runs:
@@ -81,19 +81,19 @@ def with_dry_runs(
 
 
 def _planned_row(planned: ObjectPlan, outcome: Outcome, bypass: Routes) -> Row:
-    # Without its pins a default route is not used.
+    # Without its bypass routes a default route is not used.
     bypass = bypass if planned.route.spec.takes_default else Routes()
     failed = {key: outcome.failures[key] for key in sorted(outcome.failures) if key in planned.keys or key in bypass}
-    contested = [(keys, contest) for contest in outcome.contests if (keys := planned.keys & contest.keys)]
-    problems = [*planned.problems, *_contentions(contested), *_refusals_of_kernel(failed)]
-    # What is contested counts as missing, whether it is there just now or not.
-    missing = sum(len(keys) for keys, _ in contested)
-    missing += sum(not any(key in keys for keys, _ in contested) for key in failed)
+    flapping = [(keys, history) for history in outcome.flapping if (keys := planned.keys & history.keys)]
+    issues = [*planned.problems, *_flapping(flapping), *_refusals_of_kernel(failed)]
+    # Flapping routes count as missing, whether they are installed at this moment or not.
+    missing = sum(len(keys) for keys, _ in flapping)
+    missing += sum(not any(key in keys for keys, _ in flapping) for key in failed)
     kept = outcome.installed.count(planned.retained) if planned.retained else 0
-    row = _row(planned.route, problems, max(len(planned.keys) - missing, 0), kept)
-    path = planned.selection.path
-    if path is not None and path.forwards:
-        row = dataclasses.replace(row, gateway=_texts(hop.gateway for hop in path.hops))
+    row = _row(planned.route, issues, max(len(planned.keys) - missing, 0), kept)
+    next_hops = planned.selection.path
+    if next_hops is not None and next_hops.forwards:
+        row = dataclasses.replace(row, gateway=_texts(hop.gateway for hop in next_hops.hops))
     if targets := planned.selection.targets:
         up, down = (
             tuple(each.address for each in targets if outcome.health.get(each) is state)
@@ -103,14 +103,14 @@ def _planned_row(planned: ObjectPlan, outcome: Outcome, bypass: Routes) -> Row:
     return row
 
 
-def _contentions(contested: Sequence[tuple[KeySet, FlappingRoutes]]) -> Iterator[Issue]:
-    if contested:
-        told = sorted(contested, key=lambda each: each[1].times, reverse=True)[:MOST_CONTESTS]
-        texts = [f"{unpack_prefix(prefix_of(keys[0]))}{_more(len(keys) - 1)} {contest}" for keys, contest in told]
-        rest = sum(len(keys) for keys, _ in contested) - sum(len(keys) for keys, _ in told)
+def _flapping(flapping: Sequence[tuple[KeySet, FlappingRoutes]]) -> Iterator[Issue]:
+    if flapping:
+        worst = sorted(flapping, key=lambda each: each[1].times, reverse=True)[:MOST_FLAPPING]
+        texts = [f"{unpack_prefix(prefix_of(keys[0]))}{_more(len(keys) - 1)} {history}" for keys, history in worst]
+        rest = sum(len(keys) for keys, _ in flapping) - sum(len(keys) for keys, _ in worst)
         message = (
-            f"{', '.join(texts)}{_more(rest)}; put back after pauses of up to {LAST_PAUSE:g} s: "
-            f"{hint(told[0][1].rival)}"
+            f"{', '.join(texts)}{_more(rest)}; restored after pauses of up to {LAST_PAUSE:g} s: "
+            f"{hint(worst[0][1].actor)}"
         )
         yield Issue(RowState.FAILED, Reason.KEEPS_BEING_REMOVED, message)
 
@@ -140,8 +140,8 @@ def _more(number: int) -> str:
     return f" and {number} more" if number > 0 else ""
 
 
-def _row(route: ResolvedRoute, problems: Sequence[Issue], programmed: int, kept: int = 0) -> Row:
-    ordered = sorted(problems, key=lambda each: SEVERITY[each.state], reverse=True)
+def _row(route: ResolvedRoute, issues: Sequence[Issue], programmed: int, kept: int = 0) -> Row:
+    ordered = sorted(issues, key=lambda each: SEVERITY[each.state], reverse=True)
     messages = [each.message for each in ordered]
     if kept:
         stay = "stays as it was" if kept == 1 else "stay as they were"
@@ -163,7 +163,7 @@ def _texts(addresses: Iterable[bytes]) -> str:
 
 
 def _invalid_row(error: InvalidSpecError, generation: int, known: Row | None) -> Row:
-    """The row of an object whose newest version can't be used; ``known`` is that of the version in force."""
+    """Return the row of an object whose newest version can't be used; ``known`` is the row of the version in force."""
     return Row(
         name=error.name,
         generation=generation,

@@ -1,1 +1,1 @@
-"""What this program shows of itself: metrics, probes, logs."""
+"""Metrics, probes and logs of this program."""

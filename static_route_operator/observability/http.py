@@ -1,6 +1,6 @@
-"""Probes, metrics and the node's routes over HTTP.
+"""HTTP server for probes, metrics and the node's routes.
 
-An agent serves them on loopback: under host networking all other addresses are the node's.
+An agent serves on loopback: under host networking every other address is the node's own, open to the network.
 """
 
 import asyncio
@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from aiohttp import web
+from prometheus_client.aiohttp import make_aiohttp_handler
 
 from static_route_operator.errors import KernelError, SettingsError, StaticRouteError
 from static_route_operator.observability.logs import current_level, set_level
@@ -18,36 +19,36 @@ from static_route_operator.settings import LEVELS
 
 logger = logging.getLogger(__name__)
 
-# Of a question for a plan, in bytes: more than two of the largest objects that an API server takes. Whoever is on this
-# host may ask, and must not use up the memory of a process that has little.
+# Bytes of a request for a plan: more than two of the largest objects that an API server accepts. Any user of this host
+# may send one, and must not exhaust the memory of an agent, whose limit is low.
 LARGEST_QUESTION = 4 << 20
 
 Question = Callable[..., dict[str, Any]]
 
 
 class _Level:
-    """The level of the log, which whoever is on this host may change while the process runs."""
+    """Log level, which any user of this host may change while the process runs."""
 
     def __init__(self) -> None:
         self._before = ""
         self._timer: asyncio.TimerHandle | None = None
 
     async def show(self, _: web.Request) -> web.Response:
-        """What it is."""
+        """Report the current level."""
         return web.json_response({"level": current_level()})
 
     async def change(self, request: web.Request) -> web.Response:
-        """Make it another one: for so many seconds, or until it is changed again."""
-        # The controller serves on all addresses of its pod.
+        """Set another level, for a number of seconds or until the next change."""
+        # The controller serves on all addresses of its pod, which any pod of the cluster can reach.
         if request.remote not in {"127.0.0.1", "::1"}:
-            return web.Response(text="the level is changed from within the pod only\n", status=403)
+            return web.Response(text="the level can only be changed from within the pod\n", status=403)
         try:
             question = await request.json()
             level, seconds = question["level"], float(question.get("seconds", 0))
         except (ValueError, TypeError, KeyError):
             level, seconds = "", 0.0
         if level not in LEVELS:
-            return web.Response(text=f"a level is one of {', '.join(LEVELS)}, for a number of seconds\n", status=400)
+            return web.Response(text=f"send a level, one of {', '.join(LEVELS)}, and optionally seconds\n", status=400)
         if self._timer is not None:
             self._timer.cancel()
         before, self._timer = self._before or current_level(), None
@@ -61,18 +62,18 @@ class _Level:
         self._before = ""
         if level != current_level():
             set_level(level)
-            logger.warning("The level of the log is now %s", level)
+            logger.warning("The log level is now %s", level)
 
 
 class HttpServer:
-    """Serves ``/healthz``, ``/readyz``, ``/metrics``, and what this process can be asked.
+    """Server of ``/healthz``, ``/readyz``, ``/metrics``, ``/log-level`` and the introspection of this process.
 
     Args:
-        metrics: what /metrics shows.
-        ready: whether this process has done its first work; /readyz answers 503 until then.
-        questions: by path, what answers with a JSON object; what the path leaves open (``/claims/{address}``) are its
-            arguments.
-        plan: answers what is posted to /plan, a JSON object.
+        metrics: the metrics that /metrics serves.
+        ready: returns True once the first work is done; /readyz answers 503 until then.
+        questions: handlers by path, each returning a JSON object; variable parts of a path, as in
+            ``/claims/{address}``, are the handler's arguments.
+        plan: handler of the JSON objects posted to /plan.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class HttpServer:
         questions: Mapping[str, Question] | None = None,
         plan: Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]] | None = None,
     ) -> None:
-        self._metrics = metrics
+        self._serve_metrics = make_aiohttp_handler(metrics.registry)
         self._ready = ready
         self._questions = questions or {}
         self._plan = plan
@@ -90,12 +91,12 @@ class HttpServer:
         self._runners: list[web.AppRunner] = []
 
     async def start(self, address: str, port: int, metrics_address: str = "") -> None:
-        """Listen.
+        """Start to listen.
 
         Args:
-            address: where all is served.
-            port: where, too.
-            metrics_address: where /metrics alone is served as well, at the same port; nowhere if empty.
+            address: address for all paths.
+            port: port for all addresses.
+            metrics_address: second address, for /metrics alone; none if empty.
 
         Raises:
             SettingsError: the port is taken, or an address is not this host's.
@@ -133,18 +134,13 @@ class HttpServer:
         self._runners.clear()
 
     async def _healthz(self, _: web.Request) -> web.Response:
-        # That this is answered at all shows that the event loop turns.
+        # An answer is enough: a blocked event loop would give none.
         return web.Response(text="ok\n")
 
     async def _readyz(self, _: web.Request) -> web.Response:
         if self._ready():
             return web.Response(text="ok\n")
-        return web.Response(text="not ready: no complete list of StaticRoutes has been taken in yet\n", status=503)
-
-    async def _serve_metrics(self, _: web.Request) -> web.Response:
-        return web.Response(
-            body=self._metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
-        )
+        return web.Response(text="not ready: no complete list of StaticRoutes has been received yet\n", status=503)
 
     @staticmethod
     async def _answer(question: Question, request: web.Request) -> web.Response:
@@ -155,7 +151,7 @@ class HttpServer:
 
     async def _answer_plan(self, request: web.Request) -> web.Response:
         if request.content_type != "application/json" or self._plan is None:
-            # No page that a browser on this host shows can send this.
+            # A web page that a browser on this host shows can't send this type without asking first (CORS).
             return web.Response(text="send application/json\n", status=415)
         try:
             return web.json_response(await self._plan(await request.json()))

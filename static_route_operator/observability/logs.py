@@ -1,4 +1,4 @@
-"""Logging set-up: one line per transition, as text for people or as JSON for collectors, on standard error."""
+"""Logging set-up: lines on standard error, as text for people or as JSON for collectors."""
 
 import logging
 import time
@@ -8,15 +8,19 @@ from pythonjsonlogger.json import JsonFormatter
 TEXT = "%(asctime)s %(levelname)-7s %(message)s"
 JSON_FIELDS = "%(asctime)s %(levelname)s %(name)s %(message)s"
 
-# They tell of every request and handler; only what goes wrong in them is worth a line.
+# Loggers of libraries that report every request and handler; below debug only their warnings and errors are shown.
 _LIBRARIES = ("kopf", "aiohttp", "asyncio", "pyroute2", "watchfiles")
 
-# Kopf says each failed try of each request: in an outage one in so many seconds is enough.
+# Beginnings of lines of Kopf. Their wording is no interface: a unit test compares them with the installed Kopf.
+THREAD = "OS signals are ignored"
+REPEATED = "Request attempt"
+
+# Seconds between lines about failed requests: Kopf logs each attempt, which floods the log in an outage.
 _REPEAT = 60.0
 
 
 class _KopfFilter(logging.Filter):
-    """Thins out what Kopf repeats, and drops what is so on purpose here."""
+    """Filter that limits the rate of Kopf's repeated lines, and drops those about intended behaviour."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,18 +29,18 @@ class _KopfFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.name.startswith("kopf") or current_level() == "debug":
             return True
-        # What ended a watch is told in one line, and the watch is begun anew.
+        # The engine restarts a watch that ended: one line is enough, without the traceback.
         record.exc_info = record.exc_text = None
         message = record.getMessage()
-        if message.startswith("OS signals are ignored"):
-            # Kopf runs in a thread so that signals stay ours.
+        if message.startswith(THREAD):
+            # Intended: Kopf runs in a thread, so that this program handles the signals.
             return False
-        if message.startswith("Request attempt"):
+        if message.startswith(REPEATED):
             now = time.monotonic()
             if now < self._next:
                 return False
             self._next = now + _REPEAT
-            # Routes stay, and it is tried again: nothing that a person has to do.
+            # Routes stay and the request is repeated: no error that a person has to act on.
             record.levelno, record.levelname = logging.WARNING, "WARNING"
         return True
 
@@ -45,9 +49,9 @@ def set_up_logging(level: str, form: str, node: str = "") -> None:
     """Send log lines to standard error.
 
     Args:
-        level: the lowest level shown: debug, info, warning or error. At debug the libraries speak too.
-        form: text or json. JSON has what a line is about (object, generation, state, …) in fields of its own.
-        node: a field of every line of JSON, so that a collector can tell nodes apart.
+        level: lowest level shown: debug, info, warning or error. Libraries log below warning at debug only.
+        form: text or json. JSON has separate fields for the subject of a line (object, generation, state, …).
+        node: value of the field `node` in each line of JSON, by which a collector tells nodes apart.
     """
     handler = logging.StreamHandler()
     if form == "json":
@@ -63,12 +67,12 @@ def set_up_logging(level: str, form: str, node: str = "") -> None:
 
 
 def set_level(level: str) -> None:
-    """Show lines from this level on, from now on."""
+    """Set the lowest level shown."""
     logging.getLogger().setLevel(level.upper())
     for name in _LIBRARIES:
         logging.getLogger(name).setLevel(logging.DEBUG if level == "debug" else logging.WARNING)
 
 
 def current_level() -> str:
-    """The lowest level that is shown."""
+    """Return the lowest level shown."""
     return logging.getLevelName(logging.getLogger().level).lower()

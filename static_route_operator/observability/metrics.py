@@ -3,70 +3,99 @@
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from static_route_operator import __version__
 from static_route_operator.api.noderoutestate import RowState
+from static_route_operator.routing.routes import Action
 
 PREFIX = "static_route_operator"
+
+# Values of the label `result` that exist from the start. An error of the API server has its HTTP status instead.
+RESULTS = ("ok", "no answer")
 
 # Seconds: from a run without changes to one with 100,000 of them.
 _DURATIONS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
+# A `_created` series beside each counter and histogram would be a third of all series; process_start_time_seconds says
+# as much. The library knows this switch for the whole process only.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no annotation
+
 
 class ApiMetrics:
-    """What agents and the controller alike count of the API server, in a registry of their own."""
+    """Metrics of a process and of its connection to the API server, which agents and the controller share.
+
+    Attributes:
+        registry: the metrics of this instance alone; several agents in one process (as in tests) count apart.
+    """
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        Info(f"{PREFIX}_build", "Version of the program.", registry=self._registry).info({"version": __version__})
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        Info(f"{PREFIX}_build", "Version of the program.", registry=self.registry).info({"version": __version__})
         self.watch_restarts = self._counter(
-            "watch_restarts", "Times that the watch of the API server ended and was started anew."
+            "watch_restarts", "Times that the watch of the API server ended and was restarted."
         )
-        self.watch_running = self._gauge("watch_running", "1 while the watch of the API server runs.")
+        self.watch_running = self._gauge("watch_running", "1 while the watch of the API server runs, else 0.")
         self.watch_last_event = self._gauge(
-            "watch_last_event_timestamp_seconds", "When the watch of the API server last told anything, in Unix time."
+            "watch_last_event_timestamp_seconds", "Unix time of the last event from the watch of the API server."
         )
-        self.lists = self._counter("lists", "Complete lists of objects asked of the API server.", ("result",))
+        self.lists = self._counter(
+            "lists",
+            "Complete lists of objects requested from the API server, by result: `ok`, the HTTP status of an error, or"
+            " `no answer`.",
+            result=RESULTS,
+        )
         self.last_list = self._gauge(
-            "last_list_timestamp_seconds", "When a complete list of objects was last taken in, in Unix time."
+            "last_list_timestamp_seconds", "Unix time of the last complete list of objects received."
         )
 
     def _gauge(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Gauge:
-        return Gauge(f"{PREFIX}_{name}", text, labels, registry=self._registry)
+        return Gauge(f"{PREFIX}_{name}", text, labels, registry=self.registry)
 
-    def _counter(self, name: str, text: str, labels: tuple[str, ...] = ()) -> Counter:
-        return Counter(f"{PREFIX}_{name}", text, labels, registry=self._registry)
+    def _counter(self, name: str, text: str, **labels: tuple[str, ...]) -> Counter:
+        """Create a counter, with 0 for each known value of its label.
+
+        A series that first appears with the value 1 has no increase: an alert on the first failure would not fire.
+        """
+        counter = Counter(f"{PREFIX}_{name}", text, tuple(labels), registry=self.registry)
+        for label, values in labels.items():
+            for value in values:
+                counter.labels(**{label: value})
+        return counter
 
     def _duration(self, name: str, text: str) -> Histogram:
-        return Histogram(f"{PREFIX}_{name}_duration_seconds", text, registry=self._registry, buckets=_DURATIONS)
+        return Histogram(f"{PREFIX}_{name}_duration_seconds", text, registry=self.registry, buckets=_DURATIONS)
 
     def describe(self) -> list[tuple[str, str, str]]:
-        """Name, type and description of every metric."""
-        families = sorted(self._registry.collect(), key=lambda family: family.name)
+        """Return name, type and description of every metric."""
+        families = sorted(self.registry.collect(), key=lambda family: family.name)
         suffixes = {"counter": "_total", "info": "_info"}
         return [(each.name + suffixes.get(each.type, ""), each.type, each.documentation) for each in families]
 
-    def exposition(self) -> bytes:
-        """All of them in the Prometheus text format."""
-        return generate_latest(self._registry)
-
 
 class ObservedGateway(NamedTuple):
-    """What is measured of a gateway.
+    """Measurements of one gateway.
 
     Attributes:
-        gateway: its address.
-        interface: name of the interface by which it is probed.
-        check: how, in words.
-        up: False when it does not answer.
-        rtt: round-trip time in seconds; None while it does not answer.
-        sent: probes that were sent and judged.
-        lost: those of them that were not answered as they should, in time.
-        flaps: how often it went from up to down.
+        gateway: address.
+        interface: name of the interface through which the gateway is probed.
+        check: description of the health check, such as ``ICMP every 1 s``.
+        up: False while the gateway does not answer.
+        rtt: round-trip time in seconds; None while the gateway does not answer.
+        sent: probes sent whose result is known.
+        lost: probes among them without a correct answer in time.
+        flaps: changes from up to down.
     """
 
     gateway: str
@@ -80,28 +109,26 @@ class ObservedGateway(NamedTuple):
 
 
 class _Gateways(Collector):
-    """The gateways as they are when somebody asks."""
+    """Collector that reads the gateways at scrape time."""
 
     def __init__(self) -> None:
         self.source: Callable[[], Iterable[ObservedGateway]] = tuple
 
     def collect(self) -> Iterator[Metric]:
-        """The same series for each gateway; no round-trip time while it does not answer."""
+        """Yield the same series for each gateway; a gateway that does not answer has no round-trip time."""
         labels = ("gateway", "interface", "check")
         up = GaugeMetricFamily(
-            f"{PREFIX}_gateway_up", "0 when a gateway that is probed does not answer.", labels=labels
+            f"{PREFIX}_gateway_up", "1 while a probed gateway answers, 0 while the gateway is down.", labels=labels
         )
         rtt = GaugeMetricFamily(
-            f"{PREFIX}_gateway_rtt_seconds", "Smoothed round-trip time of the probes of a gateway.", labels=labels
+            f"{PREFIX}_gateway_rtt_seconds", "Smoothed round-trip time of the probes to a gateway.", labels=labels
         )
-        sent = CounterMetricFamily(f"{PREFIX}_gateway_probes", "Probes of a gateway.", labels=labels)
+        sent = CounterMetricFamily(f"{PREFIX}_gateway_probes", "Probes sent to a gateway.", labels=labels)
         lost = CounterMetricFamily(
-            f"{PREFIX}_gateway_probe_losses", "Probes that were not answered as they should, in time.", labels=labels
+            f"{PREFIX}_gateway_probe_losses", "Probes to a gateway without a correct answer in time.", labels=labels
         )
-        flaps = CounterMetricFamily(
-            f"{PREFIX}_gateway_flaps", "Times that a gateway went from up to down.", labels=labels
-        )
-        # One series for each: checks that differ in what is not shown are not told apart.
+        flaps = CounterMetricFamily(f"{PREFIX}_gateway_flaps", "Changes of a gateway from up to down.", labels=labels)
+        # Checks that differ only in fields without a label would make duplicate series: the last one counts.
         for each in {one[:3]: one for one in self.source()}.values():
             up.add_metric(each[:3], float(each.up))
             if each.rtt is not None:
@@ -118,47 +145,63 @@ class Metrics(ApiMetrics):
     def __init__(self) -> None:
         super().__init__()
         gauge, counter = self._gauge, self._counter
-        self.wanted_routes = gauge("wanted_routes", "Routes that should be in this node's kernel.")
-        self.present_routes = gauge("present_routes", "Routes of this program known to be in this node's kernel.")
+        self.desired_routes = gauge("desired_routes", "Routes that this node should have.")
+        self.installed_routes = gauge("installed_routes", "Routes of this program that are in this node's kernel.")
         self.failed_routes = gauge(
-            "failed_routes", "Routes that the kernel refused, conflicts with foreign ones included."
+            "failed_routes", "Routes that the kernel refused, including conflicts with routes of other programs."
         )
         self.conflicting_routes = gauge(
-            "conflicting_routes", "Routes whose place in the kernel a route of another program holds."
+            "conflicting_routes",
+            "Routes that can't be installed because a route of another program has the same destination, table and"
+            " metric.",
         )
-        self.contested_routes = gauge(
-            "contested_routes", "Routes that another program removes or replaces again and again."
+        self.flapping_routes = gauge(
+            "flapping_routes", "Routes that another program removes or replaces again and again."
         )
-        self.objects = gauge("objects", "StaticRoutes known to this agent, for this node or not.")
+        self.objects = gauge("objects", "StaticRoutes known to this agent, including those for other nodes.")
         self._static_routes = gauge("static_routes", "StaticRoutes that select this node, by state.", ("state",))
         self.count_states(())
-        self.synced = gauge("synced", "1 once a complete list was taken in and applied.")
+        self.synced = gauge("synced", "1 after a complete list of objects was received and applied, else 0.")
         self.last_success = gauge(
-            "last_success_timestamp_seconds", "When the kernel was last found or made as wanted, in Unix time."
+            "last_success_timestamp_seconds", "Unix time of the last run that left the kernel as desired."
         )
-        self.operations = counter("operations", "Changes of routes asked of the kernel.", ("action",))
+        self.operations = counter(
+            "operations",
+            "Changes of routes requested from the kernel, by action.",
+            action=tuple(each.value for each in Action),
+        )
         self.operation_failures = counter("operation_failures", "Changes of routes that the kernel refused.")
         self.operations_duration = self._duration(
-            "operations", "Time from the first of a run's changes of routes to the last answer of the kernel."
+            "operations", "Time from the first change of routes in a run to the kernel's last answer."
         )
         self.reconcile_duration = self._duration(
-            "reconcile", "Time from the start of a run to its last answer of the kernel."
+            "reconcile", "Time from the start of a run to the kernel's last answer."
         )
-        self.reconcile_errors = counter("reconcile_errors", "Runs that failed as a whole and were tried again.")
-        self.drift = counter("drift", "Routes of this program that somebody else changed or removed.")
-        self.drift_repairs = counter("drift_repairs", "Routes that were put back after another program took them away.")
-        self.monitor_overflows = counter("monitor_overflows", "Times that notifications of the kernel were lost.")
-        self.rollbacks = counter("rollbacks", "Versions of StaticRoutes undone since they cut this node off.")
+        self.reconcile_errors = counter("reconcile_errors", "Runs that failed as a whole and were repeated.")
+        self.drift = counter("drift", "Routes of this program that another program changed or removed.")
+        self.drift_repairs = counter(
+            "drift_repairs", "Routes that were restored after another program changed or removed them."
+        )
+        self.monitor_overflows = counter(
+            "monitor_overflows", "Times that the kernel dropped notifications; all routes are read again each time."
+        )
+        self.rollbacks = counter(
+            "rollbacks", "Versions of StaticRoutes that were rolled back because they cut this node off."
+        )
         self._gateways = _Gateways()
-        self._registry.register(self._gateways)
-        self.state_writes = counter("state_writes", "Writes of this node's NodeRouteState.", ("result",))
+        self.registry.register(self._gateways)
+        self.state_writes = counter(
+            "state_writes",
+            "Writes of this node's NodeRouteState, by result: `ok`, the HTTP status of an error, or `no answer`.",
+            result=RESULTS,
+        )
 
     def watch_gateways(self, source: Callable[[], Iterable[ObservedGateway]]) -> None:
-        """Ask there for the gateways whenever metrics are read."""
+        """Set the callback that supplies the gateways at scrape time."""
         self._gateways.source = source
 
     def count_states(self, states: Collection[RowState]) -> None:
-        """Take in the states of the StaticRoutes that select this node; one that none is in is shown too, as 0."""
+        """Set the number of StaticRoutes in each state; a state without any is 0."""
         for state in RowState:
             self._static_routes.labels(state.value).set(sum(each is state for each in states))
 
@@ -170,5 +213,13 @@ class ControllerMetrics(ApiMetrics):
         super().__init__()
         self.nodes = self._gauge("controller_nodes", "Nodes known to the controller.")
         self.objects = self._gauge("controller_objects", "StaticRoutes known to the controller.")
-        self.status_writes = self._counter("status_writes", "Writes of a StaticRoute's status.", ("result",))
-        self.events = self._counter("events", "Writes of Events about StaticRoutes.", ("result",))
+        self.status_writes = self._counter(
+            "status_writes",
+            "Writes of a StaticRoute's status, by result: `ok`, the HTTP status of an error, or `no answer`.",
+            result=RESULTS,
+        )
+        self.events = self._counter(
+            "events",
+            "Writes of Events about StaticRoutes, by result: `ok`, the HTTP status of an error, or `no answer`.",
+            result=RESULTS,
+        )

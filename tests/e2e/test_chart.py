@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 
@@ -91,7 +92,8 @@ def test_every_setting_is_a_value(part: str, kind: str, settings: type[ProcessSe
     given, expected = [], {}
     for name in values:
         each = fields[name.lower()]
-        value = each.metadata["choices"][0] if each.metadata["choices"] else 9300 if each.name == "http_port" else 7
+        kind = each.metadata["type"]
+        value = kind.choices[0] if isinstance(kind, click.Choice) else 9300 if each.name == "http_port" else 7
         flag = "--set-string" if isinstance(each.default, str) else "--set"
         given += [flag, f"{part}.settings.{name}={value if not isinstance(each.default, bool) else 'true'}"]
         expected[environment_variable(each.name, each.metadata["env"])] = (

@@ -69,7 +69,7 @@ def test_nothing_can_be_written_or_raises_rights(files: dict[str, tarfile.TarInf
 
 def test_packages_are_those_of_the_lock(files: dict[str, tarfile.TarInfo]) -> None:
     """The program's environment has just the locked packages, in their versions: what `make sbom` tells of."""
-    lines = [line for line in (ROOT / "requirements/agent.lock").read_text().splitlines() if "win32" not in line]
+    lines = [line for line in (ROOT / "requirements/image.lock").read_text().splitlines() if "win32" not in line]
     pinned = {_normal(match[1]): match[2] for line in lines if (match := re.match(r"([\w.-]+)==([^ ;]+)", line))}
     place = re.compile(r"opt/venv/lib/python[\d.]+/site-packages/([^/]+)-([^/-]+)\.dist-info")
     found = {_normal(match[1]): match[2] for name in files if (match := place.fullmatch(name))}

@@ -23,7 +23,7 @@ class Engine:
     Args:
         machine: what it works on; this process must be on it.
         node: the node as the inventory knows it.
-        probation: makes the probation; none unless given.
+        confirmation: makes the confirmation; without roll-back unless given.
 
     Attributes:
         protected: addresses that must stay reachable; asked in each run.
@@ -48,7 +48,7 @@ class Engine:
             resync=3600.0,
         )
         self.questions = Introspection(self.inventory, self.reconciler)
-        self.inventory.on_change = self.reconciler.wake
+        self.inventory.on_change.connect(self.reconciler.wake)
         self._version = 0
         self._tasks: list[asyncio.Task[None]] = []
         if node is not None:
@@ -106,6 +106,8 @@ class Engine:
             async with asyncio.timeout(PATIENCE):
                 while not condition():  # noqa: ASYNC110  what the kernel does, no event tells
                     await asyncio.sleep(0.01)
+                # Once is enough: a program that removes routes may be back already.
+                return
         assert condition(), f"waited in vain until {what}; routes {self.machine.routes()}, rows {self.reconciler.rows}"
 
     async def routes_are(self, expected: dict[str, str]) -> None:
@@ -138,4 +140,4 @@ class Engine:
 
     def count(self, name: str, **labels: str) -> float:
         """The value of a metric; 0 when there is none yet."""
-        return self.metrics._registry.get_sample_value(f"{PREFIX}_{name}", labels) or 0.0
+        return self.metrics.registry.get_sample_value(f"{PREFIX}_{name}", labels) or 0.0

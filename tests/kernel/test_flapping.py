@@ -16,7 +16,7 @@ from tests.unit.builders import route
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything that takes seconds takes tenths of them."""
-    for name in ("TOGETHER", "FIRST_PAUSE", "LAST_PAUSE", "SHORTEST_CALM"):
+    for name in ("TOGETHER", "FIRST_PAUSE", "LAST_PAUSE", "SHORTEST_QUIET"):
         monkeypatch.setattr(damping, name, getattr(damping, name) / 10)
 
 
@@ -28,7 +28,7 @@ async def test_remover_is_told_and_slowed_down_until_it_stops(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """What a program removes all the time comes back ever more slowly and is told with its name; then all heals."""
-    monkeypatch.setattr(damping, "CALM", 0.0)
+    monkeypatch.setattr(damping, "QUIET_INTERVALS", 0.0)
     engine.put(route("fought", destinations=["192.0.2.1", "192.0.2.2"]), route("quiet", destinations=["192.0.2.9"]))
     engine.complete()
     await engine.state_is("quiet", "Programmed")
@@ -38,7 +38,7 @@ async def test_remover_is_told_and_slowed_down_until_it_stops(
     assert (row.reason, row.programmed, row.destinations) == (Reason.KEEPS_BEING_REMOVED, 1, 2)
     assert row.message.startswith(f"192.0.2.1/32 removed by ip (process {remover.pid}), ")
     assert row.message.endswith("stop it from doing so, or remove these destinations")
-    assert engine.count("contested_routes") == 1
+    assert engine.count("flapping_routes") == 1
     # At once each time it would be sixty.
     assert engine.count("operations_total", action="add") < 3 + 20
     assert sum("StaticRoute fought: Failed" in each.getMessage() for each in caplog.records) <= 4
@@ -47,7 +47,7 @@ async def test_remover_is_told_and_slowed_down_until_it_stops(
     assert (await engine.state_is("quiet", "Programmed")).message == ""
 
     await engine.state_is("fought", "Programmed")
-    assert engine.count("contested_routes") == 0
+    assert engine.count("flapping_routes") == 0
     await engine.routes_are({f"192.0.2.{last}/32": "10.0.0.1 eth0" for last in (1, 2, 9)})
 
 
@@ -77,7 +77,7 @@ async def test_flush_again_and_again(machine: Machine, engine: Engine, remover: 
     row = await engine.state_is("nat", "Failed")
     assert row.reason == Reason.KEEPS_BEING_REMOVED
     assert f"removed by ip (process {remover.pid})" in row.message
-    assert engine.count("contested_routes") > 1000
+    assert engine.count("flapping_routes") > 1000
     await engine.until(lambda: len(machine.routes()) == 2000, "all routes are back")
 
 
@@ -107,12 +107,12 @@ async def test_link_that_flaps_is_no_contest(machine: Machine, engine: Engine) -
     engine.put(route(), route("v6", "fd00::1", ["2001:db8::1"]))
     engine.complete()
     await engine.state_is("v6", "Programmed")
-    for _ in range(2 * damping.CONTESTED):
+    for _ in range(2 * damping.FLAPPING):
         machine.ip("link set eth0 down")
         await engine.routes_are({})
         machine.ip("link set eth0 up", "address add fd00::2/64 dev eth0 nodad")
         await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0", "2001:db8::1/128": "fd00::1 eth0"})
 
-    assert engine.count("contested_routes") == 0
+    assert engine.count("flapping_routes") == 0
     await engine.state_is("nat", "Programmed")
     await engine.state_is("v6", "Programmed")

@@ -289,7 +289,7 @@ async def test_interface_of_a_gateway_is_taken_as_given(gateway: Gateway, engine
 async def test_health_is_told_and_still_at_rest(gateway: Gateway, engine: Engine) -> None:
     """Which gateways answer is in the row, the node's state, the report and the metrics; at rest nothing is."""
     told: list[object] = []
-    engine.reconciler._on_rows = lambda: told.append(None)
+    engine.reconciler._report._on_change = lambda: told.append(None)
     await engine.settle(_object(_tiers(Family("10.9.0.1", "10.8.0.1", "")), ["192.0.2.1"], healthCheck=FAST))
 
     def up() -> set[str]:

@@ -97,4 +97,4 @@ def test_summary_leaves_the_routes_out(program: Program) -> None:
 def test_level_of_the_log_is_changed_while_it_runs(program: Program) -> None:
     """From then on the program tells more, and that it does."""
     assert "debug" in call("log-level", "debug", "--local").stdout
-    program.says("The level of the log is now debug")
+    program.says("The log level is now debug")

@@ -191,7 +191,7 @@ async def test_dry_run_touches_nothing(machine: Machine, engine: Engine) -> None
     await engine.settle(route(destinations=["192.0.2.1", "192.0.2.2"]))
     changed = route(gateway="10.0.0.3", destinations=["192.0.2.1", "192.0.2.9"], generation=2, dryRun=True)
     engine.put(changed)
-    await dry_runs.rehearse()
+    await dry_runs.plan()
     row = await engine.state_is("nat", "DryRun", 2)
 
     assert (row.reason, row.programmed, row.destinations) == ("ForeignRoute", 2, 2)
@@ -201,7 +201,7 @@ async def test_dry_run_touches_nothing(machine: Machine, engine: Engine) -> None
     await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0", "192.0.2.2/32": "10.0.0.1 eth0"})
 
     engine.put(dataclasses.replace(changed, generation=3, dry_run=False))
-    await dry_runs.rehearse()
+    await dry_runs.plan()
     await engine.state_is("nat", "Conflict", 3)
     await engine.routes_are({"192.0.2.1/32": "10.0.0.3 eth0"})
 

@@ -236,8 +236,8 @@ def test_probes_and_metrics_are_served(machine: Machine, manifests: Manifests, p
     assert _get("/healthz") == (200, "ok\n")
     metrics = _get("/metrics")[1].splitlines()
     assert "static_route_operator_synced 1.0" in metrics
-    assert "static_route_operator_wanted_routes 1.0" in metrics
-    assert "static_route_operator_present_routes 1.0" in metrics
+    assert "static_route_operator_desired_routes 1.0" in metrics
+    assert "static_route_operator_installed_routes 1.0" in metrics
     assert json.loads(_get("/routes")[1])["routes"][0]["destination"] == "192.0.2.1/32"
 
 

@@ -82,7 +82,7 @@ async def test_routes_of_others_are_not_read_for_nothing(machine: Machine, engin
     """While no destination has to do with what is protected, nobody reads the routes of others."""
     engine.protected = lambda: protection({"172.20.0.5": "API server"})
     await engine.settle(route())
-    engine.reconciler._foreign._fib = None  # type: ignore[assignment]
+    engine.reconciler._observation.foreign._fib = None  # type: ignore[assignment]
     machine.ip(*(f"route add 198.18.0.{last} via 10.0.0.9 proto bird" for last in range(50)))
     await engine.rest()
     await engine.settle(route(destinations=["192.0.2.2"], generation=2))

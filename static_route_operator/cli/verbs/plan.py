@@ -16,7 +16,6 @@ from static_route_operator.cli.options import (
     local_options,
     node_option,
     output_option,
-    parse_labels,
     settings_options,
 )
 from static_route_operator.cli.views import plan as view
@@ -41,7 +40,7 @@ def command(  # noqa: PLR0913  each is an option
     *,
     files: tuple[Path, ...],
     prune: bool,
-    labels: tuple[str, ...],
+    labels: Mapping[str, str],
     output: str,
     local: bool,
     agents: Agents,
@@ -73,7 +72,7 @@ def command(  # noqa: PLR0913  each is an option
     sys.exit(ExitCode.GOOD if all(view.is_good(each) for each in answer["nodes"]) else ExitCode.NOT_GOOD)
 
 
-def _forecast(question: Mapping[str, Any], settings: Settings, labels: tuple[str, ...]) -> dict[str, Any]:
+def _forecast(question: Mapping[str, Any], settings: Settings, labels: Mapping[str, str]) -> dict[str, Any]:
     """What the process on this host says, or what the kernel alone does."""
     from static_route_operator.cli.host.process import NoProcessError, ask  # noqa: PLC0415  see agent
 
@@ -87,7 +86,7 @@ def _forecast(question: Mapping[str, Any], settings: Settings, labels: tuple[str
 
         set_up_logging("error", "text")
         try:
-            forecast = asyncio.run(standalone.forecast(question, settings, parse_labels(labels)))
+            forecast = asyncio.run(standalone.forecast(question, settings, labels))
         except StaticRouteError as problem:
             raise UnansweredError(str(problem)) from problem
         if not question["prune"]:

@@ -1,13 +1,14 @@
 """`run`: the same engine without Kubernetes."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
 from static_route_operator.cli.exits import ExitCode
-from static_route_operator.cli.options import labels_option, parse_labels, settings_options
+from static_route_operator.cli.options import labels_option, settings_options
 from static_route_operator.cli.views import routes as view
 from static_route_operator.settings import Settings
 
@@ -22,7 +23,7 @@ from static_route_operator.settings import Settings
 @labels_option
 @click.option("--once", is_flag=True, help="Apply, say what was done, and end: 0 when all is programmed, else 1.")
 @settings_options(Settings)
-def command(manifests: Path, labels: tuple[str, ...], once: bool, **options: Any) -> None:
+def command(manifests: Path, labels: Mapping[str, str], once: bool, **options: Any) -> None:
     """Keep this host's routes what a directory of StaticRoute manifests wants, without Kubernetes."""
     import asyncio  # noqa: PLC0415  not everybody's need, and 40 ms
 
@@ -31,10 +32,9 @@ def command(manifests: Path, labels: tuple[str, ...], once: bool, **options: Any
 
     settings = Settings(**options)
     set_up_logging(settings.log_level, settings.log_format, settings.node_name)
-    pairs = parse_labels(labels)
     if not once:
-        asyncio.run(standalone.run(manifests, settings, pairs))
+        asyncio.run(standalone.run(manifests, settings, labels))
         return
-    report, problems = asyncio.run(standalone.apply_once(manifests, settings, pairs))
+    report, problems = asyncio.run(standalone.apply_once(manifests, settings, labels))
     click.echo("\n".join(view.table(report)))
     sys.exit(ExitCode.GOOD if view.is_good(report) and not problems else ExitCode.NOT_GOOD)

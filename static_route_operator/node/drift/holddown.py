@@ -1,23 +1,24 @@
-"""Routes that are lost so thick and fast that to put each back at once would only prolong it.
+"""Hold-down of a burst of losses: restoring each lost route at once would only prolong the burst.
 
-`ip route flush` lists the routes, deletes them, and begins again until it finds none: who puts routes back meanwhile
-keeps it going. So a single route is put back at once, many when it is over. Pure: the time is passed in.
+`ip route flush` lists the routes, deletes them, and begins again until none is left: a program that restores routes
+meanwhile keeps it going. So a single lost route is restored at once, and many when the burst is over. Pure: the time is
+passed in.
 """
 
-# A bucket that each loss fills by one, and that runs out at this rate. Losses per second.
+# Losses per second at which the bucket drains; each loss fills it by one.
 RATE = 640.0
-# Filled so far, it is a storm.
-MANY = 64
-# It holds no more than this, so that a storm is over soon after its last loss.
-FULL = 3 * MANY
-# Without a loss for so long the worst is over. Seconds.
-CALM = 0.02
-# Longer than this no route waits for it to pass. Seconds.
-MOST = 2.0
+# Level of the bucket from which losses are a burst.
+BURST = 64
+# Largest level of the bucket, so that a burst is over soon after its last loss.
+CAPACITY = 3 * BURST
+# Seconds without a loss after which the worst is over.
+QUIET_PERIOD = 0.02
+# Seconds that a route waits for the end of a burst at most.
+MAX_DELAY = 2.0
 
 
 class HoldDown:
-    """How thick losses come."""
+    """A leaky bucket of losses."""
 
     def __init__(self) -> None:
         self._level = 0.0
@@ -31,23 +32,23 @@ class HoldDown:
             now: seconds on a clock that never goes back.
         """
         self._drain(now)
-        self._level = min(self._level + 1, FULL)
-        if self._level > MANY and self._began is None:
+        self._level = min(self._level + 1, CAPACITY)
+        if self._level > BURST and self._began is None:
             self._began = now
 
     def pause(self, now: float) -> float:
-        """Seconds to leave routes as they are before asking again; 0 when they should be put back now."""
+        """Return the seconds to leave routes alone before asking again; 0 when they are to be restored now."""
         if self._began is None:
             return 0.0
-        if now - self._last >= CALM:
-            # Who caused it may come back to see whether all are gone: while the bucket is filled, that is waited for.
+        if now - self._last >= QUIET_PERIOD:
+            # The actor may come back to see whether all routes are gone: wait for that while the bucket is filled.
             if self._level - (now - self._last) * RATE <= 0:
                 self._began = None
             return 0.0
-        if now - self._began >= MOST:
+        if now - self._began >= MAX_DELAY:
             self._began = now
             return 0.0
-        return max(CALM - (now - self._last), 0.001)
+        return max(QUIET_PERIOD - (now - self._last), 0.001)
 
     def _drain(self, now: float) -> None:
         self._level = max(self._level - (now - self._last) * RATE, 0.0)

@@ -28,6 +28,7 @@ from static_route_operator.observability.metrics import Metrics
 from static_route_operator.planning.plan import Plan
 from static_route_operator.routing.routes import Operation, Routes
 from static_route_operator.settings import Settings
+from static_route_operator.supervision import Signal
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ class Confirmation:
         changes: the versions to begin with.
 
     Attributes:
-        on_change: called when other versions come into force.
+        on_change: emitted when other versions come into force.
     """
 
     def __init__(  # noqa: PLR0913  one of each, and none goes with another
@@ -78,7 +79,7 @@ class Confirmation:
         seconds: float = 10.0,
         changes: UnconfirmedChanges | None = None,
     ) -> None:
-        self.on_change: Callable[[], None] = _nothing
+        self.on_change: Signal[[]] = Signal()
         self._inventory = inventory
         self._metrics = metrics
         self._reach = reach
@@ -274,7 +275,7 @@ class Confirmation:
             # A defect must not keep this node from reporting for ever.
             logger.exception("The confirmation of changes failed; all unconfirmed changes count as confirmed")
             self._changes.reinstate(self._changes.open)
-            self.on_change()
+            self.on_change.emit()
 
     async def _decide(self) -> None:
         while self._applied:
@@ -292,7 +293,7 @@ class Confirmation:
                 self._changes.confirm(change.route for change in changes)
                 self._keep()
             await self._journal()
-            self.on_change()
+            self.on_change.emit()
 
     async def _find_cause(self, endpoints: Mapping[str, Endpoint], reasons: Mapping[str, str]) -> None:
         """Find out whether endpoints that no longer answer do so without the unconfirmed changes."""
@@ -321,7 +322,7 @@ class Confirmation:
         logger.error("%s: reverted: this node no longer reaches %s", _names(changes), what)
         self._changes.revert(changes, f"reverted because this node no longer reaches {what}")
         self._settled.clear()
-        self.on_change()
+        self.on_change.emit()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(REVERTING):
                 await self._settled.wait()
@@ -385,7 +386,3 @@ class Confirmation:
 def _names(changes: Iterable[UnconfirmedChange]) -> str:
     """Name the objects and versions, for people."""
     return ", ".join(f"StaticRoute {each.route.name} ({each.route.version})" for each in changes)
-
-
-def _nothing() -> None:
-    """Do nothing: there is no listener yet."""

@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Iterable
 
 from static_route_operator.node.rollback.endpoints import Endpoint
+from static_route_operator.supervision import AROUND, FULL, Backoff
 
 logger = logging.getLogger(__name__)
 
@@ -45,19 +45,19 @@ class Reachability:
 
     async def run(self) -> None:
         """Probe until cancelled."""
-        pause = FIRST_AGAIN
+        backoff = Backoff(FIRST_AGAIN, INTERVAL, AROUND)
         while True:
             if await self._look():
-                pause = FIRST_AGAIN
-                wait = INTERVAL
+                backoff.reset()
+                wait = AROUND.of(INTERVAL)
             else:
-                wait, pause = pause, min(pause * 2, INTERVAL)
+                wait = next(backoff)
             self.looked.set()
             self._again.clear()
             try:
-                async with asyncio.timeout(wait * random.uniform(0.8, 1.2)):  # noqa: S311  jitter, no secret
+                async with asyncio.timeout(wait):
                     await self._again.wait()
-                pause = FIRST_AGAIN
+                backoff.reset()
             except TimeoutError:
                 pass
 
@@ -84,7 +84,7 @@ class Reachability:
 
     async def _persist(self, endpoint: Endpoint, seconds: float) -> str:
         """Probe until the endpoint answers or the time is up; return the last reason, empty after an answer."""
-        await asyncio.sleep(random.uniform(0, SPREAD))  # noqa: S311  jitter, no secret
+        await asyncio.sleep(FULL.of(SPREAD))
         left, reason = seconds, ""
         while left > 0:
             # Count the time of attempts, not the clock: a process or machine that was suspended has not waited.

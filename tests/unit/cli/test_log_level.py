@@ -67,6 +67,6 @@ async def test_level_is_as_before_after_a_while(port: int, monkeypatch: pytest.M
 @pytest.mark.parametrize("question", [{"level": "loud"}, {"level": "info", "seconds": "x"}, {}, ["info"]])
 async def test_what_is_no_level_is_refused(port: int, question: Any) -> None:
     """Whoever asks without this program is told what is wrong."""
-    with pytest.raises(UnansweredError, match="a level is one of debug, info, warning, error"):
+    with pytest.raises(UnansweredError, match="send a level, one of debug, info, warning, error"):
         await asyncio.to_thread(ask, "127.0.0.1", port, "/log-level", question)
     assert current_level() == "info"

@@ -112,8 +112,18 @@ def test_environment_sets_and_flags_win(runner: CliRunner, agent_settings: list[
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["agent", "--http-port", "many"], "'many' is not a valid integer"),
-        (["agent", "--resync-seconds", "soon"], "'soon' is not a valid float"),
+        (["agent", "--http-port", "many"], "'--http-port' (env var: 'STATIC_ROUTE_OPERATOR_HTTP_PORT'): 'many' is not"),
+        (["agent", "--http-port", "65536"], "65536 is not in the range 0<=x<=65535"),
+        (["agent", "--http-port=-1"], "-1 is not in the range 0<=x<=65535"),
+        (["controller", "--http-port", "65536"], "65536 is not in the range 0<=x<=65535"),
+        (["agent", "--resync-seconds", "soon"], "'soon' can't be used; give a number of seconds, 0.1 or more"),
+        (["agent", "--resync-seconds", "0"], "'0' can't be used; give a number of seconds, 0.1 or more"),
+        (["agent", "--list-seconds", "inf"], "'inf' can't be used; give a number of seconds, 0.1 or more"),
+        (["run", "--manifests", "/", "--rollback-seconds", "nan"], "give a number of seconds, 0 or more"),
+        (
+            ["run", "--manifests", "/", "--rollback-seconds=-1"],
+            "'-1' can't be used; give a number of seconds, 0 or more",
+        ),
         (["agent", "--log-level", "loud"], "'loud' is not one of"),
         (["run"], "Missing option '--manifests'"),
         (["run", "--manifests", "/nonexistent"], "Directory '/nonexistent' does not exist"),

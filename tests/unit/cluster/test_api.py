@@ -47,6 +47,29 @@ def test_without_any_credentials_it_is_said(monkeypatch: pytest.MonkeyPatch) -> 
         log_in(kopf.OperatorSettings())
 
 
+@pytest.mark.parametrize(
+    ("server", "host", "port", "tls"),
+    [
+        ("https://10.96.0.1", "10.96.0.1", 443, True),
+        ("https://[fd00::1]:6443", "fd00::1", 6443, True),
+        ("https://Kubernetes.Default.svc/path", "kubernetes.default.svc", 443, True),
+        ("http://127.0.0.1", "127.0.0.1", 80, False),
+        ("http://127.0.0.1:8001/", "127.0.0.1", 8001, False),
+    ],
+)
+def test_api_server_is_reached_at_its_url(
+    monkeypatch: pytest.MonkeyPatch, server: str, host: str, port: int, tls: bool
+) -> None:
+    """The address, the port, and TLS or not, are those of the URL; a port that it leaves out is that of its scheme."""
+    monkeypatch.setattr(kopf, "login_with_service_account", lambda **_: None)
+    monkeypatch.setattr(kopf, "login_with_kubeconfig", lambda **_: kopf.ConnectionInfo(server=server))
+
+    found = Api().server()
+
+    assert found is not None
+    assert (found.host, found.port, found.context is not None) == (host, port, tls)
+
+
 async def test_patch_is_sent_whole_and_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     """A patch goes out with its query, kind and body; the object comes back, created (201) or changed (200)."""
     seen = []

@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 from typing import Any, cast
 
+from prometheus_client import generate_latest
+
 from static_route_operator.agent.watch import Watch
 from static_route_operator.api.nodeselector import Node
 from static_route_operator.cluster.api import Api
@@ -70,7 +72,7 @@ class Scene:
 
     def count(self, result: str) -> str:
         """The metric of lists with a result."""
-        text = self.metrics.exposition().decode()
+        text = generate_latest(self.metrics.registry).decode()
         (line,) = [
             each
             for each in text.splitlines()

@@ -1,5 +1,6 @@
 """What is served over HTTP, and where."""
 
+import gzip
 import io
 import socket
 from collections.abc import AsyncIterator, Mapping
@@ -49,6 +50,42 @@ async def test_metrics_alone_are_open_to_the_network(port: int, address: str, pa
     """Prometheus reads the counters of a node from outside; its routes are told on the node alone."""
     async with aiohttp.ClientSession() as session, session.get(f"http://{address}:{port}{path}") as answer:
         assert answer.status == status
+
+
+@pytest.mark.parametrize(
+    ("accepted", "kind", "last"),
+    [
+        (None, "text/plain; version=0.0.4; charset=utf-8", ""),
+        ("text/plain;version=0.0.4", "text/plain; version=0.0.4; charset=utf-8", ""),
+        ("application/openmetrics-text;version=1.0.0", "application/openmetrics-text; version=1.0.0", "# EOF\n"),
+    ],
+    ids=["curl", "text", "OpenMetrics"],
+)
+async def test_metrics_come_in_the_form_that_is_accepted(port: int, accepted: str | None, kind: str, last: str) -> None:
+    """Prometheus and other scrapers get the format they ask for, and plain text if they ask for none."""
+    headers = {"Accept": accepted} if accepted else {}
+    async with (
+        aiohttp.ClientSession(skip_auto_headers=["Accept"]) as session,
+        session.get(f"http://{NODE}:{port}/metrics", headers=headers) as answer,
+    ):
+        assert answer.headers["Content-Type"].startswith(kind)
+        assert (await answer.text()).endswith(last)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+async def test_metrics_are_compressed_where_that_is_accepted(port: int, encoding: str) -> None:
+    """A scraper that accepts gzip gets less than a fourth of the bytes; another one can read them as they are."""
+    async with (
+        aiohttp.ClientSession(auto_decompress=False, headers={"Accept-Encoding": encoding}) as session,
+        session.get(f"http://{NODE}:{port}/metrics") as answer,
+    ):
+        body = await answer.read()
+        assert answer.headers.get("Content-Encoding", "identity") == encoding
+
+    text = gzip.decompress(body) if encoding == "gzip" else body
+    assert b"static_route_operator_desired_routes 0.0\n" in text
+    if encoding == "gzip":
+        assert len(body) < len(text) / 4
 
 
 async def test_address_that_cannot_be_had_is_told_with_its_flag() -> None:

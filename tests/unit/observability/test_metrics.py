@@ -4,16 +4,18 @@ import re
 from pathlib import Path
 
 import pytest
+from prometheus_client import generate_latest
 
 from static_route_operator import __version__
 from static_route_operator.api.noderoutestate import RowState
-from static_route_operator.observability.metrics import ControllerMetrics, Metrics, ObservedGateway
+from static_route_operator.observability.metrics import ApiMetrics, ControllerMetrics, Metrics, ObservedGateway
+from static_route_operator.routing.routes import Action
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def _samples(metrics: Metrics) -> dict[str, float]:
-    lines = metrics.exposition().decode().splitlines()
+def _samples(metrics: ApiMetrics) -> dict[str, float]:
+    lines = generate_latest(metrics.registry).decode().splitlines()
     return {name: float(value) for name, value in (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))}
 
 
@@ -26,11 +28,11 @@ API_NAMES = {
     "last_list_timestamp_seconds": "gauge",
 }
 AGENT_NAMES = API_NAMES | {
-    "wanted_routes": "gauge",
-    "present_routes": "gauge",
+    "desired_routes": "gauge",
+    "installed_routes": "gauge",
     "failed_routes": "gauge",
     "conflicting_routes": "gauge",
-    "contested_routes": "gauge",
+    "flapping_routes": "gauge",
     "objects": "gauge",
     "static_routes": "gauge",
     "synced": "gauge",
@@ -57,6 +59,15 @@ CONTROLLER_NAMES = API_NAMES | {
     "status_writes_total": "counter",
     "events_total": "counter",
 }
+# As every Prometheus client names them.
+PROCESS_NAMES = {
+    "process_cpu_seconds_total": "counter",
+    "process_max_fds": "gauge",
+    "process_open_fds": "gauge",
+    "process_resident_memory_bytes": "gauge",
+    "process_start_time_seconds": "gauge",
+    "process_virtual_memory_bytes": "gauge",
+}
 PROCESSES = {"agent": (Metrics(), AGENT_NAMES), "controller": (ControllerMetrics(), CONTROLLER_NAMES)}
 
 
@@ -65,9 +76,8 @@ def test_names_are_stable(process: str) -> None:
     """Dashboards and alerts find every metric under its name, and no metric comes without one being told here."""
     metrics, names = PROCESSES[process]
 
-    assert {name: kind for name, kind, _ in metrics.describe()} == {
-        f"static_route_operator_{name}": kind for name, kind in names.items()
-    }
+    own = {f"static_route_operator_{name}": kind for name, kind in names.items()}
+    assert {name: kind for name, kind, _ in metrics.describe()} == own | PROCESS_NAMES
 
 
 @pytest.mark.parametrize("process", PROCESSES)
@@ -88,17 +98,50 @@ def test_version_is_a_label() -> None:
 def test_values_are_shown() -> None:
     """What is counted and set comes out, by label where there is one."""
     metrics = Metrics()
-    metrics.present_routes.set(5)
+    metrics.installed_routes.set(5)
     metrics.drift.inc()
     metrics.operations.labels("add").inc(3)
     with metrics.reconcile_duration.time():
         pass
 
     samples = _samples(metrics)
-    assert samples["static_route_operator_present_routes"] == 5
+    assert samples["static_route_operator_installed_routes"] == 5
     assert samples["static_route_operator_drift_total"] == 1
     assert samples['static_route_operator_operations_total{action="add"}'] == 3
     assert samples["static_route_operator_reconcile_duration_seconds_count"] == 1
+
+
+@pytest.mark.parametrize("process", PROCESSES)
+def test_there_is_no_series_of_creation_times(process: str) -> None:
+    """No counter or histogram has a series with the time of its creation beside its own."""
+    metrics, _ = PROCESSES[process]
+
+    assert not [name for name in _samples(metrics) if name.partition("{")[0].endswith("_created")]
+
+
+def test_label_values_exist_from_the_start() -> None:
+    """A first failure is an increase from 0, which an alert sees, and not a series that begins with 1."""
+    results, actions = ['result="ok"', 'result="no answer"'], [f'action="{each.value}"' for each in Action]
+    expected = {
+        "agent": [("lists", results), ("state_writes", results), ("operations", actions)],
+        "controller": [("lists", results), ("status_writes", results), ("events", results)],
+    }
+    for metrics, process in ((Metrics(), "agent"), (ControllerMetrics(), "controller")):
+        labelled = {name: value for name, value in _samples(metrics).items() if "result=" in name or "action=" in name}
+        assert labelled == {
+            f"static_route_operator_{name}_total{{{label}}}": 0
+            for name, labels in expected[process]
+            for label in labels
+        }
+
+
+def test_process_is_measured() -> None:
+    """Memory, processor time and open files of a process are there without another exporter."""
+    samples = _samples(ControllerMetrics())
+
+    assert samples["process_resident_memory_bytes"] > 1 << 20
+    assert samples["process_cpu_seconds_total"] > 0
+    assert samples["process_open_fds"] > 0
 
 
 def test_agents_do_not_share_metrics() -> None:
@@ -113,7 +156,7 @@ def test_agents_do_not_share_metrics() -> None:
 def test_every_metric_is_described_under_its_name(row: tuple[str, str, str]) -> None:
     """The reference page names each metric as it is scraped, with a description."""
     name, kind, text = row
-    scraped = Metrics().exposition().decode()
+    scraped = generate_latest(Metrics().registry).decode()
 
     assert f"# HELP {name} {text}\n" in scraped
     assert kind in {"gauge", "counter", "histogram", "info"}

@@ -6,11 +6,11 @@ from hypothesis import strategies as st
 
 from static_route_operator.node.drift import damping
 from static_route_operator.node.drift.damping import (
-    CALM,
-    CONTESTED,
+    CAPACITY,
+    FLAPPING,
     LAST_PAUSE,
     MEMORY,
-    MOST,
+    QUIET_INTERVALS,
     Actor,
     FlapDamping,
     describe,
@@ -35,12 +35,12 @@ class Duel:
         self.missing: set[bytes] = set()
         self.repairs = 0
 
-    def lose(self, *keys: bytes, rival: Actor = IP) -> None:
+    def lose(self, *keys: bytes, actor: Actor = IP) -> None:
         """Somebody removes routes, and the reconciler runs."""
         self.missing.update(keys)
-        self.run(rival)
+        self.run(actor)
 
-    def run(self, rival: Actor = IP) -> None:
+    def run(self, actor: Actor = IP) -> None:
         """One run of the reconciler."""
         self.damping.forget(self.now)
         waiting = self.damping.waiting(self.now)
@@ -49,14 +49,14 @@ class Duel:
             for each in waiting:
                 keys -= each
             if keys:
-                self.damping.repaired(keys, rival, self.now, NOON + self.now - 1000)
+                self.damping.repaired(keys, actor, self.now, NOON + self.now - 1000)
                 self.missing -= set(keys)
                 self.repairs += 1
 
-    def fight(self, seconds: float, period: float, *keys: bytes, rival: Actor = IP) -> None:
-        """A rival removes routes periodically; the reconciler runs whenever there is something to do."""
+    def fight(self, seconds: float, period: float, *keys: bytes, actor: Actor = IP) -> None:
+        """An actor removes routes periodically; the reconciler runs whenever there is something to do."""
         for _ in range(round(seconds / period)):
-            self.lose(*keys, rival=rival)
+            self.lose(*keys, actor=actor)
             self.pass_time(period)
 
     def pass_time(self, seconds: float) -> None:
@@ -81,7 +81,7 @@ def test_single_losses_are_put_back_at_once(duel: Duel) -> None:
         assert not duel.missing
         duel.now += 0.001
 
-    assert not duel.damping.contests
+    assert not duel.damping.flapping
 
 
 def test_memory_is_bounded_and_goes(duel: Duel) -> None:
@@ -89,36 +89,36 @@ def test_memory_is_bounded_and_goes(duel: Duel) -> None:
     for each in KEYS[:500]:
         duel.lose(each)
         duel.now += 2
-    assert len(duel.damping._contests) == MOST
+    assert len(duel.damping._histories) == CAPACITY
     duel.lose(*KEYS)
-    assert sum(len(each.keys) for each in duel.damping._contests) == len(KEYS)
+    assert sum(len(each.keys) for each in duel.damping._histories) == len(KEYS)
 
     duel.now += MEMORY
     duel.run()
-    assert not duel.damping._contests
+    assert not duel.damping._histories
 
 
 def test_flush_is_one_contest(duel: Duel) -> None:
     """Routes that are lost within a second, though put back in pieces, are told together."""
-    for _ in range(CONTESTED):
+    for _ in range(FLAPPING):
         for start in range(0, len(KEYS), 500):
             duel.lose(*KEYS[start : start + 500])
             duel.now += 0.01
         duel.now += 3
 
-    (contest,) = duel.damping.contests
-    assert list(contest.keys) == KEYS
+    (history,) = duel.damping.flapping
+    assert list(history.keys) == KEYS
 
 
 def test_rival_is_told_from_the_fifth_time_on(duel: Duel) -> None:
     """Who keeps removing a route is told with how often and since when."""
     duel.fight(4, 1, ONE)
-    assert not duel.damping.contests
+    assert not duel.damping.flapping
     duel.lose(ONE)
 
-    (contest,) = duel.damping.contests
-    assert (list(contest.keys), contest.times) == ([ONE], CONTESTED)
-    assert str(contest) == "removed by ip (process 4711), 5 times or more since 2025-06-01 12:00:00 UTC"
+    (history,) = duel.damping.flapping
+    assert (list(history.keys), history.times) == ([ONE], FLAPPING)
+    assert str(history) == "removed by ip (process 4711), 5 times or more since 2025-06-01 12:00:00 UTC"
 
 
 def test_short_quarrel_is_none(duel: Duel) -> None:
@@ -128,11 +128,11 @@ def test_short_quarrel_is_none(duel: Duel) -> None:
         assert not duel.missing
         duel.now += 0.01
 
-    assert not duel.damping.contests
+    assert not duel.damping.flapping
 
 
 def test_fast_rival_is_slowed_down(duel: Duel) -> None:
-    """Against a rival that removes a route twenty times a second, repairs become rare, but never end."""
+    """Against an actor that removes a route twenty times a second, repairs become rare, but never end."""
     duel.fight(600, 0.05, ONE)
     # At once for four seconds, then thirty seconds apart in the end.
     assert 80 < duel.repairs < 80 + 30
@@ -143,14 +143,14 @@ def test_fast_rival_is_slowed_down(duel: Duel) -> None:
 
 
 def test_slow_rival_is_told_and_never_waited_for(duel: Duel) -> None:
-    """A rival that comes every five minutes is told, but what it removes is back at once each time."""
+    """An actor that comes every five minutes is told, but what it removes is back at once each time."""
     for _ in range(20):
         duel.lose(ONE)
         assert not duel.missing
         duel.pass_time(300)
 
-    (contest,) = duel.damping.contests
-    assert contest.told_times == 20
+    (history,) = duel.damping.flapping
+    assert history.reported_times == 20
 
 
 def test_all_heals_when_the_rival_stops(duel: Duel) -> None:
@@ -158,10 +158,10 @@ def test_all_heals_when_the_rival_stops(duel: Duel) -> None:
     duel.fight(60, 0.05, *KEYS[:100])
     duel.pass_time(LAST_PAUSE)
     assert not duel.missing
-    assert duel.damping.contests
-    duel.pass_time(CALM * LAST_PAUSE)
+    assert duel.damping.flapping
+    duel.pass_time(QUIET_INTERVALS * LAST_PAUSE)
 
-    assert not duel.damping.contests
+    assert not duel.damping.flapping
     assert duel.damping.next_change(duel.now) is None
     duel.lose(*KEYS[:100])
     assert not duel.missing
@@ -176,11 +176,11 @@ def test_others_are_not_held_up(duel: Duel) -> None:
 
 
 def test_contests_end_each_for_itself(duel: Duel) -> None:
-    """A rival that stops is told no longer, though another one goes on elsewhere."""
+    """An actor that stops is told no longer, though another one goes on elsewhere."""
     duel.fight(60, 0.05, ONE, KEYS[0])
     duel.fight(200, 0.05, KEYS[0])
 
-    assert [list(each.keys) for each in duel.damping.contests] == [[KEYS[0]]]
+    assert [list(each.keys) for each in duel.damping.flapping] == [[KEYS[0]]]
 
 
 def test_new_reason_ends_the_waiting(duel: Duel) -> None:
@@ -196,19 +196,19 @@ def test_new_reason_ends_the_waiting(duel: Duel) -> None:
 
 
 def test_words_change_seldom(duel: Duel) -> None:
-    """A rival that is a new process each time does not change what is told each time."""
+    """An actor that is a new process each time does not change what is told each time."""
     told: set[str] = set()
     for number in range(1000):
-        duel.lose(ONE, rival=Actor(number + 1))
+        duel.lose(ONE, actor=Actor(number + 1))
         duel.pass_time(LAST_PAUSE)
-        told.update(map(str, duel.damping.contests))
+        told.update(map(str, duel.damping.flapping))
 
     assert len(told) == len([5, 10, 20, 50, 100, 200, 500, 1000])
-    assert "1000 times or more" in str(duel.damping.contests[0])
+    assert "1000 times or more" in str(duel.damping.flapping[0])
 
 
 @pytest.mark.parametrize(
-    ("rival", "words", "what_to_do"),
+    ("actor", "words", "what_to_do"),
     [
         (Actor(412, "systemd-network"), "systemd-network (process 412)", "ManageForeignRoutes=no"),
         (Actor(412, "NetworkManager"), "NetworkManager (process 412)", "its log"),
@@ -220,17 +220,17 @@ def test_words_change_seldom(duel: Duel) -> None:
         (Actor(1, "python", 245), "python (process 1)", "run one"),
     ],
 )
-def test_rival_in_words(rival: Actor, words: str, what_to_do: str) -> None:
-    """A rival is told with what leads to it, and with what to do about it."""
-    assert describe(rival) == words
-    assert what_to_do in hint(rival)
+def test_rival_in_words(actor: Actor, words: str, what_to_do: str) -> None:
+    """An actor is told with what leads to it, and with what to do about it."""
+    assert describe(actor) == words
+    assert what_to_do in hint(actor)
 
 
 def test_replacement_is_told_as_one(duel: Duel) -> None:
     """It is told whether routes were removed or replaced."""
-    duel.fight(6, 1, ONE, rival=Actor(99, "bird", 12))
+    duel.fight(6, 1, ONE, actor=Actor(99, "bird", 12))
 
-    assert str(duel.damping.contests[0]).startswith("replaced (proto bird) by bird (process 99), ")
+    assert str(duel.damping.flapping[0]).startswith("replaced (proto bird) by bird (process 99), ")
 
 
 def test_pauses_double_up_to_the_last() -> None:
@@ -245,19 +245,19 @@ few_keys = st.lists(st.sampled_from([*KEYS[:5], key("2001:db8::1"), key("2001:db
 
 @given(st.lists(st.tuples(few_keys, st.floats(0, 50)), max_size=60))
 def test_every_route_comes_back_and_is_in_one_contest(losses: list[tuple[list[bytes], float]]) -> None:
-    """Whatever is lost: a route is in one contest at most, told only if it was lost often, and comes back."""
+    """Whatever is lost: a route is in one history at most, told only if it was lost often, and comes back."""
     duel = Duel()
     lost: dict[bytes, int] = {}
     for keys, seconds in losses:
         for each in keys:
             lost[each] = lost.get(each, 0) + (each not in duel.missing)
         duel.lose(*keys)
-        known = [each for contest in duel.damping._contests for each in contest.keys]
+        known = [each for history in duel.damping._histories for each in history.keys]
         assert len(known) == len(set(known))
-        assert all(contest.times <= lost[each] for contest in duel.damping._contests for each in contest.keys)
+        assert all(history.times <= lost[each] for history in duel.damping._histories for each in history.keys)
         duel.pass_time(seconds)
 
     duel.pass_time(LAST_PAUSE)
     assert not duel.missing
     duel.pass_time(MEMORY)
-    assert not duel.damping.contests
+    assert not duel.damping.flapping

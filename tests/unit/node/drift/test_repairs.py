@@ -28,11 +28,11 @@ def _back(
     losses: PendingRepairs, *operations: Operation, refused: Iterable[bytes] = ()
 ) -> list[tuple[list[bytes], Actor]]:
     failures = dict.fromkeys(refused, Failure(errno.EEXIST, "File exists"))
-    return sorted((list(keys), rival) for keys, rival in losses.restored(operations, failures))
+    return sorted((list(keys), actor) for keys, actor in losses.restored(operations, failures))
 
 
 def test_put_back_once() -> None:
-    """What is written again is told with who took it, once; also of several families and rivals, in pieces."""
+    """What is written again is told with who took it, once; also of several families and actors, in pieces."""
     losses = _losses()
 
     assert _back(losses, _add(ONE, THREE), _add(SIX)) == sorted([([ONE], FLUSH), ([SIX], FLUSH), ([THREE], DAEMON)])
