@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.resolution import ResolvedRoute, Version, resolve
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.api.store import Presence
+from static_route_operator.api.store import Store
 from static_route_operator.errors import InvalidSpecError
 from static_route_operator.supervision import Signal
 
@@ -36,6 +36,10 @@ class Invalid:
         return self.error.name
 
 
+# The newest version of an object, or the one that the last run of the program left.
+_Item = StaticRoute | ResolvedRoute | Invalid
+
+
 class Inventory:
     """All StaticRoutes, and this node.
 
@@ -50,8 +54,7 @@ class Inventory:
 
     def __init__(self) -> None:
         self.on_change: Signal[[]] = Signal()
-        self._presence = Presence()
-        self._uids: dict[str, str] = {}
+        self._store = Store[_Item](self._item_changed)
         self.routes: dict[str, ResolvedRoute] = {}
         self.invalid: dict[str, Invalid] = {}
         self.gated: dict[str, ResolvedRoute] = {}
@@ -64,7 +67,7 @@ class Inventory:
     @property
     def complete(self) -> bool:
         """Report whether every object was seen once and the node is known: only then may anything be removed."""
-        return self._presence.complete and self.node is not None and not self._node_remembered
+        return self._store.complete and self.node is not None and not self._node_remembered
 
     @property
     def unsynced(self) -> bool:
@@ -109,14 +112,13 @@ class Inventory:
         self.node = node
         self._node_remembered = self._remembers = node is not None
         for route, resource_version in routes:
-            self._presence.remember(route.uid, resource_version)
-            self._uids[route.name] = route.uid
+            self._store.remember(route.uid, route, resource_version)
             self.routes[route.uid] = route
         self._changed()
 
     def resource_version(self, uid: str) -> int:
         """Return the highest resource version seen of an object; 0 for an unknown one."""
-        return self._presence.version(uid)
+        return self._store.version(uid)
 
     def put(self, item: StaticRoute | Invalid, resource_version: int = 0, *, released: bool = True) -> None:
         """Take in an object as it is now; an invalid one leaves its last valid version in force.
@@ -127,12 +129,8 @@ class Inventory:
             released: the object may be used here now; else the version before it stays in force until `release`.
         """
         uid, first = item.uid, not self.complete
-        if not self._presence.see(uid, resource_version):
+        if not self._store.put(uid, item, resource_version):
             return
-        if (other := self._uids.get(item.name, uid)) != uid:
-            # A name is given again only after its first owner is gone.
-            self._drop(other)
-        self._uids[item.name] = uid
         if isinstance(item, Invalid):
             logger.error(
                 "%s; %s",
@@ -176,7 +174,7 @@ class Inventory:
 
     def remove(self, uid: str) -> None:
         """Take in that an object is gone, or going."""
-        self._drop(uid)
+        self._store.remove(uid)
         self._changed()
 
     def set_node(self, node: Node) -> None:
@@ -193,9 +191,8 @@ class Inventory:
             list_version: the resource version of the list itself. An object seen at a later one may be too new for
                 the list, and is kept.
         """
-        for uid in self._presence.replace(listed, list_version):
-            logger.warning("StaticRoute with uid %s was deleted without an event", uid)
-            self._drop(uid)
+        for item in self._store.replace(listed, list_version):
+            logger.warning("StaticRoute %s was deleted without an event", item.name, extra={"object": item.name})
         self._changed()
 
     def clear(self) -> None:
@@ -203,18 +200,15 @@ class Inventory:
 
         No tombstones are left: if the API server was mistaken, the objects come back as they were.
         """
-        if self._presence.clear():
+        if self._store.clear():
             logger.warning("The API server no longer knows the resource StaticRoute: all objects count as deleted")
-            for known in (self.routes, self.invalid, self.gated, self._uids, self._unsynced):
-                known.clear()
             self._changed()
 
-    def _drop(self, uid: str) -> None:
-        self._unsynced.discard(uid)
-        for item in (self.routes.pop(uid, None), self.invalid.pop(uid, None), self.gated.pop(uid, None)):
-            if item is not None and self._uids.get(item.name) == uid:
-                del self._uids[item.name]
-        self._presence.drop(uid)
+    def _item_changed(self, before: _Item | None, after: _Item | None) -> None:
+        if before is not None and after is None:
+            for known in (self.routes, self.invalid, self.gated):
+                known.pop(before.uid, None)
+            self._unsynced.discard(before.uid)
 
     def _changed(self) -> None:
         self.version += 1
