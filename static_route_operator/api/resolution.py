@@ -21,7 +21,7 @@ class Version(NamedTuple):
     Attributes:
         uid: ``metadata.uid``.
         generation: ``metadata.generation``, which moves with the spec.
-        revision: state of the sources beside the spec; empty where the spec alone tells. An object without a generation
+        revision: state of the sources beside the spec; empty where the spec is the only one. An object without a generation
             has a digest of its content here.
     """
 
@@ -69,7 +69,7 @@ class ResolvedRoute:
 
     @property
     def version(self) -> Version:
-        """Return what tells this version from all others."""
+        """Return the identity of this version."""
         return Version(self.spec.uid, self.spec.generation, self.revision)
 
     @property
