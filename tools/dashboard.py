@@ -193,7 +193,7 @@ PANELS = (
             "lists that failed": f'sum(increase({P}_lists_total{{result!="ok"}}[$__rate_interval])) or vector(0)',
             "lost notifications": f"sum(increase({P}_monitor_overflows_total[$__rate_interval]))",
             "runs that failed": f"sum(increase({P}_reconcile_errors_total[$__rate_interval]))",
-            "changes undone": f"sum(increase({P}_rollbacks_total[$__rate_interval]))",
+            "changes rolled back": f"sum(increase({P}_rollbacks_total[$__rate_interval]))",
         },
     ),
     Panel(

@@ -61,7 +61,7 @@ class Destinations:
     """The entries of ``spec.destinations``, parsed.
 
     Attributes:
-        prefix_size: bytes of one packed prefix, which tells the family.
+        prefix_size: bytes of one packed prefix, by which the families differ.
         prefixes: packed prefixes, sorted, each once, one after the other.
         refused: entries that can't be routed.
     """
@@ -78,7 +78,7 @@ class Destinations:
 
 # Two caches of values that some object still uses. A change of the gateway, or of any other field, finds the
 # destinations of the version before it parsed and compiled; and equal lists share one KeySet, by whose identity the
-# planner tells that nothing changed.
+# planner sees that nothing has changed.
 _parsed: WeakValueDictionary[bytes, Destinations] = WeakValueDictionary()
 _compiled: WeakValueDictionary[tuple[bytes, tuple[bytes, ...], bytes], KeySet] = WeakValueDictionary()
 
@@ -119,7 +119,7 @@ def compile_keys(destinations: Destinations, excludes: Sequence[bytes], table_me
         table_metric: table and metric of the keys.
     """
     recipe = (destinations.prefixes, tuple(excludes), table_metric)
-    # Sets without any prefix differ in their family, which the recipe does not tell.
+    # Empty sets of the two families have equal recipes, so they are not shared.
     if destinations.prefixes and (known := _compiled.get(recipe)) is not None:
         return known
     left = subtract(destinations.prefixes, excludes)

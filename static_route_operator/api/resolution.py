@@ -21,8 +21,8 @@ class Version(NamedTuple):
     Attributes:
         uid: ``metadata.uid``.
         generation: ``metadata.generation``, which moves with the spec.
-        revision: state of the sources beside the spec; empty where the spec alone tells. An object without a generation
-            has a digest of its content here.
+        revision: state of the sources beside the spec; empty where the spec is the only source. An object without a
+            generation has a digest of its content here.
     """
 
     uid: str
@@ -69,13 +69,13 @@ class ResolvedRoute:
 
     @property
     def version(self) -> Version:
-        """Return what tells this version from all others."""
+        """Return the identity of this version."""
         return Version(self.spec.uid, self.spec.generation, self.revision)
 
     @property
-    def prefix_size(self) -> int:
-        """Return the bytes of a packed prefix of the family."""
-        return self.keys.size - TABLE_METRIC.size
+    def address_size(self) -> int:
+        """Return the bytes of a packed address, which tell the families apart."""
+        return self.keys.size - TABLE_METRIC.size - 1
 
     @property
     def destinations(self) -> int:

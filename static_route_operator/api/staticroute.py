@@ -132,7 +132,7 @@ class StaticRoute:
         if takes_default:
             options = replace(options, table=TABLE_DEFAULT_ROUTE)
             if options.on_link and not all(gateway.interface for gateway in gateways):
-                problem = "does not tell on which interface the gateway of a default route is; name it in spec.gateways"
+                problem = "needs the interface of each gateway of a default route; name the interfaces in spec.gateways"
                 raise InvalidSpecError(name, "spec.onLink", problem)
         return cls(
             name=name,

@@ -55,7 +55,7 @@ def claims(plan: Plan, address: bytes) -> list[Candidate]:
 
 def _claims(planned: ObjectPlan, plan: Plan, address: bytes) -> Iterator[Candidate]:
     route = planned.route
-    if route.prefix_size != len(address) + 1:
+    if route.address_size != len(address):
         return
     for length in range(len(address) * 8 + 1):
         key = supernet(address, length) + route.spec.options.table_metric

@@ -13,7 +13,6 @@ from static_route_operator.planning.guards import Issue, gateway_problem
 from static_route_operator.planning.targets import Target
 from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.nexthops import BLACKHOLE_IPV4, BLACKHOLE_IPV6, NextHop, NextHops
-from static_route_operator.routing.prefixes import IPV4_PREFIX_SIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +86,7 @@ class GatewaySelector:
                 # What a gateway itself does with packets is no matter of whether it reaches other ones.
                 keep = True
             elif spec.when_all_down is WhenAllDown.BLACKHOLE:
-                path = BLACKHOLE_IPV4 if route.prefix_size == IPV4_PREFIX_SIZE else BLACKHOLE_IPV6
+                path = BLACKHOLE_IPV4 if route.address_size == 4 else BLACKHOLE_IPV6
                 problem = problem.but("packets are dropped")
             else:
                 problem = problem.but("its routes are withdrawn")

@@ -103,7 +103,7 @@ def faulty(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[Agent, Callable[[
 def clean(cluster: Cluster, agents: list[Agent]) -> None:
     """End these agents, and leave no StaticRoute and no route behind."""
     for agent in agents:
-        agent.kill(on_trial=True)
+        agent.kill(unconfirmed=True)
         for family in ("-4", "-6"):
             agent.ip(family, "rule", "flush", "protocol", "245")
             agent.ip(family, "route", "flush", "table", "all", "proto", "245")

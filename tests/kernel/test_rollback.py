@@ -3,13 +3,15 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from static_route_operator.api import gateways
 from static_route_operator.api.noderoutestate import Reason
 from static_route_operator.api.nodeselector import Node
-from static_route_operator.api.resolution import resolve
+from static_route_operator.api.resolution import ResolvedRoute, resolve
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.node.inventory import Inventory
 from static_route_operator.node.rollback.confirmation import Confirmation
@@ -17,11 +19,12 @@ from static_route_operator.node.rollback.endpoints import Endpoint, TcpEndpoint
 from static_route_operator.node.rollback.reachability import Reachability
 from static_route_operator.node.state.directory import StateDirectory
 from static_route_operator.observability.metrics import Metrics
+from static_route_operator.routing.prefixes import pack_address
 from tests.kernel.engine import Engine
 from tests.kernel.gateway import PORT, Gateway
 from tests.kernel.machine import Machine
 from tests.kernel.namespaces import new_network_namespace
-from tests.unit.builders import route
+from tests.unit.builders import keys, route
 
 # What must be reached: behind the gateway that never dies.
 SERVER = "198.51.100.10"
@@ -110,6 +113,31 @@ async def test_rolled_back(engine: Engine, caplog: pytest.LogCaptureFixture) -> 
     await engine.until(lambda: f"{NOBODY} eth0" in engine.machine.routes()["198.51.100.0/24"], "it is tried")
     await engine.state_is("nat", "Failed", 4)
     assert engine.machine.routes() == good
+
+
+async def test_new_revision(engine: Engine, new_engine: NewEngine) -> None:
+    """Another gateway and prefix under the same generation are rolled back like a new spec, and stay so."""
+    good = route("nat", GOOD, ["198.51.100.0/25"])
+    await engine.settle(good)
+    bad = replace(
+        resolve(good), keys=keys("198.51.100.0/24"), gateways=(gateways.Gateway(pack_address(NOBODY)),), revision="2"
+    )
+
+    _use(engine, bad)
+    await engine.until(lambda: f"{NOBODY} eth0" in engine.machine.routes().get("198.51.100.0/24", ""), "it is tried")
+    row = await engine.state_is("nat", "Failed", 1)
+
+    assert row.reason is Reason.ROLLED_BACK
+    assert engine.machine.routes() == {"198.51.100.0/25": f"{GOOD} eth1"}
+    await engine.until(lambda: not engine.confirmation.open, "the cause is found")
+    await engine.stop()
+    following = new_engine()
+    _use(following, bad)
+    await following.rest()
+    assert following.machine.routes() == {"198.51.100.0/25": f"{GOOD} eth1"}
+
+    _use(following, replace(bad, keys=keys("198.51.100.0/26"), gateways=resolve(good).gateways, revision="3"))
+    await following.until(lambda: "198.51.100.0/26" in following.machine.routes(), "a newer one is in force")
 
 
 async def test_first_version(engine: Engine) -> None:
@@ -269,6 +297,12 @@ async def test_after_a_reboot(new_engine: NewEngine, engine: Engine) -> None:
     following.put(stays)
     following.inventory.replace({stays.uid: 9}, 9)
     await following.routes_are({prefix: path for prefix, path in both.items() if prefix != "192.0.2.0/24"})
+
+
+def _use(engine: Engine, version: ResolvedRoute) -> None:
+    """Put a version in force, as a source beside the spec would."""
+    engine.inventory._use(version)
+    engine.inventory._changed()
 
 
 async def _kill(engine: Engine, directory: Path) -> None:

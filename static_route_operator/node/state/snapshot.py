@@ -73,7 +73,7 @@ def unpack_snapshot(payload: bytes) -> Snapshot:
             },
             rolled_back=tuple(RolledBack(Version(*version), name, why) for version, name, why in head["rolledBack"]),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, InvalidSpecError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, InvalidSpecError) as error:
         raise SnapshotError(f"{type(error).__name__}: {error}") from error
 
 
@@ -96,7 +96,7 @@ def unpack_journal(payload: bytes) -> list[UnconfirmedChange]:
             UnconfirmedChange(reader.read(route), reader.read(before) if before else None)
             for route, before in head["changes"]
         ]
-    except (KeyError, TypeError, ValueError, AttributeError, InvalidSpecError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, InvalidSpecError) as error:
         raise SnapshotError(f"{type(error).__name__}: {error}") from error
 
 
