@@ -1,7 +1,6 @@
 """One real API server for all tests here, three nodes as namespaces, and an agent on each as a process."""
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,9 +30,7 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> AuditLog:
 @pytest.fixture(scope="session")
 def cluster(audit: AuditLog) -> Iterator[Cluster]:
     """A control plane with the operator's CRD and rights, and three Node objects."""
-    lab = Cluster(
-        f"{os.environ.get('LAB_PREFIX') or 'sr'}cluster", NODES, bare=True, apiserver_args=audit.apiserver_args()
-    )
+    lab = Cluster("srcluster", NODES, bare=True, apiserver_args=audit.apiserver_args())
     lab.down()
     with lab:
         install(lab, NODES)
