@@ -41,7 +41,7 @@ class Introspection:
             "waiting": [
                 {"name": route.name, "generation": route.generation}
                 for route in self._inventory.gated.values()
-                if not route.dry_run
+                if not route.spec.dry_run
             ],
             "objects": [asdict(row) for row in self._reconciler.rows],
             "gateways": self._reconciler.gateway_report(),

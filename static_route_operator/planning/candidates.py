@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from static_route_operator.api.noderoutestate import Row
-from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.api.resolution import ResolvedRoute
 from static_route_operator.planning.plan import ObjectPlan, Plan
 from static_route_operator.routing.keys import prefix_of, unpack_table_metric
 from static_route_operator.routing.nexthops import NextHop
@@ -37,12 +37,12 @@ class Candidate:
         problems: what is said of it on this node.
     """
 
-    route: StaticRoute
+    route: ResolvedRoute
     prefix: bytes
     table: int
     metric: int
     standing: CandidateStatus
-    winner: StaticRoute | None
+    winner: ResolvedRoute | None
     hops: tuple[NextHop, ...]
     problems: tuple[str, ...]
 
@@ -50,15 +50,15 @@ class Candidate:
 def claims(plan: Plan, address: bytes) -> list[Candidate]:
     """The claims to an address, the most specific first, then in order of precedence."""
     found = [claim for each in plan.objects for claim in _claims(each, plan, address)]
-    return sorted(found, key=lambda claim: (-claim.prefix[-1], claim.metric, claim.route.precedence))
+    return sorted(found, key=lambda claim: (-claim.prefix[-1], claim.metric, claim.route.spec.precedence))
 
 
 def _claims(planned: ObjectPlan, plan: Plan, address: bytes) -> Iterator[Candidate]:
     route = planned.route
-    if len(route.gateway) != len(address):
+    if route.address_size != len(address):
         return
     for length in range(len(address) * 8 + 1):
-        key = supernet(address, length) + route.options.table_metric
+        key = supernet(address, length) + route.spec.options.table_metric
         if key not in route.keys:
             continue
         winner = next((each.route for each in plan.objects if key in each.keys), None)
@@ -69,7 +69,7 @@ def _claims(planned: ObjectPlan, plan: Plan, address: bytes) -> Iterator[Candida
             standing = CandidateStatus.HELD
         elif winner is not None:
             standing = CandidateStatus.STANDBY
-        path = planned.choice.path
+        path = planned.selection.path
         table, metric = unpack_table_metric(key)
         yield Candidate(
             route=route,
@@ -83,12 +83,13 @@ def _claims(planned: ObjectPlan, plan: Plan, address: bytes) -> Iterator[Candida
         )
 
 
-def precedence(winner: StaticRoute, loser: StaticRoute) -> str:
+def precedence(winner: ResolvedRoute, loser: ResolvedRoute) -> str:
     """Why one StaticRoute has precedence over another."""
-    if winner.priority != loser.priority:
-        return f"its priority {winner.priority} is lower than {loser.priority}"
-    if winner.created != loser.created:
-        return f"it is older ({winner.created}, not {loser.created})"
+    first, second = winner.spec, loser.spec
+    if first.priority != second.priority:
+        return f"its priority {first.priority} is lower than {second.priority}"
+    if first.created != second.created:
+        return f"it is older ({first.created}, not {second.created})"
     return "its name comes first, and priority and age are equal"
 
 
@@ -104,7 +105,7 @@ def describe_claim(claim: Candidate, rows: Mapping[str, Row], interfaces: Mappin
     return {
         "object": claim.route.name,
         "generation": claim.route.generation,
-        "priority": claim.route.priority,
+        "priority": claim.route.spec.priority,
         "destination": unpack_prefix(claim.prefix),
         "table": claim.table,
         "metric": claim.metric,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from static_route_operator.api.noderoutestate import Reason, Row, RowState
-from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.api.resolution import ResolvedRoute
 from static_route_operator.planning.diff import diff, diff_rules
 from static_route_operator.planning.plan import ObjectPlan, Plan, owner_of
 from static_route_operator.routing.description import describe_place, describe_route
@@ -170,7 +170,7 @@ def make_forecast(  # noqa: PLR0913  each is a different part of a dry run
     )
 
 
-def dry_run_row(route: StaticRoute, forecast: Forecast) -> Row | None:
+def dry_run_row(route: ResolvedRoute, forecast: Forecast) -> Row | None:
     """Return what a node reports of an object with ``spec.dryRun``; None if the object does not concern the node."""
     counts = forecast.counts(route.name)
     changes = [f"{kind} {counts[kind]}" for kind in Kind if kind in CHANGES and counts[kind]]
@@ -192,7 +192,7 @@ def dry_run_row(route: StaticRoute, forecast: Forecast) -> Row | None:
         state=RowState.DRY_RUN,
         reason=reason,
         message=text,
-        destinations=len(route.keys) + len(route.refused),
+        destinations=route.destinations,
         programmed=0,
     )
 

@@ -250,12 +250,12 @@ def test_stage_that_is_out_of_date_takes_nothing_back() -> None:
     assert make_status(routed, old, wider, "later")["rollout"] == wider["rollout"]
 
 
-def test_change_on_trial_is_not_done() -> None:
-    """A node that still finds out whether it reaches what it must is waited for."""
-    trial = Report(1, RowState.PENDING, Reason.AWAITING_CONFIRMATION, "")
+def test_unconfirmed_change_is_not_done() -> None:
+    """The roll-out waits for a node that has not confirmed the version."""
+    unconfirmed = Report(1, RowState.PENDING, Reason.AWAITING_CONFIRMATION, "")
     first = _staged({"a": OLD, "b": OLD, "c": OLD}, {})
 
-    assert _staged({"a": OLD, "b": OLD, "c": trial}, first)["rollout"] == first["rollout"]
+    assert _staged({"a": OLD, "b": OLD, "c": unconfirmed}, first)["rollout"] == first["rollout"]
 
 
 def test_object_that_is_staged_no_more_loses_its_stage() -> None:
