@@ -111,11 +111,11 @@ class GatewaySelector:
 
 
 def _path(tier: Sequence[Gateway], hops: Mapping[Gateway, NextHop], options: Options) -> NextHops:
-    source, mtu = options.source, options.mtu
+    source, metrics = options.source, options.metrics
     if len(tier) == 1:
         # Alone it has all of the traffic, whatever its weight.
-        return NextHops((hops[tier[0]]._replace(weight=1),), source, mtu)
-    return NextHops(tuple(sorted(hops[each] for each in tier)), source, mtu)
+        return NextHops((hops[tier[0]]._replace(weight=1),), source, metrics)
+    return NextHops(tuple(sorted(hops[each] for each in tier)), source, metrics)
 
 
 def _all_down(messages: Sequence[str], problems: Sequence[Issue]) -> Issue:

@@ -57,7 +57,7 @@ REFUSED_OPTIONS: list[tuple[str, dict[str, object], str]] = [
     (
         "default route on link, and where is not said",
         {"allowDefaultRoute": True, "onLink": True, "destinations": ["0.0.0.0/0"]},
-        "the gateways of a default route that are onLink need an interface",
+        "a default route that is onLink needs gateways with an interface each",
     ),
     ("exclude is no address", {"excludes": ["x"]}, "'x' is not an IP address or CIDR"),
     ("exclude is no text", {"excludes": [5]}, "spec.excludes[0]"),
@@ -81,6 +81,11 @@ REFUSED_OPTIONS: list[tuple[str, dict[str, object], str]] = [
     ("small mtu", {"mtu": 67}, "spec.mtu"),
     ("small IPv6 mtu", {**IPV6, "mtu": 1279}, "mtu must be at least 1280 for IPv6"),
     ("large mtu", {"mtu": 65_521}, "spec.mtu"),
+    ("small advmss", {"advmss": 87}, "spec.advmss"),
+    ("small IPv6 advmss", {**IPV6, "advmss": 1219}, "advmss must be at least 1220 for IPv6"),
+    ("large advmss", {"advmss": 65_496}, "spec.advmss"),
+    ("initcwnd 0", {"initcwnd": 0}, "spec.initcwnd"),
+    ("initrwnd as text", {"initrwnd": "10"}, "spec.initrwnd"),
     ("source is a CIDR", {"source": "10.0.0.2/32"}, "source '10.0.0.2/32' is not an IP address"),
     ("source of another family", {"source": "fd00::2"}, "source and gateway must be of one address family"),
     ("IPv4 source", {**IPV6, "source": "10.0.0.2"}, "source and gateway must be of one address family"),
@@ -111,11 +116,11 @@ REFUSED_OPTIONS += [
     ("gateway without address", _several({"weight": 1}), "spec.gateways[0].address: Required value"),
     ("gateway in gateways is no address", _several(ONE, {"address": "x"}), "gateway 'x' is not an IP address"),
     ("gateways of two families", _several(ONE, {"address": "fd00::1"}), "gateways must be of one address family"),
-    ("gateway twice", _several(ONE, OTHER, ONE), "gateways must be there once each"),
+    ("gateway twice", _several(ONE, OTHER, ONE), "each gateway must be listed once"),
     (
         "gateway twice in other words",
         {**IPV6, **_several({"address": "fd00::1"}, {"address": "fd00:0::1"})},
-        "gateways must be there once each",
+        "each gateway must be listed once",
     ),
     ("large weight", _several({**ONE, "weight": 257}), "spec.gateways[0].weight"),
     ("weight below 0", _several({**ONE, "weight": -1}), "spec.gateways[0].weight"),
@@ -123,9 +128,9 @@ REFUSED_OPTIONS += [
     ("name of no interface", _several({**ONE, "interface": "a/b"}), "spec.gateways[0].interface"),
     ("selector of a gateway without terms", _several({**ONE, "nodeSelector": {}}), "nodeSelectorTerms"),
     ("unknown check", {"healthCheck": {"type": "UDP"}}, "spec.healthCheck.type"),
-    ("check without port", {"healthCheck": {"type": "TCP"}}, "port is for TCP and HTTP, which need one"),
-    ("port for ICMP", {"healthCheck": {"port": 80}}, "port is for TCP and HTTP, which need one"),
-    ("path for TCP", {"healthCheck": {"type": "TCP", "port": 1, "path": "/"}}, "path is for HTTP only"),
+    ("check without port", {"healthCheck": {"type": "TCP"}}, "port must be set for TCP and HTTP, and not for ICMP"),
+    ("port for ICMP", {"healthCheck": {"port": 80}}, "port must be set for TCP and HTTP, and not for ICMP"),
+    ("path for TCP", {"healthCheck": {"type": "TCP", "port": 1, "path": "/"}}, "path may be set only for HTTP"),
     ("relative path", {"healthCheck": {"type": "HTTP", "port": 1, "path": "x"}}, "spec.healthCheck.path"),
     ("number as interval", {"healthCheck": {"interval": "1"}}, "spec.healthCheck.interval"),
     ("short interval", {"healthCheck": {"interval": "9ms"}}, "must be from 10ms to 1h"),
@@ -163,6 +168,8 @@ ACCEPTED_OPTIONS: list[dict[str, object]] = [
     {"healthCheck": {"interval": "10ms", "timeout": "1ms", "failureThreshold": 1, "successThreshold": 1}},
     {"healthCheck": {"type": "TCP", "port": 22, "interval": "59m60s", "timeout": "1m"}},
     {"healthCheck": {"type": "HTTP", "port": 80, "path": "/healthz?a=b", "interval": "1.5s"}},
+    {"advmss": 88, "initcwnd": 1, "initrwnd": 65_535},
+    {**IPV6, "advmss": 1220, "initcwnd": 65_535, "initrwnd": 1},
     {"metric": None, "table": None, "mtu": None, "source": None, "onLink": None, "excludes": None},
     {"rollout": {}},
     {"rollout": {"maxUnavailable": 3, "pauseOnFailure": False}},
@@ -176,6 +183,12 @@ ACCEPTED = [
     (["2001:db8::/32", "2001:DB8:0:0::1", "fd00:9::/64"], "fd00:116::5"),
     (["64.0.0.0/2"], GATEWAY),
 ]
+
+
+@pytest.fixture(scope="module")
+def cluster(api_server: Cluster) -> Cluster:
+    """Return an API server of each promised version: it compiles the rules of a CRD and estimates their cost."""
+    return api_server
 
 
 def body(destinations: Sequence[str], gateway: str, **spec: object) -> dict[str, Any]:
@@ -246,7 +259,10 @@ def test_option_accepted(cluster: Cluster, options: dict[str, object]) -> None:
 
 @pytest.mark.parametrize(
     ("field", "words"),
-    [("gateway", "name the gateway: exactly one of"), ("destinations", "spec.destinations: Required value")],
+    [
+        ("gateway", "exactly one of gateway and gateways must be set"),
+        ("destinations", "spec.destinations: Required value"),
+    ],
 )
 def test_required(cluster: Cluster, field: str, words: str) -> None:
     """A spec without gateway or destinations is refused, and the field named."""
