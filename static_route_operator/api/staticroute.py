@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from static_route_operator.api import API_VERSION
 from static_route_operator.api.destinations import Destinations, parse_destinations
+from static_route_operator.api.fields import Fields
 from static_route_operator.api.gateways import Gateway, WhenAllDown, parse_gateways, parse_when_all_down
 from static_route_operator.api.healthcheck import Check, parse_check
 from static_route_operator.api.nodeselector import NodeSelector, parse_node_selector
@@ -93,9 +94,8 @@ class StaticRoute:
         entries = spec.get("destinations")
         if not isinstance(entries, list) or not entries:
             raise InvalidSpecError(name, "spec.destinations", "must be a list of at least one IP address or CIDR")
-        destinations = parse_destinations(
-            entries, _family(gateways), allow_default=_parse_flag(name, spec, "allowDefaultRoute")
-        )
+        allow_default = Fields(name, "", spec).boolean("allowDefaultRoute")
+        destinations = parse_destinations(entries, _family(gateways), allow_default=allow_default)
         return cls._read(name, metadata, spec, gateways, destinations)
 
     @classmethod
@@ -121,12 +121,7 @@ class StaticRoute:
         priority = spec.get("priority", DEFAULT_PRIORITY)
         if isinstance(priority, bool) or not isinstance(priority, int):
             raise InvalidSpecError(name, "spec.priority", f"'{priority}' is not a whole number")
-        node_selector = None
-        if (selector := spec.get("nodeSelector")) is not None:
-            try:
-                node_selector = parse_node_selector(selector)
-            except ValueError as error:
-                raise InvalidSpecError(name, "spec.nodeSelector", str(error)) from None
+        fields = Fields(name, "", spec)
         options = parse_options(name, spec, _family(gateways))
         takes_default = spec.get("table") is None and destinations.has_default
         if takes_default:
@@ -142,11 +137,11 @@ class StaticRoute:
             destinations=destinations,
             gateways=gateways,
             priority=priority,
-            node_selector=node_selector,
+            node_selector=fields.parse("nodeSelector", parse_node_selector),
             options=options,
             check=parse_check(name, spec),
             when_all_down=parse_when_all_down(name, spec),
-            dry_run=_parse_flag(name, spec, "dryRun"),
+            dry_run=fields.boolean("dryRun"),
             rollout=parse_rollout(name, spec),
             takes_default=takes_default,
             manifest=_manifest(metadata, spec),
@@ -166,10 +161,3 @@ def _manifest(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
     }
     # YAML has dates, JSON does not.
     return json.dumps(body, separators=(",", ":"), default=str)
-
-
-def _parse_flag(name: str, spec: Mapping[str, Any], field: str) -> bool:
-    value = spec.get(field)
-    if value is not None and not isinstance(value, bool):
-        raise InvalidSpecError(name, f"spec.{field}", f"'{value}' is not true or false")
-    return bool(value)
