@@ -59,7 +59,7 @@ SHADOWS = (
     "more specific",
     "no rule leads",
     "leads to table",
-    "is not for such a packet",
+    "does not match this packet",
     "lower than",
     "comes before",
 )

@@ -176,7 +176,7 @@ async def test_on_link_gateway_follows_the_route_towards_it(machine: Machine, en
     engine.complete()
     row = await engine.state_is("nat", "Failed")
     assert row.reason == Reason.GATEWAY_UNREACHABLE
-    assert row.message == (f"gateway {family.elsewhere} may be on any interface: this node has no route towards it")
+    assert row.message == (f"gateway {family.elsewhere} may be on any interface: this node has no route to it")
 
     machine.ip(f"route add default via {family.gateway} proto static metric 4000")
     await engine.state_is("nat", "Programmed")

@@ -44,7 +44,7 @@ def test_gateway_on_a_connected_subnet_is_usable(gateway: str) -> None:
             "fd00::1",
             RowState.FAILED,
             Reason.GATEWAY_UNREACHABLE,
-            "gateway fd00::1 is not on any subnet of this node (it has none of this address family)",
+            "gateway fd00::1 is not on any subnet of this node (it has no subnet of this address family)",
         ),
         (
             facts(lookups={"10.0.0.2": LOCAL}),
@@ -65,7 +65,7 @@ def test_gateway_on_a_connected_subnet_is_usable(gateway: str) -> None:
             "10.0.0.1",
             RowState.FAILED,
             Reason.GATEWAY_UNREACHABLE,
-            "gateway 10.0.0.1 is on 10.0.0.0/24 of eth0, which has no route to it now: is eth0 up?",
+            "gateway 10.0.0.1 is on 10.0.0.0/24 of eth0, but this node has no route to it now: is eth0 up?",
         ),
     ],
     ids=["not on link", "no address of the family", "own address", "broadcast", "interface down"],
@@ -217,16 +217,16 @@ def test_gateway_on_no_subnet_can_be_on_link() -> None:
 @pytest.mark.parametrize(
     ("lookup", "state", "message"),
     [
-        (None, RowState.FAILED, "may be on any interface: this node has no route towards it"),
+        (None, RowState.FAILED, "may be on any interface: this node has no route to it"),
         (
             Lookup(8, ETH0, on_link=False, local=False, ours=True),
             RowState.FAILED,
-            "may be on any interface: this node's route towards it is one of a StaticRoute, maybe through itself",
+            "may be on any interface: this node's route to it belongs to a StaticRoute, maybe through itself",
         ),
         (
             Lookup(0, 0, on_link=False, local=False, ours=False),
             RowState.FAILED,
-            "may be on any interface: this node's route towards it has several next hops",
+            "may be on any interface: this node's route to it has several next hops",
         ),
         (LOCAL, RowState.REFUSED, "is a local or broadcast address of this node"),
     ],
@@ -299,7 +299,7 @@ def test_table_that_own_packets_may_be_looked_up_in_is_guarded(rule: Rule) -> No
 
     assert sorted(refused) == sorted(HARMFUL)
     assert refused["172.16.0.0/12"] == (
-        "would capture 172.20.0.1 (API server); rule 10 may lead packets of this node itself to table 100"
+        "would capture 172.20.0.1 (API server); policy rule 10 may lead packets that this node sends to table 100"
     )
     assert refused["10.0.0.0/8"].startswith(
         "would capture 10.0.0.0/24, a subnet that eth0 of this node is connected to;"
