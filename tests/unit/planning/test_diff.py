@@ -1,4 +1,4 @@
-"""From the routes there are to the routes there should be."""
+"""From the installed to the desired routes and rules."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,7 +38,7 @@ some_keys = st.sets(st.sampled_from(KEYS4 + KEYS6))
 
 
 def _apply(operations: list[Operation], installed: Routes) -> dict[bytes, NextHops]:
-    """What the kernel would make of it; it is stricter than the kernel."""
+    """Return the routes after operations, by rules stricter than the kernel's."""
     routes = paths(installed)
     for action, path, keys in operations:
         assert keys.size == path.key_size
@@ -96,7 +96,7 @@ def test_replace_comes_first_and_delete_last(desired: Routes, installed: Routes)
 
 @given(wanted_routes)
 def test_nothing_is_done_where_all_is_well(desired: Routes) -> None:
-    """What is as it should be is not touched."""
+    """Routes that are as desired are not touched."""
     assert diff(desired, routes(paths(desired))) == []
 
 
