@@ -44,7 +44,7 @@ def test_explain_tells_the_way_of_a_packet(machine: Machine, program: Program) -
 
 
 def test_explain_says_whose_route_is_not_there(machine: Machine, program: Program) -> None:
-    """If another program holds the place, the cause is the agent's message; without a StaticRoute the verdict says so."""
+    """The cause is the agent's message if another program holds the place; if no StaticRoute asks, it says so."""
     (node,) = json.loads(call("explain", "203.0.113.7", "--local", "-o", "json").stdout)["nodes"]
     assert (node["verdict"], node["object"]) == ("Missing", "taken")
     assert "another program's route holds 203.0.113.7/32 (via 10.0.0.9 proto static)" in node["cause"]

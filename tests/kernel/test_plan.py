@@ -359,9 +359,9 @@ def _carried_out(forecast: Forecast, there: Routes) -> Routes:
         if change.kind is Kind.DELETE:
             routes.drop(change.keys)
         elif change.kind in {Kind.ADD, Kind.CHANGE}:
-            assert change.path is not None
+            assert change.next_hops is not None
             assert (change.before is None) == (change.kind is Kind.ADD)
-            routes.put(change.path, change.keys)
+            routes.put(change.next_hops, change.keys)
     return routes
 
 

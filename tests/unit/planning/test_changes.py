@@ -71,8 +71,8 @@ def test_forecast_comes_to_pass(
             assert not change.keys - routes(installed).through(change.before)
         if change.kind is Kind.DELETE:
             after.drop(change.keys)
-        elif change.path is not None:
-            after.put(change.path, change.keys)
+        elif change.next_hops is not None:
+            after.put(change.next_hops, change.keys)
     assert paths(after) == kernel
 
     for each in objects:
