@@ -1,10 +1,10 @@
-"""Which StaticRoutes want an address, and which gets it."""
+"""The StaticRoutes that ask for an address, and the one that gets it."""
 
 import pytest
 
 from static_route_operator.api.noderoutestate import Reason, Row, RowState
 from static_route_operator.api.resolution import ResolvedRoute
-from static_route_operator.planning.candidates import CandidateStatus, claims, describe_claim, precedence
+from static_route_operator.planning.candidates import CandidateStatus, candidates, describe_candidate, precedence
 from static_route_operator.planning.plan import make_plan
 from static_route_operator.routing.prefixes import pack_address
 from tests.unit.builders import ETH0, facts, resolved
@@ -24,33 +24,33 @@ def test_claims_are_in_the_order_of_the_kernel() -> None:
         facts(),
     )
 
-    found = claims(plan, pack_address("192.0.2.1"))
-    assert [(each.route.name, each.standing, each.winner and each.winner.name) for each in found] == [
+    found = candidates(plan, pack_address("192.0.2.1"))
+    assert [(each.route.name, each.status, each.winner and each.winner.name) for each in found] == [
         ("far", CandidateStatus.HELD, None),
         ("first", CandidateStatus.WINS, None),
         ("late", CandidateStatus.STANDBY, "first"),
         ("wide", CandidateStatus.WINS, None),
     ]
-    assert [each.route.name for each in claims(plan, pack_address("2001:db8::1"))] == ["ipv6"]
-    assert claims(plan, pack_address("203.0.113.1")) == []
+    assert [each.route.name for each in candidates(plan, pack_address("2001:db8::1"))] == ["ipv6"]
+    assert candidates(plan, pack_address("203.0.113.1")) == []
 
 
 def test_what_is_refused_is_not_here() -> None:
     """A destination that would cut the node off is claimed, and not had."""
     plan = make_plan([resolved(destinations=["192.0.2.1"])], facts(protected={"192.0.2.1": "API server"}))
 
-    (claim,) = claims(plan, pack_address("192.0.2.1"))
-    assert (claim.standing, claim.winner) == (CandidateStatus.NOT_HERE, None)
-    assert "API server" in claim.problems[0]
+    (candidate,) = candidates(plan, pack_address("192.0.2.1"))
+    assert (candidate.status, candidate.winner) == (CandidateStatus.NOT_HERE, None)
+    assert "API server" in candidate.problems[0]
 
 
 def test_claim_is_told_with_gateways_and_words() -> None:
-    """Where it leads is told by names, and what the node says of the object."""
+    """A candidate has the names of its interfaces, and the node's report of the object."""
     plan = make_plan([resolved(table=7, metric=5)], facts())
     row = Row("nat", 1, "10.0.0.1", RowState.PROGRAMMED, Reason.PROGRAMMED, "in words", 1, 1)
 
-    (claim,) = claims(plan, pack_address("192.0.2.1"))
-    assert describe_claim(claim, {"nat": row}, {ETH0: "eth0"}) == {
+    (candidate,) = candidates(plan, pack_address("192.0.2.1"))
+    assert describe_candidate(candidate, {"nat": row}, {ETH0: "eth0"}) == {
         "object": "nat",
         "generation": 1,
         "priority": 100,
@@ -79,5 +79,5 @@ def test_claim_is_told_with_gateways_and_words() -> None:
     ],
 )
 def test_precedence_is_explained(winner: ResolvedRoute, loser: ResolvedRoute, why: str) -> None:
-    """Why one wins is said by the first thing in which they differ."""
+    """The reason why one wins is the first field in which the two differ."""
     assert precedence(winner, loser) == why

@@ -41,7 +41,7 @@ _objects = st.lists(
 def _foresee(
     installed: dict[bytes, NextHops], foreign: Collection[bytes], objects: list[ResolvedRoute]
 ) -> tuple[Plan, Forecast, dict[bytes, NextHops]]:
-    """The plan of objects, what is foreseen of it, and what a kernel makes of it."""
+    """Return the plan of objects, the forecast, and the routes of a kernel after the plan."""
     plan = make_plan(objects, facts(gateways=GATEWAYS))
     kernel, failures = dict(installed), {}
     for action, path, some in diff(plan.desired, routes(installed), retained=plan.retained):
@@ -71,8 +71,8 @@ def test_forecast_comes_to_pass(
             assert not change.keys - routes(installed).through(change.before)
         if change.kind is Kind.DELETE:
             after.drop(change.keys)
-        elif change.path is not None:
-            after.put(change.path, change.keys)
+        elif change.next_hops is not None:
+            after.put(change.next_hops, change.keys)
     assert paths(after) == kernel
 
     for each in objects:
@@ -88,10 +88,10 @@ def test_what_is_denied_says_why(
     """Whatever an object can't have has a reason in words, also in the form for programs."""
     _, forecast, _ = _foresee(installed, foreign - installed.keys(), objects)
 
-    for told in forecast.to_json()["routes"]:
-        if told["action"] not in {"add", "change", "delete"}:
-            assert told["reason"]
-            assert told["object"]
+    for change in forecast.to_json()["routes"]:
+        if change["action"] not in {"add", "change", "delete"}:
+            assert change["reason"]
+            assert change["object"]
 
 
 def test_row_of_a_dry_run() -> None:

@@ -1,4 +1,4 @@
-"""What a host should have beside what it has."""
+"""Differences between the desired and the installed routes and rules of a host."""
 
 from static_route_operator.cli.host.differences import differences, rule_differences
 from static_route_operator.planning.desired import describe_wanted, parse_wanted
@@ -13,7 +13,7 @@ OTHER = NextHops.via(pack_address("10.0.0.3"), ETH0)
 
 
 def test_each_difference_has_both_sides_and_an_owner() -> None:
-    """What is missing, leads elsewhere or is too many is told; what is as wanted, or held, is not."""
+    """Missing, different and surplus routes are shown; routes that are as desired, or retained, are not."""
     destinations = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
     plan = make_plan(
         [resolved("nat", destinations=destinations), resolved("far", "172.31.0.1", ["192.0.2.8"])], facts()
