@@ -19,7 +19,7 @@ from static_route_operator.cli.views.forms import show
 @local_options
 @cluster_options
 def command(output: str, local: bool, agents: Agents, **where: Any) -> None:
-    """Compare the routes that StaticRoutes ask for with the kernel of each node: missing, different and surplus routes.
+    """Compare the routes and policy rules that StaticRoutes ask for with the kernel of each node.
 
     Exits with 0 if there is no difference, 1 if there is one, 3 if a node could not be asked.
     """
@@ -30,6 +30,6 @@ def command(output: str, local: bool, agents: Agents, **where: Any) -> None:
     else:
         answer = agents.gather("nodes", "diff")
     show(answer, output, view.table)
-    if any(each["differences"] for each in answer["nodes"]):
+    if any(each["differences"] or each["rules"] for each in answer["nodes"]):
         sys.exit(ExitCode.NOT_GOOD)
     sys.exit(ExitCode.UNANSWERED if answer["unanswered"] else ExitCode.GOOD)

@@ -17,10 +17,13 @@ def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
     yield from unanswered(answer["unanswered"])
     rows = []
     for node in answer["nodes"]:
-        found = node["differences"]
+        name = node["node"] or "-"
+        found = [
+            *(_rule_row(name, each) for each in node["rules"]),
+            *(_row(name, each, wide=wide) for each in node["differences"]),
+        ]
         rest = 0 if wide else len(found) - MAX_DIFFERENCES
-        shown = found[:MAX_DIFFERENCES] if rest > 0 else found
-        rows += [_row(node["node"] or "-", each, wide=wide) for each in shown]
+        rows += found[:MAX_DIFFERENCES] if rest > 0 else found
         if rest > 0:
             rows.append((node["node"], f"and {rest} more", "-", "-", "-", "-", "see -o wide"))
     nodes, desired = len(answer["nodes"]), sum(node["wanted"] for node in answer["nodes"])
@@ -45,6 +48,12 @@ def _row(node: str, each: Mapping[str, Any], *, wide: bool) -> tuple[str, ...]:
         each["object"] or "-",
         each["message"] or "-",
     )
+
+
+def _rule_row(node: str, each: Mapping[str, Any]) -> tuple[str, ...]:
+    desired, installed = ("-", each["rule"]) if each["kind"] == "Surplus" else (each["rule"], "-")
+    objects = ", ".join(each["objects"]) or "-"
+    return (node, each["kind"], f"{each['family']} rule", desired, installed, objects, each["message"] or "-")
 
 
 def _way(route: Mapping[str, Any] | None, *, wide: bool) -> str:

@@ -1,6 +1,7 @@
 """View of a plan: a line for each change of a route, up to a maximum of each kind."""
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ _WORDS = {
 
 def is_good(forecast: Mapping[str, Any]) -> bool:
     """Report whether nothing would change, and every desired route can be installed."""
-    return not any(forecast["summary"][kind] for kind in CHANGES | DENIED)
+    return not forecast["rules"] and not any(forecast["summary"][kind] for kind in CHANGES | DENIED)
 
 
 def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
@@ -41,9 +42,18 @@ def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
 def _forecast_lines(forecast: Mapping[str, Any], most: int | None) -> Iterator[str]:
     yield from (f"# {note}" for note in _notes(forecast))
     messages = {row["name"]: row["message"] for row in forecast["objects"]}
-    for name, routes in itertools.groupby(forecast["routes"], key=lambda route: route["object"]):
+    lines: dict[str, list[str]] = {}
+    for name, routes in itertools.groupby(forecast["routes"], key=lambda route: route["object"] or ""):
+        lines[name] = list(_route_lines(list(routes), most))
+    for rule in forecast["rules"]:
+        # A rule that serves several StaticRoutes is shown with the first, and names the others.
+        first, *others = rule["objects"] or [""]
+        also = f" (also for {', '.join(others)})" if others else ""
+        text = f"  {_MARKS[rule['action']]} {rule['family']} rule {rule['rule']}{also}"
+        lines.setdefault(first, []).append(text)
+    for name, some in sorted(lines.items()):
         yield f"StaticRoute {name}" if name else "No known StaticRoute"
-        yield from _route_lines(list(routes), most)
+        yield from some
         messages.pop(name, None)
     for name, message in messages.items():
         yield f"StaticRoute {name}: nothing to do{f' ({message})' if message else ''}"
@@ -99,4 +109,11 @@ def _summary(forecast: Mapping[str, Any]) -> str:
     changes = [f"{summary[kind]:,} {_WORDS[kind]}" for kind in Kind if kind in CHANGES]
     others = [f"{summary[kind]:,} {_WORDS[kind]}" for kind in Kind if kind not in CHANGES and summary[kind]]
     where = f" for {forecast['node']}" if forecast["node"] else ""
-    return f"Plan{where}: {', '.join([*changes, *others])}. Nothing was written."
+    return f"Plan{where}: {', '.join([*changes, *others])}{_rules_summary(forecast)}. Nothing was written."
+
+
+def _rules_summary(forecast: Mapping[str, Any]) -> str:
+    if not forecast["rules"]:
+        return ""
+    counts = Counter(rule["action"] for rule in forecast["rules"])
+    return f"; policy rules: {', '.join(f'{counts[kind]} {_WORDS[kind]}' for kind in (Kind.ADD, Kind.DELETE))}"

@@ -17,6 +17,7 @@ def test_what_is_told_is_read_again() -> None:
             route("far", "172.31.0.1", ["192.0.2.9"]),
             route("dropped", "172.31.0.1", ["192.0.2.10"], whenAllGatewaysDown="Blackhole"),
             route("ipv6", "fd00::1", ["2001:db8::/32"], table=7, metric=9),
+            route("default", destinations=["0.0.0.0/0"], allowDefaultRoute=True),
         ],
         facts(),
     )
@@ -25,6 +26,8 @@ def test_what_is_told_is_read_again() -> None:
 
     assert desired.routes == plan.desired
     assert desired.retained == plan.retained
+    assert desired.rules == plan.rules
+    assert set(desired.rules.values()) == {("default",)}
     owners = {name: desired.owner(key(name)) for name in ("192.0.2.2", "192.0.2.9", "192.0.2.77")}
     assert {name: owner and owner.name for name, owner in owners.items()} == {
         "192.0.2.2": "several",
