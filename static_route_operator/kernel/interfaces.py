@@ -1,7 +1,7 @@
 """Links and addresses of this network namespace, as the kernel's messages report them.
 
-Every look at a node reads all of them, so they are decoded here. Measured with 500 links and 1,000 addresses, the
-message classes of pyroute2 take 93 ms and 32 ms, these functions 3 ms and 5 ms.
+Every look at a node reads all of them, so they are decoded here. For 500 links and 1,000 addresses the message classes
+of pyroute2 took 115 ms and 38 ms, these functions 2 ms and 4 ms.
 """
 
 import struct

@@ -1,5 +1,6 @@
 """Messages about policy rules: encoded and decoded by pyroute2, one `Rule` for each."""
 
+import functools
 import socket
 import struct
 from collections.abc import Iterable
@@ -24,6 +25,9 @@ from static_route_operator.routing.rules import ANY_MARK, EXACT_MARK, Range, Rul
 
 # The body of a RTM_GETRULE for the rules of all families: a header of zeros.
 ALL_RULES = bytes(12)
+
+# Messages whose rule is remembered.
+REMEMBERED = 1024
 
 # From linux/fib_rules.h.
 _FIB_RULE_INVERT = 0x2
@@ -53,8 +57,13 @@ def parse_rules(answers: Iterable[Message]) -> tuple[Rule, ...]:
     return tuple(rule for message in answers if (rule := decode(message.body)) is not None)
 
 
+@functools.lru_cache(maxsize=REMEMBERED)
 def decode(body: bytes) -> Rule | None:
-    """Return the rule in the body of a message; None if it is not about IP packets, or can't be read."""
+    """Return the rule in the body of a message; None if it is not about IP packets, or can't be read.
+
+    The rules of a dump are mostly those of the dump before. Some nodes have one for each pod, and pyroute2 takes 50 µs
+    for each.
+    """
     message = _RuleBody(body, length=len(body))
     try:
         message.decode()

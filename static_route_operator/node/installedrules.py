@@ -57,8 +57,9 @@ class InstalledRules:
     async def install(self, plan: Plan, routes: Routes) -> Mapping[bytes, Failure]:
         """Add the rules of a plan; return the kernel's refusal by the key of each route that fails with it.
 
-        While a bypass route is missing, no rule may lead to our table: protected packets would follow the default
-        route there. While the kernel refuses one rule, the others would lead packets where they must not go.
+        While a bypass route is missing, no rule may lead to the table of the default routes: protected packets would
+        follow a default route there. If the kernel refuses one rule, the others must go too: one of them may be the
+        rule that leads there, without the rules that spare packets from that table.
 
         Args:
             plan: the desired rules and their owners.

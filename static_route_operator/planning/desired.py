@@ -88,7 +88,7 @@ def _describe_path(path: NextHops) -> dict[str, Any]:
     return {
         "hops": [[hop.gateway.hex(), hop.interface, hop.weight, hop.on_link] for hop in path.hops],
         "source": path.source.hex(),
-        "mtu": path.mtu,
+        "metrics": path.metrics,
         "blackhole": path.blackhole,
     }
 
@@ -98,4 +98,5 @@ def _parse_path(told: Mapping[str, Any]) -> NextHops:
         NextHop(bytes.fromhex(gateway), interface, weight, on_link)
         for gateway, interface, weight, on_link in told["hops"]
     )
-    return NextHops(hops, bytes.fromhex(told["source"]), told["mtu"], told["blackhole"])
+    metrics = tuple((number, value) for number, value in told["metrics"])
+    return NextHops(hops, bytes.fromhex(told["source"]), metrics, told["blackhole"])

@@ -80,6 +80,11 @@ REFUSED_OPTIONS: list[tuple[str, dict[str, object], str]] = [
     ("small mtu", {"mtu": 67}, "spec.mtu"),
     ("small IPv6 mtu", {**IPV6, "mtu": 1279}, "mtu must be at least 1280 for IPv6"),
     ("large mtu", {"mtu": 65_521}, "spec.mtu"),
+    ("small advmss", {"advmss": 87}, "spec.advmss"),
+    ("small IPv6 advmss", {**IPV6, "advmss": 1219}, "advmss must be at least 1220 for IPv6"),
+    ("large advmss", {"advmss": 65_496}, "spec.advmss"),
+    ("initcwnd 0", {"initcwnd": 0}, "spec.initcwnd"),
+    ("initrwnd as text", {"initrwnd": "10"}, "spec.initrwnd"),
     ("source is a CIDR", {"source": "10.0.0.2/32"}, "source '10.0.0.2/32' is not an IP address"),
     ("source of another family", {"source": "fd00::2"}, "source and gateway must be of one address family"),
     ("IPv4 source", {**IPV6, "source": "10.0.0.2"}, "source and gateway must be of one address family"),
@@ -162,6 +167,8 @@ ACCEPTED_OPTIONS: list[dict[str, object]] = [
     {"healthCheck": {"interval": "10ms", "timeout": "1ms", "failureThreshold": 1, "successThreshold": 1}},
     {"healthCheck": {"type": "TCP", "port": 22, "interval": "59m60s", "timeout": "1m"}},
     {"healthCheck": {"type": "HTTP", "port": 80, "path": "/healthz?a=b", "interval": "1.5s"}},
+    {"advmss": 88, "initcwnd": 1, "initrwnd": 65_535},
+    {**IPV6, "advmss": 1220, "initcwnd": 65_535, "initrwnd": 1},
     {"metric": None, "table": None, "mtu": None, "source": None, "onLink": None, "excludes": None},
     {"rollout": {}},
     {"rollout": {"maxUnavailable": 3, "pauseOnFailure": False}},
@@ -175,6 +182,12 @@ ACCEPTED = [
     (["2001:db8::/32", "2001:DB8:0:0::1", "fd00:9::/64"], "fd00:116::5"),
     (["64.0.0.0/2"], GATEWAY),
 ]
+
+
+@pytest.fixture(scope="module")
+def cluster(api_server: Cluster) -> Cluster:
+    """Return an API server of each promised version: it compiles the rules of a CRD and estimates their cost."""
+    return api_server
 
 
 def body(destinations: Sequence[str], gateway: str, **spec: object) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 from static_route_operator.cli.views.forms import unanswered
 from static_route_operator.planning.changes import CHANGES, DENIED, Kind
 from static_route_operator.routing.keys import TABLE_MAIN
+from static_route_operator.routing.options import metric_words
 
 # Routes of one StaticRoute and one kind that are listed; the others are counted.
 MAX_LISTED = 5
@@ -99,7 +100,7 @@ def _path(route: Mapping[str, Any]) -> str:
     else:
         words = [f"via {route['gateway'] or '?'} dev {route['interface'] or '?'}"]
     words += [f"src {route['source']}"] if route["source"] else []
-    words += [f"mtu {route['mtu']}"] if route["mtu"] else []
+    words += metric_words(route)
     words += ["onlink"] if route["onLink"] else []
     return " ".join(words)
 

@@ -99,7 +99,7 @@ def test_options_are_in_the_path_and_in_the_key() -> None:
     options: dict[str, Any] = {"table": 100, "metric": 7, "mtu": 1400, "source": "10.0.0.2", "onLink": True}
     plan = _plan(route(**options))
 
-    path = NextHops.via(pack_address("10.0.0.1"), ETH0, pack_address("10.0.0.2"), 1400, on_link=True)
+    path = NextHops.via(pack_address("10.0.0.1"), ETH0, pack_address("10.0.0.2"), ((2, 1400),), on_link=True)
     assert paths(plan.desired) == {make_key("192.0.2.1", 100, 7): path}
 
 
