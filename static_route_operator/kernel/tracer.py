@@ -7,9 +7,8 @@ the two differ, the kernel is right.
 
 import contextlib
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from pyroute2.netlink.rtnl import RTM_GETRULE
 
@@ -20,20 +19,13 @@ from static_route_operator.kernel.messages import (
     AF_INET,
     AF_INET6,
     RTA_DST,
-    RTA_GATEWAY,
-    RTA_MULTIPATH,
-    RTA_OIF,
-    RTA_PREFSRC,
-    RTA_PRIORITY,
-    RTA_TABLE,
-    RTA_VIA,
     RTM_F_FIB_MATCH,
     RTM_F_LOOKUP_TABLE,
     RTM_GETROUTE,
     RTM_NEWROUTE,
     RTMSG,
-    RTN_UNICAST,
-    next_hops,
+    WORD,
+    parse_route,
 )
 from static_route_operator.kernel.netlink import (
     HEADER,
@@ -41,14 +33,13 @@ from static_route_operator.kernel.netlink import (
     NLMSG_ERROR,
     Message,
     NetlinkSocket,
-    attributes,
     messages,
     pack_attribute,
     parse_refusal,
 )
 from static_route_operator.kernel.rules import ALL_RULES, parse_rules
-from static_route_operator.routing.keys import TABLE_MAIN
-from static_route_operator.routing.prefixes import mask, unpack_address, unpack_prefix
+from static_route_operator.routing.kernelroute import THROW, UNICAST, KernelNextHop, KernelRoute
+from static_route_operator.routing.prefixes import unpack_address
 from static_route_operator.routing.rules import Packet, Rule, RuleAction
 
 # From linux/rtnetlink.h.
@@ -58,57 +49,8 @@ RTA_MARK = 16
 RTA_IP_PROTO = 27
 RTA_SPORT = 28
 RTA_DPORT = 29
-RTNH_F_DEAD = 0x1
 
-_LOCAL_KINDS = {2: "local", 3: "broadcast", 4: "anycast", 5: "multicast"}
-_ERROR_KINDS = {6: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}
-
-_WORD = struct.Struct("=I")
 _PORT = struct.Struct(">H")
-
-
-class NextHop(NamedTuple):
-    """Where packets of a route go.
-
-    Attributes:
-        gateway: address as text; empty when the destination is reached directly.
-        interface: name of the output interface.
-        weight: its share beside the others.
-        dead: it is not used now: its interface is down or has no carrier.
-    """
-
-    gateway: str
-    interface: str
-    weight: int = 1
-    dead: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A route that holds a destination, whoever made it.
-
-    Attributes:
-        prefix: packed.
-        table: it is in.
-        metric: of it.
-        protocol: number of whoever made it.
-        kind: unicast, local, blackhole and so on.
-        hops: where it leads.
-        source: text of the address that this host's own packets get; empty for none in particular.
-    """
-
-    prefix: bytes
-    table: int
-    metric: int
-    protocol: int
-    kind: str
-    hops: tuple[NextHop, ...]
-    source: str = ""
-
-    @property
-    def destination(self) -> str:
-        """The text of its prefix."""
-        return unpack_prefix(self.prefix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +64,7 @@ class Step:
     """
 
     policy: Rule
-    route: Route | None
+    route: KernelRoute | None
     decides: bool
 
 
@@ -139,18 +81,20 @@ class Forwarding:
         policy: the rule that led there; None when it is not known.
         candidates: every route of every table that holds the destination, the most specific first.
         policies: all rules, in their order.
+        interfaces: names of the interfaces by index.
         bound: the next hop for a socket that is bound to this source, as TCP's are, when that is another one.
     """
 
     packet: Packet
     error: str
-    hop: NextHop | None
+    hop: KernelNextHop | None
     source: str
-    route: Route | None
+    route: KernelRoute | None
     policy: Rule | None
-    candidates: tuple[Route, ...]
+    candidates: tuple[KernelRoute, ...]
     policies: tuple[Rule, ...]
-    bound: NextHop | None = None
+    interfaces: Mapping[int, str]
+    bound: KernelNextHop | None = None
 
 
 class RouteTracer:
@@ -176,14 +120,14 @@ class RouteTracer:
         """
         names = self.interfaces()
         policies = self.policies(packet.family)
-        candidates = self.candidates(packet.destination, names)
+        candidates = self.candidates(packet.destination)
         steps = list(walk(packet, policies, candidates))
         last = steps[-1] if steps else None
         sent, error = self._ask(packet, names)
         if sent is None:
             decided = last if last and last.decides else None
             route, policy = (decided.route, decided.policy) if decided else (None, None)
-            return Forwarding(packet, error, None, packet.source_text, route, policy, candidates, policies)
+            return Forwarding(packet, error, None, packet.source_text, route, policy, candidates, policies, names)
         # Unless asked for the table, IPv4 calls each of them main. IPv6 always tells, and refuses to be asked.
         telling = RTM_F_LOOKUP_TABLE if packet.family == AF_INET else 0
         matched, _ = self._ask(packet, names, RTM_F_FIB_MATCH | telling)
@@ -193,24 +137,24 @@ class RouteTracer:
         if policy is None and route is not None:
             policy = next((each for each in policies if each.matches(packet) and each.table == route.table), None)
         hop = sent.hops[0] if sent.hops else None
-        source = sent.source or packet.source_text
+        source = unpack_address(sent.source) if sent.source else packet.source_text
         bound = None
         if source and not packet.source and not packet.interface:
             again, _ = self._ask(packet.from_source(source), names)
             if again is not None and again.hops and again.hops[0] != hop and not _is_choice(route, hop, again.hops[0]):
                 bound = again.hops[0]
-        return Forwarding(packet, "", hop, source, route, policy, candidates, policies, bound)
+        return Forwarding(packet, "", hop, source, route, policy, candidates, policies, names, bound)
 
     def policies(self, family: int) -> tuple[Rule, ...]:
         """The policy rules of a family (AF_INET or AF_INET6), in their order."""
         request = bytes([family]) + ALL_RULES[1:]
         return parse_rules(self.dump(RTM_GETRULE, request))
 
-    def candidates(self, destination: bytes, names: dict[int, str]) -> tuple[Route, ...]:
+    def candidates(self, destination: bytes) -> tuple[KernelRoute, ...]:
         """The routes of all tables that hold an address, the most specific first, then by metric."""
         family = AF_INET if len(destination) == 4 else AF_INET6
         found = [
-            parse_route(message.body, names)
+            parse_route(message.body)
             for message in self.dump(
                 RTM_GETROUTE,
                 RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0),
@@ -220,7 +164,7 @@ class RouteTracer:
         # Those that are alike stay as the kernel has them: the first is the one it takes.
         return tuple(sorted(found, key=lambda route: (-route.prefix[-1], route.metric)))
 
-    def _ask(self, packet: Packet, names: dict[int, str], flags: int = 0) -> tuple[Route | None, str]:
+    def _ask(self, packet: Packet, names: dict[int, str], flags: int = 0) -> tuple[KernelRoute | None, str]:
         """The kernel's answer about a packet, or its error in words."""
         size = len(packet.destination)
         source_length = size * 8 if packet.source else 0
@@ -231,8 +175,8 @@ class RouteTracer:
         for kind, value in (
             (RTA_DST, packet.destination),
             (RTA_SRC, packet.source),
-            (RTA_IIF, _WORD.pack(index) if index else b""),
-            (RTA_MARK, _WORD.pack(packet.mark) if packet.mark else b""),
+            (RTA_IIF, WORD.pack(index) if index else b""),
+            (RTA_MARK, WORD.pack(packet.mark) if packet.mark else b""),
             (RTA_IP_PROTO, bytes([packet.protocol]) if packet.protocol else b""),
             (RTA_SPORT, _PORT.pack(packet.source_port) if packet.source_port else b""),
             (RTA_DPORT, _PORT.pack(packet.port) if packet.port else b""),
@@ -247,7 +191,7 @@ class RouteTracer:
                 if message.sequence != self._sequence:
                     continue
                 if message.kind == RTM_NEWROUTE:
-                    return parse_route(message.body, names), ""
+                    return parse_route(message.body), ""
                 if message.kind == NLMSG_ERROR:
                     return None, parse_refusal(message).text
         raise KernelError("the kernel did not answer a question about a packet")
@@ -280,20 +224,24 @@ class RouteTracer:
             yield from found
 
 
-def _is_choice(route: Route | None, *hops: NextHop | None) -> bool:
+def _is_choice(route: KernelRoute | None, *hops: KernelNextHop | None) -> bool:
     """Whether next hops are but several of one route."""
     known = {(each.gateway, each.interface) for each in route.hops} if route else set()
     return known.issuperset((each.gateway, each.interface) for each in hops if each)
 
 
-def _known(matched: Route, candidates: Iterable[Route]) -> Route:
+def _known(matched: KernelRoute, candidates: Iterable[KernelRoute]) -> KernelRoute:
     """The route of the tables that the kernel named.
 
     Its number of the table is not looked at first: without rules of others, the kernel has its tables local and main in
     one, and calls that main.
     """
-    same = [each for each in candidates if replace(each, table=0, hops=()) == replace(matched, table=0, hops=())]
+    same = [each for each in candidates if _identity(each) == _identity(matched)]
     return next((each for each in same if each.table == matched.table), same[0] if same else matched)
+
+
+def _identity(route: KernelRoute) -> tuple[object, ...]:
+    return route.prefix, route.metric, route.protocol, route.kind, route.source
 
 
 def _holds(body: bytes, destination: bytes) -> bool:
@@ -308,50 +256,7 @@ def _holds(body: bytes, destination: bytes) -> bool:
     return int.from_bytes(address) >> shift == int.from_bytes(destination) >> shift
 
 
-def parse_route(body: bytes, names: dict[int, str]) -> Route:
-    """The route in the body of a RTM_NEWROUTE."""
-    family, length, _, _, table, protocol, _, kind, flags = RTMSG.unpack_from(body)
-    found = dict(attributes(body, RTMSG.size))
-    size = 4 if family == AF_INET else 16
-    address = found.get(RTA_DST, bytes(size))
-    hops: tuple[NextHop, ...] = ()
-    if RTA_MULTIPATH in found:
-        hops = tuple(
-            NextHop(
-                _gateway(each.attributes),
-                names.get(each.interface, str(each.interface)),
-                each.weight,
-                _dead(each.flags),
-            )
-            for each in next_hops(found[RTA_MULTIPATH])
-        )
-    elif RTA_OIF in found:
-        (index,) = _WORD.unpack(found[RTA_OIF])
-        hops = (NextHop(_gateway(found), names.get(index, str(index)), 1, _dead(flags)),)
-    return Route(
-        prefix=mask(address, length) + bytes([length]),
-        table=_WORD.unpack(found[RTA_TABLE])[0] if RTA_TABLE in found else table or TABLE_MAIN,
-        metric=_WORD.unpack(found[RTA_PRIORITY])[0] if RTA_PRIORITY in found else 0,
-        protocol=protocol,
-        kind=_LOCAL_KINDS.get(kind) or _ERROR_KINDS.get(kind) or ("unicast" if kind == RTN_UNICAST else str(kind)),
-        hops=hops,
-        source=unpack_address(found[RTA_PREFSRC]) if RTA_PREFSRC in found else "",
-    )
-
-
-def _gateway(found: dict[int, bytes]) -> str:
-    if RTA_GATEWAY in found:
-        return unpack_address(found[RTA_GATEWAY])
-    # The gateway of another family: its number, then the address.
-    return unpack_address(found[RTA_VIA][2:]) if RTA_VIA in found else ""
-
-
-def _dead(flags: int) -> bool:
-    # Without a carrier a single next hop is used all the same, unless the system is set otherwise.
-    return bool(flags & RTNH_F_DEAD)
-
-
-def walk(packet: Packet, policies: Sequence[Rule], candidates: Sequence[Route]) -> Iterator[Step]:
+def walk(packet: Packet, policies: Sequence[Rule], candidates: Sequence[KernelRoute]) -> Iterator[Step]:
     """The rules that a packet comes by, in the kernel's way, up to the one that decides."""
     goto = 0
     for policy in policies:
@@ -366,16 +271,16 @@ def walk(packet: Packet, policies: Sequence[Rule], candidates: Sequence[Route]) 
             yield Step(policy, None, decides=True)
             return
         route = best(candidates, policy)
-        decides = route is not None and route.kind != "throw"
+        decides = route is not None and route.kind != THROW
         yield Step(policy, route, decides)
         if decides:
             return
 
 
-def best(candidates: Iterable[Route], policy: Rule) -> Route | None:
+def best(candidates: Iterable[KernelRoute], policy: Rule) -> KernelRoute | None:
     """What a rule finds in its table: the first that can be used."""
     for route in candidates:
-        if route.table != policy.table or (route.kind == "unicast" and all(hop.dead for hop in route.hops)):
+        if route.table != policy.table or (route.kind == UNICAST and all(hop.dead for hop in route.hops)):
             continue
         suppressed = policy.suppress_prefix_length
         return None if suppressed is not None and route.prefix[-1] <= suppressed else route

@@ -69,7 +69,7 @@ def _claims(planned: ObjectPlan, plan: Plan, address: bytes) -> Iterator[Candida
             standing = CandidateStatus.HELD
         elif winner is not None:
             standing = CandidateStatus.STANDBY
-        path = planned.choice.path
+        path = planned.choice.next_hops
         table, metric = unpack_table_metric(key)
         yield Candidate(
             route=route,

@@ -126,7 +126,7 @@ def make_plan(  # noqa: PLR0913  each is a different part of what is known
         problems = list(_refusals(route, refused))
         problems += [choice.problem] if choice.problem else []
         source = source_problem(route.options.source, facts)
-        path = choice.path
+        path = choice.next_hops
         if path and not path.blackhole and source:
             problems.append(source)
             path, keep = None, True
@@ -155,7 +155,7 @@ def _guard(
 ) -> Iterator[Rejection]:
     if route.takes_default:
         return default_refusals(route.keys, facts)
-    return refusals(route.keys, facts, gateways, choice.path)
+    return refusals(route.keys, facts, gateways, choice.next_hops)
 
 
 def _lead_default(
@@ -167,7 +167,7 @@ def _lead_default(
     """
     defaults = [each for each in objects if each.route.takes_default]
     rules = make_rules(
-        [(each.route.name, each.choice.path) for each in defaults if each.choice.path and each.keys], facts
+        [(each.route.name, each.choice.next_hops) for each in defaults if each.choice.next_hops and each.keys], facts
     )
     led = {rule.address_size for rule in rules}
     for rule in installed:

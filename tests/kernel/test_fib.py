@@ -263,8 +263,8 @@ ODD = pytest.mark.parametrize(
         ("2001:db8::1/128", "unreachable {} proto 245", "fd00::1"),
         ("192.0.2.1/32", "{} proto 245 nhid 7", "10.0.0.1"),
         ("2001:db8::1/128", "{} proto 245 nhid 8", "fd00::1"),
-        ("192.0.2.1/32", "{} via 10.0.0.1 proto 245 advmss 1000", "10.0.0.1"),
-        ("2001:db8::1/128", "{} via fd00::1 proto 245 advmss 1000", "fd00::1"),
+        ("192.0.2.1/32", "{} via 10.0.0.1 proto 245 hoplimit 9", "10.0.0.1"),
+        ("2001:db8::1/128", "{} via fd00::1 proto 245 hoplimit 9", "fd00::1"),
     ],
 )
 

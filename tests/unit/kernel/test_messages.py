@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from static_route_operator.kernel.messages import PROTOCOL_AT, RTMSG, DecodedRoute, RouteDecoder, describe, encode
+from static_route_operator.kernel.messages import RTMSG, DecodedRoute, RouteDecoder, encode, parse_route
 from static_route_operator.kernel.netlink import HEADER, blocks
+from static_route_operator.routing.description import holder_words
 from static_route_operator.routing.keys import prefix_of, unpack_table_metric
 from static_route_operator.routing.nexthops import (
     BLACKHOLE_IPV4,
@@ -243,9 +244,8 @@ def test_foreign_route_is_known_by_where_it_leads() -> None:
     gateway = NextHops.via(bytes(15) + b"\1", 2)
 
     for path, read in ((gateway, gateway), (NextHops.via(b"", 2), NextHops.via(bytes(16), 2))):
-        body = bytearray(_dumped(key, path) + hop_limit)
-        body[PROTOCOL_AT] = 9
-        assert RouteDecoder().decode(bytes(body)) == (key, read, 9)
+        body = _dumped(key, path, protocol=9) + hop_limit
+        assert RouteDecoder().decode(body) == (key, read, 9)
 
 
 def test_default_route_that_leads_nowhere_is_read() -> None:
@@ -341,7 +341,7 @@ def test_route_with_what_is_never_written_is_unknown(kind: int) -> None:
 )
 def test_route_is_described_in_the_words_of_ip(body: bytes, words: str) -> None:
     """Who holds a place is told as `ip route` would: by type, object, gateways and protocol."""
-    assert describe(body) == words
+    assert holder_words(parse_route(body)) == words
 
 
 @given(

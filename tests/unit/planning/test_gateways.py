@@ -35,8 +35,8 @@ def _choose(some: StaticRoute, *down: str, known: Facts = HERE, probed: tuple[st
 
 
 def _used(choice: GatewaySelection) -> dict[bytes, int]:
-    assert choice.path is not None
-    return {hop.gateway: hop.weight for hop in choice.path.hops}
+    assert choice.next_hops is not None
+    return {hop.gateway: hop.weight for hop in choice.next_hops.hops}
 
 
 def _weights(**weights: int) -> dict[bytes, int]:
@@ -85,8 +85,8 @@ def test_next_hops_are_sorted() -> None:
     """In whatever order gateways are written, their routes are the same."""
     one, other = {"address": A}, {"address": B}
 
-    assert _choose(_object(one, other)).path == _choose(_object(other, one)).path
-    assert _choose(_object(one, other)).path == NextHops(
+    assert _choose(_object(one, other)).next_hops == _choose(_object(other, one)).next_hops
+    assert _choose(_object(one, other)).next_hops == NextHops(
         (NextHop(pack_address(A), ETH0), NextHop(pack_address(B), ETH0))
     )
 
@@ -105,7 +105,7 @@ def test_only_gateways_for_the_node_count() -> None:
     assert _used(_choose(_object({"address": A, **_in("a")}, {"address": B, **_in("b")}))) == _weights(a=1)
 
     choice = _choose(_object({"address": B, **_in("b")}))
-    assert (choice.path, choice.keep) == (None, False)
+    assert (choice.next_hops, choice.keep) == (None, False)
     assert choice.problem is not None
     assert choice.problem.reason is Reason.NO_GATEWAY
 
@@ -135,7 +135,7 @@ def test_policy_is_for_all_that_keeps_gateways_from_use(
     some = _object({"address": A}, healthCheck={}, whenAllGatewaysDown=policy)
     choice = _choose(some, A) if cause == "down" else _choose(some, known=facts(gateways=[]))
 
-    assert (choice.path, choice.keep) == (path, keep)
+    assert (choice.next_hops, choice.keep) == (path, keep)
     assert choice.problem is not None
     assert choice.problem.state is RowState.FAILED
 
@@ -145,7 +145,7 @@ def test_gateway_itself_drops_nothing() -> None:
     own = facts(lookups={A: Lookup(32, 1, on_link=False, local=True, ours=False)})
     choice = _choose(_object({"address": A}, whenAllGatewaysDown="Blackhole"), known=own)
 
-    assert choice.path is None
+    assert choice.next_hops is None
     assert choice.problem is not None
     assert choice.problem.reason is Reason.GATEWAY_IS_THIS_NODE
 
