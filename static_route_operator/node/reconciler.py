@@ -9,7 +9,7 @@ import contextlib
 import errno
 import logging
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from static_route_operator.api.noderoutestate import GatewayRow, Row
@@ -25,6 +25,7 @@ from static_route_operator.kernel.processes import process_name
 from static_route_operator.kernel.ruleset import RuleSet
 from static_route_operator.node.drift.drift import Drift
 from static_route_operator.node.installed import InstalledRoutes
+from static_route_operator.node.installedrules import InstalledRules
 from static_route_operator.node.inventory import Inventory
 from static_route_operator.node.observation import Observation
 from static_route_operator.node.reporting import Report
@@ -32,7 +33,7 @@ from static_route_operator.node.retries import Retries
 from static_route_operator.node.rollback.confirmation import Confirmation
 from static_route_operator.node.rows import Outcome, make_rows
 from static_route_operator.observability.metrics import Metrics
-from static_route_operator.planning.diff import diff, diff_rules
+from static_route_operator.planning.diff import diff
 from static_route_operator.planning.plan import Plan, make_plan
 from static_route_operator.planning.targets import Target
 from static_route_operator.routing.facts import Facts
@@ -42,7 +43,6 @@ from static_route_operator.routing.nexthops import PROTOCOL
 from static_route_operator.routing.prefixes import unpack_prefix
 from static_route_operator.routing.protection import Protection
 from static_route_operator.routing.routes import Action, Failure, Operation, Routes
-from static_route_operator.routing.rules import Rule
 from static_route_operator.supervision import AROUND
 
 logger = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class Reconciler:
         self._fib = fib or Fib()
         self._observation = Observation(self._fib, protected)
         self._installed = InstalledRoutes(self._fib)
-        self._rules = rules or RuleSet(self._fib)
+        self._rules = InstalledRules(rules or RuleSet(self._fib))
         self._drift = Drift(process_name)
         self._retries = Retries(self._fib)
         self._report = Report(inventory, metrics, on_rows, log)
@@ -178,7 +178,7 @@ class Reconciler:
         """Remove every route and rule of this program, and write no more; return the number of routes."""
         # Never released: no run may follow.
         await self._busy.acquire()
-        await self._delete_rules(())
+        await self._rules.withdraw(())
         installed = await self._fib.read()
         failures = await self._fib.apply(diff(Routes(), installed))
         for key, failure in failures.items():
@@ -266,7 +266,7 @@ class Reconciler:
     def _lost_notifications(self) -> None:
         self._metrics.monitor_overflows.inc()
         logger.warning("Notifications of the kernel were lost; reading its routes again")
-        self._rules.forget()
+        self._rules.doubt()
         self._doubt_everything()
 
     def _read_again(self) -> None:
@@ -348,12 +348,13 @@ class Reconciler:
         operations = self._confirmation.permitted(operations, complete=sure)
         await self._confirmation.begin(self._plan, operations)
         if sure and not self._inventory.unsynced:
-            await self._delete_rules(self._plan.rules)
+            await self._rules.withdraw(self._plan.rules)
         await self._apply(operations, looked=facts is not known, read=read)
         if self._installed.outdated:
             # The outcome is not known; the next run follows at once.
             return
-        await self._install_rules()
+        if refused := await self._rules.install(self._plan, self._installed.routes):
+            self._retry_later(refused)
         self._settle(waiting)
         self._confirmation.settle(self._plan, self._installed.routes, complete=complete)
         await self._retries.describe()
@@ -385,8 +386,10 @@ class Reconciler:
         inputs = (version, facts, self._gateways.down)
         if self._planned_for == inputs:
             return
-        before, rules, node = self._plan, await self._rules.read(), self._inventory.node
-        self._plan = make_plan(selected, facts, before, node=node, down=self._gateways.down, rules=rules)
+        before, rules = self._plan, await self._rules.read()
+        self._plan = make_plan(
+            selected, facts, before, node=self._inventory.node, down=self._gateways.down, rules=rules
+        )
         if self._plan.desired != before.desired:
             self._drift.release()
         self._planned_for = inputs
@@ -448,29 +451,6 @@ class Reconciler:
 
     def _retry_later(self, failures: Mapping[bytes, Failure]) -> None:
         self._after("retry", self._retries.add(failures), self._retry)
-
-    async def _delete_rules(self, desired: Collection[Rule]) -> None:
-        """Delete the rules of this program that are not desired, before the routes to which they lead."""
-        operations = diff_rules(desired, await self._rules.read())
-        await self._rules.apply(each for each in operations if each.action is Action.DELETE)
-
-    async def _install_rules(self) -> None:
-        """Add the desired rules, after the routes to which they lead.
-
-        While a bypass route is missing, no rule may lead to the table of the default routes: protected packets would
-        follow a default route there. If the kernel refuses one rule, the others must go too: one of them may be the
-        rule that leads there, without the rules that spare packets from that table.
-        """
-        if any(keys - self._installed.routes.through(next_hops) for next_hops, keys in self._plan.bypass):
-            await self._delete_rules(())
-            return
-        operations = diff_rules(self._plan.rules, await self._rules.read())
-        failures = await self._rules.apply(each for each in operations if each.action is Action.ADD)
-        if failures:
-            await self._delete_rules(())
-            failure = next(iter(failures.values()))
-            defaults = [each.keys for each in self._plan.objects if each.route.takes_default]
-            self._retry_later({key: failure for keys in defaults for key in keys})
 
     def _settle(self, waiting: Sequence[KeySet]) -> None:
         """Run again when a pause of flap damping ends."""
