@@ -1,8 +1,8 @@
-"""What the kernel does with a packet: its own answer, and which rule and route lead to it.
+"""Trace of a packet: what the kernel does with it, and the rule and the route that decide.
 
-The kernel says by which route it would send a packet (RTM_GETROUTE), but neither which policy rule led to the table nor
-why a packet is dropped. So its rules and the routes that hold the destination are walked here as it walks them; where
-the two differ, the kernel is right.
+The kernel reports the route of a packet (RTM_GETROUTE), but neither the policy rule that led to the table nor the
+reason for dropping the packet. So this module walks the rules, and the routes that contain the destination, as the
+kernel does; where the two differ, the kernel is right.
 """
 
 import contextlib
@@ -55,12 +55,12 @@ _PORT = struct.Struct(">H")
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A policy rule that a packet comes by, and what comes of it.
+    """A policy rule that matches a packet, and its result.
 
     Attributes:
         policy: the rule.
-        route: what it finds in its table; None for none, or for a rule that leads to no table.
-        decides: nothing after it is looked at.
+        route: the route that the rule finds in its table; None without one, or if the rule leads to no table.
+        decides: the kernel evaluates no rule after this one.
     """
 
     policy: Rule
@@ -70,19 +70,19 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Forwarding:
-    """What the kernel does with a packet.
+    """The kernel's treatment of a packet.
 
     Attributes:
-        packet: what was asked about.
-        error: the kernel's words when it does not send it anywhere; empty when it does.
-        hop: where this very packet goes; of several next hops the one that its addresses choose. None with an error.
-        source: text of the source address it gets, or has.
-        route: the route it takes; None when it is not known.
-        policy: the rule that led there; None when it is not known.
-        candidates: every route of every table that holds the destination, the most specific first.
-        policies: all rules, in their order.
+        packet: the traced packet.
+        error: the kernel's words if it drops the packet; else empty.
+        hop: next hop of the packet; one of several is chosen by the packet's addresses. None with an error.
+        source: text of the packet's source address, given or chosen by the kernel.
+        route: the route of the packet; None if unknown.
+        policy: the rule that led to the route; None if unknown.
+        candidates: all routes of all tables that contain the destination, the most specific first.
+        policies: all rules, in the kernel's order.
         interfaces: names of the interfaces by index.
-        bound: the next hop for a socket that is bound to this source, as TCP's are, when that is another one.
+        bound: next hop of a socket that is bound to this source, as TCP's are; None if it is the same.
     """
 
     packet: Packet
@@ -98,25 +98,25 @@ class Forwarding:
 
 
 class RouteTracer:
-    """Asks the kernel of this network namespace."""
+    """Tracer of packets in this network namespace, over one socket."""
 
     def __init__(self) -> None:
         self._socket = NetlinkSocket()
         self._sequence = 0
 
     def close(self) -> None:
-        """Close its socket."""
+        """Close the socket."""
         self._socket.close()
 
     def interfaces(self) -> dict[int, str]:
-        """The names of the interfaces by index."""
+        """Return the names of the interfaces by index."""
         return parse_links(self.dump(RTM_GETLINK, ALL_LINKS))[0]
 
     def forward(self, packet: Packet) -> Forwarding:
-        """What the kernel does with a packet.
+        """Trace a packet.
 
         Raises:
-            KernelError: the kernel does not answer the questions that lead to it.
+            KernelError: the kernel does not answer a request.
         """
         names = self.interfaces()
         policies = self.policies(packet.family)
@@ -128,9 +128,9 @@ class RouteTracer:
             decided = last if last and last.decides else None
             route, policy = (decided.route, decided.policy) if decided else (None, None)
             return Forwarding(packet, error, None, packet.source_text, route, policy, candidates, policies, names)
-        # Unless asked for the table, IPv4 calls each of them main. IPv6 always tells, and refuses to be asked.
-        telling = RTM_F_LOOKUP_TABLE if packet.family == AF_INET else 0
-        matched, _ = self._ask(packet, names, RTM_F_FIB_MATCH | telling)
+        # IPv4 reports main for every table unless asked for the real one. IPv6 always reports it, and refuses the flag.
+        lookup_table = RTM_F_LOOKUP_TABLE if packet.family == AF_INET else 0
+        matched, _ = self._ask(packet, names, RTM_F_FIB_MATCH | lookup_table)
         walked = (last.route,) if last and last.route else ()
         route = _known(matched, (*walked, *candidates)) if matched else None
         policy = next((each.policy for each in steps if each.route is not None and each.route == route), None)
@@ -146,12 +146,12 @@ class RouteTracer:
         return Forwarding(packet, "", hop, source, route, policy, candidates, policies, names, bound)
 
     def policies(self, family: int) -> tuple[Rule, ...]:
-        """The policy rules of a family (AF_INET or AF_INET6), in their order."""
+        """Return the policy rules of a family (AF_INET or AF_INET6), in the kernel's order."""
         request = bytes([family]) + ALL_RULES[1:]
         return parse_rules(self.dump(RTM_GETRULE, request))
 
     def candidates(self, destination: bytes) -> tuple[KernelRoute, ...]:
-        """The routes of all tables that hold an address, the most specific first, then by metric."""
+        """Return the routes of all tables that contain an address, the most specific first, then by metric."""
         family = AF_INET if len(destination) == 4 else AF_INET6
         found = [
             parse_route(message.body)
@@ -161,11 +161,11 @@ class RouteTracer:
                 keep=lambda message: _holds(message.body, destination),
             )
         ]
-        # Those that are alike stay as the kernel has them: the first is the one it takes.
+        # The sort is stable: of equal routes the kernel takes the one that it dumps first.
         return tuple(sorted(found, key=lambda route: (-route.prefix[-1], route.metric)))
 
     def _ask(self, packet: Packet, names: dict[int, str], flags: int = 0) -> tuple[KernelRoute | None, str]:
-        """The kernel's answer about a packet, or its error in words."""
+        """Return the kernel's answer about a packet, or None and the error in words."""
         size = len(packet.destination)
         source_length = size * 8 if packet.source else 0
         body = RTMSG.pack(packet.family, size * 8, source_length, 0, 0, 0, 0, 0, flags)
@@ -194,18 +194,18 @@ class RouteTracer:
                     return parse_route(message.body), ""
                 if message.kind == NLMSG_ERROR:
                     return None, parse_refusal(message).text
-        raise KernelError("the kernel did not answer a question about a packet")
+        raise KernelError("the kernel did not answer a request for the route of a packet")
 
     def dump(self, kind: int, request: bytes, *, keep: Callable[[Message], bool] = lambda _: True) -> list[Message]:
-        """All that the kernel has of a kind.
+        """Return all messages of a kind.
 
         Args:
-            kind: of the request, such as RTM_GETRULE.
-            request: its body.
-            keep: what is wanted of it.
+            kind: type of the request, such as RTM_GETRULE.
+            request: body of the request.
+            keep: filter of the messages.
 
         Raises:
-            KernelError: it refused, or its tables change too fast.
+            KernelError: the kernel refused, or its tables change too fast.
         """
         for _ in range(TRIES):
             with contextlib.suppress(InterruptedDumpError):
@@ -213,11 +213,11 @@ class RouteTracer:
         raise KernelError(f"the kernel's tables changed during each of {TRIES} dumps: try again")
 
     def stream(self, kind: int, request: bytes) -> Iterator[Message]:
-        """The same one by one, however many there are.
+        """Yield the same messages one by one, so that a large table takes no memory.
 
         Raises:
-            InterruptedDumpError: in the end, when the tables changed meanwhile, so that some may be missing.
-            KernelError: it refused.
+            InterruptedDumpError: at the end, if the tables changed during the dump, so that messages may be missing.
+            KernelError: the kernel refused.
         """
         self._sequence += 1
         for found in dump(self._socket, self._sequence, kind, request, messages):
@@ -225,16 +225,16 @@ class RouteTracer:
 
 
 def _is_choice(route: KernelRoute | None, *hops: KernelNextHop | None) -> bool:
-    """Whether next hops are but several of one route."""
+    """Report whether all these next hops belong to one route."""
     known = {(each.gateway, each.interface) for each in route.hops} if route else set()
     return known.issuperset((each.gateway, each.interface) for each in hops if each)
 
 
 def _known(matched: KernelRoute, candidates: Iterable[KernelRoute]) -> KernelRoute:
-    """The route of the tables that the kernel named.
+    """Return the candidate that the kernel named.
 
-    Its number of the table is not looked at first: without rules of others, the kernel has its tables local and main in
-    one, and calls that main.
+    The table counts last: without rules of other programs the kernel keeps local and main in one table, and reports
+    main for both.
     """
     same = [each for each in candidates if _identity(each) == _identity(matched)]
     return next((each for each in same if each.table == matched.table), same[0] if same else matched)
@@ -245,7 +245,7 @@ def _identity(route: KernelRoute) -> tuple[object, ...]:
 
 
 def _holds(body: bytes, destination: bytes) -> bool:
-    """Whether a route message is about a prefix that holds an address. Most are not: it must be quick."""
+    """Report whether the destination of a route message contains an address. Most do not, so this must be fast."""
     length = body[1]
     if not length:
         return True
@@ -257,7 +257,7 @@ def _holds(body: bytes, destination: bytes) -> bool:
 
 
 def walk(packet: Packet, policies: Sequence[Rule], candidates: Sequence[KernelRoute]) -> Iterator[Step]:
-    """The rules that a packet comes by, in the kernel's way, up to the one that decides."""
+    """Yield the rules that match a packet, in the kernel's order, up to the one that decides."""
     goto = 0
     for policy in policies:
         if policy.priority < goto or not policy.matches(packet):
@@ -278,7 +278,7 @@ def walk(packet: Packet, policies: Sequence[Rule], candidates: Sequence[KernelRo
 
 
 def best(candidates: Iterable[KernelRoute], policy: Rule) -> KernelRoute | None:
-    """What a rule finds in its table: the first that can be used."""
+    """Return the route that a rule finds in its table: the first usable one, unless the rule suppresses it."""
     for route in candidates:
         if route.table != policy.table or (route.kind == UNICAST and all(hop.dead for hop in route.hops)):
             continue

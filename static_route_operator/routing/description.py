@@ -87,7 +87,7 @@ def route_words(route: KernelRoute, interfaces: Interfaces) -> str:
 
 
 def holder_words(route: KernelRoute) -> str:
-    """Return the words of `ip route` that tell whose route holds a key: without the key and the interfaces."""
+    """Return the words of `ip route` that identify the owner of a route: type, gateways and protocol."""
     words = _kind_words(route)
     words += [f"nhid {route.next_hop_id}"] if route.next_hop_id else []
     words += [f"via {unpack_address(hop.gateway)}" for hop in route.hops if hop.gateway]

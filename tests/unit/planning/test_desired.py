@@ -1,4 +1,4 @@
-"""What a node should have, told from one process to another."""
+"""JSON form of the desired state of a node."""
 
 import json
 from typing import Any
