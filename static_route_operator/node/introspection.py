@@ -7,7 +7,7 @@ from typing import Any
 from static_route_operator.node.inventory import Inventory
 from static_route_operator.node.reconciler import Reconciler
 from static_route_operator.planning.candidates import candidates, describe_candidate
-from static_route_operator.planning.desired import describe_wanted
+from static_route_operator.planning.desired import describe_desired
 from static_route_operator.planning.plan import owner_of
 from static_route_operator.routing.description import describe_route
 from static_route_operator.routing.prefixes import pack_address
@@ -70,9 +70,9 @@ class Introspection:
         }
 
     def desired(self) -> dict[str, Any]:
-        """Every route that should be in the kernel, packed; see `describe_wanted`."""
+        """Every route that should be in the kernel, packed; see `describe_desired`."""
         rows = {row.name: row for row in self._reconciler.rows}
-        return self._origin() | describe_wanted(self._reconciler.plan, rows)
+        return self._origin() | describe_desired(self._reconciler.plan, rows)
 
     def _origin(self) -> dict[str, Any]:
         """Which node answers, and whether it knows all objects."""
