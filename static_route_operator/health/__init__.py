@@ -1,1 +1,1 @@
-"""Whether gateways answer: probes, and what is concluded from them."""
+"""Health checks of gateways: probes, and the detectors that decide from them."""
