@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
-from static_route_operator.agent.addresses import EVERY
+from static_route_operator.agent.addresses import INTERVAL
 from static_route_operator.agent.nodestate import NodeCounts, NodeStateWriter
 from static_route_operator.api import GROUP, VERSION
 from static_route_operator.api.conditions import ConditionType, find_condition
@@ -275,7 +275,7 @@ class SimulatedAgent:
         while True:
             with contextlib.suppress(ApiError):
                 await self._api.get(ENDPOINTS)
-            await asyncio.sleep(EVERY)
+            await asyncio.sleep(INTERVAL)
 
 
 def make_rows(names: Iterable[str], gateway: str, destinations: int) -> dict[str, Row]:

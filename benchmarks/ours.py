@@ -145,7 +145,7 @@ class Agent(Manifested):
         self._reconciler = Reconciler(
             inventory, Metrics(), protected=Protection, on_rows=self._reported.set, resync=3600.0
         )
-        inventory.on_change = self._reconciler.wake
+        inventory.on_change.connect(self._reconciler.wake)
         inventory.set_node(Node("node1", {}))
         self._manifests = ManifestDirectory(self.directory, inventory)
         self._task = asyncio.create_task(self._reconciler.run())

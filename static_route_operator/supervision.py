@@ -1,10 +1,9 @@
 """Tools for tasks that run as long as their program: start and stop, back-off with jitter, signals between parts."""
 
 import asyncio
-import contextlib
 import random
 import signal
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, ParamSpec
 
 P = ParamSpec("P")
@@ -102,35 +101,34 @@ async def run_until(
 ) -> None:
     """Run jobs side by side until an event is set, then cancel them.
 
+    No `asyncio.TaskGroup`: a job that raises would cancel the others while `at_stop` still needs them.
+
     Args:
         stop: the event.
-        jobs: what to run. The first one that raises ends all of them.
-        at_stop: called when the event is set. The jobs go on until it has returned, and one that raises does not
-            interrupt it.
+        jobs: none of them returns. If one raises before the event, all are cancelled.
+        at_stop: called when the event is set; the jobs, also those beside one that raises, go on until it has returned.
 
     Raises:
-        Exception: whatever a job raised, or `at_stop`.
+        Exception: the error of a job, or an ExceptionGroup of several; else that of `at_stop`.
     """
-    running = asyncio.create_task(_run_all(jobs))
+    tasks = [asyncio.create_task(job) for job in jobs]
     stopped = asyncio.create_task(stop.wait())
     try:
-        await asyncio.wait({running, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if at_stop is not None and not running.done():
+        done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
+        if at_stop is not None and done == {stopped}:
             await at_stop()
     finally:
         stopped.cancel()
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
+        await _cancel(tasks)
 
 
-async def _run_all(jobs: Iterable[Coroutine[Any, Any, None]]) -> None:
-    try:
-        async with asyncio.TaskGroup() as group:
-            for job in jobs:
-                group.create_task(job)
-    except ExceptionGroup as errors:
-        # Callers know the error of a job, not the group around it.
-        if len(errors.exceptions) == 1:
-            raise errors.exceptions[0] from None
-        raise
+async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks, wait for their ends, and raise the errors of those that had failed."""
+    for task in tasks:
+        task.cancel()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    errors = [result for result in results if isinstance(result, Exception)]
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ExceptionGroup("several tasks failed", errors)

@@ -1,19 +1,19 @@
-"""What glibc's allocator does with memory that this process has done with."""
+"""Settings of glibc's memory allocator."""
 
 import ctypes
 
 # From malloc.h.
 _M_MMAP_THRESHOLD = -3
 
-# Bytes. What holds many routes is larger; little else is.
+# Bytes from which a block is returned to the system when freed. Blocks with many routes are larger, few others are.
 LARGE = 64 << 10
 
 
 def return_large_blocks() -> None:
-    """Have large blocks given back to the system as soon as they are free.
+    """Return large memory blocks to the system as soon as they are freed.
 
-    Left alone, glibc takes each large block that is freed for a sign that more of them will come: it keeps their
-    places, and an agent stays as large as what has once passed through it. Other C libraries have no such switch.
+    By default glibc raises the threshold with each large block that is freed, up to 32 MiB, and keeps blocks below the
+    threshold: an agent would stay as large as the largest set of routes it ever had. Other C libraries lack the option.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

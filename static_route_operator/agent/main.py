@@ -1,10 +1,7 @@
-"""The agent of one node: watch, list, reconcile; and at the end, find out whether the routes should stay."""
+"""The agent of one node: watches and lists objects, reconciles routes, and decides at the end whether they stay."""
 
-import asyncio
 import contextlib
 import logging
-import signal
-from collections.abc import Callable
 
 from static_route_operator.agent.addresses import Addresses
 from static_route_operator.agent.nodestate import NodeStateWriter
@@ -26,11 +23,12 @@ from static_route_operator.node.rollback.endpoints import Endpoint, TcpEndpoint
 from static_route_operator.observability.http import HttpServer
 from static_route_operator.observability.metrics import Metrics
 from static_route_operator.settings import ClusterSettings
+from static_route_operator.supervision import run_until, stop_on_signals
 
 logger = logging.getLogger(__name__)
 
-# One question at departure must not use up the time for all. Seconds.
-DEPARTURE_TIMEOUT = 2.0
+# Seconds for one request of the shutdown decision: a lost one must leave time for others.
+SHUTDOWN_TIMEOUT = 2.0
 
 
 async def run(settings: ClusterSettings) -> None:
@@ -41,10 +39,7 @@ async def run(settings: ClusterSettings) -> None:
     """
     if not settings.node_name:
         raise SettingsError("--node-name (NODE_HOSTNAME) is not set; in the DaemonSet it comes from spec.nodeName")
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stop.set)
+    stop = stop_on_signals()
     metrics = Metrics()
     inventory = Inventory()
     protected = Protected(settings.protected)
@@ -57,14 +52,15 @@ async def run(settings: ClusterSettings) -> None:
 
     def node_state() -> NodeRouteState | None:
         node = inventory.node
-        # While something is not known yet, a row that is missing would be a lie; and so would one of a trial's outcome.
+        # Report nothing until all objects are known: a missing row would read as "not selected", and an unconfirmed
+        # change has no outcome yet.
         if node is None or not inventory.complete or not reconciler.synced or confirmation.open:
             return None
         return NodeRouteState(node.name, node.uid, reconciler.rows, reconciler.gateways)
 
     staged = default_rollout(settings.rollout) is not None
     watch = Watch(settings.node_name, inventory, metrics, settings.namespace, staged=staged)
-    writer = NodeStateWriter(Api(WRITE_TIMEOUT), node_state, watch.reach, metrics)
+    writer = NodeStateWriter(Api(WRITE_TIMEOUT), node_state, watch.counts, metrics)
     reconciler = Reconciler(
         inventory,
         metrics,
@@ -73,55 +69,36 @@ async def run(settings: ClusterSettings) -> None:
         confirmation=confirmation,
         resync=settings.resync_seconds,
     )
-
-    protected.on_change = reconciler.wake
-    watch.on_addresses = addresses.take
     planner = Planner(inventory, reconciler)
     dry_runs = DryRuns(inventory, reconciler, planner)
-    # Of a new Node, or of a first list without any StaticRoute, no row would tell the writer.
-    inventory.on_change = _all(reconciler.wake, writer.wake, dry_runs.wake)
+    listing = Listing(api, inventory, watch, metrics, settings.list_seconds)
+    # A new Node, or an empty first list, changes no row, so the writer listens to the inventory too.
+    inventory.on_change.connect(reconciler.wake, writer.wake, dry_runs.wake)
+    protected.on_change.connect(reconciler.wake)
+    watch.on_addresses.connect(addresses.take)
+    watch.on_relist.connect(listing.request, confirmation.look_again)
     server = HttpServer(
         metrics, lambda: reconciler.synced, Introspection(inventory, reconciler).handlers, planner.answer
     )
-    if settings.http_port:
-        await server.start(settings.http_address, settings.http_port, settings.metrics_address)
-    listing = Listing(api, inventory, watch, metrics, settings.list_seconds)
-    watch.on_relist = _all(listing.request, confirmation.look_again)
-    stopped = loop.create_task(stop.wait())
 
     async def watch_cluster() -> None:
-        # Else a StaticRoute might be known before what it must not capture.
-        await addresses.look()
+        # Load the protected addresses first, so no StaticRoute is planned without them.
+        await addresses.load()
         watch.start()
         await addresses.keep_current()
 
-    jobs = (reconciler.run(), listing.run(), watch_cluster(), writer.run(), confirmation.run(), dry_runs.run())
-    tasks = [loop.create_task(job) for job in jobs]
-    logger.info("Agent of node %s started", settings.node_name)
-    try:
-        done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
-        for task in done - {stopped}:
-            # None of them ends by itself: this raises what went wrong.
-            task.result()
-        await _depart(settings, inventory, reconciler, confirmation)
-    finally:
-        for task in (*tasks, stopped):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        await confirmation.stop()
-        await watch.stop()
-        await server.stop()
+    async def shut_down() -> None:
+        await _shut_down(settings, inventory, reconciler, confirmation)
 
-
-def _all(*actions: Callable[[], None]) -> Callable[[], None]:
-    """All of these as one."""
-
-    def call() -> None:
-        for action in actions:
-            action()
-
-    return call
+    async with contextlib.AsyncExitStack() as last:
+        if settings.http_port:
+            await server.start(settings.http_address, settings.http_port, settings.metrics_address)
+        last.push_async_callback(server.stop)
+        last.push_async_callback(watch.stop)
+        last.push_async_callback(confirmation.stop)
+        logger.info("Agent of node %s started", settings.node_name)
+        jobs = (reconciler.run(), listing.run(), watch_cluster(), writer.run(), confirmation.run(), dry_runs.run())
+        await run_until(stop, jobs, shut_down)
 
 
 def _endpoint(api: Api) -> Endpoint | None:
@@ -131,25 +108,29 @@ def _endpoint(api: Api) -> Endpoint | None:
 
 
 def _recall(confirmation: Confirmation, inventory: Inventory, protected: Protected) -> None:
-    """Begin with what was last known."""
+    """Restore the state that the last agent of this node kept."""
     known = confirmation.recall()
     inventory.remember(known.node, known.routes)
     for source, what in known.protected.items():
         protected.put(source, what)
     if known.routes:
-        logger.info("%d last known good StaticRoutes are in force until the API server tells", len(known.routes))
+        logger.info(
+            "The last known good versions of %d StaticRoutes are in force until the API server answers",
+            len(known.routes),
+        )
 
 
-async def _depart(
+async def _shut_down(
     settings: ClusterSettings, inventory: Inventory, reconciler: Reconciler, confirmation: Confirmation
 ) -> None:
-    verdict = ShutdownDecision.KEEP
+    """Decide whether the routes stay, and act on it."""
+    decision = ShutdownDecision.KEEP
     if settings.daemonset:
         labels = inventory.node.labels if inventory.node else {}
-        verdict = await decide(Api(DEPARTURE_TIMEOUT).get, settings.namespace, settings.daemonset, labels)
-    if verdict is ShutdownDecision.REMOVE:
-        logger.info("Stopping; %d routes removed", await reconciler.remove_all())
+        decision = await decide(Api(SHUTDOWN_TIMEOUT).get, settings.namespace, settings.daemonset, labels)
+    if decision is ShutdownDecision.REMOVE:
+        logger.info("Stopping: %d routes removed", await reconciler.remove_all())
         await confirmation.forget()
         return
     await confirmation.conclude()
-    logger.info("Stopping; routes stay%s", "" if settings.daemonset else " (no DaemonSet to ask about)")
+    logger.info("Stopping: routes stay%s", "" if settings.daemonset else " (the name of the DaemonSet is not set)")

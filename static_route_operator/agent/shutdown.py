@@ -1,7 +1,7 @@
-"""Why this agent is asked to end: because it is replaced, and the routes stay, or for good, and they go.
+"""The decision about the routes when an agent ends: they stay if it is replaced and go if it is uninstalled.
 
-SIGTERM says neither, and no other sign alone can be trusted either. So the API server is asked, while watching and
-reconciling go on, about the two objects that live and die with the operator: its DaemonSet and its Namespace.
+SIGTERM does not tell the two apart, and no other single sign does. So the agent asks the API server, while it watches
+and reconciles on, for the two objects that exist as long as the operator is installed: its DaemonSet and its Namespace.
 """
 
 import asyncio
@@ -14,16 +14,17 @@ from static_route_operator.errors import ApiError
 
 logger = logging.getLogger(__name__)
 
-# Seconds between questions, and until an API server that does not answer is given up.
-ASK_EVERY = 0.5
+# Seconds between requests.
+INTERVAL = 0.5
+# Seconds without a usable answer after which the routes stay.
 GIVE_UP_AFTER = 15.0
-# RBAC or the ServiceAccount went first: so many refusals in a row, over so many seconds, mean an uninstall.
+# Refusals in a row, and the seconds they must span, that mean an uninstall which began with RBAC or the ServiceAccount.
 REFUSALS = 3
 REFUSED_FOR = 3.0
 
 
 class ShutdownDecision(enum.Enum):
-    """What becomes of the routes."""
+    """The fate of the routes when an agent ends."""
 
     KEEP = "keep"
     REMOVE = "remove"
@@ -39,13 +40,13 @@ class _Answer(enum.Enum):
 async def decide(
     get: Callable[[str], Awaitable[Mapping[str, Any]]], namespace: str, daemonset: str, labels: Mapping[str, str]
 ) -> ShutdownDecision:
-    """Find out whether the routes should stay. In doubt they stay.
+    """Decide whether the routes stay. In doubt they stay.
 
     Args:
-        get: one GET to the API server, as `Api.get`.
-        namespace: of the operator.
+        get: sends a GET request, as `Api.get`.
+        namespace: namespace of the operator.
         daemonset: name of the agents' DaemonSet.
-        labels: of this node; a DaemonSet that does not select it any more is as good as gone.
+        labels: labels of this node. If the DaemonSet no longer selects the node, the routes go.
     """
     loop = asyncio.get_running_loop()
     started = loop.time()
@@ -62,41 +63,42 @@ async def decide(
             first_refusal = first_refusal if refusals else now
             refusals += 1
             if refusals >= REFUSALS and now - first_refusal >= REFUSED_FOR:
-                logger.info("The API server refuses to talk to this agent any more: the operator is being removed")
+                logger.info("The API server no longer accepts this agent: the operator is being uninstalled")
                 return ShutdownDecision.REMOVE
         else:
             refusals = 0
         if now - started >= GIVE_UP_AFTER:
-            logger.warning("The API server gives no answer; routes stay")
+            logger.warning("No usable answer from the API server for %g s; routes stay", GIVE_UP_AFTER)
             return ShutdownDecision.KEEP
-        await asyncio.sleep(ASK_EVERY)
+        await asyncio.sleep(INTERVAL)
 
 
 async def _ask(
     get: Callable[[str], Awaitable[Mapping[str, Any]]], namespace: str, daemonset: str, labels: Mapping[str, str]
 ) -> _Answer:
+    """Ask for both objects; return the answer that weighs most."""
     worst = _Answer.LIVE
     for path in (f"/apis/apps/v1/namespaces/{namespace}/daemonsets/{daemonset}", f"/api/v1/namespaces/{namespace}"):
         try:
             body = await get(path)
         except ApiError as error:
             if error.status == 404:
-                logger.info("%s is gone: the operator is being removed", path)
+                logger.info("%s is gone: the operator is being uninstalled", path)
                 return _Answer.GONE
             answer = _Answer.REFUSED if error.status in {401, 403} else _Answer.NONE
-            # A refusal says more than silence, and either more than a live other object.
+            # A refusal weighs more than no answer, and both weigh more than the other object being live.
             worst = answer if worst is _Answer.LIVE else _Answer.REFUSED if answer is _Answer.REFUSED else worst
             continue
         if body["metadata"].get("deletionTimestamp"):
-            logger.info("%s is being deleted: the operator is being removed", path)
+            logger.info("%s is being deleted: the operator is being uninstalled", path)
             return _Answer.GONE
         if not _selects(body, labels):
-            logger.info("%s does not select this node any more", path)
+            logger.info("%s no longer selects this node", path)
             return _Answer.GONE
     return worst
 
 
 def _selects(body: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Whether a DaemonSet still wants this node, by the labels it names; true of anything else, and without labels."""
-    desired = body.get("spec", {}).get("template", {}).get("spec", {}).get("nodeSelector") or {}
-    return not labels or all(labels.get(key) == value for key, value in desired.items())
+    """Report whether a DaemonSet's nodeSelector selects this node; true for other objects, and for unknown labels."""
+    selector = body.get("spec", {}).get("template", {}).get("spec", {}).get("nodeSelector") or {}
+    return not labels or all(labels.get(key) == value for key, value in selector.items())

@@ -1,6 +1,6 @@
-"""What an agent watches: all StaticRoutes, its own Node, and the addresses that the controller tells."""
+"""The watch of an agent: all StaticRoutes, its own Node, and the addresses that the controller publishes."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,10 +14,11 @@ from static_route_operator.cluster.engine import Engine, Event, Handler, Setting
 from static_route_operator.errors import InvalidSpecError
 from static_route_operator.node.inventory import Invalid, Inventory
 from static_route_operator.observability.metrics import ApiMetrics
+from static_route_operator.supervision import Signal
 
 
 def watch_settings(node_name: str) -> Settings:
-    """Kopf's settings for an agent: whole CRDs and Nodes of others would be most of the traffic."""
+    """Return Kopf's settings for an agent: other Nodes and whole CRDs would be most of the traffic."""
     return engine_settings(
         {
             ("v1", "nodes"): f"metadata.name={node_name}",
@@ -28,18 +29,18 @@ def watch_settings(node_name: str) -> Settings:
 
 
 class Watch(Engine):
-    """Feeds an inventory from the API server's watches, for ever.
+    """Feeds an inventory from the API server's watches.
 
     Args:
-        node_name: this node.
-        inventory: what to feed, in the event loop that is running now.
-        metrics: where to count.
-        namespace: of the operator.
-        staged: whether objects that do not say how they are rolled out wait for the controller too.
+        node_name: name of this node.
+        inventory: receives the objects, in the event loop that is running now.
+        metrics: the metrics of this process.
+        namespace: namespace of the operator.
+        staged: objects without ``spec.rollout`` wait for their release by the controller too.
 
     Attributes:
-        on_addresses: told the data of the ConfigMap with the cluster's addresses.
-        reach: told what the statuses of StaticRoutes say of their nodes.
+        on_addresses: emitted with the data of the ConfigMap that has the cluster's addresses.
+        counts: the number of nodes that each StaticRoute selects.
     """
 
     def __init__(
@@ -50,12 +51,12 @@ class Watch(Engine):
         self._inventory = inventory
         self._namespace = namespace
         self._staged = staged
-        self.on_addresses: Callable[[Mapping[str, str]], None] = _nothing
-        self.reach = NodeCounts()
+        self.on_addresses: Signal[Mapping[str, str]] = Signal()
+        self.counts = NodeCounts()
         self._generations: dict[str, int] = {}
 
     def handlers(self) -> Iterable[Handler]:
-        """Return the handlers; the watch lists all objects first."""
+        """Return the handlers, for a watch that lists all objects first."""
         self._generations.clear()
         return (
             Handler(GROUP, VERSION, PLURAL, self._create, ("ADDED",)),
@@ -68,52 +69,52 @@ class Watch(Engine):
         )
 
     async def _create(self, event: Event, **_: Any) -> None:
-        self._take(event["object"])
+        self._put(event["object"])
 
     async def _update(self, event: Event, **_: Any) -> None:
         metadata: Mapping[str, Any] = event["object"]["metadata"]
-        # Labels, annotations and status don't move the generation, and don't concern a node.
+        # Changes of labels, annotations and status leave the generation as it is, and routes do not depend on them.
         if metadata.get("deletionTimestamp") or self._generations.get(metadata["uid"]) != metadata["generation"]:
-            self._take(event["object"])
+            self._put(event["object"])
 
     async def _delete(self, event: Event, **_: Any) -> None:
-        self._take_away(event["object"]["metadata"]["uid"])
+        self._remove(event["object"]["metadata"]["uid"])
 
     async def _resume(self, event: Event, **_: Any) -> None:
         if event["object"]["metadata"]["uid"] in self._generations:
-            self.tell(self.on_relist)
-        self._take(event["object"])
+            self.deliver(self.on_relist.emit)
+        self._put(event["object"])
 
     async def _see_status(self, event: Event, **_: Any) -> None:
         body: Mapping[str, Any] = event["object"]
         metadata, status = body["metadata"], body.get("status") or {}
         name, nodes = metadata["name"], status.get("nodes")
         if event["type"] == "DELETED":
-            self.tell(self.reach.drop, name)
+            self.deliver(self.counts.drop, name)
         elif isinstance(nodes, Mapping):
-            self.tell(self.reach.put, name, nodes.get("selected", 0))
+            self.deliver(self.counts.put, name, nodes.get("selected", 0))
             if generation := released_generation(status, self._node_name):
-                self.tell(self._inventory.release, metadata["uid"], generation)
+                self.deliver(self._inventory.release, metadata["uid"], generation)
 
     async def _see_node(self, event: Event, **_: Any) -> None:
         metadata = event["object"]["metadata"]
         if metadata["name"] == self._node_name and event["type"] != "DELETED":
             node = Node(metadata["name"], dict(metadata.get("labels") or {}), metadata["uid"])
-            self.tell(self._inventory.set_node, node)
+            self.deliver(self._inventory.set_node, node)
 
     async def _see_addresses(self, event: Event, **_: Any) -> None:
         body: Mapping[str, Any] = event["object"]
         metadata = body["metadata"]
-        # When it is gone, what it said is still more likely true than not.
+        # The addresses of a deleted ConfigMap are still more likely true than not.
         if (metadata["namespace"], metadata["name"]) == (self._namespace, ADDRESSES) and event["type"] != "DELETED":
-            self.tell(self.on_addresses, dict(body.get("data") or {}))
+            self.deliver(self.on_addresses.emit, dict(body.get("data") or {}))
 
-    def _take(self, body: Any) -> None:
+    def _put(self, body: Any) -> None:
         metadata = body["metadata"]
         uid, generation = metadata["uid"], metadata.get("generation", 0)
         if metadata.get("deletionTimestamp"):
-            # Somebody's finalizer holds the object; its routes go when it is asked to go.
-            self._take_away(uid)
+            # A finalizer may hold the object for long; its routes go as soon as deletion is requested.
+            self._remove(uid)
             return
         self._generations[uid] = generation
         item: StaticRoute | Invalid
@@ -121,20 +122,16 @@ class Watch(Engine):
             item = StaticRoute.parse(body)
         except InvalidSpecError as error:
             item = Invalid(uid, generation, error)
-        self.tell(
+        self.deliver(
             partial(self._inventory.put, released=self._is_released(item, body)), item, int(metadata["resourceVersion"])
         )
 
     def _is_released(self, item: StaticRoute | Invalid, body: Any) -> bool:
-        """Whether a version of an object may be used on this node now."""
+        """Report whether a version of an object may be used on this node now."""
         if isinstance(item, Invalid) or not (item.rollout or self._staged):
             return True
         return released_generation(body.get("status") or {}, self._node_name) == item.generation
 
-    def _take_away(self, uid: str) -> None:
+    def _remove(self, uid: str) -> None:
         self._generations.pop(uid, None)
-        self.tell(self._inventory.remove, uid)
-
-
-def _nothing(_data: Mapping[str, str]) -> None:
-    """Nobody listens yet."""
+        self.deliver(self._inventory.remove, uid)

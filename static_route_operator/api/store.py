@@ -1,13 +1,13 @@
-"""Which objects of one kind there are, by uid, told by a watch and by lists.
+"""A store of the objects of one kind, fed by a watch and by lists of the same kind.
 
-The watch may miss a deletion (Kopf never makes one up after it had to list anew), and a list may come from an API
-server that lags behind the watch. Both are settled here, so that neither alone can lose an object or bring one back.
+The watch may miss a deletion (after a new list Kopf reports no deletions), and a list may come from an API server that
+lags behind the watch. The store takes both into account: neither alone can lose an object or bring one back.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Generic, Protocol, TypeVar
 
-# Objects that are gone are remembered, since a delayed watch event must not bring them back.
+# Deleted objects that are remembered, since a late watch event must not bring one back.
 MOST_TOMBSTONES = 10_000
 
 
@@ -87,21 +87,21 @@ class Presence:
 
 
 class Named(Protocol):
-    """Whatever has a name that is unique among its kind."""
+    """An object with a name that is unique among its kind."""
 
     @property
     def name(self) -> str:
-        """The name."""
+        """Return the name."""
 
 
 T = TypeVar("T", bound=Named)
 
 
-class Collection(Generic[T]):
-    """The objects of one kind.
+class Store(Generic[T]):
+    """The objects of one kind, by uid: those that a watch has shown and no list has lacked since.
 
     Args:
-        on_change: called with each object before and after a change of what is kept of it; None where there is none.
+        on_change: called with an object before and after each change; None stands for no object.
 
     Attributes:
         items: by uid.
@@ -109,49 +109,102 @@ class Collection(Generic[T]):
 
     def __init__(self, on_change: Callable[[T | None, T | None], None]) -> None:
         self._on_change = on_change
-        self._presence = Presence()
-        self._uids: dict[str, str] = {}
         self.items: dict[str, T] = {}
+        self._uids: dict[str, str] = {}
+        self._versions: dict[str, int] = {}
+        # Known from the last run of the program and not shown by the watch since.
+        self._remembered: set[str] = set()
+        self._tombstones: dict[str, None] = {}
+        # None before the first list.
+        self._awaited: set[str] | None = None
 
     @property
     def complete(self) -> bool:
-        """Whether every object was seen once."""
-        return self._presence.complete
+        """Report whether a list has come and the watch has shown every object on it."""
+        return self._awaited is not None and not self._awaited
 
     def find(self, name: str) -> T | None:
-        """The object of this name."""
+        """Return the object with this name."""
         return self.items.get(self._uids.get(name, ""))
 
-    def put(self, uid: str, item: T, resource_version: int) -> None:
-        """Take in an object as it is now."""
-        if not self._presence.see(uid, resource_version):
-            return
-        if self._uids.get(item.name, uid) != uid:
-            # A name is given again only after its first owner is gone.
-            self.remove(self._uids[item.name])
+    def version(self, uid: str) -> int:
+        """Return the highest resource version seen of an object; 0 for an unknown one."""
+        return self._versions.get(uid, 0)
+
+    def remember(self, uid: str, item: T, resource_version: int) -> None:
+        """Restore an object from the last run of the program: a list may show that it has gone since."""
+        self._remembered.add(uid)
+        self._set(uid, item, resource_version)
+
+    def put(self, uid: str, item: T, resource_version: int) -> bool:
+        """Store an object that the watch shows, unless it is known to be gone; report whether it was stored."""
+        if uid in self._tombstones:
+            return False
+        if self._awaited:
+            self._awaited.discard(uid)
+        if uid in self._remembered:
+            self._remembered.discard(uid)
+        else:
+            # A late event shows an older version.
+            resource_version = max(resource_version, self.version(uid))
+        if (other := self._uids.get(item.name, uid)) != uid:
+            # A name is free again only after the deletion of its owner, whose event was missed or is late.
+            self.remove(other)
+        self._set(uid, item, resource_version)
+        return True
+
+    def remove(self, uid: str) -> None:
+        """Remove an object that is gone or being deleted; later events about it are ignored."""
+        if self._awaited:
+            self._awaited.discard(uid)
+        self._tombstones[uid] = None
+        if len(self._tombstones) > MOST_TOMBSTONES:
+            del self._tombstones[next(iter(self._tombstones))]
+        self._forget(uid)
+
+    def replace(self, listed: Mapping[str, int], list_version: int) -> list[T]:
+        """Compare with a complete list, and remove the objects that are gone without an event.
+
+        Args:
+            listed: the resource version of each object, by uid.
+            list_version: the resource version of the list. Objects of a later version stay: the list may come from an
+                API server that lags behind the watch.
+
+        Returns:
+            The removed objects.
+        """
+        gone = {
+            uid: item for uid, item in self.items.items() if uid not in listed and self._versions[uid] <= list_version
+        }
+        for uid in gone:
+            self.remove(uid)
+        shown = self.items.keys() - self._remembered
+        self._awaited = {uid for uid in listed if uid not in shown and uid not in self._tombstones}
+        return list(gone.values())
+
+    def clear(self) -> bool:
+        """Remove all objects, since the API server does not know the kind; report whether that is news.
+
+        They leave no tombstones: if the API server was wrong, the watch shows them again.
+        """
+        if not self.items and self._awaited is not None:
+            return False
+        self._awaited = set()
+        for uid in list(self.items):
+            self._forget(uid)
+        return True
+
+    def _set(self, uid: str, item: T, resource_version: int) -> None:
+        self._versions[uid] = resource_version
         self._uids[item.name] = uid
         before = self.items.get(uid)
         self.items[uid] = item
         if item != before:
             self._on_change(before, item)
 
-    def remove(self, uid: str) -> None:
-        """Take in that an object is gone, or going."""
-        self._presence.drop(uid)
-        self._forget(uid)
-
-    def replace(self, listed: Mapping[str, int], list_version: int) -> None:
-        """Take in a complete list: see `Presence.replace`."""
-        for uid in self._presence.replace(listed, list_version):
-            self._forget(uid)
-
-    def clear(self) -> None:
-        """Take in that the API server knows no such resource."""
-        self._presence.clear()
-        for uid in list(self.items):
-            self._forget(uid)
-
     def _forget(self, uid: str) -> None:
+        self._versions.pop(uid, None)
+        self._remembered.discard(uid)
         if (before := self.items.pop(uid, None)) is not None:
             if self._uids.get(before.name) == uid:
                 del self._uids[before.name]

@@ -9,7 +9,6 @@ lose events and fight over finalizers.
 import abc
 import asyncio
 import logging
-import random
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, cast
@@ -23,6 +22,7 @@ from kopf._cogs.structs.references import Insights
 from static_route_operator.api import GROUP
 from static_route_operator.cluster.api import log_in
 from static_route_operator.observability.metrics import ApiMetrics
+from static_route_operator.supervision import Backoff, Signal
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +45,7 @@ class EndlessBackoffs:
     """Seconds between attempts of a request: growing, with jitter, and endless, as Kopf gives up after the last."""
 
     def __iter__(self) -> Iterator[float]:
-        backoff = FIRST_BACKOFF
-        while True:
-            yield backoff * random.uniform(0.5, 1.0)  # noqa: S311  jitter, no secret
-            backoff = min(backoff * 2, LAST_BACKOFF)
+        return Backoff(FIRST_BACKOFF, LAST_BACKOFF)
 
 
 class _NothingKept(kopf.DiffBaseStorage):
@@ -135,7 +132,7 @@ class Engine(abc.ABC):
     def __init__(
         self, identity: str, plurals: frozenset[str], settings: Callable[[], kopf.OperatorSettings], metrics: ApiMetrics
     ) -> None:
-        self.on_relist: Callable[[], None] = _nothing
+        self.on_relist: Signal[[]] = Signal()
         self._identity = identity
         self._plurals = plurals
         self._settings = settings
@@ -170,7 +167,7 @@ class Engine(abc.ABC):
         if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join, 5)
 
-    def tell(self, call: Callable[..., None], *arguments: Any) -> None:
+    def deliver(self, call: Callable[..., object], *arguments: Any) -> None:
         """Call a function in the main event loop, from the thread, on an event."""
         self._metrics.watch_last_event.set_to_current_time()
         self._main.call_soon_threadsafe(call, *arguments)
@@ -181,7 +178,7 @@ class Engine(abc.ABC):
         asyncio.run(self._supervise())
 
     async def _supervise(self) -> None:
-        backoff = FIRST_BACKOFF
+        backoff = Backoff(FIRST_BACKOFF, LAST_BACKOFF)
         loop = asyncio.get_running_loop()
         while True:
             started = loop.time()
@@ -191,16 +188,15 @@ class Engine(abc.ABC):
                 return
             try:
                 self._metrics.watch_running.set(1)
-                await self._watch(patience=backoff)
+                await self._watch(patience=backoff.seconds)
             except Exception as error:  # noqa: BLE001  logged; the watch is restarted after any error
                 logger.warning("The watch of the API server ended and will be restarted: %s", error)
             self._metrics.watch_running.set(0)
             self._metrics.watch_restarts.inc()
-            self._main.call_soon_threadsafe(self.on_relist)
+            self._main.call_soon_threadsafe(self.on_relist.emit)
             if loop.time() - started > HEALTHY:
-                backoff = FIRST_BACKOFF
-            await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311  jitter, no secret
-            backoff = min(backoff * 2, LAST_BACKOFF)
+                backoff.reset()
+            await asyncio.sleep(next(backoff))
 
     async def _watch(self, patience: float) -> None:
         """Run Kopf until it ends, or until a resource is missing for too long.
@@ -268,10 +264,6 @@ class Engine(abc.ABC):
         kopf.on.login(registry=registry)(_log_in)
         self.register(registry)
         return registry
-
-
-def _nothing() -> None:
-    """Do nothing: no callback is set yet."""
 
 
 async def _log_in(settings: kopf.OperatorSettings, **_: Any) -> kopf.ConnectionInfo:

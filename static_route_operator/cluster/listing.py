@@ -1,12 +1,12 @@
-"""Complete lists of one kind of objects, metadata only: at the start, and then now and then.
+"""Complete lists of the objects of one kind, metadata only: at the start and then at intervals.
 
-They tell when everything has been seen once, so that pruning may begin, and find the deletions that the watch missed.
+A list shows when the watch has delivered every object, so that pruning may begin, and finds deletions that the watch
+missed.
 """
 
 import asyncio
 import contextlib
 import logging
-import random
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -16,44 +16,45 @@ from static_route_operator.cluster.api import Api
 from static_route_operator.cluster.engine import FIRST_BACKOFF, LAST_BACKOFF, Engine
 from static_route_operator.errors import ApiError
 from static_route_operator.observability.metrics import ApiMetrics
+from static_route_operator.supervision import AROUND, FULL, Backoff
 
 logger = logging.getLogger(__name__)
 
 METADATA_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 PATH = f"/apis/{GROUP}/{VERSION}/{PLURAL}"
 
-# "No such resource" counts as "no objects" only after this: an API server that starts may say so too. Seconds.
+# Seconds after which "no such resource" counts as "no objects": an API server that starts may say so too.
 ABSENT_AFTER = 30.0
-# The watch delivers what a list shows within moments; after this it is taken for deaf and begun anew. Seconds.
+# Seconds after a list in which the watch must have delivered its objects, which takes moments; else it is restarted.
 DEAF_AFTER = 60.0
-# Requested lists of many agents are spread over this. Seconds.
+# Seconds over which the requested lists of many agents are spread.
 SPREAD = 1.0
 
 
 class Listed(Protocol):
-    """What lists are for."""
+    """Receiver of lists, as `Store`. Results are not used."""
 
     @property
     def complete(self) -> bool:
-        """Whether the watch has delivered all that the lists show."""
+        """Report whether the watch has delivered every listed object."""
 
-    def replace(self, listed: Mapping[str, int], list_version: int) -> None:
-        """Take in a complete list: the resource version by uid of all objects there are, and that of the list."""
+    def replace(self, listed: Mapping[str, int], list_version: int) -> object:
+        """Take in a complete list: the resource versions of all objects, by uid, and that of the list."""
 
-    def clear(self) -> None:
-        """Take in that there are no objects at all, since the API server knows no such resource."""
+    def clear(self) -> object:
+        """Take in that the API server does not know the resource, so there are no objects."""
 
 
 class Listing:
-    """Lists for ever.
+    """Lists the objects of one kind at intervals, and after a failure with back-off.
 
     Args:
         api: the API server.
-        target: what to feed.
-        watch: what should have delivered all that is listed.
-        metrics: where to count.
-        interval: seconds between lists that go well, ± 20 %.
-        path: of the resource.
+        target: receives the lists.
+        watch: restarted if it does not deliver the listed objects.
+        metrics: the metrics of this process.
+        interval: seconds from one list to the next, ± 20 %.
+        path: path of the resource.
     """
 
     def __init__(  # noqa: PLR0913  one of each, and none goes with another
@@ -62,9 +63,9 @@ class Listing:
         self._api = api
         self._target = target
         self._watch = watch
-        # From the API server's cache: 5000 nodes must not make it ask etcd each time.
+        # From the API server's cache: thousands of nodes must not make it read from etcd each time.
         self._path = f"{path}?resourceVersion=0"
-        self._what = path.rpartition("/")[2]
+        self._resource = path.rpartition("/")[2]
         self._metrics = metrics
         self._interval = interval
         self._absent_since: float | None = None
@@ -77,25 +78,24 @@ class Listing:
 
     async def run(self) -> None:
         """List until cancelled."""
-        backoff = FIRST_BACKOFF
+        backoff = Backoff(FIRST_BACKOFF, LAST_BACKOFF)
         while True:
             if await self._list():
-                backoff = FIRST_BACKOFF
+                backoff.reset()
                 await self._await_watch()
-                await self._pause(self._interval * random.uniform(0.8, 1.2))  # noqa: S311  jitter, no secret
+                await self._pause(AROUND.of(self._interval))
             else:
-                await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311
-                backoff = min(backoff * 2, LAST_BACKOFF)
+                await asyncio.sleep(next(backoff))
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._requested.wait(), seconds)
-            # All agents lose their watch in the same moment, when an API server goes.
-            await asyncio.sleep(random.uniform(0, SPREAD))  # noqa: S311
+            # When an API server ends, all its agents lose their watches in the same moment.
+            await asyncio.sleep(FULL.of(SPREAD))
         self._requested.clear()
 
     async def _list(self) -> bool:
-        """Whether a list was taken in."""
+        """Request a list and pass it on; report success."""
         try:
             body = await self._api.get(self._path, accept=METADATA_ONLY)
         except ApiError as error:
@@ -104,12 +104,12 @@ class Listing:
                 return self._resource_absent()
             self._absent_since = None
             if not self._failing:
-                logger.warning("The %s can't be listed; all stays as it is: %s", self._what, error)
+                logger.warning("Can't list %s; everything stays as it is: %s", self._resource, error)
             self._failing = True
             return False
         self._absent_since = None
         if self._failing:
-            logger.info("The %s can be listed again", self._what)
+            logger.info("Listing %s works again", self._resource)
         self._failing = False
         self._metrics.lists.labels("ok").inc()
         self._metrics.last_list.set_to_current_time()
@@ -122,18 +122,19 @@ class Listing:
         now = asyncio.get_running_loop().time()
         if self._absent_since is None:
             self._absent_since = now
-            logger.warning("The API server knows no %s: is the CustomResourceDefinition installed?", self._what)
-        if now - self._absent_since < ABSENT_AFTER:
-            return False
-        self._target.clear()
-        # And asked again soon, not after the interval: the resource may come back.
+            logger.warning(
+                "The API server does not know %s: is the CustomResourceDefinition installed?", self._resource
+            )
+        if now - self._absent_since >= ABSENT_AFTER:
+            self._target.clear()
+        # No success: the resource may come back, so list again soon, not after the interval.
         return False
 
     async def _await_watch(self) -> None:
         deadline = asyncio.get_running_loop().time() + DEAF_AFTER
         while not self._target.complete:
             if asyncio.get_running_loop().time() > deadline:
-                logger.warning("The watch has not delivered what a list shows; it is begun anew")
+                logger.warning("The watch of %s has not delivered all listed objects and is restarted", self._resource)
                 self._watch.restart()
                 return
             await asyncio.sleep(0.1)

@@ -11,6 +11,7 @@ from static_route_operator.cluster.engine import FIRST_BACKOFF, LAST_BACKOFF
 from static_route_operator.controller.clusterstate import ClusterState
 from static_route_operator.controller.statuswriter import MERGE_PATCH
 from static_route_operator.errors import ApiError
+from static_route_operator.supervision import Backoff
 
 logger = logging.getLogger(__name__)
 
@@ -39,20 +40,19 @@ class AddressPublisher:
         self._path = f"/api/v1/namespaces/{namespace}/configmaps/{NAME}"
         self._written: dict[str, str] | None = None
         self._wake = asyncio.Event()
-        overview.on_members = self._wake.set
+        overview.on_members.connect(self._wake.set)
 
     async def run(self) -> None:
         """Look and write until cancelled."""
-        backoff = FIRST_BACKOFF
+        backoff = Backoff(FIRST_BACKOFF, LAST_BACKOFF)
         while True:
             try:
                 await asyncio.sleep(await self._tell())
             except ApiError as error:
                 logger.warning("The addresses of the cluster can't be told to the agents: %s", error)
-                await asyncio.sleep(backoff)
-                backoff = min(backoff * 2, LAST_BACKOFF)
+                await asyncio.sleep(next(backoff))
                 continue
-            backoff = FIRST_BACKOFF
+            backoff.reset()
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), EVERY)
 

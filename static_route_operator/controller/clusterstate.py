@@ -1,7 +1,7 @@
 """What the controller knows of the cluster: StaticRoutes, nodes, and what each node says of each StaticRoute."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -9,9 +9,10 @@ from typing import Any
 from static_route_operator.api.clusteraddresses import NodeAddresses
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.api.nodeselector import Node
-from static_route_operator.api.store import Collection
+from static_route_operator.api.store import Store
 from static_route_operator.controller.rollup import Rollup, roll_up
 from static_route_operator.controller.summaries import NodeInfo, Report, RouteSummary
+from static_route_operator.supervision import Signal
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,13 @@ class ClusterState:
     """
 
     def __init__(self) -> None:
-        self.on_change: Callable[[], None] = _nothing
-        self.on_members: Callable[[], None] = _nothing
+        self.on_change: Signal[[]] = Signal()
+        self.on_members: Signal[[]] = Signal()
         self._changed: set[str] = set()
         self._stored: dict[str, Mapping[str, Any]] = {}
-        self.subjects = Collection[RouteSummary](self._subject_changed)
-        self.members = Collection[NodeInfo](self._member_changed)
-        self.states = Collection[StateOfNode](self._state_changed)
+        self.subjects = Store[RouteSummary](self._subject_changed)
+        self.members = Store[NodeInfo](self._member_changed)
+        self.states = Store[StateOfNode](self._state_changed)
 
     @property
     def complete(self) -> bool:
@@ -101,7 +102,7 @@ class ClusterState:
             self._touch({after.uid})
 
     def _member_changed(self, before: NodeInfo | None, after: NodeInfo | None) -> None:
-        self.on_members()
+        self.on_members.emit()
         sides = [each for each in (before, after) if each is not None]
         self._touch(
             {uid for uid, subject in self.subjects.items.items() if any(subject.selects(side) for side in sides)}
@@ -117,7 +118,7 @@ class ClusterState:
     def _touch(self, uids: set[str]) -> None:
         if uids:
             self._changed |= uids
-            self.on_change()
+            self.on_change.emit()
 
 
 def parse_node_info(body: Mapping[str, Any]) -> NodeInfo:
@@ -161,7 +162,3 @@ _report = lru_cache(maxsize=10_000)(Report)
 def _reports(reports: tuple[tuple[str, Report], ...]) -> Mapping[str, Report]:
     """All that a node says, by name of the StaticRoute."""
     return dict(reports)
-
-
-def _nothing() -> None:
-    """Nobody listens yet."""

@@ -7,7 +7,6 @@ nothing else is shown by both `kubectl describe` and `kubectl events --for`. The
 import asyncio
 import datetime as dt
 import logging
-import random
 import socket
 import uuid
 from collections.abc import Container, Mapping
@@ -18,10 +17,11 @@ from static_route_operator.api import API_VERSION
 from static_route_operator.api.conditions import ConditionReason, ConditionType, find_condition
 from static_route_operator.api.staticroute import KIND
 from static_route_operator.cluster.api import Api
-from static_route_operator.cluster.engine import FIRST_BACKOFF
+from static_route_operator.cluster.engine import FIRST_BACKOFF, LAST_BACKOFF
 from static_route_operator.controller.summaries import RouteSummary
 from static_route_operator.errors import ApiError
 from static_route_operator.observability.metrics import ControllerMetrics
+from static_route_operator.supervision import Backoff
 
 logger = logging.getLogger(__name__)
 
@@ -159,15 +159,14 @@ class EventRecorder:
     async def _write(self, event: Mapping[str, Any]) -> None:
         # Applied, not created: a repeat of a request that was answered too late changes nothing.
         path = f"{PATH}/{event['metadata']['name']}?fieldManager=static-route-operator-controller&force=true"
-        backoff = FIRST_BACKOFF
+        backoff = Backoff(FIRST_BACKOFF, LAST_BACKOFF)
         for _ in range(TRIES):
             try:
                 await self._api.patch(path, event, content_type=APPLY_PATCH)
             except ApiError as error:
                 self._metrics.events.labels(str(error.status or "no answer")).inc()
                 logger.warning("Event %s can't be written: %s", event["reason"], error)
-                await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311  jitter, no secret
-                backoff *= 2
+                await asyncio.sleep(next(backoff))
             else:
                 self._metrics.events.labels("ok").inc()
                 return

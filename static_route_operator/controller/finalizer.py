@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Sequence
 
 from static_route_operator.api import GROUP, VERSION
@@ -10,6 +9,7 @@ from static_route_operator.api.staticroute import PLURAL
 from static_route_operator.cluster.api import Api
 from static_route_operator.cluster.engine import FIRST_BACKOFF, LAST_BACKOFF
 from static_route_operator.errors import ApiError
+from static_route_operator.supervision import Backoff
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class FinalizerRemover:
         place = f"/metadata/finalizers/{index}"
         # The test holds others' finalizers safe, should the list have changed.
         patch = [{"op": "test", "path": place, "value": RETIRED}, {"op": "remove", "path": place}]
-        backoff = FIRST_BACKOFF
+        backoff = Backoff(FIRST_BACKOFF, LAST_BACKOFF)
         while True:
             try:
                 await self._api.patch(f"/apis/{GROUP}/{VERSION}/{PLURAL}/{name}", patch, content_type=JSON_PATCH)
@@ -58,8 +58,7 @@ class FinalizerRemover:
                 logger.warning(
                     "StaticRoute %s still has the finalizer %s: %s", name, RETIRED, error, extra={"object": name}
                 )
-                await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311  jitter, no secret
-                backoff = min(backoff * 2, LAST_BACKOFF)
+                await asyncio.sleep(next(backoff))
             else:
                 logger.info("StaticRoute %s: the retired operator's finalizer is off", name, extra={"object": name})
                 return

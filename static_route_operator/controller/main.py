@@ -6,7 +6,6 @@ No route depends on it: agents neither wait for it nor ask it anything.
 import asyncio
 import contextlib
 import logging
-import signal
 
 from static_route_operator.api import GROUP, VERSION
 from static_route_operator.api.noderoutestate import PLURAL as STATES
@@ -23,6 +22,7 @@ from static_route_operator.controller.watch import ControllerWatch
 from static_route_operator.observability.http import HttpServer
 from static_route_operator.observability.metrics import ControllerMetrics
 from static_route_operator.settings import ControllerSettings
+from static_route_operator.supervision import run_until, stop_on_signals
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Controller:
         self._recorder = recorder
         self._metrics = metrics
         self._wake = asyncio.Event()
-        overview.on_change = self._wake.set
+        overview.on_change.connect(self._wake.set)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -80,21 +80,16 @@ async def run(settings: ControllerSettings) -> None:
     Raises:
         SettingsError: a setting can't be used.
     """
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signum, stop.set)
+    stop = stop_on_signals()
     metrics = ControllerMetrics()
     overview = ClusterState()
     server = HttpServer(metrics, lambda: overview.complete)
-    if settings.http_port:
-        await server.start(settings.http_address, settings.http_port)
     api = Api()
     recorder = EventRecorder(api, metrics)
     writer = StatusWriter(Api(WRITE_TIMEOUT), overview, metrics, recorder.record)
     remover = FinalizerRemover(api)
     survey = ControllerWatch(overview, metrics, default_rollout(settings.rollout))
-    survey.on_finalizers = remover.look_at
+    survey.on_finalizers.connect(remover.look_at)
     listings = [
         Listing(api, kind, survey, metrics, settings.list_seconds, path=path)
         for kind, path in (
@@ -105,28 +100,15 @@ async def run(settings: ControllerSettings) -> None:
     ]
     controller = Controller(overview, writer, recorder, metrics)
     book = AddressPublisher(api, overview, settings.namespace)
-
-    def relist() -> None:
-        for listing in listings:
-            listing.request()
-
-    survey.on_relist = relist
-    survey.start()
-    stopped = loop.create_task(stop.wait())
-    jobs = [controller.run(), writer.run(), recorder.run(), book.run(), *(listing.run() for listing in listings)]
-    tasks = [loop.create_task(job) for job in jobs]
-    logger.info("Controller started")
-    try:
-        done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
-        for task in done - {stopped}:
-            # None of them ends by itself: this raises what went wrong.
-            task.result()
+    survey.on_relist.connect(*(listing.request for listing in listings))
+    async with contextlib.AsyncExitStack() as last:
+        if settings.http_port:
+            await server.start(settings.http_address, settings.http_port)
+        last.push_async_callback(server.stop)
+        survey.start()
+        last.push_async_callback(survey.stop)
+        last.push_async_callback(remover.stop)
+        logger.info("Controller started")
+        jobs = [controller.run(), writer.run(), recorder.run(), book.run(), *(listing.run() for listing in listings)]
+        await run_until(stop, jobs)
         logger.info("Stopping")
-    finally:
-        for task in (*tasks, stopped):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        await remover.stop()
-        await survey.stop()
-        await server.stop()

@@ -10,9 +10,8 @@ import contextlib
 import datetime as dt
 import enum
 import logging
-import random
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from static_route_operator.api import GROUP, VERSION
@@ -25,6 +24,7 @@ from static_route_operator.controller.status import make_status
 from static_route_operator.controller.summaries import RouteSummary
 from static_route_operator.errors import ApiError
 from static_route_operator.observability.metrics import ControllerMetrics
+from static_route_operator.supervision import Backoff
 
 logger = logging.getLogger(__name__)
 
@@ -168,7 +168,7 @@ class PendingWrites:
     _settled_generation: int | None = None
     _written_at: float = AT_ONCE
     _again_at: float = AT_ONCE
-    _backoff: float = FIRST_BACKOFF
+    _backoff: Backoff = field(default_factory=lambda: Backoff(FIRST_BACKOFF, LAST_BACKOFF))
 
     def compare(self, stored: Status, pause: float) -> bool:
         """Whether there is something to write; when, and how urgently, is kept.
@@ -200,13 +200,12 @@ class PendingWrites:
     def written(self) -> None:
         """Take in that it was written just now."""
         self._written_at = asyncio.get_running_loop().time()
-        self._again_at, self._backoff = AT_ONCE, FIRST_BACKOFF
+        self._again_at = AT_ONCE
+        self._backoff.reset()
 
     def failed(self) -> None:
         """Take in that it could not be written."""
-        pause = self._backoff * random.uniform(0.5, 1.0)  # noqa: S311  jitter, no secret
-        self._again_at = asyncio.get_running_loop().time() + pause
-        self._backoff = min(self._backoff * 2, LAST_BACKOFF)
+        self._again_at = asyncio.get_running_loop().time() + next(self._backoff)
 
 
 def _settled(status: Status) -> bool:

@@ -7,11 +7,12 @@ from static_route_operator.api import GROUP, VERSION
 from static_route_operator.api.noderoutestate import PLURAL as STATES
 from static_route_operator.api.rollout import Rollout
 from static_route_operator.api.staticroute import PLURAL as ROUTES
-from static_route_operator.api.store import Collection, Named
+from static_route_operator.api.store import Named, Store
 from static_route_operator.cluster.engine import Engine, Event, Handler, Settings, engine_settings
 from static_route_operator.controller.clusterstate import ClusterState, parse_node_info, parse_state
 from static_route_operator.controller.summaries import RouteSummary
 from static_route_operator.observability.metrics import ApiMetrics
+from static_route_operator.supervision import Signal
 
 T = TypeVar("T", bound=Named)
 
@@ -43,7 +44,7 @@ class ControllerWatch(Engine):
 
     def __init__(self, overview: ClusterState, metrics: ApiMetrics, rollout: Rollout | None = None) -> None:
         super().__init__(IDENTITY, frozenset({ROUTES, STATES}), controller_settings, metrics)
-        self.on_finalizers: Callable[[str, Sequence[str]], None] = _nothing
+        self.on_finalizers: Signal[str, Sequence[str]] = Signal()
         self._overview = overview
         self._rollout = rollout
         self._known: set[str] = set()
@@ -65,7 +66,7 @@ class ControllerWatch(Engine):
         finalizers = metadata.get("finalizers")
         # Only of an object that is asked to go: before that, whoever put one on would put it on again, and again.
         if event["type"] != "DELETED" and metadata.get("deletionTimestamp") and finalizers:
-            self.tell(self.on_finalizers, metadata["name"], list(finalizers))
+            self.deliver(self.on_finalizers.emit, metadata["name"], list(finalizers))
         if not self._stays(event, self._overview.subjects):
             self._subjects.pop(metadata["uid"], None)
             return
@@ -73,7 +74,9 @@ class ControllerWatch(Engine):
         if subject is None or subject.generation != metadata.get("generation"):
             # Read once per generation: statuses come and go much more often.
             subject = self._subjects[metadata["uid"]] = RouteSummary.parse(body, self._rollout)
-        self.tell(self._overview.put_route, subject, dict(body.get("status") or {}), int(metadata["resourceVersion"]))
+        self.deliver(
+            self._overview.put_route, subject, dict(body.get("status") or {}), int(metadata["resourceVersion"])
+        )
 
     async def _see_state(self, event: Event, **_: Any) -> None:
         if self._stays(event, self._overview.states):
@@ -83,24 +86,20 @@ class ControllerWatch(Engine):
         if self._stays(event, self._overview.members):
             self._put(self._overview.members, event, parse_node_info)
 
-    def _stays(self, event: Event, collection: Collection[Any]) -> bool:
+    def _stays(self, event: Event, store: Store[Any]) -> bool:
         """Whether an object is neither gone nor going, whoever's finalizer may hold it; if it is, that is told."""
         metadata: Mapping[str, Any] = event["object"]["metadata"]
         uid = metadata["uid"]
         if event["type"] == "DELETED" or metadata.get("deletionTimestamp"):
             self._known.discard(uid)
-            self.tell(collection.remove, uid)
+            self.deliver(store.remove, uid)
             return False
         if event["type"] is None and uid in self._known:
-            self.tell(self.on_relist)
+            self.deliver(self.on_relist.emit)
         self._known.add(uid)
         return True
 
-    def _put(self, collection: Collection[T], event: Event, parse: Callable[[Mapping[str, Any]], T]) -> None:
+    def _put(self, store: Store[T], event: Event, parse: Callable[[Mapping[str, Any]], T]) -> None:
         body: Mapping[str, Any] = event["object"]
         metadata = body["metadata"]
-        self.tell(collection.put, metadata["uid"], parse(body), int(metadata["resourceVersion"]))
-
-
-def _nothing(_name: str, _finalizers: Sequence[str]) -> None:
-    """Nobody listens yet."""
+        self.deliver(store.put, metadata["uid"], parse(body), int(metadata["resourceVersion"]))

@@ -25,7 +25,7 @@ from static_route_operator.supervision import FULL, Jitter
 logger = logging.getLogger(__name__)
 
 # Factor of the interval: keeps probes out of step with each other and everything else, and the interval a maximum.
-INTERVAL_JITTER = Jitter(0.9, 1.0)
+JITTER = Jitter(0.9, 1.0)
 # Seconds over which the first probes are spread. Longer, a new gateway would stay unknown for too long.
 FIRST_SPREAD = 0.1
 
@@ -254,7 +254,7 @@ class Probers:
         self._schedule(prober)
 
     def _schedule(self, prober: _Prober) -> None:
-        self._send_at(prober, prober.last_sent + INTERVAL_JITTER.of(prober.detector.pause))
+        self._send_at(prober, prober.last_sent + JITTER.of(prober.detector.pause))
 
     def _expire(self, prober: _Prober, probe: _Probe, lateness: float) -> None:
         """Declare a probe lost after its timeout, unless it is answered or this process is late."""

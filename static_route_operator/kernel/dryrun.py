@@ -1,28 +1,31 @@
-"""The forwarding tables as they would be: reads and look-ups are the kernel's, changes are only remembered.
+"""Stand-ins for the kernel's tables in a dry run: reads come from the kernel, changes are only recorded.
 
-A reconciler that is given these plans and decides as ever, and nothing is written.
+A reconciler on these stand-ins plans and decides as usual, and writes nothing.
 """
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.multipath import surplus_hops
+from static_route_operator.kernel.ruleset import RuleSet
 from static_route_operator.routing.keyset import KeySet
 from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.routes import Action, Failure, Operation, Routes
+from static_route_operator.routing.rules import Rule, RuleOperation
 
 
 class DryRunFib(Fib):
-    """Stands in for `Fib`.
+    """A stand-in for `Fib`.
 
-    What the kernel would refuse is told as far as it can be known from its tables: where another program's route holds
-    the place.
+    It refuses what the kernel would refuse, as far as the kernel's tables tell: a route in the place of another
+    program's route.
 
     Attributes:
-        before: the routes of this program that are in the kernel, as of the first read.
-        after: those that would be.
+        before: the installed routes of this program, as of the first read.
+        after: the routes that would be installed.
+        rules: the stand-in for the policy rules.
     """
 
     def __init__(self) -> None:
@@ -30,9 +33,10 @@ class DryRunFib(Fib):
         self._was_read = False
         self.before = Routes()
         self.after = Routes()
+        self.rules = DryRunRuleSet(self)
 
     async def read(self, expected: Routes | None = None) -> Routes:
-        """All routes of this program, as they would be after what was applied."""
+        """Return the routes of this program as they would be after the recorded operations."""
         if not self._was_read:
             self.before = await super().read(expected)
             self.after = self.before.copy()
@@ -40,28 +44,52 @@ class DryRunFib(Fib):
         return self.after.copy()
 
     async def apply(self, operations: Sequence[Operation]) -> dict[bytes, Failure]:
-        """Remember operations; what the kernel would refuse, by key."""
+        """Record operations, and return by key what the kernel would refuse."""
         taken = await self.occupied([keys for action, _, keys in operations if action is Action.ADD])
-        for action, path, keys in operations:
+        for action, next_hops, keys in operations:
             if action is Action.DELETE:
-                self._delete(path, keys)
+                self._delete(next_hops, keys)
             else:
                 free = keys
                 for each in taken if action is Action.ADD else ():
                     free -= each
-                self.after.put(path, free)
+                self.after.put(next_hops, free)
         return {key: Failure(errno.EEXIST, os.strerror(errno.EEXIST)) for keys in taken for key in keys}
 
-    def ask(self, kind: int, flags: int, bodies: Sequence[bytes]) -> dict[int, Failure]:  # noqa: ARG002  as in `Fib`
-        """Nothing is changed, so nothing is refused."""
-        return {}
-
-    def _delete(self, path: NextHops, keys: KeySet) -> None:
-        """Of an IPv6 route with several next hops only those go that are named."""
+    def _delete(self, next_hops: NextHops, keys: KeySet) -> None:
+        """Record a deletion. Of an IPv6 route with several next hops the kernel deletes the given ones only."""
         for installed, there in list(self.after):
             if both := there & keys:
-                left = surplus_hops(installed, path)
+                left = surplus_hops(installed, next_hops)
                 if left and len(left) < len(installed.hops):
                     self.after.put(installed._replace(hops=left), both)
                 else:
                     self.after.drop(both)
+
+
+class DryRunRuleSet(RuleSet):
+    """A stand-in for `RuleSet`.
+
+    Attributes:
+        before: the installed rules of this program, as of the first read.
+        after: the rules that would be installed.
+    """
+
+    def __init__(self, fib: Fib) -> None:
+        super().__init__(fib)
+        self._was_read = False
+        self.before: frozenset[Rule] = frozenset()
+        self.after: frozenset[Rule] = frozenset()
+
+    async def read(self) -> frozenset[Rule]:
+        """Return the rules of this program as they would be after the recorded operations."""
+        if not self._was_read:
+            self.before = self.after = await super().read()
+            self._was_read = True
+        return self.after
+
+    async def apply(self, operations: Iterable[RuleOperation]) -> dict[Rule, Failure]:
+        """Record operations; the kernel would refuse none of them."""
+        for action, rule in operations:
+            self.after = self.after | {rule} if action is Action.ADD else self.after - {rule}
+        return {}

@@ -1,5 +1,7 @@
-"""Dumps: all that the kernel has of one kind, in answer to one request."""
+"""Dumps: everything that the kernel has of one kind, in answer to one request."""
 
+import functools
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -18,30 +20,32 @@ from static_route_operator.kernel.netlink import (
     parse_refusal,
 )
 
-# How often a dump is taken again when the tables changed under it, before it is given up for now.
+logger = logging.getLogger(__name__)
+
+# Attempts at one dump while the tables keep changing under it.
 TRIES = 5
 
 Piece = TypeVar("Piece", Message, Block)
 
 
 class InterruptedDumpError(KernelError):
-    """The tables changed under a dump, so that something may be missing."""
+    """The tables changed during a dump, so that entries may be missing from it."""
 
 
 def dump(
     socket: NetlinkSocket, sequence: int, kind: int, request: bytes, pieces: Callable[[bytes], Iterable[Piece]]
 ) -> Iterator[list[Piece]]:
-    """The answers to one request, a list for each datagram, without the last one, which says that it is done.
+    """Send one request, and yield a list of answers for each datagram, without the one that ends the dump.
 
     Args:
-        socket: to ask by.
-        sequence: number of the request; answers with others are late ones.
-        kind: of the request, such as RTM_GETROUTE.
-        request: its body.
-        pieces: what is made of a datagram: its `messages`, in the kernel's order, or its `blocks`, which are quicker.
+        socket: the socket to the kernel.
+        sequence: number of the request; answers with another number are late ones, and are ignored.
+        kind: type of the request, such as RTM_GETROUTE.
+        request: the body of the request.
+        pieces: splits a datagram: `messages` keeps the kernel's order, `blocks` is faster.
 
     Raises:
-        InterruptedDumpError: in the end, when the tables changed meanwhile.
+        InterruptedDumpError: after the last datagram, when the tables changed during the dump.
         KernelError: the kernel refused.
     """
     header = HEADER.pack(HEADER.size + len(request), kind, NLM_F_REQUEST | NLM_F_DUMP, sequence, 0)
@@ -56,6 +60,12 @@ def dump(
             if refusal.errno:
                 raise KernelError(f"the kernel refused a dump: {refusal.text}")
             if interrupted:
-                raise InterruptedDumpError("the kernel's tables changed meanwhile: something may be missing")
+                raise InterruptedDumpError("the kernel's tables changed during a dump: entries may be missing")
             return
     raise KernelError("the kernel's dump ended early")
+
+
+@functools.cache
+def pass_over(kind: str) -> None:
+    """Log, once for each kind of message, that one can't be read. The rest of a dump counts all the same."""
+    logger.warning("The kernel reported a %s that can't be read; it is ignored", kind)

@@ -9,6 +9,8 @@ import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from typing import TypeVar
 
+from pyroute2.netlink.rtnl import RTM_GETRULE
+
 from static_route_operator.errors import KernelError
 from static_route_operator.kernel.dumps import TRIES, InterruptedDumpError, Piece, dump
 from static_route_operator.kernel.interfaces import (
@@ -50,7 +52,7 @@ from static_route_operator.kernel.netlink import (
     pack_attribute,
     parse_refusal,
 )
-from static_route_operator.kernel.policies import ALL_POLICIES, RTM_GETRULE, parse_rules
+from static_route_operator.kernel.rules import ALL_RULES, parse_rules
 from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.foreign import ForeignRib, Lookup
 from static_route_operator.routing.keys import (
@@ -130,8 +132,9 @@ class Fib:
         """
         names, down = parse_links(await _whole(lambda: self._messages(RTM_GETLINK, ALL_LINKS)))
         addresses, subnets = parse_addresses(await _whole(lambda: self._messages(RTM_GETADDR, ALL_ADDRESSES)), names)
-        found = parse_rules(await _whole(lambda: self._messages(RTM_GETRULE, ALL_POLICIES))) if rules else ()
-        return Facts(addresses, subnets, self._look_up(asked), interfaces=names, down=down, rules=found)
+        found = parse_rules(await _whole(lambda: self._messages(RTM_GETRULE, ALL_RULES))) if rules else ()
+        leading = tuple(rule for rule in found if rule.may_lead_own_packets)
+        return Facts(addresses, subnets, self._look_up(asked), interfaces=names, down=down, rules=leading)
 
     async def apply(self, operations: Sequence[Operation]) -> dict[bytes, Failure]:
         """Carry out operations in order; what the kernel refused, by key. All others are done.

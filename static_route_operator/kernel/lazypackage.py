@@ -1,7 +1,7 @@
-"""Modules of a package without the rest of it.
+"""Import of single modules of a package without the rest of it.
 
 Importing any module of pyroute2 runs the package's own ``__init__``, which imports all of it: 8 MiB on every node, for
-one class of sockets.
+a class of sockets and a few classes of messages.
 """
 
 import importlib
@@ -11,9 +11,10 @@ from typing import Any
 
 
 def import_lazily(name: str) -> None:
-    """Put off what a package's ``__init__`` does until something is asked of the package itself.
+    """Put off a package's ``__init__`` until an attribute of the package itself is read.
 
-    Its modules can be imported as ever. A package that is loaded already, or is not there, is left as it is.
+    The modules of the package can be imported as usual. A package that is loaded already, or is not installed, is left
+    as it is.
     """
     if name in sys.modules or (spec := importlib.util.find_spec(name)) is None or (loader := spec.loader) is None:
         return
@@ -23,7 +24,7 @@ def import_lazily(name: str) -> None:
         if attribute.startswith("__"):
             raise AttributeError(attribute)
         if importlib.util.find_spec(f"{name}.{attribute}"):
-            # `from package import module` asks for an attribute first.
+            # `from package import module` reads the module as an attribute first.
             return importlib.import_module(f"{name}.{attribute}")
         vars(package).pop("__getattr__", None)
         loader.exec_module(package)

@@ -36,6 +36,7 @@ from static_route_operator.routing.nexthops import (
     NextHops,
     protocol_name,
 )
+from static_route_operator.routing.options import METRIC_OPTIONS, Metrics
 from static_route_operator.routing.prefixes import unpack_address
 from static_route_operator.routing.routes import Action
 
@@ -59,7 +60,6 @@ RTA_VIA = 18
 RTA_PREF = 20
 RTA_NH_ID = 30
 
-RTAX_MTU = 2
 RTNH_F_ONLINK = 4
 
 RTN_UNSPEC = 0
@@ -93,6 +93,9 @@ _OWN_ATTRIBUTES = frozenset(
     }
 )
 
+# RTAX numbers of the metrics that this program writes.
+_METRICS = frozenset(option.number for option in METRIC_OPTIONS)
+
 # length, flags, hops, interface; attributes follow
 _NEXTHOP = struct.Struct("=HBBI")
 
@@ -115,6 +118,10 @@ def _encode_hop(hop: NextHop) -> bytes:
     flags = RTNH_F_ONLINK if hop.on_link else 0
     # The kernel counts the further ones: 0 is a weight of 1.
     return _NEXTHOP.pack(_NEXTHOP.size + len(gateway), flags, hop.weight - 1, hop.interface) + gateway
+
+
+def _encode_metrics(metrics: Metrics) -> bytes:
+    return b"".join(pack_attribute(number, _WORD.pack(value)) for number, value in metrics)
 
 
 def encode(action: Action, path: NextHops, keys: KeySet, first_sequence: int) -> bytearray:
@@ -159,7 +166,7 @@ def encode(action: Action, path: NextHops, keys: KeySet, first_sequence: int) ->
         fixed += pack_attribute(RTA_OIF, _WORD.pack(hop.interface))
     if not deleting:
         fixed += pack_attribute(RTA_PREFSRC, path.source) if path.source else b""
-        fixed += pack_attribute(RTA_METRICS, pack_attribute(RTAX_MTU, _WORD.pack(path.mtu))) if path.mtu else b""
+        fixed += pack_attribute(RTA_METRICS, _encode_metrics(path.metrics)) if path.metrics else b""
     size = HEADER.size + len(rtmsg) + len(varying) + len(fixed)
     buffer = bytearray((HEADER.pack(size, kind, flags, 0, 0) + rtmsg + varying + fixed) * len(keys))
 
@@ -300,11 +307,12 @@ def _decode_shape(body: bytes) -> _Shape:
     size = 4 if family == AF_INET else 16
     found = dict(attributes(body, RTMSG.size))
     table_metric = body[_TABLE_AT : _TABLE_AT + _WORD.size] + found.get(RTA_PRIORITY, _WORD.pack(DEFAULT_METRIC_IPV4))
-    metrics = dict(attributes(found.get(RTA_METRICS, b"")))
-    source, mtu = found.get(RTA_PREFSRC, b""), _number(metrics.pop(RTAX_MTU, None))
+    source, metrics = found.get(RTA_PREFSRC, b""), dict(attributes(found.get(RTA_METRICS, b"")))
+    known = tuple(sorted((number, _number(value)) for number, value in metrics.items() if number in _METRICS))
     ours = protocol == PROTOCOL
     # Of a foreign route it matters where it leads, whatever else it says.
-    plain = not ours or (not tos and not source_length and not metrics and found.keys() <= _OWN_ATTRIBUTES)
+    written = metrics.keys() <= _METRICS and found.keys() <= _OWN_ATTRIBUTES
+    plain = not ours or (not tos and not source_length and written)
     hops: tuple[NextHop, ...] = ()
     if kind == RTN_UNICAST:
         if RTA_MULTIPATH in found:
@@ -314,8 +322,8 @@ def _decode_shape(body: bytes) -> _Shape:
             hops = (NextHop(gateway, interface, on_link=bool(flags & RTNH_F_ONLINK)),)
     path = UNKNOWN_IPV4 if size == 4 else UNKNOWN_IPV6
     if plain and hops and all(len(hop.gateway) == size and hop.interface for hop in hops):
-        path = NextHops(hops, source, mtu)
-    elif plain and kind == RTN_BLACKHOLE and not source and not mtu:
+        path = NextHops(hops, source, known)
+    elif plain and kind == RTN_BLACKHOLE and not source and not metrics:
         path = BLACKHOLE_IPV4 if size == 4 else BLACKHOLE_IPV6
     return _Shape(protocol, path, table_metric)
 

@@ -1,15 +1,15 @@
-"""Notifications of the kernel: what others do to links, addresses and routes, on a socket of its own.
+"""Notifications of the kernel: changes that other programs make, on a socket of its own.
 
-A route notification alone is not enough: when an interface goes down, IPv4 routes vanish without one, and a policy
-rule may lead elsewhere with a gateway. So links, addresses, rules and nexthop objects are watched too, and any of them
-means: look again.
+Notifications about routes are not enough. When an interface goes down, IPv4 routes vanish without one, and a policy
+rule may lead packets to another gateway. So links, addresses, rules and nexthop objects are watched too, and each such
+notification asks for a new look at the node.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable
 
-from static_route_operator.kernel.interfaces import RTM_DELADDR, RTM_DELLINK, RTM_NEWLINK, link_is_up
+from static_route_operator.kernel.interfaces import RTM_DELADDR, RTM_DELLINK, RTM_NEWLINK, decode_link_state
 from static_route_operator.kernel.messages import RTM_DELROUTE, RTM_NEWROUTE, DecodedRoute, RouteDecoder
 from static_route_operator.kernel.netlink import Message, NetlinkSocket, lost_messages, messages
 
@@ -21,23 +21,23 @@ GROUPS = 0x1 | 0x10 | 0x40 | 0x80 | 0x100 | 0x400 | 1 << 18 | 1 << 31
 
 RTM_DELNEXTHOP = 105
 
-# A burst of 100,000 changes by somebody else fits.
+# Bytes of receive buffer: 100,000 changes at once fit.
 BUFFER = 64 << 20
 
-# Datagrams read before other tasks get a turn.
+# Datagrams to read before other tasks get a turn.
 BATCH = 512
 
 
 class Monitor:
-    """Watches this network namespace.
+    """Watch on this network namespace.
 
     Args:
-        own_port: asked for the port id of the socket whose changes are our own.
-        on_route: called for each route that somebody else added, changed or deleted: the route, whether it is gone, and
-            the port id of who did it (see `processes`; 0 is the kernel itself).
-        on_node: called when a link, an address, a policy rule or a nexthop object came, changed or went; True when
-            routes may have gone with it unsaid.
-        on_overflow: called when notifications were lost and watching has started anew: everything must be read again.
+        own_port: returns the port id of the socket whose changes are ignored.
+        on_route: called for each route that another program added, changed or deleted: the route, whether it is gone,
+            and the port id of the socket that asked for the change (see `processes`; 0 is the kernel itself).
+        on_node: called when a link, an address, a policy rule or a nexthop object came, changed or went; True when the
+            kernel may have dropped routes with it without a notification.
+        on_overflow: called when notifications were lost and a new watch has started: everything must be read again.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Monitor:
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
 
     def own_port_changed(self) -> None:
-        """Our own changes come from another port from now on."""
+        """Ignore the changes from the new port of the request socket."""
         if self._socket is not None:
             self._socket.ignore(self._own_port())
 
@@ -84,7 +84,7 @@ class Monitor:
         except OSError as error:
             if not lost_messages(error):
                 logger.exception("The socket that watches the kernel failed; opening a new one")
-            # Watch again first, read everything after: so nothing falls between the two.
+            # Watch first and read after: a change between the two would be missed the other way round.
             self.stop()
             self.start()
             self._on_overflow()
@@ -94,15 +94,15 @@ class Monitor:
         for message in messages(datagram):
             if message.kind not in {RTM_NEWROUTE, RTM_DELROUTE}:
                 node_changed = True
-                lossy = lossy or _takes_routes_along(message)
+                lossy = lossy or _drops_routes(message)
             elif message.port != self._own_port() and (route := self._decoder.decode(message.body)):
                 self._on_route(route, message.kind == RTM_DELROUTE, message.port)
         if node_changed:
             self._on_node(lossy)
 
 
-def _takes_routes_along(message: Message) -> bool:
-    """Whether the kernel drops IPv4 routes, or the source of IPv6 ones, without telling of each, when it sends this."""
+def _drops_routes(message: Message) -> bool:
+    """Report whether the kernel drops IPv4 routes, or IPv6 source addresses, without a notification for each route."""
     if message.kind == RTM_NEWLINK:
-        return not link_is_up(message.body)
+        return not decode_link_state(message.body).up
     return message.kind in {RTM_DELLINK, RTM_DELADDR, RTM_DELNEXTHOP}

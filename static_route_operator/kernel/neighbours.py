@@ -1,31 +1,35 @@
-"""What the kernel knows of gateways before any probe tells: links that go down, neighbours that it calls FAILED."""
+"""Neighbours: gateways that the kernel calls FAILED, and links that go down, before any probe notices."""
 
 import asyncio
 import logging
+import socket
 import struct
 from collections.abc import Callable
 
-from static_route_operator.kernel.interfaces import IFF_LOWER_UP, IFF_UP, IFINFOMSG, RTM_DELLINK, RTM_NEWLINK
-from static_route_operator.kernel.netlink import Message, NetlinkSocket, attributes, messages
+from pyroute2.netlink.exceptions import NetlinkDecodeError
+from pyroute2.netlink.rtnl import RTM_NEWNEIGH, RTMGRP_LINK, RTMGRP_NEIGH
+from pyroute2.netlink.rtnl.ndmsg import NUD_FAILED, ndmsg
+
+from static_route_operator.kernel.dumps import pass_over
+from static_route_operator.kernel.interfaces import RTM_DELLINK, RTM_NEWLINK, decode_link_state
+from static_route_operator.kernel.netlink import Message, NetlinkSocket, messages
 
 logger = logging.getLogger(__name__)
 
-# linux/rtnetlink.h, neighbour.h and if.h: links, neighbours.
-GROUPS = 0x1 | 0x4
-RTM_NEWNEIGH = 28
-NUD_FAILED = 0x20
-NDA_DST = 1
-AF_UNSPEC = 0
-
-_NDMSG = struct.Struct("=BxxxiHBB")  # family, index, state, flags, type
-
+# Bytes of receive buffer.
 BUFFER = 4 << 20
-# Datagrams read before other tasks get a turn.
+# Datagrams to read before other tasks get a turn.
 BATCH = 512
 
 
+class _NeighbourBody(ndmsg):  # type: ignore[misc] # pyroute2 has no types
+    """A message about a neighbour without the netlink header, which this package strips itself."""
+
+    header = None
+
+
 class Neighbours:
-    """Watches links and neighbours of this network namespace.
+    """Watch on the links and neighbours of this network namespace.
 
     Args:
         on_link: called with an interface's index, and whether it can carry packets now; also when nothing changed.
@@ -39,12 +43,12 @@ class Neighbours:
 
     @property
     def running(self) -> bool:
-        """Whether it watches."""
+        """Whether the watch is on."""
         return self._socket is not None
 
     def start(self) -> None:
         """Start to watch, in the running event loop."""
-        self._socket = NetlinkSocket(groups=GROUPS, buffer=BUFFER)
+        self._socket = NetlinkSocket(groups=RTMGRP_LINK | RTMGRP_NEIGH, buffer=BUFFER)
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
 
     def stop(self) -> None:
@@ -63,19 +67,30 @@ class Neighbours:
                 for message in messages(datagram):
                     self._take(message)
         except OSError as error:
-            # What was lost the probes will find out.
+            # The probes find out what the lost notifications would have said.
             logger.warning("Notifications about neighbours were lost: %s", error)
             self.stop()
             self.start()
 
     def _take(self, message: Message) -> None:
         if message.kind in {RTM_NEWLINK, RTM_DELLINK}:
-            family, _, index, flags, _ = IFINFOMSG.unpack_from(message.body)
-            # Bridges tell of their ports in a family of their own: a port that leaves is not a link that goes.
-            if family == AF_UNSPEC:
-                up = IFF_UP | IFF_LOWER_UP
-                self._on_link(index, message.kind == RTM_NEWLINK and flags & up == up)
-        elif message.kind == RTM_NEWNEIGH:
-            _, index, state, _, _ = _NDMSG.unpack_from(message.body)
-            if state & NUD_FAILED and (address := dict(attributes(message.body, _NDMSG.size)).get(NDA_DST)):
-                self._on_failed(address, index)
+            state = decode_link_state(message.body)
+            # A bridge reports its ports in a family of its own: a port that leaves is not a link that goes.
+            if state.family == socket.AF_UNSPEC:
+                self._on_link(state.interface, message.kind == RTM_NEWLINK and state.up and state.carrier)
+        elif message.kind == RTM_NEWNEIGH and (failed := decode_failed_neighbour(message.body)):
+            self._on_failed(*failed)
+
+
+def decode_failed_neighbour(body: bytes) -> tuple[bytes, int] | None:
+    """Return the packed address and interface index of a neighbour that does not answer; None for any other message."""
+    message = _NeighbourBody(body, length=len(body))
+    try:
+        message.decode()
+        if not message["state"] & NUD_FAILED or (text := message.get("NDA_DST")) is None:
+            return None
+        return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text), message["ifindex"]
+    except (NetlinkDecodeError, OSError, TypeError, struct.error):
+        # pyroute2 hands over the bytes of an attribute that it can't read: they have the wrong type here.
+        pass_over("neighbour")
+        return None

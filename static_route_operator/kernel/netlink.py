@@ -9,11 +9,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from static_route_operator.kernel.lazypackage import import_lazily
-
-import_lazily("pyroute2")
-
-from pyroute2.netlink.nlsocket import AsyncNetlinkSocket  # noqa: E402  the package must not be loaded before
+from pyroute2.netlink.nlsocket import AsyncNetlinkSocket
 
 # From linux/netlink.h and asm-generic/socket.h; Python's socket module has none of these.
 NETLINK_ROUTE = 0

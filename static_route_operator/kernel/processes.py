@@ -1,21 +1,21 @@
-"""Whose socket a port id of netlink is, as far as it can be told.
+"""Names of the processes that change the kernel's routes.
 
-The kernel gives the first netlink socket of a process the process id for its port id; notifications carry the port id
-of the socket that asked for the change.
+The kernel gives the first netlink socket of a process the process id as its port id, and notifications carry the port
+id of the socket that asked for the change.
 """
 
 import contextlib
 import os
 
-# The kernel gives no process a larger id; port ids of further sockets are larger.
+# Largest process id of the kernel. The port ids of a process's further sockets are larger.
 LAST_PROCESS = 1 << 22
 
 
 def process_name(port: int) -> str:
-    """The name of the process with this port id; empty when it is gone, or can't be seen from here.
+    """Return the name of the process with a port id; empty if the process is gone, or can't be seen from here.
 
-    In a container that sees its own processes only, those of the node have no name. One with our own process id is not
-    us: it is somebody else's, in a container of its own.
+    A container sees its own processes only, so those of the node have no name there. A port with this process's own id
+    belongs to a process of another container, since the monitor ignores this process's changes.
     """
     if 0 < port <= LAST_PROCESS and port != os.getpid():
         with contextlib.suppress(OSError), open(f"/proc/{port}/comm", "rb") as file:  # noqa: PTH123  the fastest way

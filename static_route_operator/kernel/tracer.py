@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+from pyroute2.netlink.rtnl import RTM_GETRULE
+
 from static_route_operator.errors import KernelError
 from static_route_operator.kernel.dumps import TRIES, InterruptedDumpError, dump
 from static_route_operator.kernel.interfaces import ALL_LINKS, RTM_GETLINK, parse_links
@@ -44,16 +46,10 @@ from static_route_operator.kernel.netlink import (
     pack_attribute,
     parse_refusal,
 )
-from static_route_operator.kernel.policies import (
-    ALL_POLICIES,
-    RTM_GETRULE,
-    Packet,
-    Policy,
-    PolicyAction,
-    parse_policies,
-)
+from static_route_operator.kernel.rules import ALL_RULES, parse_rules
 from static_route_operator.routing.keys import TABLE_MAIN
 from static_route_operator.routing.prefixes import mask, unpack_address, unpack_prefix
+from static_route_operator.routing.rules import Packet, Rule, RuleAction
 
 # From linux/rtnetlink.h.
 RTA_SRC = 2
@@ -125,7 +121,7 @@ class Step:
         decides: nothing after it is looked at.
     """
 
-    policy: Policy
+    policy: Rule
     route: Route | None
     decides: bool
 
@@ -151,9 +147,9 @@ class Forwarding:
     hop: NextHop | None
     source: str
     route: Route | None
-    policy: Policy | None
+    policy: Rule | None
     candidates: tuple[Route, ...]
-    policies: tuple[Policy, ...]
+    policies: tuple[Rule, ...]
     bound: NextHop | None = None
 
 
@@ -205,10 +201,10 @@ class RouteTracer:
                 bound = again.hops[0]
         return Forwarding(packet, "", hop, source, route, policy, candidates, policies, bound)
 
-    def policies(self, family: int) -> tuple[Policy, ...]:
+    def policies(self, family: int) -> tuple[Rule, ...]:
         """The policy rules of a family (AF_INET or AF_INET6), in their order."""
-        request = bytes([family]) + ALL_POLICIES[1:]
-        return parse_policies(self.dump(RTM_GETRULE, request))
+        request = bytes([family]) + ALL_RULES[1:]
+        return parse_rules(self.dump(RTM_GETRULE, request))
 
     def candidates(self, destination: bytes, names: dict[int, str]) -> tuple[Route, ...]:
         """The routes of all tables that hold an address, the most specific first, then by metric."""
@@ -355,18 +351,18 @@ def _dead(flags: int) -> bool:
     return bool(flags & RTNH_F_DEAD)
 
 
-def walk(packet: Packet, policies: Sequence[Policy], candidates: Sequence[Route]) -> Iterator[Step]:
+def walk(packet: Packet, policies: Sequence[Rule], candidates: Sequence[Route]) -> Iterator[Step]:
     """The rules that a packet comes by, in the kernel's way, up to the one that decides."""
     goto = 0
     for policy in policies:
         if policy.priority < goto or not policy.matches(packet):
             continue
-        if policy.action is PolicyAction.GOTO:
-            goto = policy.target
+        if policy.action is RuleAction.GOTO:
+            goto = policy.goto
             continue
-        if policy.action is PolicyAction.NOTHING:
+        if policy.action is RuleAction.NOP:
             continue
-        if policy.action is not PolicyAction.TABLE:
+        if policy.action is not RuleAction.LOOKUP:
             yield Step(policy, None, decides=True)
             return
         route = best(candidates, policy)
@@ -376,10 +372,11 @@ def walk(packet: Packet, policies: Sequence[Policy], candidates: Sequence[Route]
             return
 
 
-def best(candidates: Iterable[Route], policy: Policy) -> Route | None:
+def best(candidates: Iterable[Route], policy: Rule) -> Route | None:
     """What a rule finds in its table: the first that can be used."""
     for route in candidates:
         if route.table != policy.table or (route.kind == "unicast" and all(hop.dead for hop in route.hops)):
             continue
-        return None if route.prefix[-1] <= policy.suppressed else route
+        suppressed = policy.suppress_prefix_length
+        return None if suppressed is not None and route.prefix[-1] <= suppressed else route
     return None

@@ -3,13 +3,14 @@
 import dataclasses
 import datetime as dt
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.api.store import Presence
 from static_route_operator.errors import InvalidSpecError
+from static_route_operator.supervision import Signal
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ class Inventory:
     """All StaticRoutes, and this node.
 
     Attributes:
-        on_change: called after each change that matters.
+        on_change: emitted after each change that matters.
         routes: by uid, the last good version of each object.
         invalid: by uid, the objects whose newest version can't be used.
         gated: by uid, the newest versions that are not to be used here, or not yet; the last good one stays in force.
@@ -48,7 +49,7 @@ class Inventory:
     """
 
     def __init__(self) -> None:
-        self.on_change: Callable[[], None] = _nothing
+        self.on_change: Signal[[]] = Signal()
         self._presence = Presence()
         self._uids: dict[str, str] = {}
         self.routes: dict[str, StaticRoute] = {}
@@ -219,8 +220,4 @@ class Inventory:
 
     def _changed(self) -> None:
         self.version += 1
-        self.on_change()
-
-
-def _nothing() -> None:
-    """Nobody listens yet."""
+        self.on_change.emit()

@@ -11,7 +11,7 @@ from static_route_operator.errors import InvalidSpecError
 from static_route_operator.kernel.dryrun import DryRunFib
 from static_route_operator.node.inventory import Inventory
 from static_route_operator.node.reconciler import Reconciler
-from static_route_operator.planning.changes import Forecast, make_forecast
+from static_route_operator.planning.changes import Forecast, State, make_forecast
 
 logger = logging.getLogger(__name__)
 
@@ -71,9 +71,8 @@ class Planner:
             known = other.plan
             await other.run_to_end()
         return make_forecast(
-            other.plan,
-            known,
-            (fib.before, fib.after),
+            State(known, fib.before, fib.rules.before),
+            State(other.plan, fib.after, fib.rules.after),
             other.reported_failures,
             other.rows,
             names={route.name for route in routes},

@@ -2,12 +2,13 @@
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from static_route_operator.errors import InvalidPrefixError, SettingsError
 from static_route_operator.routing.prefixes import contains, host_prefix, pack_address, pack_prefix
 from static_route_operator.routing.protection import Protection
+from static_route_operator.supervision import Signal
 
 logger = logging.getLogger(__name__)
 
@@ -28,14 +29,14 @@ class Protected:
 
     Attributes:
         protection: the union of all sources.
-        on_change: called after a change of `protection`.
+        on_change: emitted after a change of `protection`.
 
     Raises:
         SettingsError: `configured` has a part that is neither an address nor a CIDR.
     """
 
     def __init__(self, configured: str = "") -> None:
-        self.on_change: Callable[[], None] = _nothing
+        self.on_change: Signal[[]] = Signal()
         self._parts: dict[str, Mapping[bytes, str]] = {
             "metadata service": _named("metadata service", METADATA_SERVICE),
             "DNS": name_servers(),
@@ -60,7 +61,7 @@ class Protected:
             return
         self._parts[source] = addresses
         self.protection = self._union()
-        self.on_change()
+        self.on_change.emit()
 
     def look_at_resolver(self) -> None:
         """Read the DNS servers of this host again."""
@@ -107,7 +108,3 @@ def _configured(setting: str) -> dict[bytes, str]:
         return _named("protected by a setting", filter(None, (part.strip() for part in setting.split(","))))
     except InvalidPrefixError as error:
         raise SettingsError(f"--protected: {error}; give addresses and CIDRs separated by commas") from error
-
-
-def _nothing() -> None:
-    """Ignore changes until a listener is set."""

@@ -6,7 +6,6 @@ run. Each part of a run has a module of its own; this one decides their order, a
 
 import asyncio
 import contextlib
-import dataclasses
 import errno
 import logging
 import time
@@ -23,9 +22,10 @@ from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.messages import DecodedRoute
 from static_route_operator.kernel.monitor import Monitor
 from static_route_operator.kernel.processes import process_name
-from static_route_operator.kernel.rulebook import RuleBook
+from static_route_operator.kernel.ruleset import RuleSet
 from static_route_operator.node.drift.drift import Drift
 from static_route_operator.node.installed import InstalledRoutes
+from static_route_operator.node.installedrules import InstalledRules
 from static_route_operator.node.inventory import Inventory
 from static_route_operator.node.observation import Observation
 from static_route_operator.node.reporting import Report
@@ -72,6 +72,7 @@ class Reconciler:
         confirmation: decides which version of each object is in force; by default the newest.
         resync: seconds between full reads of the kernel's routes.
         fib: the kernel's tables, or a stand-in for them.
+        rules: the kernel's policy rules, or a stand-in for them.
         log: receives a line for each transition of a StaticRoute.
 
     Attributes:
@@ -88,19 +89,20 @@ class Reconciler:
         confirmation: Confirmation | None = None,
         resync: float = 300.0,
         fib: Fib | None = None,
+        rules: RuleSet | None = None,
         log: logging.Logger = logger,
     ) -> None:
         self._inventory = inventory
         self._metrics = metrics
         self._protected = protected
         self._confirmation = confirmation or Confirmation(inventory, metrics)
-        self._confirmation.on_change = self._version_changed
+        self._confirmation.on_change.connect(self._version_changed)
         self._resync = resync
         self._log = log
         self._fib = fib or Fib()
         self._observation = Observation(self._fib, protected)
         self._installed = InstalledRoutes(self._fib)
-        self._rules = RuleBook(self._fib)
+        self._rules = InstalledRules(rules or RuleSet(self._fib))
         self._drift = Drift(process_name)
         self._retries = Retries(self._fib)
         self._report = Report(inventory, metrics, on_rows, log)
@@ -165,6 +167,7 @@ class Reconciler:
             protected=self._protected,
             confirmation=self._confirmation.shadow_copy(inventory, metrics),
             fib=fib,
+            rules=fib.rules,
             log=_silence,
         )
         other._plan, other._installed.routes = self._plan, self._installed.routes.copy()
@@ -175,7 +178,7 @@ class Reconciler:
         """Remove every route and rule of this program, and write no more; return the number of routes."""
         # Never released: no run may follow.
         await self._busy.acquire()
-        await self._rules.retain(())
+        await self._rules.withdraw(())
         installed = await self._fib.read()
         failures = await self._fib.apply(diff(Routes(), installed))
         for key, failure in failures.items():
@@ -263,7 +266,7 @@ class Reconciler:
     def _lost_notifications(self) -> None:
         self._metrics.monitor_overflows.inc()
         logger.warning("Notifications of the kernel were lost; reading its routes again")
-        self._rules.forget()
+        self._rules.doubt()
         self._doubt_everything()
 
     def _read_again(self) -> None:
@@ -345,12 +348,13 @@ class Reconciler:
         operations = self._confirmation.permitted(operations, complete=sure)
         await self._confirmation.begin(self._plan, operations)
         if sure and not self._inventory.unsynced:
-            await self._rules.retain(self._plan.rules)
+            await self._rules.withdraw(self._plan.rules)
         await self._apply(operations, looked=facts is not known, read=read)
         if self._installed.outdated:
             # The outcome is not known; the next run follows at once.
             return
-        await self._install_rules()
+        if refused := await self._rules.install(self._plan, self._installed.routes):
+            self._retry_later(refused)
         self._settle(waiting)
         self._confirmation.settle(self._plan, self._installed.routes, complete=complete)
         await self._retries.describe()
@@ -382,9 +386,10 @@ class Reconciler:
         inputs = (version, facts, self._gateways.down)
         if self._planned_for == inputs:
             return
-        # Installed rules, also those of an agent before this one, stay for as long as their routes are to stay.
-        before = dataclasses.replace(self._plan, rules=await self._rules.read())
-        self._plan = make_plan(selected, facts, before, node=self._inventory.node, down=self._gateways.down)
+        before, rules = self._plan, await self._rules.read()
+        self._plan = make_plan(
+            selected, facts, before, node=self._inventory.node, down=self._gateways.down, rules=rules
+        )
         if self._plan.desired != before.desired:
             self._drift.release()
         self._planned_for = inputs
@@ -446,15 +451,6 @@ class Reconciler:
 
     def _retry_later(self, failures: Mapping[bytes, Failure]) -> None:
         self._after("retry", self._retries.add(failures), self._retry)
-
-    async def _install_rules(self) -> None:
-        """Add the rules that lead to default routes, unless a bypass route is missing: then nothing leads there."""
-        if any(keys - self._installed.routes.through(next_hops) for next_hops, keys in self._plan.bypass):
-            await self._rules.retain(())
-        elif failure := await self._rules.add(self._plan.rules):
-            await self._rules.retain(())
-            defaults = [each.keys for each in self._plan.objects if each.route.takes_default]
-            self._retry_later({key: failure for keys in defaults for key in keys})
 
     def _settle(self, waiting: Sequence[KeySet]) -> None:
         """Run again when a pause of flap damping ends."""

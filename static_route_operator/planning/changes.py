@@ -1,4 +1,4 @@
-"""What a change would do to each route of a node, told from the routes before and after it."""
+"""Changes that StaticRoutes would make to the routes and rules of a node, from the state before and after."""
 
 import enum
 from collections import Counter
@@ -8,16 +8,17 @@ from typing import Any, NamedTuple
 
 from static_route_operator.api.noderoutestate import Reason, Row, RowState
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.planning.diff import diff
+from static_route_operator.planning.diff import diff, diff_rules
 from static_route_operator.planning.plan import ObjectPlan, Plan, owner_of
 from static_route_operator.routing.description import describe_place, describe_route
 from static_route_operator.routing.keyset import KeySet, by_family
 from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.routes import Action, Failure, Routes
+from static_route_operator.routing.rules import Rule
 
 
 class Kind(enum.StrEnum):
-    """What becomes of a route, in the order in which it is told."""
+    """The change of a route, in the order in which changes are shown."""
 
     ADD = "add"
     CHANGE = "change"
@@ -30,20 +31,20 @@ class Kind(enum.StrEnum):
 
 
 CHANGES = frozenset({Kind.ADD, Kind.CHANGE, Kind.DELETE})
-# What an object asks for and can't have.
+# Routes that an object asks for and can't have.
 DENIED = frozenset({Kind.CONFLICT, Kind.REFUSED, Kind.FAILED})
 
 
 class RouteChange(NamedTuple):
-    """What becomes of some routes.
+    """The change of some routes.
 
     Attributes:
         kind: see `Kind`.
-        name: of the StaticRoute that has them, asks for them or had them; None when it is not known.
+        name: of the StaticRoute that has the routes, asks for them or had them; None for unknown.
         keys: of the routes, at least one.
-        path: that they take then; None where there is none.
-        before: that they take now, where it is another one.
-        why: for people; empty where it goes without saying.
+        path: next hops after the change; None for routes that would not be installed.
+        before: next hops before the change, where they differ.
+        why: reason for people; empty where the kind says everything.
     """
 
     kind: Kind
@@ -54,30 +55,51 @@ class RouteChange(NamedTuple):
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """What a change would do.
+class RuleChange(NamedTuple):
+    """The change of a policy rule.
 
     Attributes:
-        fates: of all routes that it would touch, and of all that the objects in question ask for.
-        rows: what this node would say of those objects that select it.
+        kind: ADD or DELETE.
+        rule: the rule.
+        names: of the StaticRoutes that the rule is or was for; empty for unknown.
+    """
+
+    kind: Kind
+    rule: Rule
+    names: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the change as a JSON object."""
+        return {"action": self.kind, "family": self.rule.family, "rule": str(self.rule), "objects": list(self.names)}
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """The result of a dry run.
+
+    Attributes:
+        routes: the changes of all routes that would be touched, and of all that the objects in question ask for.
+        rules: the policy rules that would be added or deleted.
+        rows: what this node would report of the objects in question that select it.
         interfaces: names of interfaces by index.
     """
 
-    fates: tuple[RouteChange, ...]
+    routes: tuple[RouteChange, ...]
+    rules: tuple[RuleChange, ...]
     rows: tuple[Row, ...]
     interfaces: Mapping[int, str]
 
     def counts(self, name: str | None = None) -> dict[str, int]:
-        """The number of routes of each kind; those of one object where its name is given."""
+        """Return the number of routes of each kind; of one object if its name is given."""
         counts: Counter[Kind] = Counter()
-        for fate in self.fates:
-            if name is None or fate.name == name:
-                counts[fate.kind] += len(fate.keys)
+        for change in self.routes:
+            if name is None or change.name == name:
+                counts[change.kind] += len(change.keys)
         return {kind.value: counts[kind] for kind in Kind}
 
     def to_json(self) -> dict[str, Any]:
-        """As a JSON object, with each route that is not as it stays."""
+        """Return the forecast as a JSON object, without the routes that stay as they are."""
+        changes = [change for change in self.routes if change.kind is not Kind.UNCHANGED]
         return {
             "summary": self.counts(),
             "objects": [
@@ -85,61 +107,81 @@ class Forecast:
                 | {"summary": self.counts(row.name)}
                 for row in self.rows
             ],
-            "routes": [route for fate in self.fates if fate.kind is not Kind.UNCHANGED for route in self._routes(fate)],
+            "routes": [route for change in changes for route in self._routes(change)],
+            "rules": [change.to_json() for change in self.rules],
         }
 
-    def _routes(self, fate: RouteChange) -> Iterator[dict[str, Any]]:
-        for key in fate.keys:
-            path = fate.path or fate.before
+    def _routes(self, change: RouteChange) -> Iterator[dict[str, Any]]:
+        for key in change.keys:
+            path = change.path or change.before
             described = describe_route(key, path, self.interfaces) if path else describe_place(key)
-            route = {"action": fate.kind, "object": fate.name, **described}
-            if fate.path and fate.before:
-                route["before"] = describe_route(key, fate.before, self.interfaces)
-            if fate.why:
-                route["reason"] = fate.why
+            route = {"action": change.kind, "object": change.name, **described}
+            if change.path and change.before:
+                route["before"] = describe_route(key, change.before, self.interfaces)
+            if change.why:
+                route["reason"] = change.why
             yield route
 
 
-def make_forecast(  # noqa: PLR0913  one of each, and none goes with another
-    plan: Plan,
-    known: Plan,
-    routes: tuple[Routes, Routes],
+class State(NamedTuple):
+    """The routes and policy rules of this program on a node, before or after a change.
+
+    Attributes:
+        plan: what is desired, as far as that is known; it has the owners of routes and rules.
+        routes: installed routes.
+        rules: installed policy rules.
+    """
+
+    plan: Plan
+    routes: Routes
+    rules: Collection[Rule]
+
+
+def make_forecast(  # noqa: PLR0913  each is a different part of a dry run
+    before: State,
+    after: State,
     failures: Mapping[bytes, Failure],
     rows: Iterable[Row],
     *,
     names: Collection[str],
     interfaces: Mapping[int, str],
 ) -> Forecast:
-    """Tell what becomes of each route.
+    """Return the changes of each route and rule.
 
     Args:
-        plan: what should be in the kernel after the change.
-        known: what should be there now, as far as that is known: it tells whose a deleted route is.
-        routes: our routes in the kernel before and after.
-        failures: by key, what the kernel would refuse.
-        rows: what this node would say of all objects.
+        before: the node as it is.
+        after: the node as it would be.
+        failures: what the kernel would refuse, by key.
+        rows: what this node would report of all objects.
         names: of the objects in question.
         interfaces: names of interfaces by index.
     """
-    before, after = routes
-    fates = list(_changes(plan, known, before, after))
-    for each in plan.objects:
+    changes = list(_route_changes(before, after))
+    for each in after.plan.objects:
         if each.route.name in names:
-            fates += _others(each, plan, before, after, failures)
+            changes += _others(each, before, after, failures)
     order = list(Kind)
-    fates.sort(key=lambda fate: (fate.name or "", order.index(fate.kind)))
-    return Forecast(tuple(fates), tuple(row for row in rows if row.name in names), interfaces)
+    changes.sort(key=lambda change: (change.name or "", order.index(change.kind)))
+    return Forecast(
+        tuple(changes),
+        tuple(_rule_changes(before, after)),
+        tuple(row for row in rows if row.name in names),
+        interfaces,
+    )
 
 
 def dry_run_row(route: StaticRoute, forecast: Forecast) -> Row | None:
-    """What a node says of an object that is only rehearsed; None where it has nothing to do with it."""
+    """Return what a node reports of an object with ``spec.dryRun``; None if the object does not concern the node."""
     counts = forecast.counts(route.name)
-    would = ", ".join(f"{kind} {counts[kind]}" for kind in Kind if kind in CHANGES and counts[kind])
+    changes = [f"{kind} {counts[kind]}" for kind in Kind if kind in CHANGES and counts[kind]]
+    rules = Counter(change.kind for change in forecast.rules if route.name in change.names)
+    changes += [f"{kind} {rules[kind]} policy rules" for kind in Kind if rules[kind]]
+    would = ", ".join(changes)
     row = next((row for row in forecast.rows if row.name == route.name), None)
     if row is None:
         if not would:
             return None
-        text, reason, gateway = f"would {would}: it is not for this node any more", Reason.PROGRAMMED, ""
+        text, reason, gateway = f"would {would}: the object no longer selects this node", Reason.PROGRAMMED, ""
     else:
         text, reason, gateway = f"would {would or 'change nothing'}", row.reason, row.gateway
         text += f"; {row.message}" if row.message else ""
@@ -155,21 +197,29 @@ def dry_run_row(route: StaticRoute, forecast: Forecast) -> Row | None:
     )
 
 
-def _changes(plan: Plan, known: Plan, before: Routes, after: Routes) -> Iterator[RouteChange]:
-    for action, path, keys in diff(after, before):
-        for name, owned in _by_owner(keys, known if action is Action.DELETE else plan):
+def _rule_changes(before: State, after: State) -> Iterator[RuleChange]:
+    for action, rule in diff_rules(after.rules, before.rules):
+        if action is Action.ADD:
+            yield RuleChange(Kind.ADD, rule, after.plan.rules.get(rule, ()))
+        else:
+            yield RuleChange(Kind.DELETE, rule, before.plan.rules.get(rule, ()))
+
+
+def _route_changes(before: State, after: State) -> Iterator[RouteChange]:
+    for action, path, keys in diff(after.routes, before.routes):
+        for name, owned in _by_owner(keys, before.plan if action is Action.DELETE else after.plan):
             if action is Action.ADD:
                 yield RouteChange(Kind.ADD, name, owned, path)
             elif action is Action.DELETE:
                 yield RouteChange(Kind.DELETE, name, owned, None, path)
             else:
-                for other, there in before:
+                for other, there in before.routes:
                     if moved := owned & there:
                         yield RouteChange(Kind.CHANGE, name, moved, path, other)
 
 
 def _by_owner(keys: KeySet, plan: Plan) -> Iterator[tuple[str | None, KeySet]]:
-    # What an object has comes before what another one would leave as it is.
+    # A route that one object has may be retained by another one; it belongs to the first.
     sets = [(each, each.keys) for each in plan.objects] + [
         (each, each.retained) for each in plan.objects if each.retained
     ]
@@ -186,25 +236,25 @@ def _by_owner(keys: KeySet, plan: Plan) -> Iterator[tuple[str | None, KeySet]]:
 
 
 def _others(
-    planned: ObjectPlan, plan: Plan, before: Routes, after: Routes, failures: Mapping[bytes, Failure]
+    planned: ObjectPlan, before: State, after: State, failures: Mapping[bytes, Failure]
 ) -> Iterator[RouteChange]:
-    """What becomes of the routes of an object that would not be touched."""
+    """Yield the changes of the routes that an object asks for and that would not be touched."""
     name, rest = planned.route.name, planned.route.keys
     for state, keys, why in planned.left_out:
-        # A key that is refused for several reasons is told once.
-        if told := keys & rest:
-            rest -= told
-            yield RouteChange(Kind.STANDBY if state is RowState.STANDBY else Kind.REFUSED, name, told, why=why)
-    for fate in _conflicts(planned, failures):
-        rest -= fate.keys
-        yield fate
+        # A key that is refused for several reasons counts once.
+        if left := keys & rest:
+            rest -= left
+            yield RouteChange(Kind.STANDBY if state is RowState.STANDBY else Kind.REFUSED, name, left, why=why)
+    for change in _conflicts(planned, failures):
+        rest -= change.keys
+        yield change
     mine = planned.keys or planned.retained
-    for _, keys in plan.desired if planned.retained else ():
-        # What would be left as it is, but others have it.
+    for _, keys in after.plan.desired if planned.retained else ():
+        # Routes that would be retained, but belong to another object.
         mine -= keys
-    for path, keys in after:
-        # The others of these are added or changed: that is told already.
-        if same := rest & mine & keys & before.through(path):
+    for path, keys in after.routes:
+        # Those that were installed otherwise are added or changed, and counted there.
+        if same := rest & mine & keys & before.routes.through(path):
             yield RouteChange(Kind.UNCHANGED, name, same, path)
         rest -= keys & mine
     if rest:

@@ -10,6 +10,7 @@ from static_route_operator.planning.plan import Plan
 from static_route_operator.routing.keyset import KeySet
 from static_route_operator.routing.nexthops import NextHop, NextHops
 from static_route_operator.routing.routes import Routes
+from static_route_operator.routing.rules import Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +36,13 @@ class Wanted:
         routes: all of them.
         retained: those that stay as they are if they are there.
         owners: the StaticRoutes they belong to.
+        rules: the policy rules that should be installed, with the names of the StaticRoutes that each is for.
     """
 
     routes: Routes
     retained: list[KeySet]
     owners: list[Owner]
+    rules: Mapping[Rule, tuple[str, ...]]
 
     def owner(self, key: bytes) -> Owner | None:
         """The StaticRoute that a route belongs to."""
@@ -59,6 +62,7 @@ def describe_wanted(plan: Plan, rows: Mapping[str, Row]) -> dict[str, Any]:
             }
             for each in plan.objects
         ],
+        "rules": [{"rule": rule.to_json(), "objects": names} for rule, names in plan.rules.items()],
     }
 
 
@@ -68,6 +72,7 @@ def parse_wanted(told: Mapping[str, Any]) -> Wanted:
         Routes({_parse_path(each["path"]): _parse_keys(each) for each in told["routes"]}),
         [_parse_keys(each) for each in told["held"]],
         [Owner(each["name"], _parse_keys(each), each["message"]) for each in told["owners"]],
+        {Rule.from_json(each["rule"]): tuple(each["objects"]) for each in told["rules"]},
     )
 
 
@@ -83,7 +88,7 @@ def _describe_path(path: NextHops) -> dict[str, Any]:
     return {
         "hops": [[hop.gateway.hex(), hop.interface, hop.weight, hop.on_link] for hop in path.hops],
         "source": path.source.hex(),
-        "mtu": path.mtu,
+        "metrics": path.metrics,
         "blackhole": path.blackhole,
     }
 
@@ -93,4 +98,5 @@ def _parse_path(told: Mapping[str, Any]) -> NextHops:
         NextHop(bytes.fromhex(gateway), interface, weight, on_link)
         for gateway, interface, weight, on_link in told["hops"]
     )
-    return NextHops(hops, bytes.fromhex(told["source"]), told["mtu"], told["blackhole"])
+    metrics = tuple((number, value) for number, value in told["metrics"])
+    return NextHops(hops, bytes.fromhex(told["source"]), metrics, told["blackhole"])

@@ -1,25 +1,26 @@
-"""From what is in the kernel to what should be there, as a list of operations."""
+"""From what is installed in the kernel to what should be, as a list of operations."""
 
 from collections.abc import Iterable
 
 from static_route_operator.routing.keyset import KeySet
 from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.routes import Action, Operation, Routes
+from static_route_operator.routing.rules import Rule, RuleOperation
 
 
 def diff(
     desired: Routes, installed: Routes, *, retained: Iterable[KeySet] = (), skip: Iterable[KeySet] = ()
 ) -> list[Operation]:
-    """The operations that make the routes in the kernel those that are wanted.
+    """Return the operations that turn the installed routes into the desired ones.
 
-    First replace, then add, then delete: a destination that stays wanted, be it by another or a shorter prefix, is
-    never without a route in between. The work is in proportion to what differs.
+    They replace first, then add, then delete, so a destination that stays desired, be it through another or a shorter
+    prefix, is never without a route. The work is proportional to what differs.
 
     Args:
-        desired: the routes that should be there.
-        installed: the routes in the kernel that are ours.
-        retained: keys that are left alone when they are present and not wanted.
-        skip: keys that are left as they are (the kernel refused them lately).
+        desired: the routes that should be installed.
+        installed: the routes of this program in the kernel.
+        retained: keys that stay as they are if they are installed and not desired.
+        skip: keys that stay as they are (the kernel refused them lately).
     """
     skip = list(skip)
     missing: dict[NextHops, KeySet] = {}
@@ -42,6 +43,19 @@ def diff(
         *replaced,
         *(Operation(Action.ADD, path, keys) for path, keys in missing.items() if keys),
         *(Operation(Action.DELETE, path, keys) for path, left in surplus.items() if (keys := _without(left, retained))),
+    ]
+
+
+def diff_rules(desired: Iterable[Rule], installed: Iterable[Rule]) -> list[RuleOperation]:
+    """Return the operations that turn the installed rules into the desired ones: additions first, then deletions.
+
+    Additions come in the order in which the kernel evaluates rules, deletions in the opposite order: the rule that
+    leads to a table of ours is added last and deleted first, since the rules before it spare packets from that table.
+    """
+    desired, installed = set(desired), set(installed)
+    return [
+        *(RuleOperation(Action.ADD, rule) for rule in sorted(desired - installed)),
+        *(RuleOperation(Action.DELETE, rule) for rule in sorted(installed - desired, reverse=True)),
     ]
 
 

@@ -110,11 +110,11 @@ class GatewaySelector:
 
 
 def _path(tier: Sequence[Gateway], hops: Mapping[Gateway, NextHop], route: StaticRoute) -> NextHops:
-    source, mtu = route.options.source, route.options.mtu
+    source, metrics = route.options.source, route.options.metrics
     if len(tier) == 1:
         # Alone it has all of the traffic, whatever its weight.
-        return NextHops((hops[tier[0]]._replace(weight=1),), source, mtu)
-    return NextHops(tuple(sorted(hops[each] for each in tier)), source, mtu)
+        return NextHops((hops[tier[0]]._replace(weight=1),), source, metrics)
+    return NextHops(tuple(sorted(hops[each] for each in tier)), source, metrics)
 
 
 def _all_down(messages: Sequence[str], problems: Sequence[Issue]) -> Issue:

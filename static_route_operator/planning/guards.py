@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from static_route_operator.api.destinations import LONGEST_DEFAULT
 from static_route_operator.api.noderoutestate import Reason, RowState
-from static_route_operator.planning.defaultroute import followers, unpinnable
-from static_route_operator.routing.facts import Facts, Rule
+from static_route_operator.planning.defaultroute import followers, prefix_without_bypass
+from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.foreign import ForeignRib, Lookup
 from static_route_operator.routing.keys import TABLE_MAIN, prefix_of, unpack_table_metric
 from static_route_operator.routing.keyset import KeySet
@@ -24,6 +24,7 @@ from static_route_operator.routing.prefixes import (
     unpack_prefix,
 )
 from static_route_operator.routing.protection import Protection
+from static_route_operator.routing.rules import Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ def default_refusals(keys: KeySet, facts: Facts) -> Iterator[Rejection]:
     if not keys:
         return
     size = len(prefix_of(keys[0])) - 1
-    if found := unpinnable(size, facts):
+    if found := prefix_without_bypass(size, facts):
         why = "and this node's default route is of a kind that can't be copied to keep its way"
         yield Rejection(keys, f"would capture {facts.protected.describe(found)}, {why}")
     elif max(keys.packed[size :: keys.size]) > LONGEST_DEFAULT:
@@ -176,7 +177,7 @@ def _rule_towards(table: int, keys: KeySet, facts: Facts) -> Rule | None:
     own = [host_prefix(address) for address in facts.addresses]
     for rule in facts.rules:
         # A packet may have no source yet when its route is looked up, but then it gets one of the node's own.
-        source = rule.source
+        source = rule.senders
         if (rule.table, len(source)) == (table, size) and any(contains(source, each) for each in own):
             return rule
     return None

@@ -18,7 +18,7 @@ from static_route_operator.routing.keyset import KeySet, duplicates, union
 from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.prefixes import unpack_prefix
 from static_route_operator.routing.routes import Routes
-from static_route_operator.routing.rules import OwnRule
+from static_route_operator.routing.rules import Rule
 
 
 class LeftOut(NamedTuple):
@@ -61,7 +61,7 @@ class Plan:
         shares: by path, the keys of each object that uses it.
         overlapping: what more than one object wants.
         bypass: of the wanted routes those that keep what is protected from following a default route.
-        rules: the policy rules that lead to default routes.
+        rules: the policy rules that lead to default routes, and the names of the objects that each is for.
     """
 
     desired: Routes = field(default_factory=Routes)
@@ -69,7 +69,7 @@ class Plan:
     shares: Mapping[NextHops, tuple[KeySet, ...]] = field(default_factory=dict)
     overlapping: frozenset[bytes] = frozenset()
     bypass: Routes = field(default_factory=Routes)
-    rules: frozenset[OwnRule] = frozenset()
+    rules: Mapping[Rule, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def retained(self) -> list[KeySet]:
@@ -82,13 +82,14 @@ class Plan:
         return list(dict.fromkeys(target for each in self.objects for target in each.choice.targets))
 
 
-def make_plan(
+def make_plan(  # noqa: PLR0913  each is a different part of what is known
     routes: Iterable[StaticRoute],
     facts: Facts,
     before: Plan | None = None,
     *,
     node: Node | None = None,
     down: Collection[Target] = (),
+    rules: Collection[Rule] = (),
 ) -> Plan:
     """Decide for every prefix which object gets it, and by which path.
 
@@ -102,6 +103,8 @@ def make_plan(
         before: the last plan; what has not changed since is taken from it.
         node: this node; needed where a gateway has a selector.
         down: the targets whose gateways do not answer.
+        rules: the installed policy rules of this program. Those that lead to a retained default route stay, also when
+            an earlier process added them.
     """
     ordered = sorted(routes, key=lambda route: route.precedence)
     before = before or Plan()
@@ -143,8 +146,8 @@ def make_plan(
         problems.sort(key=lambda each: -SEVERITY[each.state])
         objects.append(ObjectPlan(route, keys, retained, tuple(problems), choice, tuple(left_out)))
     kept = {path: tuple(each) for path, each in shares.items()}
-    bypass, rules = _lead_default(objects, facts, before)
-    return Plan(_united(kept, before, bypass), tuple(objects), kept, overlapping, bypass, rules)
+    bypass, desired_rules = _lead_default(objects, facts, rules)
+    return Plan(_united(kept, before, bypass), tuple(objects), kept, overlapping, bypass, desired_rules)
 
 
 def _guard(
@@ -155,18 +158,27 @@ def _guard(
     return refusals(route.keys, facts, gateways, choice.path)
 
 
-def _lead_default(objects: Iterable[ObjectPlan], facts: Facts, before: Plan) -> tuple[Routes, frozenset[OwnRule]]:
-    """Pins and rules for the default routes among these objects.
+def _lead_default(
+    objects: Iterable[ObjectPlan], facts: Facts, installed: Collection[Rule]
+) -> tuple[Routes, dict[Rule, tuple[str, ...]]]:
+    """Return the bypass routes and the rules for the default routes among these objects.
 
-    Rules stay as they are where routes do, since their gateway can't be used now.
+    Rules stay installed as long as the routes that they lead to are retained, since their gateway can't be used now.
     """
     defaults = [each for each in objects if each.route.takes_default]
-    paths = [each.choice.path for each in defaults if each.choice.path and each.keys]
-    rules = make_rules(paths, facts)
-    led = {len(rule.source) for rule in rules}
-    retained = {len(each.route.gateway) + 1 for each in defaults if each.retained} - led
-    rules |= {rule for rule in before.rules if len(rule.source) in retained}
-    return make_bypass_routes({len(rule.source) - 1 for rule in rules}, facts), rules
+    rules = make_rules(
+        [(each.route.name, each.choice.path) for each in defaults if each.choice.path and each.keys], facts
+    )
+    led = {rule.address_size for rule in rules}
+    for rule in installed:
+        if rule.address_size not in led and (names := _retaining(defaults, rule.address_size)):
+            rules[rule] = names
+    return make_bypass_routes({rule.address_size for rule in rules}, facts), rules
+
+
+def _retaining(defaults: Iterable[ObjectPlan], address_size: int) -> tuple[str, ...]:
+    """Return the names of the objects that retain a default route of a family."""
+    return tuple(each.route.name for each in defaults if each.retained and len(each.route.gateway) == address_size)
 
 
 def _united(shares: Mapping[NextHops, tuple[KeySet, ...]], before: Plan, bypass: Routes) -> Routes:

@@ -5,6 +5,7 @@ from typing import Any
 
 from static_route_operator.routing.keys import prefix_of, unpack_table_metric
 from static_route_operator.routing.nexthops import NextHops
+from static_route_operator.routing.options import describe_metrics
 from static_route_operator.routing.prefixes import unpack_address, unpack_prefix
 
 
@@ -31,7 +32,7 @@ def describe_route(key: bytes, path: NextHops, interfaces: Mapping[int, str]) ->
         "table": table,
         "metric": metric,
         "source": unpack_address(path.source) if path.source else None,
-        "mtu": path.mtu or None,
+        **describe_metrics(path.metrics),
         "onLink": first.on_link,
     }
     if path.blackhole:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from static_route_operator.routing.foreign import ForeignRib, Lookup
 from static_route_operator.routing.protection import Protection
+from static_route_operator.routing.rules import Rule
 
 
 class Subnet(NamedTuple):
@@ -20,20 +21,6 @@ class Subnet(NamedTuple):
     interface: str
 
 
-class Rule(NamedTuple):
-    """A policy rule (`ip rule`) that may match packets which this node itself sends.
-
-    Attributes:
-        priority: the lowest is asked first.
-        table: where it leads to.
-        source: packed prefix of the packets' source that it is for; of length 0 when it is for any.
-    """
-
-    priority: int
-    table: int
-    source: bytes
-
-
 @dataclass(frozen=True, slots=True)
 class Facts:
     """One look at a node.
@@ -46,7 +33,8 @@ class Facts:
         foreign: the routes of others; not asked for, and none, while no destination has to do with what is protected.
         interfaces: names of the interfaces by index.
         down: names of those that are administratively down.
-        rules: the policy rules; not asked for, and none, while no StaticRoute names a table.
+        rules: the policy rules that may lead packets of this node itself; not read, and empty, while no StaticRoute
+            names a table.
     """
 
     addresses: Mapping[bytes, str] = field(default_factory=dict)

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 from static_route_operator.routing.keys import IPV4_KEY_SIZE, IPV6_KEY_SIZE
+from static_route_operator.routing.options import Metrics
 
 # Routes of this program carry this number as their protocol: it is how they are told from everybody else's.
 PROTOCOL = 245
@@ -49,7 +50,7 @@ class NextHops(NamedTuple):
         hops: the next hops, sorted, at least one; one without an interface tells the family of a path that leads
             nowhere.
         source: packed address that this node's own packets get; empty when the kernel chooses.
-        mtu: of the path, in bytes; 0 when it is the interface's.
+        metrics: the metrics that the route sets (see `routing.options`).
         blackhole: packets are dropped.
         shared: next hops of another program may be among these, since the kernel merges them for IPv6; never in a path
             that this program writes.
@@ -57,7 +58,7 @@ class NextHops(NamedTuple):
 
     hops: tuple[NextHop, ...]
     source: bytes = b""
-    mtu: int = 0
+    metrics: Metrics = ()
     blackhole: bool = False
     shared: bool = False
 
@@ -67,11 +68,11 @@ class NextHops(NamedTuple):
         gateway: bytes,
         interface: int,
         source: bytes = b"",
-        mtu: int = 0,
+        metrics: Metrics = (),
         on_link: bool = False,  # noqa: FBT002  as in `NextHop`
     ) -> "NextHops":
         """The path by one gateway."""
-        return cls((NextHop(gateway, interface, on_link=on_link),), source, mtu)
+        return cls((NextHop(gateway, interface, on_link=on_link),), source, metrics)
 
     @property
     def address_size(self) -> int:

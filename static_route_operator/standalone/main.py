@@ -1,9 +1,8 @@
-"""The same engine without Kubernetes: fed from a directory of manifests."""
+"""The engine of a node without Kubernetes, fed from a directory of manifests."""
 
 import asyncio
 import contextlib
 import logging
-import signal
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,16 +22,17 @@ from static_route_operator.routing.nexthops import PROTOCOL
 from static_route_operator.routing.protection import Protection
 from static_route_operator.settings import Settings
 from static_route_operator.standalone.manifests import ManifestDirectory
+from static_route_operator.supervision import run_until, stop_on_signals
 
 logger = logging.getLogger(__name__)
 
-# Files that are written together are read together. Milliseconds.
+# Milliseconds in which changes of files are collected: files written together are read together.
 DEBOUNCE = 100
 
 
 @dataclass(frozen=True, slots=True)
 class _Host:
-    """The parts of the engine on this host."""
+    """The parts of the engine."""
 
     inventory: Inventory
     metrics: Metrics
@@ -50,7 +50,7 @@ def _start(settings: Settings, labels: Mapping[str, str], *, provisional: bool =
         return protected.protection
 
     confirmation = Confirmation.of(settings, inventory, metrics) if provisional else Confirmation(inventory, metrics)
-    # Of the objects the directory tells; of what was undone it does not.
+    # The directory supplies the objects but not which versions were rolled back; restore those.
     confirmation.recall()
     reconciler = Reconciler(
         inventory,
@@ -59,7 +59,7 @@ def _start(settings: Settings, labels: Mapping[str, str], *, provisional: bool =
         confirmation=confirmation,
         resync=settings.resync_seconds,
     )
-    inventory.on_change = reconciler.wake
+    inventory.on_change.connect(reconciler.wake)
     inventory.set_node(Node(settings.node_name or socket.gethostname(), labels))
     return _Host(inventory, metrics, confirmation, reconciler)
 
@@ -67,10 +67,10 @@ def _start(settings: Settings, labels: Mapping[str, str], *, provisional: bool =
 async def apply_once(
     directory: Path, settings: Settings, labels: Mapping[str, str]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Make the kernel what the manifests want, once.
+    """Bring the kernel to what the manifests ask for, once.
 
     Returns:
-        What `Introspection.routes` tells, and what was wrong with the manifests.
+        The result of `Introspection.routes`, and the problems of the manifests.
     """
     host = _start(settings, labels)
     reconciler, manifests = host.reconciler, ManifestDirectory(directory, host.inventory)
@@ -81,7 +81,7 @@ async def apply_once(
 
 
 async def forecast(question: Mapping[str, Any], settings: Settings, labels: Mapping[str, str]) -> dict[str, Any]:
-    """What manifests would do on this host, as far as that is known without a process that keeps its routes.
+    """Predict the changes that manifests would make on this host, where no process keeps the routes.
 
     See `Planner.answer`.
     """
@@ -93,46 +93,27 @@ async def forecast(question: Mapping[str, Any], settings: Settings, labels: Mapp
 
 
 async def run(directory: Path, settings: Settings, labels: Mapping[str, str]) -> None:
-    """Keep the kernel what the manifests want, until SIGTERM or SIGINT. The routes stay."""
-    from static_route_operator.observability.http import HttpServer  # noqa: PLC0415  a fifth of a second, for this alone
+    """Keep the kernel at what the manifests ask for until SIGTERM or SIGINT. The routes stay."""
+    from static_route_operator.observability.http import HttpServer  # noqa: PLC0415  takes 0.2 s; needed here alone
 
+    stop = stop_on_signals()
     host = _start(settings, labels, provisional=True)
-    reconciler, confirmation, metrics = host.reconciler, host.confirmation, host.metrics
+    reconciler, confirmation = host.reconciler, host.confirmation
     manifests = ManifestDirectory(directory, host.inventory)
-    stop = asyncio.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
     planner = Planner(host.inventory, reconciler)
-    server = HttpServer(
-        metrics, lambda: reconciler.synced, Introspection(host.inventory, reconciler).handlers, planner.answer
-    )
-    if settings.http_port:
-        await server.start(settings.http_address, settings.http_port, settings.metrics_address)
     dry_runs = DryRuns(host.inventory, reconciler, planner)
-
-    def changed() -> None:
-        reconciler.wake()
-        dry_runs.wake()
-
-    host.inventory.on_change = changed
-    jobs = (reconciler.run(), confirmation.run(), dry_runs.run(), _watch(directory, manifests, stop))
-    tasks = [asyncio.create_task(job) for job in jobs]
-    stopped = asyncio.create_task(stop.wait())
-    try:
-        done, _ = await asyncio.wait([*tasks, stopped], return_when=asyncio.FIRST_COMPLETED)
-        for task in done & set(tasks):
-            if not stop.is_set():
-                task.result()
-        await confirmation.conclude()
-    finally:
-        routes = len(reconciler.installed)
-        for task in (*tasks, stopped):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-        await confirmation.stop()
-        await server.stop()
-    if routes:
+    host.inventory.on_change.connect(dry_runs.wake)
+    server = HttpServer(
+        host.metrics, lambda: reconciler.synced, Introspection(host.inventory, reconciler).handlers, planner.answer
+    )
+    async with contextlib.AsyncExitStack() as last:
+        if settings.http_port:
+            await server.start(settings.http_address, settings.http_port, settings.metrics_address)
+        last.push_async_callback(server.stop)
+        last.push_async_callback(confirmation.stop)
+        jobs = (reconciler.run(), confirmation.run(), dry_runs.run(), _watch(directory, manifests, stop))
+        await run_until(stop, jobs, confirmation.conclude)
+    if routes := len(reconciler.installed):
         logger.info(
             "Stopped; %d routes stay in the kernel. To remove them: empty %s and run with --once,"
             " or `ip route flush proto %d` and `ip -6 route flush proto %d`",
@@ -144,9 +125,9 @@ async def run(directory: Path, settings: Settings, labels: Mapping[str, str]) ->
 
 
 async def _watch(directory: Path, manifests: ManifestDirectory, stop: asyncio.Event) -> None:
-    from watchfiles import awatch  # noqa: PLC0415  for this alone
+    from watchfiles import awatch  # noqa: PLC0415  needed here alone
 
-    # awatch begins to watch before it first waits, and this comes after: nothing written in between is missed.
+    # awatch watches from before its first wait, and the first load follows that wait: no change in between is missed.
     asyncio.get_running_loop().call_soon(manifests.load)
     async for _ in awatch(directory, stop_event=stop, debounce=DEBOUNCE, step=DEBOUNCE // 2, recursive=False):
         manifests.load()

@@ -48,7 +48,7 @@ class Engine:
             resync=3600.0,
         )
         self.questions = Introspection(self.inventory, self.reconciler)
-        self.inventory.on_change = self.reconciler.wake
+        self.inventory.on_change.connect(self.reconciler.wake)
         self._version = 0
         self._tasks: list[asyncio.Task[None]] = []
         if node is not None:

@@ -101,7 +101,9 @@ class Machine:
                 metric = route.get("metric", 0)
                 found[destination] = " + ".join(words) + (f" metric {metric}" if metric != none else "")
                 found[destination] += f" src {route['prefsrc']}" if "prefsrc" in route else ""
-                found[destination] += "".join(f" mtu {each['mtu']}" for each in route.get("metrics", ()))
+                found[destination] += "".join(
+                    f" {word} {value}" for metrics in route.get("metrics", ()) for word, value in metrics.items()
+                )
                 found[destination] += " onlink" if "onlink" in route.get("flags", ()) else ""
         return found
 

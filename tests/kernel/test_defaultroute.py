@@ -1,10 +1,15 @@
 """Default routes: what they take along, what is pinned, and that nothing is left of them."""
 
+import json
 import subprocess
 
 import pytest
 
 from static_route_operator.api.nodeselector import Node
+from static_route_operator.cli.host.differences import rule_differences
+from static_route_operator.kernel.fib import Fib
+from static_route_operator.kernel.ruleset import RuleSet
+from static_route_operator.planning.desired import parse_wanted
 from tests.kernel.engine import Engine
 from tests.kernel.machine import Machine
 from tests.unit.builders import protection, route
@@ -211,3 +216,38 @@ async def test_uninstalling_leaves_nothing(machine: Machine, node: Engine) -> No
     await node.reconciler.remove_all()
 
     assert dump() == before
+
+
+async def test_diff_shows_a_missing_and_a_surplus_rule(machine: Machine, node: Engine) -> None:
+    """A rule that is gone is missing, with the object that needs it; one of ours that no object needs is surplus."""
+    await node.settle(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
+    desired = parse_wanted(json.loads(json.dumps(node.questions.desired())))
+    await node.stop()
+    fib = Fib()
+    try:
+        assert rule_differences(desired, await RuleSet(fib).read()) == []
+        machine.ip("rule del pref 32701", "rule add pref 9 from 10.9.0.0/16 iif eth1 lookup 7 proto 245")
+        machine.ip("rule add pref 32701 lookup main suppress_prefixlength 0 proto static")
+        found = rule_differences(desired, await RuleSet(fib).read())
+    finally:
+        fib.close()
+
+    assert [(each["kind"], each["rule"], each["objects"]) for each in found] == [
+        ("Missing", "32701: from all lookup main suppress_prefixlength 0", ["nat"]),
+        ("Surplus", "9: from 10.9.0.0/16 iif eth1 lookup 7", []),
+    ]
+
+
+async def test_rule_of_ours_that_no_object_needs_goes(machine: Machine, node: Engine) -> None:
+    """Whatever fields a rule with our protocol has, it is deleted; equal rules of other programs stay."""
+    await node.settle(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
+    there = dump()
+    fields = "from 10.9.0.0/16 to 192.0.2.0/24 iif eth1 fwmark 1/0xff ipproto tcp dport 80-81 uidrange 1-2"
+    machine.ip(f"rule add pref 9 {fields} lookup 7 proto 245", "rule add pref 10 goto 32702 proto 245")
+    machine.ip("rule add not from 10.9.0.0/16 pref 11 blackhole proto 245")
+    await node.until(lambda: dump() == there, "they are gone")
+
+    machine.ip(f"rule add pref 9 {fields} lookup 7 proto static")
+    others = dump()
+    machine.ip(f"rule add pref 9 {fields} lookup 7 proto 245")
+    await node.until(lambda: dump() == others, "ours is gone, and the other stays")

@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 
 from static_route_operator.cli.host.trace import compare
-from static_route_operator.kernel.policies import Packet
 from static_route_operator.kernel.tracer import RouteTracer
 from static_route_operator.routing.prefixes import pack_address, unpack_address
+from static_route_operator.routing.rules import Packet
 from tests.kernel.engine import Engine
 from tests.kernel.machine import Machine
 from tests.unit.builders import route

@@ -63,6 +63,19 @@ def test_diff_compares_with_the_kernel_itself(machine: Machine, program: Program
     assert call("diff", "--local").stdout == "No difference: 2 routes on 1 node, all as wanted.\n"
 
 
+def test_diff_takes_rules_in(machine: Machine, tmp_path: Path) -> None:
+    """The rules of a default route that are as they should be are no difference."""
+    machine.ip("route add default via 10.1.0.1")
+    default = manifest("default", destinations=["0.0.0.0/0"], allowDefaultRoute=True)
+    (tmp_path / "manifests").mkdir()
+    (tmp_path / "manifests" / "default.yaml").write_text(yaml.safe_dump(default))
+    with running(tmp_path / "manifests", tmp_path / "log") as program:
+        program.says("StaticRoute default: Programmed")
+        (node,) = json.loads(call("diff", "--local", "-o", "json").stdout)["nodes"]
+        assert (node["rules"], node["differences"]) == ([], [])
+        assert call("diff", "--local").returncode == 0
+
+
 def test_without_a_process_it_is_said_what_is_not_known(machine: Machine) -> None:
     """`diff` can't be answered without one; `explain` asks the kernel alone, and says so."""
     done = call("diff", "--local")
@@ -80,7 +93,7 @@ def test_snapshot_has_all_there_is(machine: Machine, program: Program) -> None:
 
     assert any(line.endswith(": eth0: up, carrier, mtu 1500") for line in lines)
     assert {"10.0.0.2 dev eth0", "fd00::/64 dev eth0", "# IPv6 rules"} <= set(lines)
-    assert "32765: from 10.0.0.2/32 lookup 77" in lines
+    assert "32765: from 10.0.0.2 lookup 77" in lines
     assert "192.0.2.0/24 via 10.0.0.1 dev eth0 table main proto 245" in lines
     assert "blackhole 192.0.2.128/25 table 77 proto boot metric 5" in lines
 

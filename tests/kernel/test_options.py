@@ -6,6 +6,7 @@ import pytest
 
 from static_route_operator.api.noderoutestate import Reason
 from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.routing.options import METRIC_OPTIONS, MetricOption
 from tests.kernel.engine import Engine
 from tests.kernel.machine import Machine
 from tests.unit.builders import protection, route
@@ -24,6 +25,7 @@ class Family(NamedTuple):
 
 IPV4 = Family("192.0.2.0/24", "10.0.0.1", "10.0.0.3", "10.5.0.7", "10.9.9.9", "0.0.0.0/0")
 IPV6 = Family("2001:db8::/32", "fd00::1", "fd00::3", "fd05::7", "fd09::9", "::/0")
+METRICS = pytest.mark.parametrize("option", METRIC_OPTIONS, ids=lambda option: option.field)
 FAMILIES = pytest.mark.parametrize("family", [IPV4, IPV6], ids=["IPv4", "IPv6"])
 
 
@@ -49,6 +51,11 @@ class Case(NamedTuple):
         return Case(options, self.words.replace("…", family.source), self.table)
 
 
+# All metrics at once, in the kernel's order.
+ALL_METRICS = " ".join(
+    f"{option.word} {option.minimum_ipv6}" for option in sorted(METRIC_OPTIONS, key=lambda option: option.number)
+)
+
 # Each option alone, and all together.
 CASES = pytest.mark.parametrize(
     "case",
@@ -60,13 +67,17 @@ CASES = pytest.mark.parametrize(
         Case({"table": 100}, table="100"),
         Case({"table": 253}, table="253"),
         Case({"table": 4_294_967_295}, table="4294967295"),
-        Case({"mtu": 1400}, " mtu 1400"),
-        Case({"mtu": 65_520}, " mtu 65520"),
+        *(
+            Case({option.field: value}, f" {option.word} {value}")
+            for option in METRIC_OPTIONS
+            for value in (option.minimum_ipv6, option.maximum)
+        ),
         Case({"source": "…"}, " src …"),
         Case({"onLink": True}, " onlink"),
         Case(
-            {"metric": 7, "table": 70_000, "mtu": 1280, "source": "…", "onLink": True},
-            " metric 7 src … mtu 1280 onlink",
+            {"metric": 7, "table": 70_000, "source": "…", "onLink": True}
+            | {option.field: option.minimum_ipv6 for option in METRIC_OPTIONS},
+            f" metric 7 src … {ALL_METRICS} onlink",
             "70000",
         ),
     ],
@@ -125,14 +136,47 @@ async def test_option_is_changed_without_a_gap(machine: Machine, engine: Engine,
 
 
 @FAMILIES
-async def test_drift_of_an_option_is_repaired(machine: Machine, engine: Engine, family: Family) -> None:
-    """Another mtu or source that somebody gives a route of ours is put right."""
+@METRICS
+async def test_drift_of_an_option_is_repaired(
+    machine: Machine, engine: Engine, family: Family, option: MetricOption
+) -> None:
+    """Another source, or another value of a metric, that somebody gives a route of ours is put right."""
     _prepare(machine, family)
-    await engine.settle(_object(family, mtu=1400, source=family.source, table=100))
-    machine.ip(f"route replace {family.destination} via {family.gateway} mtu 1300 proto 245 table 100")
+    value = option.minimum_ipv6
+    metrics: dict[str, Any] = {option.field: value}
+    await engine.settle(_object(family, source=family.source, table=100, **metrics))
+    machine.ip(f"route replace {family.destination} via {family.gateway} {option.word} {value + 1} proto 245 table 100")
 
-    expected = {family.destination: f"{family.gateway} eth0 src {family.source} mtu 1400"}
-    await engine.until(lambda: machine.routes(table="100") == expected, "it is as wanted")
+    expected = {family.destination: f"{family.gateway} eth0 src {family.source} {option.word} {value}"}
+    await engine.until(lambda: machine.routes(table="100") == expected, "it is as desired")
+
+
+@FAMILIES
+@METRICS
+async def test_metric_changes_in_one_replace(
+    machine: Machine, engine: Engine, family: Family, option: MetricOption
+) -> None:
+    """A metric is set, changed and removed in place, by one REPLACE each."""
+    _prepare(machine, family)
+    await engine.settle(_object(family))
+
+    for replaced, value in enumerate((option.minimum_ipv6, option.maximum, None), 1):
+        metrics: dict[str, Any] = {option.field: value}
+        await engine.settle(_object(family, generation=replaced + 1, **metrics))
+        words = f" {option.word} {value}" if value else ""
+        assert machine.routes() == {family.destination: f"{family.gateway} eth0{words}"}
+        assert engine.operations() == {"add": 1, "replace": replaced, "delete": 0}
+
+
+@FAMILIES
+async def test_metric_that_is_no_option_is_removed(machine: Machine, engine: Engine, family: Family) -> None:
+    """A metric that this program never sets makes a route of ours differ, so the route is replaced."""
+    _prepare(machine, family)
+    await engine.settle(_object(family, table=100))
+    machine.ip(f"route replace {family.destination} via {family.gateway} hoplimit 9 proto 245 table 100")
+
+    expected = {family.destination: f"{family.gateway} eth0"}
+    await engine.until(lambda: machine.routes(table="100") == expected, "it is as desired")
 
 
 @FAMILIES

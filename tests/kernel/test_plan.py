@@ -172,7 +172,9 @@ async def test_rules_of_a_default_route_are_not_written(machine: Machine, engine
     without = machine.query("rule")
     engine.complete()
     await engine.until(lambda: engine.reconciler.synced, "it is in sync")
-    assert (await planner.forecast([default])).counts()["add"]
+    forecast = await planner.forecast([default])
+    assert forecast.counts()["add"]
+    assert [change.kind for change in forecast.rules] == [Kind.ADD] * 3
     assert machine.query("rule") == without
 
     await engine.settle(default)
@@ -180,7 +182,56 @@ async def test_rules_of_a_default_route_are_not_written(machine: Machine, engine
     assert rules != without
     forecast = await planner.forecast([route("other")], prune=True)
     assert forecast.counts()["delete"]
+    assert [(change.kind, change.names) for change in forecast.rules] == [(Kind.DELETE, ("default",))] * 3
     assert (machine.query("rule"), machine.query("route", "show", "table", "all")) == (rules, routes)
+
+
+def _rules() -> set[str]:
+    """The policy rules of this program, as `ip rule` shows them."""
+    shown = [
+        subprocess.run(["ip", *family, "rule"], capture_output=True, text=True, check=True) for family in ([], ["-6"])
+    ]
+    lines = [" ".join(line.split()) for each in shown for line in each.stdout.splitlines()]
+    return {line.removesuffix(" proto 245") for line in lines if line.endswith(" proto 245")}
+
+
+def test_plan_names_the_rules_that_are_then_added(machine: Machine, tmp_path: Path) -> None:
+    """A plan shows each policy rule of a default route, `run` adds exactly these, and a second plan shows none."""
+    machine.ip("route add default via 10.1.0.1")
+    machine.ip("route add default via fd00:1::1", ipv6=True)
+    objects = [
+        manifest("four", destinations=["0.0.0.0/0"], allowDefaultRoute=True),
+        manifest("six", "fd00::1", ["::/0"], allowDefaultRoute=True),
+    ]
+    (tmp_path / "default.yaml").write_text(yaml.safe_dump_all(objects))
+
+    code, output = _plan(tmp_path, "-o", "json")
+    (forecast,) = json.loads(output)["nodes"]
+    planned = forecast["rules"]
+    assert (code, _rules()) == (1, set())
+    assert {(each["action"], *each["objects"], each["family"]) for each in planned} == {
+        ("add", "four", "IPv4"),
+        ("add", "six", "IPv6"),
+    }
+    assert _plan(tmp_path)[1].endswith(f"; policy rules: {len(planned)} to add, 0 to delete. Nothing was written.\n")
+
+    assert call("run", "--manifests", str(tmp_path), "--once").returncode == 0
+    assert _rules() == {each["rule"] for each in planned}
+    assert len(planned) == 6, "two for each family, and one for replies"
+    code, output = _plan(tmp_path, "-o", "json")
+    assert (code, json.loads(output)["nodes"][0]["rules"]) == (0, [])
+
+
+def test_prune_shows_the_rules_that_would_go(machine: Machine, tmp_path: Path) -> None:
+    """With --prune a rule of ours that no object needs would be deleted; the rules of others stay."""
+    machine.ip("rule add pref 32702 lookup 245 proto 245", "rule add pref 99 lookup 245")
+    (tmp_path / "nat.yaml").write_text(yaml.safe_dump(manifest()))
+
+    _, output = _plan(tmp_path, "--prune")
+    assert "No StaticRoute that is known\n  - IPv4 rule 32702: from all lookup 245\n" in output
+    assert "policy rules: 0 to add, 1 to delete" in output
+    _, output = _plan(tmp_path)
+    assert "rule" not in output.partition("\n")[2]
 
 
 async def test_dry_run_touches_nothing(machine: Machine, engine: Engine) -> None:
@@ -302,15 +353,15 @@ async def _foresee_and_apply(
 def _carried_out(forecast: Forecast, there: Routes) -> Routes:
     """The routes after a forecast came to pass; what it says of those before must be so."""
     routes = there.copy()
-    for fate in forecast.fates:
-        if fate.before is not None:
-            assert not fate.keys - there.through(fate.before), fate
-        if fate.kind is Kind.DELETE:
-            routes.drop(fate.keys)
-        elif fate.kind in {Kind.ADD, Kind.CHANGE}:
-            assert fate.path is not None
-            assert (fate.before is None) == (fate.kind is Kind.ADD)
-            routes.put(fate.path, fate.keys)
+    for change in forecast.routes:
+        if change.before is not None:
+            assert not change.keys - there.through(change.before), change
+        if change.kind is Kind.DELETE:
+            routes.drop(change.keys)
+        elif change.kind in {Kind.ADD, Kind.CHANGE}:
+            assert change.path is not None
+            assert (change.before is None) == (change.kind is Kind.ADD)
+            routes.put(change.path, change.keys)
     return routes
 
 
@@ -332,5 +383,5 @@ async def test_what_is_planned_comes_to_pass(
         assert forecast.rows == tuple(row for row in rows if row.name in names)
         counts: Mapping[str, int] = forecast.counts()
         asked = sum(len(each.keys) for each in after)
-        others = sum(len(fate.keys) for fate in forecast.fates if fate.name not in names or fate.kind is Kind.DELETE)
-        assert sum(counts.values()) == asked + others
+        others = [each for each in forecast.routes if each.name not in names or each.kind is Kind.DELETE]
+        assert sum(counts.values()) == asked + sum(len(each.keys) for each in others)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.routing.facts import Facts, Rule, Subnet
+from static_route_operator.routing.facts import Facts, Subnet
 from static_route_operator.routing.foreign import ForeignRib, Lookup
 from static_route_operator.routing.keys import IPV4_KEY_SIZE, TABLE_MAIN, default_table_metric, pack_table_metric
 from static_route_operator.routing.keyset import KeySet
@@ -12,6 +12,7 @@ from static_route_operator.routing.nexthops import UNKNOWN_IPV4, UNKNOWN_IPV6, N
 from static_route_operator.routing.prefixes import contains, host_prefix, pack_address, pack_prefix
 from static_route_operator.routing.protection import Protection
 from static_route_operator.routing.routes import Routes
+from static_route_operator.routing.rules import Rule
 
 ETH0 = 2
 

@@ -125,21 +125,40 @@ def test_errors_of_two_jobs_are_raised_together() -> None:
 
 
 def test_a_job_that_fails_meanwhile_does_not_interrupt_the_last_action() -> None:
-    """Routes of an uninstalled agent are removed even if a job fails while it decides that."""
-    actions: list[str] = []
+    """An agent that is uninstalled removes its routes although a job fails: the others go on until that is done."""
+    other = _Job()
+    ends: list[str] = []
 
     async def last_action() -> None:
         await asyncio.sleep(5.0)
-        actions.append("done")
+        ends.append(other.end)
 
     async def scene() -> None:
         stop = asyncio.Event()
         stop.set()
-        await run_until(stop, [_Job(ValueError("broken")).run(), _Job().run()], last_action)
+        await run_until(stop, [_Job(ValueError("broken")).run(), other.run()], last_action)
 
     with pytest.raises(ValueError, match="broken"):
         virtual_time.run(scene())
-    assert actions == ["done"]
+    assert ends == [""]
+    assert other.end == "cancelled"
+
+
+def test_an_error_of_the_last_action_is_raised_after_the_jobs_are_cancelled() -> None:
+    """A program whose last action fails ends with its error, and leaves no job behind."""
+    job = _Job()
+
+    async def last_action() -> None:
+        raise OSError("no space left")
+
+    async def scene() -> None:
+        stop = asyncio.Event()
+        stop.set()
+        await run_until(stop, [job.run()], last_action)
+
+    with pytest.raises(OSError, match="no space left"):
+        virtual_time.run(scene())
+    assert job.end == "cancelled"
 
 
 def test_jobs_are_cancelled_with_the_task_that_runs_them() -> None:

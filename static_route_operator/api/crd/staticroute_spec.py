@@ -37,17 +37,11 @@ from static_route_operator.api.healthcheck import (
     TIMEOUTS,
     CheckType,
 )
-from static_route_operator.api.options import (
-    MAX_METRIC,
-    MAX_MTU,
-    MAX_TABLE,
-    MIN_MTU,
-    MIN_MTU_IPV6,
-    MIN_TABLE,
-)
+from static_route_operator.api.options import MAX_METRIC, MAX_TABLE, MIN_TABLE
 from static_route_operator.api.rollout import PERCENTAGE
 from static_route_operator.api.staticroute import DEFAULT_PRIORITY
 from static_route_operator.routing.keys import TABLE_LOCAL
+from static_route_operator.routing.options import METRIC_OPTIONS, MetricOption
 
 _ALLOWED = "(has(self.allowDefaultRoute) && self.allowDefaultRoute)"
 
@@ -104,14 +98,7 @@ def _options() -> dict[str, Schema]:
                 rule(f"self != {TABLE_LOCAL}", f"table {TABLE_LOCAL} (local) is the kernel's own")
             ],
         },
-        "mtu": {
-            "type": "integer",
-            "format": "int32",
-            "description": "Largest packet that is sent through these routes, in bytes; for IPv6 at least"
-            f" {MIN_MTU_IPV6}. Absent: as large as the interface takes.",
-            "minimum": MIN_MTU,
-            "maximum": MAX_MTU,
-        },
+        **{option.field: _metric(option) for option in METRIC_OPTIONS},
         "source": address_schema(
             "source",
             "a unicast address of the node",
@@ -123,6 +110,18 @@ def _options() -> dict[str, Schema]:
             "description": "Take the gateway for a neighbour even if it is on no subnet of the node: it is looked for"
             " on the interface by which the node would send to it anyway. Absent: false.",
         },
+    }
+
+
+def _metric(option: MetricOption) -> Schema:
+    """Return the schema of a metric; a rule of the spec narrows the bounds for IPv6."""
+    ipv6 = f" For IPv6 at least {option.minimum_ipv6}." if option.minimum_ipv6 > option.minimum else ""
+    return {
+        "type": "integer",
+        "format": "int32",
+        "description": option.description + ipv6,
+        "minimum": option.minimum,
+        "maximum": option.maximum,
     }
 
 
@@ -204,9 +203,14 @@ def spec_schema() -> Schema:
                 f"!has(self.source) || {of_one_family('[self.source]')}",
                 "source and gateway must be of one address family",
             ),
-            rule(
-                f"!has(self.mtu) || self.mtu >= {MIN_MTU_IPV6} || !{GATEWAY}.contains(':')",
-                f"mtu must be at least {MIN_MTU_IPV6} for IPv6",
+            *(
+                rule(
+                    f"!has(self.{option.field}) || self.{option.field} >= {option.minimum_ipv6}"
+                    f" || !{GATEWAY}.contains(':')",
+                    f"{option.field} must be at least {option.minimum_ipv6} for IPv6",
+                )
+                for option in METRIC_OPTIONS
+                if option.minimum_ipv6 > option.minimum
             ),
         ],
     }

@@ -1,49 +1,54 @@
-"""What this host should have beside what its kernel has, read anew by this process."""
+"""Differences between this host's desired routes and rules and its kernel, read by this process."""
 
+from collections.abc import Collection
 from typing import Any
 
 from static_route_operator.cli.host.process import ask
 from static_route_operator.kernel.fib import Fib
+from static_route_operator.kernel.ruleset import RuleSet
 from static_route_operator.planning.desired import Wanted, parse_wanted
-from static_route_operator.planning.diff import diff
+from static_route_operator.planning.diff import diff, diff_rules
 from static_route_operator.routing.description import describe_route
 from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.routes import Action, Routes
+from static_route_operator.routing.rules import Rule
 
-# What an agent would do about it, in a word for what is so now.
+# The present state, for each action that would mend it.
 KINDS = {Action.ADD: "Missing", Action.REPLACE: "Different", Action.DELETE: "Surplus"}
 
 
 async def compare(http_address: str, http_port: int) -> dict[str, Any]:
-    """The differences on this host, as a JSON object.
+    """Return the differences on this host as a JSON object.
 
     Args:
         http_address: where the process on this host serves.
-        http_port: likewise.
+        http_port: port of the same.
 
     Raises:
-        NoProcessError: no process says what this host should have.
+        NoProcessError: no process reports the desired routes of this host.
         KernelError: the kernel can't be read.
     """
-    told = ask(http_address, http_port, "/wanted")
-    desired = parse_wanted(told)
+    answer = ask(http_address, http_port, "/wanted")
+    desired = parse_wanted(answer)
     fib = Fib()
     try:
         installed = await fib.read(desired.routes)
+        rules = await RuleSet(fib).read()
         interfaces = (await fib.look(())).interfaces
     finally:
         fib.close()
     return {
-        "node": told["node"],
-        "complete": told["complete"],
+        "node": answer["node"],
+        "complete": answer["complete"],
         "wanted": len(desired.routes),
         "present": len(installed),
         "differences": differences(desired, installed, dict(interfaces)),
+        "rules": rule_differences(desired, rules),
     }
 
 
 def differences(desired: Wanted, installed: Routes, interfaces: dict[int, str]) -> list[dict[str, Any]]:
-    """Where the kernel is not as it should be, by destination."""
+    """Return the routes that differ, by destination."""
     had: dict[bytes, NextHops] = dict(installed.in_order()) if installed != desired.routes else {}
     found = []
     for action, path, keys in diff(desired.routes, installed, retained=desired.retained):
@@ -59,4 +64,22 @@ def differences(desired: Wanted, installed: Routes, interfaces: dict[int, str]) 
                     "message": owner.message if owner else "no StaticRoute wants it",
                 }
             )
+    return found
+
+
+def rule_differences(desired: Wanted, installed: Collection[Rule]) -> list[dict[str, Any]]:
+    """Return the policy rules that are missing, or that no StaticRoute needs."""
+    messages = {owner.name: owner.message for owner in desired.owners}
+    found = []
+    for action, rule in diff_rules(desired.rules, installed):
+        names = desired.rules.get(rule, ())
+        found.append(
+            {
+                "kind": KINDS[action],
+                "objects": list(names),
+                "family": rule.family,
+                "rule": str(rule),
+                "message": messages.get(names[0], "") if names else "no StaticRoute needs this rule",
+            }
+        )
     return found

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from static_route_operator.cli.host.process import NoProcessError, ask
-from static_route_operator.kernel.policies import Packet, PolicyAction, table_name
 from static_route_operator.kernel.tracer import Forwarding, NextHop, Route, RouteTracer
 from static_route_operator.planning.candidates import CandidateStatus
 from static_route_operator.routing.nexthops import PROTOCOL, protocol_name
 from static_route_operator.routing.prefixes import unpack_address
+from static_route_operator.routing.rules import Packet, RuleAction, table_name
 
 LOCAL_KINDS = frozenset({"local", "broadcast", "anycast", "multicast"})
 
@@ -206,7 +206,7 @@ def _way(forwarding: Forwarding) -> str:
     route, policy = forwarding.route, forwarding.policy
     by = f" by {route_words(route)}" if route else ""
     if forwarding.error:
-        if route is None and policy is not None and policy.action is not PolicyAction.TABLE:
+        if route is None and policy is not None and policy.action is not RuleAction.LOOKUP:
             by = f" by the rule {policy}"
         return f"dropped ({forwarding.error})" + (by or ": no route holds it")
     if route is not None and route.kind in LOCAL_KINDS:
@@ -221,7 +221,7 @@ def _shadow(claim: Mapping[str, Any], forwarding: Forwarding) -> str:
     """What takes the packet before the route of a StaticRoute, and what to do."""
     ours = f"the route of StaticRoute {claim['object']} to {claim['destination']} in table {table_name(claim['table'])}"
     route, policy = forwarding.route, forwarding.policy
-    if policy is not None and policy.action is not PolicyAction.TABLE:
+    if policy is not None and policy.action is not RuleAction.LOOKUP:
         return f"The rule '{policy}' comes before {ours}: remove the rule, or let it spare this destination."
     if route is None:
         leads = _leading(claim["table"], forwarding)
@@ -252,7 +252,7 @@ def _shadow(claim: Mapping[str, Any], forwarding: Forwarding) -> str:
 def _leading(table: int, forwarding: Forwarding) -> str:
     """Why no rule leads such a packet to a table; empty when one does."""
     packet = forwarding.packet
-    leading = [each for each in forwarding.policies if each.action is PolicyAction.TABLE and each.table == table]
+    leading = [each for each in forwarding.policies if each.action is RuleAction.LOOKUP and each.table == table]
     if any(each.matches(packet) for each in leading):
         return ""
     if not leading:

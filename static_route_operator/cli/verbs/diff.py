@@ -18,7 +18,7 @@ from static_route_operator.cli.views.forms import show
 @local_options
 @cluster_options
 def command(output: str, local: bool, agents: Agents, **where: Any) -> None:
-    """Show on each node which routes are missing, different or too many in the kernel, beside what StaticRoutes want.
+    """Show on each node the routes and policy rules of the kernel that differ from what StaticRoutes want.
 
     Ends with 0 when there is no difference, 1 when there is one, 3 when a node could not be asked.
     """
@@ -31,6 +31,6 @@ def command(output: str, local: bool, agents: Agents, **where: Any) -> None:
     else:
         answer = agents.gather("nodes", "diff")
     show(answer, output, view.table)
-    if any(each["differences"] for each in answer["nodes"]):
+    if any(each["differences"] or each["rules"] for each in answer["nodes"]):
         sys.exit(ExitCode.NOT_GOOD)
     sys.exit(ExitCode.UNANSWERED if answer["unanswered"] else ExitCode.GOOD)

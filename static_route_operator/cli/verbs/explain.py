@@ -65,7 +65,7 @@ def command(destination: str, output: str, local: bool, agents: Agents, **option
         raise click.UsageError("--iif needs --source: a packet that comes in has one, and the kernel checks it.")
     if local:
         from static_route_operator.cli.host.trace import explain  # noqa: PLC0415  netlink is for those who need it
-        from static_route_operator.kernel.policies import Packet  # noqa: PLC0415
+        from static_route_operator.routing.rules import Packet  # noqa: PLC0415
 
         protocol = _PROTOCOLS.get(options["protocol"], 0)
         packet = Packet(address, source, options["mark"], options["iif"], protocol, options["port"])

@@ -17,9 +17,13 @@ def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
     yield from unanswered(answer["unanswered"])
     rows = []
     for node in answer["nodes"]:
-        found = node["differences"]
+        name = node["node"] or "-"
+        found = [
+            *(_rule_row(name, each) for each in node["rules"]),
+            *(_row(name, each, wide=wide) for each in node["differences"]),
+        ]
         rest = 0 if wide else len(found) - MOST
-        rows += [_row(node["node"] or "-", each, wide=wide) for each in (found[:MOST] if rest > 0 else found)]
+        rows += found[:MOST] if rest > 0 else found
         if rest > 0:
             rows.append((node["node"], f"and {rest} more", "-", "-", "-", "-", "see -o wide"))
     nodes, desired = len(answer["nodes"]), sum(node["wanted"] for node in answer["nodes"])
@@ -44,6 +48,12 @@ def _row(node: str, each: Mapping[str, Any], *, wide: bool) -> tuple[str, ...]:
         each["object"] or "-",
         each["message"] or "-",
     )
+
+
+def _rule_row(node: str, each: Mapping[str, Any]) -> tuple[str, ...]:
+    wanted, present = ("-", each["rule"]) if each["kind"] == "Surplus" else (each["rule"], "-")
+    objects = ", ".join(each["objects"]) or "-"
+    return (node, each["kind"], f"{each['family']} rule", wanted, present, objects, each["message"] or "-")
 
 
 def _way(route: Mapping[str, Any] | None, *, wide: bool) -> str:

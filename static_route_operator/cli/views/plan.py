@@ -1,12 +1,14 @@
 """What StaticRoutes would do: a line for each route, as far as there are not too many of a kind."""
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from static_route_operator.cli.views.forms import unanswered
 from static_route_operator.planning.changes import CHANGES, DENIED, Kind
 from static_route_operator.routing.keys import TABLE_MAIN
+from static_route_operator.routing.options import metric_words
 
 # Routes of one StaticRoute that have the same lot; of the others the number is told.
 MOST_TOLD = 5
@@ -26,7 +28,7 @@ _WORDS = {
 
 def is_good(forecast: Mapping[str, Any]) -> bool:
     """Whether nothing would change, and nothing that is asked for can't be had."""
-    return not any(forecast["summary"][kind] for kind in CHANGES | DENIED)
+    return not forecast["rules"] and not any(forecast["summary"][kind] for kind in CHANGES | DENIED)
 
 
 def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
@@ -41,9 +43,18 @@ def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
 def _forecast_lines(forecast: Mapping[str, Any], most: int | None) -> Iterator[str]:
     yield from (f"# {note}" for note in _notes(forecast))
     messages = {row["name"]: row["message"] for row in forecast["objects"]}
-    for name, routes in itertools.groupby(forecast["routes"], key=lambda route: route["object"]):
+    lines: dict[str, list[str]] = {}
+    for name, routes in itertools.groupby(forecast["routes"], key=lambda route: route["object"] or ""):
+        lines[name] = list(_route_lines(list(routes), most))
+    for rule in forecast["rules"]:
+        # A rule that serves several StaticRoutes is shown with the first, and names the others.
+        first, *others = rule["objects"] or [""]
+        also = f" (also for {', '.join(others)})" if others else ""
+        text = f"  {_MARKS[rule['action']]} {rule['family']} rule {rule['rule']}{also}"
+        lines.setdefault(first, []).append(text)
+    for name, some in sorted(lines.items()):
         yield f"StaticRoute {name}" if name else "No StaticRoute that is known"
-        yield from _route_lines(list(routes), most)
+        yield from some
         messages.pop(name, None)
     for name, message in messages.items():
         yield f"StaticRoute {name}: nothing to do{f' ({message})' if message else ''}"
@@ -89,7 +100,7 @@ def _path(route: Mapping[str, Any]) -> str:
     else:
         words = [f"via {route['gateway'] or '?'} dev {route['interface'] or '?'}"]
     words += [f"src {route['source']}"] if route["source"] else []
-    words += [f"mtu {route['mtu']}"] if route["mtu"] else []
+    words += metric_words(route)
     words += ["onlink"] if route["onLink"] else []
     return " ".join(words)
 
@@ -99,4 +110,11 @@ def _summary(forecast: Mapping[str, Any]) -> str:
     changes = [f"{summary[kind]:,} {_WORDS[kind]}" for kind in Kind if kind in CHANGES]
     others = [f"{summary[kind]:,} {_WORDS[kind]}" for kind in Kind if kind not in CHANGES and summary[kind]]
     where = f" for {forecast['node']}" if forecast["node"] else ""
-    return f"Plan{where}: {', '.join([*changes, *others])}. Nothing was written."
+    return f"Plan{where}: {', '.join([*changes, *others])}{_rules_summary(forecast)}. Nothing was written."
+
+
+def _rules_summary(forecast: Mapping[str, Any]) -> str:
+    if not forecast["rules"]:
+        return ""
+    counts = Counter(rule["action"] for rule in forecast["rules"])
+    return f"; policy rules: {', '.join(f'{counts[kind]} {_WORDS[kind]}' for kind in (Kind.ADD, Kind.DELETE))}"

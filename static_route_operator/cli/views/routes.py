@@ -6,6 +6,7 @@ from typing import Any
 from static_route_operator.api.noderoutestate import GOOD_STATES, RowState
 from static_route_operator.cli.views.forms import columns, paint, unanswered
 from static_route_operator.routing.keys import DEFAULT_METRIC_IPV4, DEFAULT_METRIC_IPV6, TABLE_MAIN
+from static_route_operator.routing.options import metric_words
 
 
 def is_good(report: Mapping[str, Any]) -> bool:
@@ -98,8 +99,7 @@ def options(route: Mapping[str, Any], *, wide: bool) -> str:
         words.append(f"metric {route['metric']}")
     if route["source"]:
         words.append(f"src {route['source']}")
-    if route["mtu"]:
-        words.append(f"mtu {route['mtu']}")
+    words += metric_words(route)
     if route["onLink"]:
         words.append("onlink")
     return " ".join(words)

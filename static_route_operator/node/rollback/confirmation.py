@@ -27,6 +27,7 @@ from static_route_operator.observability.metrics import Metrics
 from static_route_operator.planning.plan import Plan
 from static_route_operator.routing.routes import Operation, Routes
 from static_route_operator.settings import Settings
+from static_route_operator.supervision import Signal
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class Confirmation:
         seconds: within which a change that cuts this node off is undone.
 
     Attributes:
-        on_change: called when other versions come into force.
+        on_change: emitted when other versions come into force.
     """
 
     def __init__(  # noqa: PLR0913  one of each, and none goes with another
@@ -75,7 +76,7 @@ class Confirmation:
         protected: Callable[[], Mapping[str, Mapping[bytes, str]]] = dict,
         seconds: float = 10.0,
     ) -> None:
-        self.on_change: Callable[[], None] = _nothing
+        self.on_change: Signal[[]] = Signal()
         self._inventory = inventory
         self._metrics = metrics
         self._reach = reach
@@ -273,7 +274,7 @@ class Confirmation:
             # A defect must not keep this node from telling how it fares, for ever.
             logger.exception("What is on trial can't be judged, and counts as good")
             self._trials.acquit(self._trials.open)
-            self.on_change()
+            self.on_change.emit()
 
     async def _find_out(self) -> None:
         while self._applied:
@@ -291,7 +292,7 @@ class Confirmation:
                 self._trials.take_as_good(trial.route for trial in trials)
                 self._keep()
             await self._hold()
-            self.on_change()
+            self.on_change.emit()
 
     async def _find_cause(self, endpoints: Mapping[str, Endpoint], reasons: Mapping[str, str]) -> None:
         """Something does not answer any more: find out whether it does without what is on trial."""
@@ -320,7 +321,7 @@ class Confirmation:
         logger.error("%s: this node does not reach %s any more: undone", _names(trials), what)
         self._trials.undo(trials, f"undone since this node does not reach {what} any more")
         self._settled.clear()
-        self.on_change()
+        self.on_change.emit()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(UNDOING):
                 await self._settled.wait()
@@ -384,7 +385,3 @@ class Confirmation:
 def _names(trials: Iterable[UnconfirmedChange]) -> str:
     """The objects on trial, for people."""
     return ", ".join(f"StaticRoute {each.route.name} (generation {each.route.generation})" for each in trials)
-
-
-def _nothing() -> None:
-    """Nobody listens yet."""

@@ -2,10 +2,10 @@
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable, Iterable
 
 from static_route_operator.node.rollback.endpoints import Endpoint
+from static_route_operator.supervision import AROUND, FULL, Backoff
 
 logger = logging.getLogger(__name__)
 
@@ -45,19 +45,19 @@ class Reachability:
 
     async def run(self) -> None:
         """Look until cancelled."""
-        pause = FIRST_AGAIN
+        backoff = Backoff(FIRST_AGAIN, INTERVAL, AROUND)
         while True:
             if await self._look():
-                pause = FIRST_AGAIN
-                wait = INTERVAL
+                backoff.reset()
+                wait = AROUND.of(INTERVAL)
             else:
-                wait, pause = pause, min(pause * 2, INTERVAL)
+                wait = next(backoff)
             self.looked.set()
             self._again.clear()
             try:
-                async with asyncio.timeout(wait * random.uniform(0.8, 1.2)):  # noqa: S311  jitter, no secret
+                async with asyncio.timeout(wait):
                     await self._again.wait()
-                pause = FIRST_AGAIN
+                backoff.reset()
             except TimeoutError:
                 pass
 
@@ -83,7 +83,7 @@ class Reachability:
         return {each.name: reason for each, reason in zip(asked, reasons, strict=True) if reason}
 
     async def _persist(self, endpoint: Endpoint, seconds: float) -> str:
-        await asyncio.sleep(random.uniform(0, SPREAD))  # noqa: S311  jitter, no secret
+        await asyncio.sleep(FULL.of(SPREAD))
         left, reason = seconds, ""
         while left > 0:
             # Not by the clock: a process, or a machine, that stood still has not waited.

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any, cast
 
-from static_route_operator.agent.addresses import AGAIN, EVERY, Addresses
+from static_route_operator.agent.addresses import INTERVAL, RETRY, Addresses
 from static_route_operator.api.clusteraddresses import NAME
 from static_route_operator.cluster.api import Api
 from static_route_operator.errors import ApiError
@@ -53,7 +53,7 @@ def _new(protected: Protected, *texts: str) -> bool:
 def test_all_is_known_after_one_look() -> None:
     """Before the first StaticRoute is, an agent knows the API server's addresses and what the controller says."""
     protected = Protected()
-    asyncio.run(Addresses(cast("Api", Cluster()), protected, "ours").look())
+    asyncio.run(Addresses(cast("Api", Cluster()), protected, "ours").load())
 
     assert _new(protected, "10.96.0.1", "203.0.113.5", "10.0.0.2", "10.0.0.3", "10.96.0.0/12")
 
@@ -64,18 +64,18 @@ def test_an_api_server_that_does_not_answer_stops_nothing() -> None:
 
     async def play() -> None:
         addresses = Addresses(cast("Api", cluster), protected, "ours")
-        await addresses.look()
+        await addresses.load()
         cluster.answers = False
-        await addresses.look()
+        await addresses.load()
         assert _new(protected, "10.96.0.1", "203.0.113.5", "10.0.0.2", "10.0.0.3", "10.96.0.0/12")
         addresses.take({"nodes": "10.0.0.3"})
         task = asyncio.create_task(addresses.keep_current())
-        await asyncio.sleep(EVERY * 1.5)
-        assert 2 < cluster.asked < 2 + EVERY / AGAIN
+        await asyncio.sleep(INTERVAL * 1.5)
+        assert 2 < cluster.asked < 2 + INTERVAL / RETRY
         cluster.answers, cluster.known_by = True, {"203.0.113.6"}
-        await asyncio.sleep(2 * AGAIN)
+        await asyncio.sleep(2 * RETRY)
         before = cluster.asked
-        await asyncio.sleep(EVERY * 0.7)
+        await asyncio.sleep(INTERVAL * 0.7)
         assert cluster.asked == before
         task.cancel()
 

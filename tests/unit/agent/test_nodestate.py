@@ -43,20 +43,20 @@ class Scene:
     Attributes:
         api: what it writes to.
         metrics: where it counts.
-        reach: what the statuses say.
+        counts: what the statuses say.
     """
 
     def __init__(self, *refusals: int | None) -> None:
         self.api = FakeApi(*refusals)
         self.metrics = Metrics()
-        self.reach = NodeCounts()
+        self.counts = NodeCounts()
         self._state: NodeRouteState | None = None
 
     def run(self, seconds: float, **changes: tuple[float, NodeRouteState | None]) -> None:
         """Let the writer run for so long; each change is a time and what is so from then on."""
 
         async def run() -> None:
-            writer = NodeStateWriter(cast("Api", self.api), lambda: self._state, self.reach, self.metrics)
+            writer = NodeStateWriter(cast("Api", self.api), lambda: self._state, self.counts, self.metrics)
             for time, state in changes.values():
                 asyncio.get_running_loop().call_later(time, self._change(writer, state))
             with contextlib.suppress(TimeoutError):
@@ -102,7 +102,7 @@ def test_writes_keep_a_distance() -> None:
     scene.run(200, **{f"change{number}": (number / 2, _state(number)) for number in range(1, 201)})
 
     gaps = [after - before for before, after in pairwise(scene.api.times)]
-    assert all(PAUSE[0] <= gap <= PAUSE[1] + 0.1 for gap in gaps)
+    assert all(PAUSE / 2 <= gap <= PAUSE + 0.1 for gap in gaps)
     assert scene.written[-1] == _state(200).to_json()
 
 
@@ -168,7 +168,7 @@ def _delay(reach: Mapping[str, int], before: NodeRouteState, after: NodeRouteSta
     for _ in range(200):
         scene = Scene()
         for name, nodes in reach.items():
-            scene.reach.put(name, nodes)
+            scene.counts.put(name, nodes)
         scene.run(2000, first=(1, before), second=(1000, after))
         delays.append(scene.api.times[-1] - 1000 - COALESCE)
     return statistics.mean(delays)
@@ -205,7 +205,7 @@ def test_what_has_no_status_counts_as_the_widest() -> None:
 def test_all_nodes_together_keep_to_the_rate() -> None:
     """Where something changes all the time, the writes of one node are as far apart as those of all take."""
     scene = Scene()
-    scene.reach.put("a", 5000)
+    scene.counts.put("a", 5000)
     scene.run(500, **{f"change{number}": (number / 2, _state(number)) for number in range(1, 1000)})
 
     spread = 5000 * (ROWS_PER_WRITE + 1) / ROWS_PER_SECOND

@@ -79,7 +79,7 @@ class Told:
         self.inventory = Inventory()
         self.relists = 0
         self.watch = Watch("node1", self.inventory, Metrics(), "static-routes", staged=staged)
-        self.watch.on_relist = self._count
+        self.watch.on_relist.connect(self._count)
         self._handlers = {
             "ADDED": self.watch._create,
             "MODIFIED": self.watch._update,
@@ -177,7 +177,7 @@ async def test_invalid_object_is_told_as_such(told: Told) -> None:
 
 async def test_status_tells_on_how_many_nodes_an_object_is(told: Told) -> None:
     """Any event tells it; an object without a status, or with one of the retired operator, says nothing."""
-    reach = told.watch.reach
+    counts = told.watch.counts
     for kind, name, status in (
         ("ADDED", "new", None),
         ("ADDED", "retired", {"create_fn": [{"destination": "192.0.2.1"}]}),
@@ -185,10 +185,10 @@ async def test_status_tells_on_how_many_nodes_an_object_is(told: Told) -> None:
         ("MODIFIED", "many", {"nodes": {"selected": 5000}}),
     ):
         await told.status(kind, _object(name) | ({"status": status} if status else {}))
-    assert [reach.nodes([name]) for name in ("new", "retired", "few", "many")] == [5000, 5000, 3, 5000]
+    assert [counts.nodes([name]) for name in ("new", "retired", "few", "many")] == [5000, 5000, 3, 5000]
 
     await told.status("DELETED", _object("few"))
-    assert reach.nodes(["few"]) == 5000
+    assert counts.nodes(["few"]) == 5000
 
 
 async def test_relist_is_noticed(told: Told) -> None:
@@ -221,7 +221,7 @@ def test_addresses_of_the_cluster_come_from_the_own_namespace_alone() -> None:
 
     async def play() -> None:
         told = Told()
-        told.watch.on_addresses = seen.append
+        told.watch.on_addresses.connect(seen.append)
         for kind, namespace, data in (
             (None, "static-routes", {"nodes": "10.0.0.2"}),
             ("ADDED", "elsewhere", {"nodes": "203.0.113.1"}),

@@ -9,10 +9,13 @@ from static_route_operator.api.options import MAX_METRIC, MAX_TABLE, Options
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
 from static_route_operator.routing.keys import prefix_of, unpack_table_metric
+from static_route_operator.routing.options import METRIC_OPTIONS, MetricOption
 from static_route_operator.routing.prefixes import pack_address, pack_prefix, unpack_prefix
 from tests.unit.builders import manifest, route
 
 IPV6: dict[str, Any] = {"gateway": "fd00::1", "destinations": ["2001:db8::/32"]}
+METRIC_FIELDS = [option.field for option in METRIC_OPTIONS]
+OPTION_FIELDS = ["excludes", "metric", "table", *METRIC_FIELDS, "source", "onLink"]
 
 
 def _destinations(parsed: StaticRoute) -> list[str]:
@@ -35,7 +38,7 @@ def test_every_option_is_read() -> None:
         excludes=(pack_prefix("192.0.2.0/25"),),
         table=70_000,
         metric=7,
-        mtu=1400,
+        metrics=((2, 1400),),
         source=pack_address("10.0.0.9"),
         on_link=True,
     )
@@ -43,7 +46,20 @@ def test_every_option_is_read() -> None:
     assert [unpack_table_metric(each) for each in parsed.keys] == [(70_000, 7)]
 
 
-@pytest.mark.parametrize("spec", [{}, dict.fromkeys(["excludes", "metric", "table", "mtu", "source", "onLink"])])
+@pytest.mark.parametrize("option", METRIC_OPTIONS, ids=lambda option: option.field)
+def test_each_metric_is_read_by_its_field(option: MetricOption) -> None:
+    """A metric that the table knows is read within its bounds, for IPv6 from its own least value on."""
+    families: list[tuple[dict[str, Any], int]] = [({}, option.minimum), (IPV6, option.minimum_ipv6)]
+    for family, minimum in families:
+        spec: dict[str, Any] = {**family, option.field: minimum}
+        assert route(**spec).options.metrics == ((option.number, minimum),)
+
+    with pytest.raises(InvalidSpecError) as caught:
+        route(**spec | {option.field: minimum - 1})
+    assert caught.value.field == f"spec.{option.field}"
+
+
+@pytest.mark.parametrize("spec", [{}, dict.fromkeys(OPTION_FIELDS)])
 def test_absent_options_are_the_kernels_defaults(spec: dict[str, Any]) -> None:
     """What is absent or null is as `ip route add` would have it, so that `route -n` looks as people expect."""
     parsed = route(**spec)
@@ -133,7 +149,7 @@ def properties() -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("field", ["metric", "table", "mtu"])
+@pytest.mark.parametrize("field", ["metric", "table", *METRIC_FIELDS])
 def test_numbers_have_the_bounds_of_the_crd(properties: dict[str, Any], field: str) -> None:
     """What the API server accepts at the edge the parser accepts, and both refuse what is beyond."""
     least, most = properties[field]["minimum"], properties[field]["maximum"]
@@ -145,7 +161,7 @@ def test_numbers_have_the_bounds_of_the_crd(properties: dict[str, Any], field: s
             route(**{field: value})
 
 
-@pytest.mark.parametrize("field", ["excludes", "metric", "table", "mtu", "source", "onLink"])
+@pytest.mark.parametrize("field", OPTION_FIELDS)
 def test_no_option_is_filled_in_by_the_api_server(properties: dict[str, Any], field: str) -> None:
     """Objects without options, such as those of the retired operator, stay as they are."""
     assert "default" not in properties[field]

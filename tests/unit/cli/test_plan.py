@@ -20,6 +20,7 @@ def forecast(*routes: dict[str, Any], **counts: int) -> dict[str, Any]:
         "summary": dict.fromkeys(kinds, 0) | counts,
         "objects": [{"name": "nat", "message": ""}],
         "routes": list(routes),
+        "rules": [],
         "notSelected": [],
     }
 
@@ -99,3 +100,23 @@ def test_nodes_are_told_one_after_the_other() -> None:
     assert text.count("StaticRoute nat: nothing to do") == text.count("Nothing was written.") == 2
     assert "node3" in text
     assert "no agent runs there" in text
+
+
+def test_rules_are_shown_with_their_object() -> None:
+    """A rule stands behind the routes of its object, is counted apart, and is a change."""
+    answer = forecast(addition("0.0.0.0/0"), add=1)
+    answer["rules"] = [
+        {"action": "add", "family": "IPv4", "rule": "32702: from all lookup 245", "objects": ["nat", "b"]},
+        {"action": "delete", "family": "IPv6", "rule": "32701: from all lookup main", "objects": []},
+    ]
+
+    assert form(_answer(answer), "table", table).splitlines() == [
+        "No StaticRoute that is known",
+        "  - IPv6 rule 32701: from all lookup main",
+        "StaticRoute nat",
+        "  + 0.0.0.0/0 via 10.0.0.1 dev eth0",
+        "  + IPv4 rule 32702: from all lookup 245 (also for b)",
+        "",
+        "Plan for node1: 1 to add, 0 to change, 0 to delete; policy rules: 1 to add, 1 to delete. Nothing was written.",
+    ]
+    assert not is_good(forecast() | {"rules": answer["rules"]})

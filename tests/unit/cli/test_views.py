@@ -1,6 +1,7 @@
 """How answers are shown: what is wrong first, in columns, in colours only on a terminal, and whole for programs."""
 
 import json
+import re
 from typing import Any
 
 import click
@@ -91,7 +92,7 @@ DIFFERENCES: list[dict[str, Any]] = [
     {"kind": "Different", "object": "nat", "wanted": ROUTE, "present": ROUTE | {"gateway": "10.0.0.9"}, "message": ""},
 ]
 DIFF: dict[str, Any] = {
-    "nodes": [{"node": "node1", "complete": True, "wanted": 2, "present": 1, "differences": DIFFERENCES}],
+    "nodes": [{"node": "node1", "complete": True, "wanted": 2, "present": 1, "differences": DIFFERENCES, "rules": []}],
     "unanswered": [{"node": "node3", "problem": "no agent runs there"}],
 }
 
@@ -211,6 +212,20 @@ def test_diff_shows_both_sides() -> None:
         "node1   Missing     192.0.2.0/24   10.0.0.1 eth0   -               nat           told so\n"
         "node1   Different   192.0.2.0/24   10.0.0.1 eth0   10.0.0.9 eth0   nat           -\n"
     )
+
+
+def test_diff_shows_rules() -> None:
+    """A policy rule that is missing or surplus has a line of its own."""
+    rule = {"kind": "Missing", "family": "IPv4", "rule": "32702: from all lookup 245", "objects": ["a", "b"]}
+    surplus = {"kind": "Surplus", "family": "IPv6", "rule": "9: from all lookup 7", "objects": []}
+    rules = [rule | {"message": ""}, surplus | {"message": "no need"}]
+    nodes = [DIFF["nodes"][0] | {"differences": [], "rules": rules}]
+
+    lines = _plain({"nodes": nodes, "unanswered": []}, diff).splitlines()[1:]
+    assert [re.split(r"\s{3,}", line) for line in lines] == [
+        ["node1", "Missing", "IPv4 rule", "32702: from all lookup 245", "-", "a, b", "-"],
+        ["node1", "Surplus", "IPv6 rule", "-", "9: from all lookup 7", "-", "no need"],
+    ]
 
 
 def test_diff_of_many_is_cut_unless_wide() -> None:

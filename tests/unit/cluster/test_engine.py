@@ -94,7 +94,7 @@ async def test_a_watch_that_has_what_it_needs_goes_on(fake: FakeKopf, plain: Eng
 async def test_a_watch_that_is_told_to_restart_begins_anew(fake: FakeKopf, plain: Engine) -> None:
     """And who lists is told, since a deletion in between is seen by no watch."""
     told = asyncio.Event()
-    plain.on_relist = told.set
+    plain.on_relist.connect(told.set)
 
     plain.restart()
 

@@ -49,8 +49,8 @@ class Told:
         self.relists = 0
         self.finalizers: list[tuple[str, list[str]]] = []
         self._survey = ControllerWatch(self.overview, ControllerMetrics())
-        self._survey.on_relist = self._count
-        self._survey.on_finalizers = lambda name, each: self.finalizers.append((name, list(each)))
+        self._survey.on_relist.connect(self._count)
+        self._survey.on_finalizers.connect(lambda name, each: self.finalizers.append((name, list(each))))
         self._handlers = {"sr": self._survey._see_route, "node": self._survey._see_node, "nrs": self._survey._see_state}
 
     def _count(self) -> None:

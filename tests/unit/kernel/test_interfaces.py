@@ -4,7 +4,7 @@ import struct
 
 import pytest
 
-from static_route_operator.kernel.interfaces import link_is_up, parse_addresses, parse_links
+from static_route_operator.kernel.interfaces import decode_link_state, decode_links, parse_addresses, parse_links
 from static_route_operator.kernel.netlink import Message
 from static_route_operator.routing.facts import Subnet
 from static_route_operator.routing.prefixes import pack_address, pack_prefix
@@ -34,10 +34,19 @@ def test_links_have_their_names_by_index() -> None:
     assert names == {1: "lo", 70_000: "enp0s31f6.4094"}
 
 
+def test_link_without_a_name_is_passed_over() -> None:
+    """A message without a name breaks neither the dump nor the other links; one without an MTU counts."""
+    nameless = Message(16, 0, 0, 0, struct.pack("=BxHiII", 0, 1, 3, 1, 0) + _attribute(4, struct.pack("=I", 1500)))
+    mtu = _link(4, "eth1")._replace(body=_link(4, "eth1").body + _attribute(4, struct.pack("=I", 9000)))
+
+    links = decode_links([nameless, _link(2, "eth0"), mtu])
+    assert [(link.state.interface, link.name, link.mtu) for link in links] == [(2, "eth0", 0), (4, "eth1", 9000)]
+
+
 @pytest.mark.parametrize(("flags", "up"), [(0x1, True), (0x11043, True), (0x1002, False), (0, False)])
 def test_link_is_up_by_its_flag(flags: int, up: bool) -> None:
     """Administratively up is one bit of many."""
-    assert link_is_up(_link(2, "eth0", flags).body) is up
+    assert decode_link_state(_link(2, "eth0", flags).body).up is up
 
 
 def test_addresses_are_own_ones_and_subnets() -> None:
@@ -71,3 +80,15 @@ def test_point_to_point_link_reaches_its_peer() -> None:
 
     assert addresses == {pack_address("172.16.0.1"): "tun0"}
     assert subnets == (Subnet(pack_prefix("172.16.0.9/32"), "tun0"),)
+
+
+def test_address_that_can_not_be_read_is_passed_over() -> None:
+    """Without IFA_ADDRESS the local address counts; a message with neither, or of an odd size, breaks nothing."""
+    local = Message(20, 0, 0, 0, struct.pack("=BBBBI", 2, 24, 0, 0, 2) + _attribute(2, pack_address("10.0.0.2")))
+    neither = Message(20, 0, 0, 0, struct.pack("=BBBBI", 2, 24, 0, 0, 2))
+    odd = Message(20, 0, 0, 0, struct.pack("=BBBBI", 2, 24, 0, 0, 2) + _attribute(1, b"odd"))
+    long = Message(20, 0, 0, 0, struct.pack("=BBBBI", 2, 64, 0, 0, 2) + _attribute(1, pack_address("10.0.0.9")))
+
+    addresses, subnets = parse_addresses([neither, odd, long, local], {2: "eth0"})
+    assert addresses == {pack_address("10.0.0.2"): "eth0"}
+    assert subnets == (Subnet(pack_prefix("10.0.0.0/24"), "eth0"),)

@@ -20,19 +20,23 @@ from static_route_operator.routing.nexthops import (
     NextHop,
     NextHops,
 )
+from static_route_operator.routing.options import METRIC_OPTIONS
 from static_route_operator.routing.prefixes import pack_address, unpack_address
 from static_route_operator.routing.routes import Action
 from tests.unit.builders import make_key, pack
 
 GATEWAY4 = NextHops.via(pack_address("10.0.0.1"), 2)
 GATEWAY6 = NextHops.via(pack_address("fd00::1"), 70_000)
-RICH4 = NextHops.via(pack_address("10.0.0.1"), 2, pack_address("10.0.0.9"), 1400, on_link=True)
-RICH6 = NextHops.via(pack_address("fd00::1"), 2, pack_address("fd00::9"), 1400, on_link=True)
+# Each metric at its greatest value.
+METRICS = tuple(sorted((option.number, option.maximum) for option in METRIC_OPTIONS))
+
+RICH4 = NextHops.via(pack_address("10.0.0.1"), 2, pack_address("10.0.0.9"), METRICS, on_link=True)
+RICH6 = NextHops.via(pack_address("fd00::1"), 2, pack_address("fd00::9"), METRICS, on_link=True)
 
 MANY4 = NextHops(
     (NextHop(pack_address("10.0.0.1"), 2, 3), NextHop(pack_address("10.0.0.3"), 7, 256, on_link=True)),
     pack_address("10.0.0.9"),
-    1400,
+    ((2, 1400),),
 )
 MANY6 = NextHops((NextHop(pack_address("fd00::1"), 2), NextHop(pack_address("fd00::3"), 70_000, 256, on_link=True)))
 
@@ -42,6 +46,10 @@ _KINDS = {Action.ADD: (24, 0x601), Action.REPLACE: (24, 0x101), Action.DELETE: (
 
 def _attribute(kind: int, value: bytes) -> bytes:
     return struct.pack("=HH", 4 + len(value), kind) + value
+
+
+def _metrics(path: NextHops) -> bytes:
+    return b"".join(_attribute(number, struct.pack("=I", value)) for number, value in path.metrics)
 
 
 def _message(action: Action, path: NextHops, key: bytes, sequence: int) -> bytes:
@@ -59,7 +67,7 @@ def _message(action: Action, path: NextHops, key: bytes, sequence: int) -> bytes
         body += _attribute(5, hop.gateway) + _attribute(4, struct.pack("=I", hop.interface))
     if action is not Action.DELETE:
         body += _attribute(7, path.source) if path.source else b""
-        body += _attribute(8, _attribute(2, struct.pack("=I", path.mtu))) if path.mtu else b""
+        body += _attribute(8, _metrics(path)) if path.metrics else b""
     kind, flags = _KINDS[action]
     return struct.pack("=IHHII", 16 + len(body), kind, flags, sequence, 0) + body
 
@@ -116,7 +124,7 @@ def _dumped(
     body += _attribute(15, struct.pack("=I", table))
     body += _attribute(1, address) if length else b""
     body += _attribute(6, struct.pack("=I", metric)) if metric else b""
-    body += _attribute(8, _attribute(2, struct.pack("=I", path.mtu))) if path.mtu else b""
+    body += _attribute(8, _metrics(path)) if path.metrics else b""
     body += _attribute(7, path.source) if path.source else b""
     if others:
         # In an order of the kernel's own.
@@ -152,7 +160,9 @@ _keys6 = st.builds(
 _addresses4 = st.ip_addresses(v=4).map(lambda each: each.packed)
 _addresses6 = st.ip_addresses(v=6).map(lambda each: each.packed)
 _interfaces = st.integers(1, 2**31 - 1)
-_mtus = st.just(0) | st.integers(68, 65_535)
+_metric_sets = st.tuples(
+    *(st.none() | st.tuples(st.just(each.number), st.integers(each.minimum, each.maximum)) for each in METRIC_OPTIONS)
+).map(lambda each: tuple(sorted(filter(None, each))))
 
 
 def _paths(addresses: st.SearchStrategy[bytes]) -> st.SearchStrategy[NextHops]:
@@ -160,8 +170,8 @@ def _paths(addresses: st.SearchStrategy[bytes]) -> st.SearchStrategy[NextHops]:
     hops = st.lists(
         st.builds(NextHop, addresses, _interfaces, st.integers(1, 256), st.booleans()), min_size=2, max_size=4
     )
-    one = st.builds(NextHops.via, addresses, _interfaces, sources, _mtus, st.booleans())
-    many = st.builds(lambda each, source, mtu: NextHops(tuple(sorted(each)), source, mtu), hops, sources, _mtus)
+    one = st.builds(NextHops.via, addresses, _interfaces, sources, _metric_sets, st.booleans())
+    many = st.builds(lambda each, *rest: NextHops(tuple(sorted(each)), *rest), hops, sources, _metric_sets)
     return one | many
 
 
@@ -252,7 +262,7 @@ def test_default_route_that_leads_nowhere_is_read() -> None:
     [
         (_attribute(9, struct.pack("=HBBI", 8, 0, 0, 2)), "several next hops"),
         (_attribute(18, struct.pack("=H16s", 10, bytes(16))), "an IPv6 next hop for IPv4"),
-        (_attribute(8, _attribute(10, struct.pack("=I", 64))), "another metric than the MTU"),
+        (_attribute(8, _attribute(10, struct.pack("=I", 64))), "a metric that is no option"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -372,5 +382,7 @@ def test_pyroute2_reads_what_is_encoded(
             continue
         assert message.get_attr("RTA_PREFSRC") == (unpack_address(path.source) if path.source else None)
         metrics = message.get_attr("RTA_METRICS")
-        assert (metrics.get_attr("RTAX_MTU") if metrics else 0) == path.mtu
+        names = {option.number: f"RTAX_{option.word.upper()}" for option in METRIC_OPTIONS}
+        found = {number: metrics and metrics.get_attr(name) for number, name in names.items()}
+        assert found == dict.fromkeys(names) | dict(path.metrics)
         assert bool(message["flags"] & 4) == bool(hop and hop.on_link)

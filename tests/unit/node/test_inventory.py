@@ -35,7 +35,7 @@ def changes() -> Changes:
 def inventory(changes: Changes) -> Inventory:
     """An empty inventory."""
     inventory = Inventory()
-    inventory.on_change = changes
+    inventory.on_change.connect(changes)
     return inventory
 
 

@@ -36,7 +36,7 @@ def test_each_source_replaces_what_it_knew() -> None:
     protected = Protected()
     always = set(protected.protection)
     news = []
-    protected.on_change = lambda: news.append(set(protected.protection) - always)
+    protected.on_change.connect(lambda: news.append(set(protected.protection) - always))
     first, second, third = (pack_prefix(f"192.0.2.{number}") for number in range(3))
 
     protected.put("cluster", {first: "a", second: "b"})

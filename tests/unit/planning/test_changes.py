@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 from static_route_operator.api.noderoutestate import RowState
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.node.rows import Outcome, make_rows
-from static_route_operator.planning.changes import Forecast, Kind, dry_run_row, make_forecast
+from static_route_operator.planning.changes import Forecast, Kind, State, dry_run_row, make_forecast
 from static_route_operator.planning.diff import diff
 from static_route_operator.planning.plan import Plan, make_plan
 from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.prefixes import pack_address
 from static_route_operator.routing.routes import Action, Failure, Routes
+from static_route_operator.routing.rules import Rule
 from tests.unit.builders import ETH0, facts, key, pack, paths, route, routes
 
 DESTINATIONS = ("192.0.2.0/24", "192.0.2.1/32", "192.0.2.2/32", "198.51.100.0/24", "10.0.0.77/32")
@@ -53,8 +54,9 @@ def _foresee(
                 kernel[each] = path
     rows = make_rows(plan, Outcome(routes(kernel), failures), (), ())
     names = {each.name for each in objects}
-    ends = (routes(installed), routes(kernel))
-    return plan, make_forecast(plan, Plan(), ends, failures, rows, names=names, interfaces={ETH0: "eth0"}), kernel
+    before, after = State(Plan(), routes(installed), ()), State(plan, routes(kernel), plan.rules)
+    forecast = make_forecast(before, after, failures, rows, names=names, interfaces={ETH0: "eth0"})
+    return plan, forecast, kernel
 
 
 @given(_installed, st.sets(_keys), _objects)
@@ -64,19 +66,19 @@ def test_forecast_comes_to_pass(
     """Carried out by itself it gives what the kernel has, and each destination of each object has one lot."""
     _, forecast, kernel = _foresee(installed, foreign - installed.keys(), objects)
     after = routes(installed)
-    for fate in forecast.fates:
-        if fate.before is not None:
-            assert not fate.keys - routes(installed).through(fate.before)
-        if fate.kind is Kind.DELETE:
-            after.drop(fate.keys)
-        elif fate.path is not None:
-            after.put(fate.path, fate.keys)
+    for change in forecast.routes:
+        if change.before is not None:
+            assert not change.keys - routes(installed).through(change.before)
+        if change.kind is Kind.DELETE:
+            after.drop(change.keys)
+        elif change.path is not None:
+            after.put(change.path, change.keys)
     assert paths(after) == kernel
 
     for each in objects:
-        lots = [one for fate in forecast.fates if fate.name == each.name for one in fate.keys]
+        lots = [one for change in forecast.routes if change.name == each.name for one in change.keys]
         assert sorted(lots) == sorted(each.keys)
-    assert sum(forecast.counts().values()) == sum(len(fate.keys) for fate in forecast.fates)
+    assert sum(forecast.counts().values()) == sum(len(change.keys) for change in forecast.routes)
 
 
 @given(_installed, st.sets(_keys), _objects)
@@ -102,10 +104,38 @@ def test_row_of_a_dry_run() -> None:
     assert (row.state, row.reason, row.generation, row.destinations) == (RowState.DRY_RUN, "ForeignRoute", 7, 2)
     assert row.message.startswith("would change 1; another program's route holds 192.0.2.2/32 (proto static)")
 
-    installed = (Routes({VIA[1]: pack([key("192.0.2.1/32")])}), Routes())
-    gone = make_forecast(Plan(), plan, installed, {}, (), names={"a"}, interfaces={})
+    before = State(plan, Routes({VIA[1]: pack([key("192.0.2.1/32")])}), ())
+    nothing = State(Plan(), Routes(), ())
+    gone = make_forecast(before, nothing, {}, (), names={"a"}, interfaces={})
     row = dry_run_row(desired, gone)
     assert row is not None
-    assert row.message == "would delete 1: it is not for this node any more"
-    nothing = make_forecast(Plan(), Plan(), (Routes(), Routes()), {}, (), names={"a"}, interfaces={})
-    assert dry_run_row(desired, nothing) is None
+    assert row.message == "would delete 1: the object no longer selects this node"
+    unchanged = make_forecast(nothing, nothing, {}, (), names={"a"}, interfaces={})
+    assert dry_run_row(desired, unchanged) is None
+
+
+def test_rules_have_their_objects() -> None:
+    """A rule that would be added names the objects it is for; one that would be deleted, those that it was for."""
+    default = route("a", "10.0.0.1", ["0.0.0.0/0"], allowDefaultRoute=True)
+    plan, forecast, _ = _foresee({}, (), [default])
+
+    assert [str(change.rule) for change in forecast.rules] == [str(rule) for rule in sorted(plan.rules)]
+    assert {(change.kind, change.names) for change in forecast.rules} == {(Kind.ADD, ("a",))}
+    row = dry_run_row(default, forecast)
+    assert row is not None
+    assert row.message == "would add 1, add 2 policy rules"
+    assert forecast.to_json()["rules"][0] == {
+        "action": "add",
+        "family": "IPv4",
+        "rule": "32701: from all lookup main suppress_prefixlength 0",
+        "objects": ["a"],
+    }
+
+    stray = Rule(priority=1, table=7, protocol=245)
+    before = State(plan, Routes(), [*plan.rules, stray])
+    gone = make_forecast(before, State(Plan(), Routes(), ()), {}, (), names={"a"}, interfaces={})
+    assert [(change.kind, change.rule.priority, change.names) for change in gone.rules] == [
+        (Kind.DELETE, 32702, ("a",)),
+        (Kind.DELETE, 32701, ("a",)),
+        (Kind.DELETE, 1, ()),
+    ]

@@ -2,7 +2,15 @@
 
 from dataclasses import replace
 
-from static_route_operator.planning.defaultroute import followers, make_bypass_routes, make_rules, unpinnable
+from static_route_operator.planning.defaultroute import (
+    PRIORITY_OF_MAIN,
+    PRIORITY_OF_OURS,
+    PRIORITY_OF_REPLIES,
+    followers,
+    make_bypass_routes,
+    make_rules,
+    prefix_without_bypass,
+)
 from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.foreign import ForeignRib
 from static_route_operator.routing.nexthops import UNKNOWN_IPV4, NextHops
@@ -28,11 +36,11 @@ def test_replies_leave_where_the_request_came_in() -> None:
     """Each address of the old default route's interface has a rule; those of the gateway's and of bridges have none."""
     path = NextHops.via(pack_address("10.0.0.1"), ETH0)
 
-    assert [str(rule) for rule in sorted(make_rules([path], _node()))] == [
+    assert [str(rule) for rule in sorted(make_rules([("nat", path)], _node()))] == [
         "32700: from 198.51.100.2 lookup main",
         "32700: from 198.51.100.3 lookup main",
-        "32701: lookup main suppress_prefixlength 0",
-        "32702: lookup 245",
+        "32701: from all lookup main suppress_prefixlength 0",
+        "32702: from all lookup 245",
     ]
 
 
@@ -40,18 +48,34 @@ def test_source_of_a_default_route_is_not_led_elsewhere() -> None:
     """Packets that get a source by the default route would else leave by the old one."""
     path = NextHops.via(pack_address("10.0.0.1"), ETH0, source=pack_address("198.51.100.3"))
 
-    assert "32700: from 198.51.100.3 lookup main" not in {str(rule) for rule in make_rules([path], _node())}
+    assert "32700: from 198.51.100.3 lookup main" not in {str(rule) for rule in make_rules([("nat", path)], _node())}
 
 
 def test_no_default_route_has_no_rules() -> None:
     """There is nothing to lead to."""
-    assert make_rules([], _node()) == frozenset()
+    assert make_rules([], _node()) == {}
+
+
+def test_rule_names_the_objects_of_its_family() -> None:
+    """A rule serves every default route of its family, and none of the other family."""
+    paths = [NextHops.via(pack_address(each), ETH0) for each in ("10.0.0.1", "10.0.0.3", "fd00::1")]
+    rules = make_rules(zip("abc", paths, strict=True), _node())
+
+    owners = {(rule.priority, rule.family): names for rule, names in rules.items()}
+    assert owners == {
+        (PRIORITY_OF_REPLIES, "IPv4"): ("a", "b"),
+        (PRIORITY_OF_MAIN, "IPv4"): ("a", "b"),
+        (PRIORITY_OF_OURS, "IPv4"): ("a", "b"),
+        (PRIORITY_OF_MAIN, "IPv6"): ("c",),
+        (PRIORITY_OF_OURS, "IPv6"): ("c",),
+    }
+    assert all(rule.ours for rule in rules)
 
 
 def test_default_route_that_can_not_be_copied_is_told() -> None:
     """Something that is protected must follow it, so it stands in the way."""
-    assert unpinnable(4, _node()) is None
+    assert prefix_without_bypass(4, _node()) is None
     node = _node(UNKNOWN_IPV4)
-    assert unpinnable(4, node) == followers(4, node)[0]
+    assert prefix_without_bypass(4, node) == followers(4, node)[0]
     assert not len(make_bypass_routes([4], node))
-    assert unpinnable(4, replace(node, protected=protection({}))) is None
+    assert prefix_without_bypass(4, replace(node, protected=protection({}))) is None

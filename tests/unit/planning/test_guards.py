@@ -6,11 +6,12 @@ import pytest
 
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.planning.guards import gateway_problem, refusals, source_problem
-from static_route_operator.routing.facts import Facts, Rule
+from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.foreign import ForeignRib, Lookup
 from static_route_operator.routing.keys import TABLE_LOCAL, prefix_of
 from static_route_operator.routing.nexthops import BLACKHOLE_IPV4, NextHops
 from static_route_operator.routing.prefixes import pack_address, pack_prefix, unpack_prefix
+from static_route_operator.routing.rules import Rule
 from tests.unit.builders import ETH0, facts, key, keys, make_key, pack, protection
 
 LOCAL = Lookup(32, 1, on_link=False, local=True, ours=False)
@@ -269,9 +270,9 @@ def _refused_in(table: int, rules: tuple[Rule, ...], *destinations: str) -> dict
     "rules",
     [
         (),
-        (Rule(10, 254, ANY), Rule(11, 101, ANY)),
-        (Rule(10, 100, pack_prefix("10.244.0.0/16")),),
-        (Rule(10, 100, ANY_IPV6),),
+        (Rule(priority=10, table=254), Rule(priority=11, table=101)),
+        (Rule(priority=10, table=100, source=pack_prefix("10.244.0.0/16")),),
+        (Rule(priority=10, table=100, address_size=16),),
     ],
     ids=["no rule", "rules to other tables", "rule for the packets of others", "rule of the other family"],
 )
@@ -282,7 +283,11 @@ def test_table_that_own_packets_are_not_looked_up_in_takes_everything(rules: tup
 
 @pytest.mark.parametrize(
     "rule",
-    [Rule(10, 100, ANY), Rule(10, 100, pack_prefix("10.0.0.0/24")), Rule(10, 100, pack_prefix("10.0.0.2/32"))],
+    [
+        Rule(priority=10, table=100),
+        Rule(priority=10, table=100, source=pack_prefix("10.0.0.0/24")),
+        Rule(priority=10, table=100, source=pack_prefix("10.0.0.2/32")),
+    ],
     ids=["any source", "subnet of the node", "address of the node"],
 )
 def test_table_that_own_packets_may_be_looked_up_in_is_guarded(rule: Rule) -> None:
@@ -290,7 +295,7 @@ def test_table_that_own_packets_may_be_looked_up_in_is_guarded(rule: Rule) -> No
 
     There is no better match in that table, so broad prefixes capture too; the message names the rule.
     """
-    refused = _refused_in(100, (Rule(5, 101, ANY), rule), *HARMFUL, "192.0.2.0/24", "172.20.1.0/24")
+    refused = _refused_in(100, (Rule(priority=5, table=101), rule), *HARMFUL, "192.0.2.0/24", "172.20.1.0/24")
 
     assert sorted(refused) == sorted(HARMFUL)
     assert refused["172.16.0.0/12"] == (
@@ -303,4 +308,4 @@ def test_table_that_own_packets_may_be_looked_up_in_is_guarded(rule: Rule) -> No
 
 def test_rules_change_nothing_for_the_main_table() -> None:
     """In main the longest prefix wins, whatever rules lead there."""
-    assert _refused_in(254, (Rule(10, 254, ANY),), "10.0.0.0/8", "172.16.0.0/12") == {}
+    assert _refused_in(254, (Rule(priority=10, table=254),), "10.0.0.0/8", "172.16.0.0/12") == {}

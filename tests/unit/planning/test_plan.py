@@ -99,7 +99,7 @@ def test_options_are_in_the_path_and_in_the_key() -> None:
     options: dict[str, Any] = {"table": 100, "metric": 7, "mtu": 1400, "source": "10.0.0.2", "onLink": True}
     plan = _plan(route(**options))
 
-    path = NextHops.via(pack_address("10.0.0.1"), ETH0, pack_address("10.0.0.2"), 1400, on_link=True)
+    path = NextHops.via(pack_address("10.0.0.1"), ETH0, pack_address("10.0.0.2"), ((2, 1400),), on_link=True)
     assert paths(plan.desired) == {make_key("192.0.2.1", 100, 7): path}
 
 
@@ -313,7 +313,10 @@ def test_default_route_pins_what_would_follow_it() -> None:
     }
     assert paths(plan.desired).keys() == {*paths(plan.bypass), make_key("0.0.0.0/0", 245, 0)}
     # The gateways are on one interface, so replies need no rule.
-    assert sorted(map(str, plan.rules)) == ["32701: lookup main suppress_prefixlength 0", "32702: lookup 245"]
+    assert sorted(map(str, plan.rules)) == [
+        "32701: from all lookup main suppress_prefixlength 0",
+        "32702: from all lookup 245",
+    ]
 
 
 def test_pins_and_rules_go_with_the_last_default_route() -> None:
@@ -325,8 +328,9 @@ def test_pins_and_rules_go_with_the_last_default_route() -> None:
     none = make_plan([route("c", "10.0.0.3")], node, left)
 
     assert both.bypass == left.bypass
-    assert both.rules == left.rules
-    assert (len(none.bypass), none.rules, len(none.desired)) == (0, frozenset(), 1)
+    assert both.rules.keys() == left.rules.keys()
+    assert (set(both.rules.values()), set(left.rules.values())) == ({("a",)}, {("b",)})
+    assert (len(none.bypass), none.rules, len(none.desired)) == (0, {}, 1)
 
 
 def test_rules_stay_with_a_default_route_that_is_kept() -> None:
@@ -334,7 +338,7 @@ def test_rules_stay_with_a_default_route_that_is_kept() -> None:
     node = _default_node()
     some = route(destinations=["0.0.0.0/0"], allowDefaultRoute=True)
     before = make_plan([some], node)
-    after = make_plan([some], replace(node, lookups={}), before)
+    after = make_plan([some], replace(node, lookups={}), before, rules=before.rules.keys())
 
     assert after.rules == before.rules
     assert after.bypass == before.bypass

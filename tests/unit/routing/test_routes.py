@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from static_route_operator.routing.description import describe_route
 from static_route_operator.routing.nexthops import UNKNOWN_IPV4, NextHops
+from static_route_operator.routing.options import METRIC_OPTIONS
 from static_route_operator.routing.prefixes import pack_address
 from static_route_operator.routing.routes import Routes
 from tests.unit.builders import key, make_key, pack, paths, routes, unknown_path
@@ -13,7 +14,7 @@ from tests.unit.builders import key, make_key, pack, paths, routes, unknown_path
 KEYS4 = [key(f"192.0.2.{last}") for last in range(6)]
 KEYS6 = [key(f"2001:db8::{last}") for last in range(3)]
 PATHS4 = [NextHops.via(pack_address("10.0.0.1"), 2), NextHops.via(pack_address("10.0.0.3"), 2)]
-PATHS6 = [NextHops.via(pack_address("fd00::1"), 2), NextHops.via(pack_address("fd00::1"), 2, mtu=1400)]
+PATHS6 = [NextHops.via(pack_address("fd00::1"), 2), NextHops.via(pack_address("fd00::1"), 2, metrics=((2, 1400),))]
 
 changes = st.lists(
     st.tuples(st.sampled_from([*PATHS4, None]), st.sets(st.sampled_from(KEYS4), min_size=1))
@@ -48,7 +49,7 @@ def test_each_route_has_the_path_it_was_put_on_last(some: list[tuple[NextHops | 
         (NextHops.via(pack_address("10.0.0.1"), 7), {"interface": "7"}),
         (UNKNOWN_IPV4, {"gateway": None, "interface": "0"}),
         (
-            NextHops.via(pack_address("10.0.0.1"), 2, pack_address("10.0.0.9"), 1400, on_link=True),
+            NextHops.via(pack_address("10.0.0.1"), 2, pack_address("10.0.0.9"), ((2, 1400),), on_link=True),
             {"source": "10.0.0.9", "mtu": 1400, "onLink": True},
         ),
     ],
@@ -65,7 +66,7 @@ def test_route_is_described_in_words(path: NextHops, differing: dict[str, object
             "table": 100,
             "metric": 5,
             "source": None,
-            "mtu": None,
+            **dict.fromkeys(option.field for option in METRIC_OPTIONS),
             "onLink": False,
         }
         | differing

@@ -1,10 +1,11 @@
 """What a host should have beside what it has."""
 
-from static_route_operator.cli.host.differences import differences
+from static_route_operator.cli.host.differences import differences, rule_differences
 from static_route_operator.planning.desired import describe_wanted, parse_wanted
 from static_route_operator.planning.plan import make_plan
 from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.prefixes import pack_address
+from static_route_operator.routing.rules import Rule
 from tests.unit.builders import ETH0, facts, key, route, routes
 
 OURS = NextHops.via(pack_address("10.0.0.1"), ETH0)
@@ -29,3 +30,23 @@ def test_each_difference_has_both_sides_and_an_owner() -> None:
         ("Surplus", None, None, "192.0.2.9/32 10.0.0.1 eth0"),
     ]
     assert differences(desired, desired.routes, {}) == []
+
+
+def test_rule_that_is_missing_or_surplus_differs() -> None:
+    """A rule that a StaticRoute needs and that is not installed is missing; one that none needs is surplus."""
+    plan = make_plan([route("default", destinations=["0.0.0.0/0"], allowDefaultRoute=True)], facts())
+    desired = parse_wanted(describe_wanted(plan, {}))
+    main, ours = sorted(plan.rules)
+    stray = Rule(priority=9, table=7, protocol=245)
+
+    assert rule_differences(desired, [main, stray]) == [
+        {"kind": "Missing", "objects": ["default"], "family": "IPv4", "rule": str(ours), "message": ""},
+        {
+            "kind": "Surplus",
+            "objects": [],
+            "family": "IPv4",
+            "rule": "9: from all lookup 7",
+            "message": "no StaticRoute needs this rule",
+        },
+    ]
+    assert rule_differences(desired, [main, ours]) == []

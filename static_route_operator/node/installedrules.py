@@ -1,0 +1,81 @@
+"""This program's policy rules in the kernel, which lead packets to default routes.
+
+Rules and routes are two kinds of kernel objects that a plan desires. Both are read, compared with the plan and applied,
+and both tell failures by the keys of the routes that they concern. A run applies them in the order in which one needs
+the other:
+
+1. `withdraw` rules: nothing leads to a route that goes.
+2. Replace, add and delete routes. (Objects that routes need, such as nexthop objects, are added before and deleted
+   after.)
+3. `install` rules: nothing leads to a route that is not there yet.
+"""
+
+from collections.abc import Collection, Mapping
+
+from static_route_operator.kernel.ruleset import RuleSet
+from static_route_operator.planning.diff import diff_rules
+from static_route_operator.planning.plan import Plan
+from static_route_operator.routing.routes import Action, Failure, Routes
+from static_route_operator.routing.rules import Rule
+
+
+class InstalledRules:
+    """The installed rules, as far as they are known.
+
+    Args:
+        rules: the kernel's policy rules.
+    """
+
+    def __init__(self, rules: RuleSet) -> None:
+        self._rules = rules
+
+    def changed(self) -> None:
+        """Take in that another program may have changed rules."""
+        self._rules.changed()
+
+    def doubt(self) -> None:
+        """Have the next run read the kernel's rules."""
+        self._rules.forget()
+
+    async def read(self) -> frozenset[Rule]:
+        """Return the installed rules, also those of a process before this one.
+
+        Raises:
+            KernelError: see `RuleSet.read`.
+        """
+        return await self._rules.read()
+
+    async def withdraw(self, desired: Collection[Rule]) -> None:
+        """Delete the rules that are not desired. A rule that can't be deleted is found again by the next read.
+
+        Raises:
+            KernelError: see `RuleSet.apply`.
+        """
+        operations = diff_rules(desired, await self.read())
+        await self._rules.apply(each for each in operations if each.action is Action.DELETE)
+
+    async def install(self, plan: Plan, routes: Routes) -> Mapping[bytes, Failure]:
+        """Add the rules of a plan; return the kernel's refusal by the key of each route that fails with it.
+
+        While a bypass route is missing, no rule may lead to the table of the default routes: protected packets would
+        follow a default route there. If the kernel refuses one rule, the others must go too: one of them may be the
+        rule that leads there, without the rules that spare packets from that table.
+
+        Args:
+            plan: the desired rules and their owners.
+            routes: the installed routes.
+
+        Raises:
+            KernelError: see `RuleSet.apply`.
+        """
+        if any(keys - routes.through(next_hops) for next_hops, keys in plan.bypass):
+            await self.withdraw(())
+            return {}
+        operations = diff_rules(plan.rules, await self.read())
+        refused = await self._rules.apply(each for each in operations if each.action is Action.ADD)
+        if not refused:
+            return {}
+        await self.withdraw(())
+        failure = next(iter(refused.values()))
+        defaults = [each.keys for each in plan.objects if each.route.takes_default]
+        return {key: failure for keys in defaults for key in keys}
