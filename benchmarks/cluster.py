@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def measure(lab: Cluster, agents: list[Agent], audit: AuditLog) -> Iterator[tuple[str, str]]:
-    """The rows of the table."""
+    """Yield the rows of the table."""
     yield "memory of an agent, idle: RSS, of which its own", memory(agents)
     installs, switches = [], []
     for _ in range(REPEATS):
@@ -105,7 +105,7 @@ def _count(requests: Sequence[Mapping[str, Any]], resource: str) -> int:
 
 
 def manifest(name: str, destinations: Iterable[str], gateway: str) -> str:
-    """A StaticRoute as JSON."""
+    """Return a StaticRoute as JSON."""
     return json.dumps(
         {
             "apiVersion": "networking.digitalocean.com/v1",
@@ -167,7 +167,7 @@ for line in sys.stdin:
 
 
 def patching_client(lab: Cluster) -> subprocess.Popen[str]:
-    """A process that patches the object ``one`` as the administrator."""
+    """Start a process that patches the object ``one`` as the administrator."""
     config = json.loads(lab.kubectl("config", "view", "--raw", "-o", "json"))
     token = config["users"][0]["user"]["token"]
     argv = [sys.executable, "-c", _CLIENT, token, f"{PATH}/one"]
@@ -176,9 +176,9 @@ def patching_client(lab: Cluster) -> subprocess.Popen[str]:
 
 @contextmanager
 def events(lab: Cluster, gateway: str) -> Iterator["queue.Queue[float]"]:
-    """The moments at which the kernels of all nodes tell of a route of the operator, through a gateway if one is given.
+    """Return the times at which the kernels of all nodes report a route of the operator, through a gateway if given.
 
-    Each kernel's own notifications, by a monitor in its namespace; the moment is that of their arrival here.
+    A monitor in each namespace receives the notifications of its kernel; the time is that of their arrival here.
     """
     arrivals: queue.Queue[float] = queue.Queue()
     monitors = []
@@ -204,7 +204,7 @@ def events(lab: Cluster, gateway: str) -> Iterator["queue.Queue[float]"]:
 
 
 def memory(agents: list[Agent]) -> str:
-    """The median of the agents' resident memory, and of the part that no other process shares."""
+    """Return the median of the agents' resident memory, and of the part that no other process shares."""
     eventually("agents are settled", lambda: all(agent.ready() for agent in agents))
     time.sleep(6)
     resident, own = [], []
@@ -221,7 +221,7 @@ def seconds(values: list[float]) -> str:
 
 
 def quantile(values: list[float], share: float) -> float:
-    """The value that this share of the values does not exceed."""
+    """Return a quantile of the values."""
     return sorted(values)[min(int(len(values) * share), len(values) - 1)]
 
 

@@ -1,4 +1,4 @@
-"""What is asked of whoever puts routes into the kernel."""
+"""Interface of the programs that are measured."""
 
 import abc
 import contextlib
@@ -19,7 +19,7 @@ class Contender(abc.ABC):
 
     Attributes:
         name: for people.
-        most: so many destinations are as many as it can be asked for.
+        most: largest number of destinations that the program can handle.
         destinations: what to route.
         kernel: of the namespace it works in.
     """
@@ -34,10 +34,10 @@ class Contender(abc.ABC):
 
     @classmethod
     def missing(cls) -> str:
-        """What is not installed that it needs; empty when all is there."""
+        """Return the name of a missing program that this one needs; empty if none is missing."""
         return ""
 
-    def start(self) -> None:  # noqa: B027  not everybody has something to start
+    def start(self) -> None:  # noqa: B027  most programs need no start
         """Run, without a route."""
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""How soon each check notices that a gateway has died silently."""
+"""Benchmark of the time in which each health check detects a gateway that dies silently."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ INTERVALS = (0.01, 0.1)
 LEARNING = 0.3
 _PATIENCE = 60.0
 
-# What the probers say of each death is not part of the tables.
+# The probers log every gateway that goes down, which would disturb the tables.
 logging.getLogger("static_route_operator").addHandler(logging.NullHandler())
 
 
@@ -65,7 +65,7 @@ async def detect(gateway: Gateway, kind: CheckType, address: str, interval: floa
 
 
 def detection(gateway: Gateway, trials: int) -> str:
-    """The table."""
+    """Return the table."""
     rows = []
     for kind in CheckType:
         for address in ADDRESSES:

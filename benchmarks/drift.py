@@ -1,4 +1,4 @@
-"""How soon a route is back that somebody else has taken away."""
+"""Benchmark of the time in which a route is restored that another program removed."""
 
 import random
 import statistics
@@ -14,7 +14,7 @@ from benchmarks.testbed import GATEWAYS, Notifications, destinations, node
 
 
 class Plan(NamedTuple):
-    """What is done with a contender.
+    """The plan of the measurements of one contender.
 
     Attributes:
         trials: routes that are deleted, one after the other.
@@ -41,7 +41,7 @@ _REST = 0.02
 
 
 def repairs(number: int) -> list[list[str]]:
-    """The rows of one number of routes."""
+    """Return the rows for one number of routes."""
     return [_row(contender, number) for contender in PLANS if number <= contender.most]
 
 

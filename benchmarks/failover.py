@@ -42,12 +42,12 @@ class Watcher(abc.ABC):
 
     @classmethod
     def missing(cls) -> str:
-        """What is not installed that it needs; empty when all is there."""
+        """Return the name of a missing program that this one needs; empty if none is missing."""
         return ""
 
     @abc.abstractmethod
     def at_work(self) -> contextlib.AbstractContextManager[None]:
-        """It runs and knows that the gateway lives; in the end it does not run any more."""
+        """Run the program, with the gateway known to be up, and stop it in the end."""
 
 
 class Ours(Watcher):
@@ -125,7 +125,7 @@ WATCHERS: tuple[type[Watcher], ...] = (Ours, Bird)
 
 
 def failovers(gateway: Gateway, trials: int) -> str:
-    """The table."""
+    """Return the table."""
     rows = []
     for interval in INTERVALS:
         found: dict[type[Watcher], list[tuple[float, float]]] = {each: [] for each in WATCHERS if not each.missing()}

@@ -1,8 +1,8 @@
 """Simulated agents, many in one process, that ask of the API server what real agents do.
 
-What each sends was taken from the audit log of a real agent. Real are its token, its connections, its watches, its rows
-and what writes them, ``NodeStateWriter``, with its jitter and its retries. It routes nothing, it reads the full list
-without parsing it, and what is the same for many agents is parsed once.
+Its requests are those in the audit log of a real agent. Its token, connections, watches and rows are real, and so is
+the ``NodeStateWriter`` that writes the rows, with jitter and retries. It installs no routes, reads the full list
+without parsing it, and parses once what is the same for many agents.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from static_route_operator.errors import ApiError
 from static_route_operator.observability.metrics import Metrics
 from static_route_operator.settings import ClusterSettings
 
-# Of Kopf, when it looks for the resources it is to watch.
+# Requests of Kopf when it discovers the resources to watch.
 DISCOVERY = (
     "/api",
     "/apis",
@@ -51,7 +51,7 @@ _LIST_VERSION = re.compile(rb'"metadata":\{(?:"continue":"",)?"resourceVersion":
 
 
 class Event(NamedTuple):
-    """What an agent and the measurement need of an event; of all but StaticRoutes only the version.
+    """The part of an event that agent and measurement need; for kinds other than StaticRoute only the version.
 
     Attributes:
         version: that a watch goes on from; empty when it can't.
@@ -97,7 +97,7 @@ def parse_event(line: bytes) -> Event:
 
 @dataclass
 class Fleet:
-    """What all agents share.
+    """The state that all agents share.
 
     Attributes:
         server: URL of the API server.
@@ -125,7 +125,7 @@ class Fleet:
     async def session(
         self, token: str, *, keep: bool, seconds: float | None = None
     ) -> AsyncIterator[aiohttp.ClientSession]:
-        """A session, like Kopf's with connections that are kept, or like `Api`'s with a new one for each request."""
+        """Open a session: like Kopf's with kept connections, or like `Api`'s with a new connection for each request."""
         connector = aiohttp.TCPConnector(limit=0, ssl=self.tls, force_close=not keep)
         headers = {"Authorization": f"Bearer {token}"}
         timeout = aiohttp.ClientTimeout(total=seconds)
@@ -227,7 +227,7 @@ class SimulatedAgent:
         raise AssertionError("the pauses have an end")
 
     async def _watch(self, session: aiohttp.ClientSession, path: str, version: str) -> None:
-        """Watch for ever, and list anew when a watch can't go on from where it ended."""
+        """Watch for ever, and list again when a watch cannot resume."""
         separator = "&" if "?" in path else "?"
         while True:
             url = f"{path}{separator}watch=true&allowWatchBookmarks=true&resourceVersion={version}"
@@ -287,7 +287,7 @@ def make_rows(names: Iterable[str], gateway: str, destinations: int) -> dict[str
 
 
 def _resource_version(body: bytes) -> str:
-    """That of a list: it stands before the items, or after those of a custom resource."""
+    """Return the resource version of a list, which stands before the items, or after those of a custom resource."""
     text = zlib.decompress(body, 31) if body.startswith(b"\x1f\x8b") else body
     found = _LIST_VERSION.search(text[:500] + text[-500:])
     return found[1].decode() if found else ""

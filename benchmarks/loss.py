@@ -15,7 +15,7 @@ _MARGIN = 0.3  # seconds of the stream before and after a switch
 
 
 def losses(numbers: dict[int, int]) -> str:
-    """The table; how many switches by number of routes."""
+    """Return the table, for a number of switches by number of routes."""
     rows = []
     for contender in CONTENDERS:
         cells = [contender.name]

@@ -1,4 +1,4 @@
-"""What memory an agent takes, and what for: two tables of docs/performance.md.
+"""Benchmark of the memory of an agent, as a whole and by part: two tables of docs/performance.md.
 
 `python -m benchmarks.memory [--write]`, as root, from the root of the project. Without `--write` it only prints. The
 agent is one on a node of a real API server, beside the controller, with the rights that the release manifest gives it.
@@ -136,7 +136,7 @@ def _routes(agent: Agent, *gateway: str) -> int:
 
 
 def _runs(agent: Agent) -> int:
-    """How often it has looked whether there is something to do; at rest, each time for a resync."""
+    """Return the number of runs of an agent; at rest every run is a resync."""
     found = re.search(r"reconcile_duration_seconds_count (\d+)", agent.get("/metrics"))
     return int(found[1]) if found else 0
 

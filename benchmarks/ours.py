@@ -96,10 +96,10 @@ class KernelLayer(Contender):
 
 
 class Manifested(Contender):
-    """What is told by a manifest in a directory."""
+    """A contender that takes a manifest in a directory."""
 
     def install(self, gateway: str) -> float:
-        """Give it a manifest."""
+        """Write the manifest."""
         return self._change(gateway)
 
     def switch(self, gateway: str) -> float:
@@ -172,7 +172,7 @@ class Agent(Manifested):
             await self._reported.wait()
 
     def _generation(self) -> int:
-        """The newest version of the object that is in the kernel; 0 when the object is gone."""
+        """Return the generation of the object that is installed; 0 when the object is gone."""
         done = [row.generation for row in self._reconciler.rows if row.state is RowState.PROGRAMMED]
         return done[0] if done else 0
 

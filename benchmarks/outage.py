@@ -81,9 +81,9 @@ def main() -> None:
 
 
 def outages(lab: Cluster, trials: int) -> str:
-    """The table."""
+    """Return the table."""
     enter = enter_pod(lab)
-    # What probes a gateway anew each time has seen no death of it before, after which it would be held back.
+    # Another threshold starts new probers, which have no memory of earlier failures and so no hold-down.
     thresholds = itertools.cycle((2, 3))
     rows = []
     for interval in INTERVALS:

@@ -156,7 +156,7 @@ class Frr(Contender):
     name = "FRR, `vtysh -f`"
     # It takes a minute for 100,000, and longer than ten to move them.
     most = 2_000
-    # Whether old routes go in a file of their own, so that FRR does not take both for one change.
+    # Old routes go in a file of their own if true, so that FRR does not take both for one change.
     two_files = False
 
     def __init__(self, destinations: Sequence[str], directory: Path) -> None:

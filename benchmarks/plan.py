@@ -1,4 +1,4 @@
-"""How long `plan` takes: the whole command, of 2,000 destinations, against a host with 100,000 routes.
+"""Benchmark of `plan`: the whole command, with 2,000 destinations, on a host with 100,000 routes.
 
 python -m benchmarks.plan
 """
@@ -35,7 +35,7 @@ def _manifest(directory: Path) -> Path:
 
 
 def _measure(file: Path) -> tuple[str, str, dict[str, int]]:
-    """The time of the command, on the clock and of the processor, and what it foresees."""
+    """Return the wall-clock time and the CPU time of the command, and its plan."""
     times, processor = [], []
     for _ in range(TIMES):
         started, used = time.perf_counter(), _used()

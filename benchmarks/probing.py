@@ -1,4 +1,4 @@
-"""What probing costs a running program, and whether it ever takes a gateway that is well for dead."""
+"""Benchmark of the cost of probing, and of false alarms under load."""
 
 import contextlib
 import multiprocessing
@@ -46,7 +46,7 @@ def _states(running: Host) -> list[str]:
 
 
 def cost(gateway: Gateway, _trials: int) -> str:
-    """The table of what many gateways cost."""
+    """Return the table of the cost of many gateways."""
     gateway.add(*(f"{each}/24" for each in _addresses(MANY, ipv6=False)))
     gateway.add(*(f"{each}/64" for each in _addresses(MANY, ipv6=True)))
     rows = [_cost("no check", {}, ipv6=False)]
@@ -88,7 +88,7 @@ def _processor_time(running: Host) -> float:
 
 
 def soak(gateway: Gateway, _trials: int, seconds: float = SOAK_SECONDS) -> str:
-    """The table of probes, losses and false alarms while every core is busy and 100,000 routes come and go."""
+    """Return the table of probes, losses and false alarms while every core is busy and 100,000 routes come and go."""
     gateway.add(*(f"{each}/24" for each in _addresses(SOAKED, ipv6=False)))
     gateway.add(*(f"{each}/64" for each in _addresses(SOAKED, ipv6=True)))
     specs: dict[str, dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""What processes cost."""
+"""Memory and CPU time of processes."""
 
 import re
 from pathlib import Path
@@ -18,7 +18,7 @@ class Memory(NamedTuple):
 
 
 def memory(pid: int) -> Memory:
-    """The memory of a process now."""
+    """Return the current memory of a process."""
     return parse_smaps(Path(f"/proc/{pid}/smaps_rollup").read_text())
 
 
@@ -29,7 +29,7 @@ def parse_smaps(text: str) -> Memory:
 
 
 def highest(pid: int) -> float:
-    """The most memory that a process has had at once (RSS), in MiB."""
+    """Return the peak memory of a process (RSS) in MiB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     (line,) = (line for line in lines if line.startswith("VmHWM:"))
     return int(line.split()[1]) / 1024

@@ -29,27 +29,27 @@ class Host:
         self._manifests = manifests
 
     def put(self, name: str, spec: Mapping[str, Any]) -> None:
-        """This StaticRoute is now so."""
+        """Write a StaticRoute."""
         _write(self._manifests, name, spec)
 
     def remove(self, name: str) -> None:
-        """This StaticRoute is gone."""
+        """Remove a StaticRoute."""
         (self._manifests / f"{name}.json").unlink()
 
     def ready(self) -> bool:
-        """Whether it has applied what it was given."""
+        """Report whether the program has applied all StaticRoutes."""
         try:
             return self._get("/readyz") == "ok\n"
         except OSError:
             return False
 
     def report(self) -> dict[str, Any]:
-        """What it says of its routes and gateways."""
+        """Return the program's report on routes and gateways."""
         report: dict[str, Any] = json.loads(self._get("/routes"))
         return report
 
     def present(self) -> int:
-        """How many routes of its own it knows to be in the kernel. Cheaper than the report."""
+        """Return the number of installed routes, which is cheaper than the report."""
         found = _PRESENT.search(self._get("/metrics"))
         assert found, "there is no such metric"
         return int(float(found[1]))
@@ -63,7 +63,7 @@ class Host:
 
 @contextlib.contextmanager
 def host(specs: Mapping[str, Mapping[str, Any]]) -> Iterator[Host]:
-    """The program at work on StaticRoutes; it is killed in the end, and its routes stay.
+    """Run the program on StaticRoutes; it is killed in the end, and its routes stay.
 
     Args:
         specs: of the StaticRoutes, by their names.

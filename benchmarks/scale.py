@@ -1,4 +1,4 @@
-"""What many nodes cost the API server and the controller: both are real, the agents are simulated.
+"""Benchmark of the load of many nodes on API server and controller: both are real, the agents are simulated.
 
 `python -m benchmarks.scale [NODES…]`, as root, from the root of the project; without arguments 50, 500 and 1,000 nodes.
 Prints a table in Markdown for each. docs/scale.md says what is measured, and what was.
@@ -60,7 +60,7 @@ _MEGABYTE = 1_000_000
 
 def main(arguments: list[str]) -> None:
     """Measure, and print."""
-    # What is refused is counted: each agent's own warning says no more.
+    # Refused requests are counted, so the warnings of the agents add nothing.
     logging.disable(logging.WARNING)
     for count in [int(argument) for argument in arguments] or COUNTS:
         print(f"| {count} nodes | figure |\n|---|---|", flush=True)
@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> None:
 
 
 def measure(count: int) -> list[tuple[str, str]]:
-    """The rows of the table for so many nodes."""
+    """Return the rows of the table for a number of nodes."""
     with tempfile.TemporaryDirectory() as directory:
         audit = AuditLog(Path(directory))
         lab = Cluster("srscale", 1, bare=True, apiserver_args=audit.apiserver_args())
@@ -95,7 +95,7 @@ def measure(count: int) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Usage:
-    """What was used up to a moment.
+    """The resources used up to a moment.
 
     Attributes:
         time: of the wall clock, as in the audit log.
@@ -154,7 +154,7 @@ class Measurement:
         self.note("requests that were refused or not answered, and tried again", _listed(self._fleet.refused))
 
     def rows(self, audit: AuditLog) -> list[tuple[str, str]]:
-        """The table, once all watches have ended."""
+        """Return the table, once all watches have ended."""
         requests = [_Request.read(each) for each in audit.requests()]
         rows = []
         for name, before, after in self._phases:
@@ -265,7 +265,7 @@ async def _change(administrator: "Administrator", fleet: Fleet, name: str, measu
 
 
 class Administrator:
-    """Who makes the objects.
+    """The author of the objects.
 
     Args:
         session: with the administrator's rights.
@@ -361,7 +361,7 @@ def _processor_time(pid: int) -> float:
 
 
 def _status(pid: int) -> dict[str, int]:
-    """The sizes of a process in MiB."""
+    """Return the memory sizes of a process in MiB."""
     lines = (line.split() for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.endswith(" kB"))
     return {key.rstrip(":"): int(value) // 1024 for key, value, _ in lines}
 

@@ -16,7 +16,7 @@ _MORTAL, _OTHER = "gw0", "gw1"
 
 
 def shares(gateway: Gateway, _trials: int) -> str:
-    """The table."""
+    """Return the table."""
     rows = []
     for mortal, other, destination in zip(MORTAL, OTHER, DESTINATIONS, strict=True):
         rows += _measure(gateway, mortal, other, destination)

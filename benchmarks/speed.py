@@ -1,4 +1,4 @@
-"""How long it takes to install, move and delete many routes, and to see that nothing is to be done."""
+"""Benchmark of installing, moving and deleting many routes, and of a run without changes."""
 
 import gc
 import resource
@@ -45,7 +45,7 @@ def _expect(kernel: Kernel, gateway: str | None, number: int) -> None:
 
 
 def speeds(number: int, rounds: int, figures: Figures) -> str:
-    """The table of one number of routes."""
+    """Return the table for one number of routes."""
     rows = []
     for contender in CONTENDERS:
         if missing := contender.missing():
@@ -64,7 +64,7 @@ def _cell(figures: Figures, contender: type[Contender], step: str) -> str:
 
 
 def growth(by_number: dict[int, Figures]) -> str:
-    """The table of microseconds per route."""
+    """Return the table of microseconds per route."""
     rows = [
         [
             f"{contender.name}: {step}",
@@ -81,7 +81,7 @@ def growth(by_number: dict[int, Figures]) -> str:
 
 
 def resync(number: int, rounds: int) -> list[str]:
-    """The row of one number of routes: what it costs to see that nothing is to be done."""
+    """Return the row for one number of routes: the cost of a run without changes."""
     targets = destinations(number)
     ours, shown, scans = [], [], []
     with node(), at_work(KernelLayer, targets) as one:

@@ -49,11 +49,11 @@ class Gateway:
             self._socket.settimeout(0)
 
     def close(self) -> None:
-        """The namespace goes."""
+        """Close the socket, with which the namespace goes."""
         self._socket.close()
 
     def received(self) -> set[int]:
-        """The numbers of the packets that have come since it was last asked."""
+        """Return the numbers of the packets that have arrived since the last call."""
         numbers = set()
         with contextlib.suppress(BlockingIOError):
             while True:
@@ -63,7 +63,7 @@ class Gateway:
 
 @contextlib.contextmanager
 def node_with_gateways() -> Iterator[list[Gateway]]:
-    """A node as in `testbed.node`, whose gateways exist."""
+    """Set up a node as in `testbed.node`, whose gateways exist."""
     with new_network_namespace():
         ip("link set lo up", f"link add {INTERFACE} type bridge", f"addr add {ADDRESS}/24 dev {INTERFACE}")
         gateways = [Gateway(address, f"port{number}") for number, address in enumerate(GATEWAYS)]

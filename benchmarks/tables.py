@@ -14,7 +14,7 @@ PAGE = Path(__file__).resolve().parent.parent / "docs/performance.md"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table."""
+    """Return a table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -27,12 +27,12 @@ def duration(seconds: float) -> str:
 
 
 def median_of(values: Sequence[float]) -> str:
-    """The median, and the extremes."""
+    """Return the median and the extremes as text."""
     return f"{duration(statistics.median(values))} ({duration(min(values))} to {duration(max(values))})"
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The value that this share of the values does not exceed."""
+    """Return a quantile of the values."""
     return sorted(values)[min(int(len(values) * share), len(values) - 1)]
 
 

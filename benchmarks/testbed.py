@@ -1,4 +1,4 @@
-"""Where the routes go: a throw-away node, the destinations, and what the kernel holds, read in the cheapest way.
+"""Test bed: a throw-away node, the destinations, and the kernel's routes, read in the cheapest way.
 
 Nothing here uses the code that is measured.
 """
@@ -63,7 +63,7 @@ def ip(*commands: str) -> None:
 
 @contextlib.contextmanager
 def node() -> Iterator[None]:
-    """A network namespace with one interface, which this thread is in; its gateways need not exist."""
+    """Enter a network namespace with one interface; its gateways need not exist."""
     with new_network_namespace():
         ip(*_SET_UP.strip().splitlines())
         yield
@@ -93,7 +93,7 @@ class Kernel:
         self._requests.close()
 
     def count(self, gateway: str | None) -> tuple[int, int]:
-        """How many routes lead to a gateway, and how many to any."""
+        """Return the number of routes to a gateway, and to any gateway."""
         self._send(RTM_GETROUTE, _DUMP, _RTMSG.pack(socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0))
         through, all_, last = 0, 0, False
         while not last:
@@ -129,7 +129,7 @@ class Kernel:
         self._send(RTM_DELROUTE, 0, rtmsg + _about(destination))
 
     def _probe(self, addresses: Sequence[str], gateway: str | None) -> int:
-        """How many of the addresses are routed to a gateway, or to any."""
+        """Return the number of addresses that are routed to a gateway, or to any gateway."""
         found = 0
         for address in addresses:
             self._send(RTM_GETROUTE, 0, _RTMSG.pack(socket.AF_INET, 32, 0, 0, 0, 0, 0, 0, 0) + _about(address))
@@ -141,7 +141,7 @@ class Kernel:
 
 
 class Notifications:
-    """What the kernel tells of IPv4 routes in the namespace that this thread is in."""
+    """Notifications of the kernel about IPv4 routes in the namespace of this thread."""
 
     def __init__(self) -> None:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)
@@ -162,7 +162,7 @@ class Notifications:
                 return time.perf_counter()
 
     def moves(self, gateway: str, number: int) -> tuple[float, float]:
-        """Wait until so many new routes lead to a gateway; when the first and the last of them were told of."""
+        """Wait for a number of new routes to a gateway; return the times of the first and the last notification."""
         through = _to(gateway)
         moments: list[float] = []
         while len(moments) < number:

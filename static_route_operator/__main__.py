@@ -1,4 +1,4 @@
-"""So that `python -m static_route_operator` is the command too."""
+"""Entry point of `python -m static_route_operator`."""
 
 from static_route_operator.cli import main
 

@@ -1,24 +1,25 @@
-"""The errors this program raises on purpose.
+"""Errors that this program raises on purpose.
 
-Each says what is wrong, where (object and field), and what to do. What only one module raises and catches stays there.
+The text of each names the object and the field, the problem and the correction. An error that only one module raises
+and catches is defined there.
 """
 
 
 class StaticRouteError(Exception):
-    """Base of all errors raised on purpose; its text is meant for a person."""
+    """Base of all errors raised on purpose, with a text for people."""
 
 
 class InvalidPrefixError(StaticRouteError):
-    """A text that is not an IP address or prefix, or one that can never be routed. The text says why."""
+    """A text that is not an IP address or prefix, or a prefix that can never be routed."""
 
 
 class InvalidSpecError(StaticRouteError):
-    """A StaticRoute that can't be used at all.
+    """A StaticRoute that cannot be used at all.
 
     Args:
-        name: the object, as in ``metadata.name``.
-        field: the path of the field in the object, such as ``spec.gateway``.
-        problem: what is wrong with it, and what would be right.
+        name: ``metadata.name``.
+        field: path of the field in the object, such as ``spec.gateway``.
+        problem: the error, and the correction.
     """
 
     def __init__(self, name: str, field: str, problem: str) -> None:
@@ -29,30 +30,30 @@ class InvalidSpecError(StaticRouteError):
 
 
 class SettingsError(StaticRouteError):
-    """A flag or environment variable with a value that can't be used."""
+    """A flag or environment variable with an invalid value."""
 
 
 class ManifestError(StaticRouteError):
-    """A manifest file that can't be read as StaticRoutes: names the file and the place."""
+    """A manifest file that cannot be read as StaticRoutes."""
 
 
 class ApiError(StaticRouteError):
-    """The API server answered a request of ours with an error, or not at all.
+    """A request that the API server answered with an error, or did not answer.
 
     Args:
-        what: the request, as ``GET /path``.
-        status: the HTTP status, or None when there was no answer (refused, timed out, reset).
-        text: the server's own words.
+        request: method and path, as ``GET /path``.
+        status: HTTP status; None without an answer (refused, timed out, reset).
+        text: the error of the server.
     """
 
-    def __init__(self, what: str, status: int | None, text: str) -> None:
-        super().__init__(f"{what}: {'no answer' if status is None else f'HTTP {status}'}: {text}")
+    def __init__(self, request: str, status: int | None, text: str) -> None:
+        super().__init__(f"{request}: {'no answer' if status is None else f'HTTP {status}'}: {text}")
         self.status = status
 
 
 class UnansweredError(StaticRouteError):
-    """What was asked could not be found out, or not in full: no access, no process, no answer."""
+    """A question without a full answer: no access, no process, or no reply."""
 
 
 class KernelError(StaticRouteError):
-    """The kernel refused a request that was not about one route (a dump, a look-up), or its answer was cut short."""
+    """A kernel request that was not about one route (a dump, a look-up) and failed, or whose answer was cut short."""

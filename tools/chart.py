@@ -1,7 +1,7 @@
-"""The Helm chart, made from the same objects as the release manifest: what may differ is a value, the rest is as there.
+"""The Helm chart, generated from the objects of the release manifest.
 
-The values are one tree, which `values.yaml`, its schema and the table of the chart's README are made from. Their
-defaults are taken from the objects, so that the chart with its defaults is the manifest.
+One tree of values is the source of `values.yaml`, its schema and the table in the README of the chart. The defaults are
+taken from the objects, so that the chart with its defaults renders the release manifest.
 """
 
 import copy
@@ -39,10 +39,10 @@ _TYPES: dict[type, dict[str, Any]] = {
     bool: {"type": "boolean"},
 }
 _PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
-# Where the probes of its pods must find it; and what monitoring sets.
+# Settings without a value: the pods' probes need the first, and monitoring sets the second.
 _FIXED = {"http_address", "metrics_address"}
 
-# The name of the namespace, but not as a part of another word.
+# Name of the namespace, except as a part of another word.
 _NAMESPACE = re.compile(rf"(?<![\w./-]){NAMESPACE}(?![\w./-])")
 
 
@@ -51,9 +51,8 @@ class Value:
     """One value of the chart.
 
     Attributes:
-        default: what it is unless set.
-        text: what it is for, in a sentence.
-        schema: what it may be.
+        text: description, in a sentence.
+        schema: JSON schema.
     """
 
     default: Any
@@ -69,11 +68,10 @@ class Monitoring:
     """The monitoring component.
 
     Attributes:
-        podmonitors: its PodMonitors.
-        rules: its PrometheusRule.
-        patch: what it adds to the DaemonSet.
-        configuration: metadata of the dashboard's ConfigMap.
-        dashboard: in Grafana's JSON.
+        rules: the PrometheusRule.
+        patch: the component's patch of the DaemonSet.
+        configuration: metadata of the ConfigMap with the dashboard.
+        dashboard: the dashboard as JSON of Grafana.
     """
 
     podmonitors: list[dict[str, Any]]
@@ -84,18 +82,18 @@ class Monitoring:
 
 
 class Template(str):
-    """A piece of Helm template in a document, in place of a value or of an item of a list."""
+    """A piece of Helm template that replaces a value or a list item of a document."""
 
     __slots__ = ()
 
 
 def files(image: str, sources: Mapping[str, Sequence[dict[str, Any]]], monitoring: Monitoring) -> dict[str, str]:
-    """All generated files of the chart, by path in it.
+    """Return the generated files of the chart, by path.
 
     Args:
         image: of the release manifest.
-        sources: the documents of the kustomize base, by file.
-        monitoring: the component.
+        sources: documents of the kustomize base, by file.
+        monitoring: the monitoring component.
     """
     values = _values(image, sources)
     made = {
@@ -116,7 +114,7 @@ def _metadata() -> dict[str, Any]:
     return {
         "apiVersion": "v2",
         "name": NAME,
-        "description": "Puts static routes into every node's kernel and keeps them there",
+        "description": "Installs static routes in the kernel of every node, and keeps them there",
         "type": "application",
         "version": __version__,
         "appVersion": __version__,
@@ -141,33 +139,36 @@ def _values(image: str, sources: Mapping[str, Sequence[dict[str, Any]]]) -> Valu
         **_workload_values(workloads[NAME], ClusterSettings),
         "maxUnavailable": Value(
             workloads[NAME]["spec"]["updateStrategy"]["rollingUpdate"]["maxUnavailable"],
-            "How many agents are replaced at a time.",
+            "Number or percentage of agents that are replaced at a time.",
             {"type": ["string", "integer"]},
         ),
     }
     for volume in workloads[NAME]["spec"]["template"]["spec"].get("volumes", ()):
         if path := volume.get("hostPath", {}).get("path"):
-            agent["stateDirectory"] = Value(path, "Directory of the node in which an agent keeps its state.")
+            agent["stateDirectory"] = Value(path, "Directory on the node where the agent keeps its state.")
     return {
         "image": {
-            "repository": Value(repository, "The image, without tag."),
-            "tag": Value(tag, "Its tag."),
-            "digest": Value(digest, "Its digest, as in `sha256:…`; if set, it decides, and the tag is for people."),
+            "repository": Value(repository, "Image, without tag."),
+            "tag": Value(tag, "Tag of the image."),
+            "digest": Value(digest, "Digest of the image, as in `sha256:…`. If set, it takes precedence over the tag."),
             "pullPolicy": Value(
-                "IfNotPresent", "When nodes pull it.", {"enum": ["Always", "IfNotPresent", "Never"], "type": "string"}
+                "IfNotPresent",
+                "Pull policy of the image.",
+                {"enum": ["Always", "IfNotPresent", "Never"], "type": "string"},
             ),
         },
-        "imagePullSecrets": Value([], "Secrets for a registry that asks for a password: `[{name: …}]`.", _LIST),
-        "namespace": Value(NAMESPACE, "Namespace of all that has one, wherever the release itself is kept."),
+        "imagePullSecrets": Value([], "Secrets for a private registry: `[{name: …}]`.", _LIST),
+        "namespace": Value(NAMESPACE, "Namespace of all objects, even if the release is in another namespace."),
         "createNamespace": Value(
             default=True,
-            text="Make the namespace, open to host networking (Pod Security). Not done if the release is kept in it.",
+            text="Create the namespace, with Pod Security that allows host networking. Ignored if the release is in"
+            " this namespace.",
             schema=_TYPES[bool],
         ),
         "crds": {
             "install": Value(
                 default=True,
-                text="Install and upgrade the CRDs. They stay at `helm uninstall`, with all StaticRoutes.",
+                text="Install and upgrade the CRDs. `helm uninstall` keeps them, with all StaticRoutes.",
                 schema=_TYPES[bool],
             )
         },
@@ -176,11 +177,11 @@ def _values(image: str, sources: Mapping[str, Sequence[dict[str, Any]]]) -> Valu
         "monitoring": {
             "enabled": Value(
                 default=False,
-                text="PodMonitors, alerts and a dashboard; takes the Prometheus Operator.",
+                text="Install PodMonitors, alerts and a dashboard. Needs the Prometheus Operator.",
                 schema=_TYPES[bool],
             ),
             "labels": Value({}, "Labels by which your Prometheus selects PodMonitors and rules.", _OBJECT),
-            "runbooks": Value(RUNBOOKS, "Where the links of alerts lead."),
+            "runbooks": Value(RUNBOOKS, "URL of the page that the alerts link to."),
         },
     }
 
@@ -190,25 +191,25 @@ def _workload_values(workload: Mapping[str, Any], settings: type[ProcessSettings
     (container,) = pod["containers"]
     return {
         "settings": _settings(_settable(settings, container)),
-        "resources": Value(container["resources"], "Requests and limits.", _OBJECT),
-        "nodeSelector": Value(pod["nodeSelector"], "Labels of the nodes it runs on.", _OBJECT),
-        "tolerations": Value(pod["tolerations"], "Taints that do not keep it away.", _LIST),
-        "affinity": Value({}, "As in a pod.", _OBJECT),
-        "priorityClassName": Value(pod["priorityClassName"], "As in a pod."),
-        "podAnnotations": Value({}, "Annotations of its pods.", _OBJECT),
-        "podLabels": Value({}, "More labels of its pods.", _OBJECT),
+        "resources": Value(container["resources"], "Resource requests and limits.", _OBJECT),
+        "nodeSelector": Value(pod["nodeSelector"], "Labels of the nodes that the pods run on.", _OBJECT),
+        "tolerations": Value(pod["tolerations"], "Taints that the pods tolerate.", _LIST),
+        "affinity": Value({}, "Affinity of the pods.", _OBJECT),
+        "priorityClassName": Value(pod["priorityClassName"], "Priority class of the pods."),
+        "podAnnotations": Value({}, "Annotations of the pods.", _OBJECT),
+        "podLabels": Value({}, "Additional labels of the pods.", _OBJECT),
     }
 
 
 def _settable(settings: type[ProcessSettings], container: Mapping[str, Any]) -> dict[str, Field[Any]]:
-    """Settings by their environment variable: those that the container does not set itself."""
+    """Return the settings that the container does not set itself, by environment variable."""
     given = {each["name"] for each in container.get("env", ())}
     variables = {environment_variable(each.name, each.metadata["env"]): each for each in fields(settings)}
     return {name: each for name, each in variables.items() if name not in given and each.name not in _FIXED}
 
 
 def _settings(settings: Mapping[str, Field[Any]]) -> Values:
-    """Values of settings; None is the program's own default, so that nothing is set."""
+    """Return the values of settings; None keeps the default of the program."""
     found: Values = {}
     for each in settings.values():
         # The probes of the pods need a port.
@@ -238,7 +239,7 @@ def _walk(values: Values, path: str = "") -> Iterator[tuple[str, Value]]:
 
 
 def _values_file(values: Values) -> str:
-    lines = ["---", "# Generated by `make generate`; do not edit. values.schema.json says what each may be."]
+    lines = ["---", "# Generated by `make generate`; do not edit. values.schema.json has the type of each value."]
 
     def add(tree: Values, indent: str) -> None:
         for name, value in tree.items():
@@ -263,7 +264,7 @@ def _schema(values: Values) -> dict[str, Any]:
         return {"type": "object", "additionalProperties": False, "properties": properties}
 
     schema = of(values)
-    # What Helm itself puts there for a chart that depends on this one.
+    # Helm adds this value for a chart that depends on this one.
     schema["properties"]["global"] = _OBJECT
     return {"$schema": "https://json-schema.org/draft-07/schema#", "title": f"Values of {NAME}", **schema}
 
@@ -312,20 +313,20 @@ def _templates(documents: Sequence[dict[str, Any]], patch: Mapping[str, Any]) ->
 
 
 def _in_namespace(node: Any) -> Any:
-    """A document with the namespace of the values instead of ours."""
+    """Return a document with the namespace of the values in place of ours."""
     if isinstance(node, dict):
         return {key: _in_namespace(value) for key, value in node.items()}
     if isinstance(node, list):
         return [_in_namespace(value) for value in node]
     if isinstance(node, str):
         if "{{" in node:
-            raise ValueError(f"Helm would take a part of this for a template: {node}")
+            raise ValueError(f"Helm would treat a part of this text as a template: {node}")
         return _NAMESPACE.sub("{{ .Values.namespace }}", node)
     return node
 
 
 def _open(document: dict[str, Any], part: str, settings: type[ProcessSettings]) -> None:
-    """Take from the values what they may say of a workload."""
+    """Replace the parts of a workload that have values with templates."""
     template = document["spec"]["template"]
     pod = template["spec"]
     (container,) = pod["containers"]
@@ -364,16 +365,16 @@ def _settings_environment(part: str, settings: Mapping[str, Field[Any]]) -> Iter
 
 
 def _open_monitoring(document: dict[str, Any], patch: Mapping[str, Any]) -> None:
-    """What the component adds to the DaemonSet is there if monitoring is wanted."""
+    """Add the component's patch of the DaemonSet, on condition that monitoring is enabled."""
     (container,) = document["spec"]["template"]["spec"]["containers"]
     (added,) = copy.deepcopy(patch)["spec"]["template"]["spec"]["containers"]
     _replace(added["ports"], ClusterSettings().http_port, _port("agent", ClusterSettings))
     if "ports" in container:
-        raise ValueError("the DaemonSet has ports already: the chart would name them twice")
+        raise ValueError("the DaemonSet has ports already: the chart would list them twice")
     container["ports"] = Template(
         f"{{{{- if .Values.monitoring.enabled }}}}\nports:\n{_list(added['ports'])}{{{{- end }}}}"
     )
-    # First, as kustomize has it.
+    # kustomize puts the patch's variables first.
     container["env"].insert(
         0, Template(f"{{{{- if .Values.monitoring.enabled }}}}\n{_list(added['env'])}{{{{- end }}}}")
     )
@@ -405,22 +406,22 @@ def _monitoring_template(monitoring: Monitoring) -> str:
 
 
 def _block(value: str) -> Template:
-    """A key with a value as it is."""
+    """Return a template for a key with a value."""
     return Template(f"KEY:\n  {{{{- toYaml {value} | nindent INDENT+2 }}}}")
 
 
 def _optional(value: str) -> Template:
-    """A key with a value, if there is one."""
+    """Return a template for a key with a value, left out if the value is empty."""
     return Template(f"{{{{- with {value} }}}}\nKEY:\n  {{{{- toYaml . | nindent INDENT+2 }}}}\n{{{{- end }}}}")
 
 
 def _more(value: str) -> Template:
-    """More keys, if there are any."""
+    """Return a template for additional keys."""
     return Template(f"{{{{- with {value} }}}}\n{{{{- toYaml . | nindent INDENT+0 }}}}\n{{{{- end }}}}")
 
 
 def _replace(node: Any, old: int, new: Template) -> None:
-    """Put a template in place of a number, wherever it stands in a document."""
+    """Replace a number with a template everywhere in a document."""
     for key, value in node.items() if isinstance(node, dict) else enumerate(node):
         if isinstance(value, dict | list):
             _replace(value, old, new)
@@ -428,12 +429,12 @@ def _replace(node: Any, old: int, new: Template) -> None:
             node[key] = new
 
 
-# A line that a template stands for: in place of a value, of a key with its value, or of an item of a list.
+# Line that holds the place of a template: of a value, of a key with its value, or of a list item.
 _PLACE = re.compile(r"^(?P<indent> *)(?P<dashes>(?:- )*)(?:(?P<key>[^ :]+): )?TEMPLATE(?P<number>\d+)$")
 
 
 def _rendered(node: Any) -> str:
-    """A document, or a part of one, as YAML with its templates in their places."""
+    """Return a document, or a part of one, as YAML with its templates filled in."""
     templates: list[Template] = []
 
     def marked(node: Any) -> Any:
@@ -464,5 +465,5 @@ def _filled_in(line: str, templates: Sequence[Template]) -> str:
 
 
 def _list(items: Sequence[Any]) -> str:
-    """A list as the inner part of a document."""
+    """Return a list as the inner part of a document."""
     return "".join(f"{line}\n" for line in _rendered(list(items)).splitlines() if line != "---")

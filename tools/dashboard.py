@@ -1,4 +1,4 @@
-"""The Grafana dashboard: what the metrics say, from "is anything wrong" down to the API server's answers."""
+"""The Grafana dashboard: problems first, then routes, gateways, and the processes themselves."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -16,13 +16,12 @@ class Panel(NamedTuple):
     """One panel.
 
     Attributes:
-        kind: Grafana's name for it.
-        title: what is shown.
+        kind: type of the panel in Grafana.
         queries: PromQL by legend.
-        unit: Grafana's name for it.
-        text: what it means when it is not as usual, and what to do.
+        unit: unit in Grafana.
+        text: the meaning of unusual values, and the remedy.
         width: in columns of 24.
-        alarming: whether everything above zero is bad.
+        alarming: show every value above zero in red.
     """
 
     kind: str
@@ -58,31 +57,31 @@ PANELS = (
         "Nodes not converged",
         f"count((sum by (node) (abs({P}_desired_routes{_NODE} - {P}_installed_routes{_NODE})) > 0) or"
         f' (sum by (node) ({P}_static_routes{{node=~"$node",state=~"Pending|Conflict|Failed"}}) > 0)) or vector(0)',
-        "Nodes whose kernel does not hold what it should. The table below names them.",
+        "Nodes whose installed routes differ from the desired routes. The table below names them.",
     ),
     _stat(
         "Gateways down",
         f"count(count by (gateway) ({P}_gateway_up{_GATEWAY} == 0)) or vector(0)",
-        "Gateways that at least one node gets no answer from.",
+        "Gateways that are down on at least one node.",
     ),
     _stat(
         "Refused",
         f'sum({P}_static_routes{{node=~"$node",state="Refused"}})',
-        "StaticRoutes of which a node must not route something, summed over nodes.",
+        "StaticRoutes with destinations that a node refuses to route, summed over nodes.",
     ),
     _stat(
         "Flapping routes",
         f"sum({P}_flapping_routes{_NODE})",
-        "Routes that another program removes or replaces again and again.",
+        "Routes that another program keeps removing or replacing.",
     ),
     _stat(
-        "Agents that get nowhere",
+        "Agents without success",
         f"count(time() - {P}_last_success_timestamp_seconds{_NODE} > 900) or vector(0)",
-        "Agents without a run that went well for a quarter of an hour.",
+        "Agents whose last successful run is more than 15 minutes ago.",
     ),
     Panel(
         "table",
-        "StaticRoutes that are not in force, by node and state",
+        "StaticRoutes with problems, by node and state",
         {"": f'{P}_static_routes{{node=~"$node",state=~"Pending|Conflict|Refused|Failed"}} > 0'},
         text="`kubectl describe nrs NODE` names the StaticRoutes, with reason and message.",
         width=12,
@@ -91,7 +90,7 @@ PANELS = (
     _row("Routes"),
     Panel(
         "timeseries",
-        "Routes desired and installed, all nodes",
+        "Desired and installed routes, all nodes",
         {"desired": f"sum({P}_desired_routes{_NODE})", "installed": f"sum({P}_installed_routes{_NODE})"},
     ),
     Panel(
@@ -99,10 +98,10 @@ PANELS = (
         "Routes that the kernel refused",
         {
             "refused": f"sum({P}_failed_routes{_NODE})",
-            "of these, in conflict": f"sum({P}_conflicting_routes{_NODE})",
+            "in conflict": f"sum({P}_conflicting_routes{_NODE})",
             "flapping": f"sum({P}_flapping_routes{_NODE})",
         },
-        text="In conflict: a route of another program holds the place.",
+        text="Refused includes routes in conflict, whose place a route of another program holds.",
     ),
     Panel(
         "timeseries",
@@ -118,35 +117,35 @@ PANELS = (
         "Drift, by node",
         {"{{node}}": _rate("drift", "node")},
         unit="ops",
-        text="Routes of ours that somebody else changed or removed.",
+        text="Our routes that other programs changed or removed.",
     ),
     Panel(
         "timeseries",
         "Drift and its repair",
-        {"changed or removed": _rate("drift"), "put back": _rate("drift_repairs")},
+        {"changed or removed": _rate("drift"), "restored": _rate("drift_repairs")},
         unit="ops",
     ),
     Panel(
         "timeseries",
-        "How long it takes",
+        "Duration of runs and of their changes",
         {
-            "a run, 99 of 100": _quantile(0.99, "reconcile"),
-            "a run, half": _quantile(0.5, "reconcile"),
-            "its changes, 99 of 100": _quantile(0.99, "operations"),
-            "its changes, half": _quantile(0.5, "operations"),
+            "run, 99th percentile": _quantile(0.99, "reconcile"),
+            "run, median": _quantile(0.5, "reconcile"),
+            "changes, 99th percentile": _quantile(0.99, "operations"),
+            "changes, median": _quantile(0.5, "operations"),
         },
         unit="s",
     ),
     _row("Gateways"),
     Panel(
         "timeseries",
-        "Nodes that get no answer, by gateway",
+        "Nodes on which a gateway is down",
         {"{{gateway}}": f"sum by (gateway) (1 - {P}_gateway_up{_GATEWAY})"},
         width=6,
     ),
     Panel(
         "timeseries",
-        "Round-trip time, the slowest node's",
+        "Round-trip time on the slowest node",
         {"{{gateway}}": f"max by (gateway) ({P}_gateway_rtt_seconds{_GATEWAY})"},
         unit="s",
         width=6,
@@ -163,37 +162,37 @@ PANELS = (
     ),
     Panel(
         "timeseries",
-        "Times that a gateway went down",
+        "Gateways going down",
         {"{{gateway}}": f"sum by (gateway) (increase({P}_gateway_flaps_total{_GATEWAY}[$__rate_interval]))"},
         width=6,
     ),
     _row("Agents, controller and API server"),
     Panel(
         "timeseries",
-        "Since the last run that went well",
+        "Time since the last successful run",
         {"{{node}}": f"time() - {P}_last_success_timestamp_seconds{_NODE}"},
         unit="s",
-        text="Grows to the resync interval, 300 s, at rest.",
+        text="At rest it grows to the resync interval, 300 s.",
     ),
     Panel(
         "timeseries",
-        "Since the watch last told anything, and since the last list",
+        "Time since the last watch event and the last list",
         {
             "watch, {{job}}": f"max by (job) (time() - {P}_watch_last_event_timestamp_seconds)",
             "list, {{job}}": f"max by (job) (time() - {P}_last_list_timestamp_seconds)",
         },
         unit="s",
-        text="The agent that waits longest. A kubelet updates its Node every 5 minutes, and a list is made every 10.",
+        text="Longest time of any agent. A kubelet updates its Node every 5 minutes, and an agent lists every 10.",
     ),
     Panel(
         "timeseries",
-        "What went wrong",
+        "Errors and rollbacks",
         {
-            "watches that ended": f"sum(increase({P}_watch_restarts_total[$__rate_interval]))",
-            "lists that failed": f'sum(increase({P}_lists_total{{result!="ok"}}[$__rate_interval])) or vector(0)',
+            "restarted watches": f"sum(increase({P}_watch_restarts_total[$__rate_interval]))",
+            "failed lists": f'sum(increase({P}_lists_total{{result!="ok"}}[$__rate_interval])) or vector(0)',
             "lost notifications": f"sum(increase({P}_monitor_overflows_total[$__rate_interval]))",
-            "runs that failed": f"sum(increase({P}_reconcile_errors_total[$__rate_interval]))",
-            "changes undone": f"sum(increase({P}_rollbacks_total[$__rate_interval]))",
+            "failed runs": f"sum(increase({P}_reconcile_errors_total[$__rate_interval]))",
+            "changes rolled back": f"sum(increase({P}_rollbacks_total[$__rate_interval]))",
         },
     ),
     Panel(
@@ -217,11 +216,11 @@ PANELS = (
 
 
 def dashboard() -> dict[str, Any]:
-    """The dashboard, as Grafana imports it."""
+    """Return the dashboard in the JSON that Grafana imports."""
     return {
         "uid": "static-route-operator",
         "title": "Static routes",
-        "description": "Static routes on every node: whether they are there, and their gateways.",
+        "description": "Static routes on every node: desired and installed routes, gateways, and the operator itself.",
         "tags": ["kubernetes", "network"],
         "schemaVersion": 39,
         "editable": True,
@@ -244,7 +243,7 @@ def _variables() -> Iterator[dict[str, Any]]:
             "query": {"query": f"label_values({P}_{metric}, {label})", "refId": label},
             "refresh": 2,
             "includeAll": True,
-            # Also where there is no value yet, or none at all.
+            # Matches metrics without this label, too.
             "allValue": ".*",
             "multi": True,
             "current": {"text": "All", "value": "$__all"},
@@ -252,7 +251,7 @@ def _variables() -> Iterator[dict[str, Any]]:
 
 
 def _laid_out() -> Iterator[dict[str, Any]]:
-    """The panels from left to right and from top to bottom."""
+    """Lay out the panels from left to right and from top to bottom."""
     x = y = height = 0
     for number, panel in enumerate(PANELS, 1):
         if x + panel.width > _WIDTH:

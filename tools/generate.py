@@ -1,8 +1,8 @@
-"""Writes the generated files: CRDs, release manifest, dashboard, Helm chart, reference page, picture of the demo.
+"""Generator of CRDs, release manifest, dashboard, Helm chart, reference page and picture of the demo.
 
     generate.py [--image NAME:TAG] [--check]
 
-With --check nothing is written; it fails when a file is not what it should be.
+With --check nothing is written, and the exit status is 1 if a file is out of date.
 """
 
 import argparse
@@ -27,10 +27,10 @@ DEPLOY = ROOT / "deploy"
 CHART = ROOT / "charts" / NAME
 IMAGE = f"docker.io/staticrouteoperator/{NAME}:v{__version__}"
 
-# What `make recording` recorded of the demo.
+# Recording of the demo, made by `make recording`.
 RECORDING = ROOT / "docs/images/demo.cast"
 
-# The files of deploy/ that are generated, with what stands in each.
+# Generated files of deploy/, and the functions that return their documents.
 CRDS = {
     "crd.yaml": staticroute_crd.custom_resource_definition,
     "crd-noderoutestates.yaml": noderoutestate_crd.custom_resource_definition,
@@ -38,7 +38,7 @@ CRDS = {
 
 
 def base() -> dict[str, list[dict[str, Any]]]:
-    """The documents of the base of deploy/, by file."""
+    """Return the documents of the base of deploy/, by file."""
     resources = yaml.safe_load((DEPLOY / "kustomization.yaml").read_text())["resources"]
     return {
         resource: [CRDS[resource]()] if resource in CRDS else list(yaml.safe_load_all((DEPLOY / resource).read_text()))
@@ -47,7 +47,7 @@ def base() -> dict[str, list[dict[str, Any]]]:
 
 
 def release(image: str) -> str:
-    """The base of deploy/ in one file, with the image named."""
+    """Return the base of deploy/ as one file, with an image."""
     documents = [document for documents in base().values() for document in documents]
     for document in documents:
         if document["kind"] in {"DaemonSet", "Deployment"}:
@@ -57,7 +57,7 @@ def release(image: str) -> str:
 
 
 def helm_chart(image: str) -> dict[Path, str]:
-    """The files of the Helm chart."""
+    """Return the files of the Helm chart."""
     directory = DEPLOY / "components/monitoring"
 
     def read(file: str) -> list[dict[str, Any]]:
@@ -80,12 +80,12 @@ def helm_chart(image: str) -> dict[Path, str]:
 
 
 def to_json(document: Any) -> str:
-    """A document as JSON, as short as people can still read it."""
+    """Return a document as JSON with little indentation."""
     return json.dumps(document, indent=1) + "\n"
 
 
 def released_image(path: Path) -> str:
-    """The image that a release manifest names; the default one when there is no manifest yet."""
+    """Return the image of a release manifest; the default image if the file does not exist."""
     documents = yaml.safe_load_all(path.read_text()) if path.exists() else ()
     for document in documents:
         if document["kind"] == "DaemonSet":
@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="only compare")
     arguments = parser.parse_args()
     manifest = ROOT / f"releases/v{__version__.partition('.')[0]}/{NAME}-v{__version__}.yaml"
-    # Any image will do for a check: `make release` names the user's own.
+    # `make release` may have written the user's own image, which is not an error.
     image = released_image(manifest) if arguments.check else arguments.image
     files = {
         **{DEPLOY / name: GENERATED + to_yaml(definition()) for name, definition in CRDS.items()},

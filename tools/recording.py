@@ -37,14 +37,14 @@ white-space: pre }
 
 @dataclass(frozen=True)
 class Line:
-    """A line of the screen, and the second at which it is there."""
+    """A line of the screen, and the time in seconds at which it appears."""
 
     text: str
     time: float
 
 
 def record(path: Path, typed: str, command: list[str]) -> int:
-    """Run a command on a terminal of its own and write what it shows; its exit status."""
+    """Run a command on a terminal of its own, write a recording of it, and return its exit status."""
     header = {"version": 2, "width": COLUMNS, "height": ROWS, "title": typed}
     events: list[tuple[float, str, str]] = [(0.0, "o", f"\033[1m$ {typed}\033[0m\r\n")]
     started = time.monotonic()
@@ -63,7 +63,7 @@ def record(path: Path, typed: str, command: list[str]) -> int:
 
 
 def picture(cast: str) -> str:
-    """The picture of a recording."""
+    """Return a recording as an animated SVG."""
     header, *events = map(json.loads, cast.splitlines())
     lines = _lines(events)
     end = lines[-1].time + LAST
@@ -104,12 +104,12 @@ text, .screen {{ animation: {end:.2f}s step-end infinite }}
 def _read(terminal: int) -> bytes:
     try:
         return os.read(terminal, 65536)
-    except OSError:  # how Linux tells that the other side is closed
+    except OSError:  # EIO: the other side is closed
         return b""
 
 
 def _lines(events: list[tuple[float, str, str]]) -> list[Line]:
-    """The lines of a recording, long pauses cut short. A style ends with its line."""
+    """Return the lines of a recording, with long pauses cut short. A style ends with its line."""
     lines: list[Line] = []
     now = before = 0.0
     rest = ""
@@ -124,10 +124,10 @@ def _lines(events: list[tuple[float, str, str]]) -> list[Line]:
 
 
 def _spans(text: str) -> str:
-    """A line with its styles, as SVG.
+    """Return a line with its styles as SVG.
 
     Raises:
-        KeyError: a style that is not in `STYLES`.
+        KeyError: a style is not in `STYLES`.
     """
     pieces = _ESCAPE.split(text)
     out = escape(pieces[0])

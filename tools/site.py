@@ -1,8 +1,8 @@
-"""What MkDocs is to do besides: see `hooks` in mkdocs.yml.
+"""Hooks of MkDocs: see `hooks` in mkdocs.yml.
 
-Pages of docs/ link to files outside of it, such as examples and SECURITY.md, so that the links work in the repository.
-Here these files come along into the site, and the links are turned to where they are. Links to other sites are listed,
-not followed: a build must not depend on them.
+Pages of docs/ link to files outside the folder, such as examples and SECURITY.md, so that the links work in the
+repository. The hooks add these files to the site, and rewrite the links to their new places. Links to other sites are
+listed, not followed, since a build must not depend on other sites.
 """
 
 import os.path
@@ -26,7 +26,7 @@ _external: set[str] = set()
 
 
 def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
-    """Add the files outside of docs/ that pages link to, and those that these link to in their turn."""
+    """Add the files outside docs/ that pages link to, and the files that these link to."""
     _external.clear()
     pages = list(files.documentation_pages())
     for page in pages:  # grows meanwhile
@@ -44,7 +44,7 @@ def on_files(files: Files, config: MkDocsConfig, **_: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Turn the links of a page to where things are in the site."""
+    """Rewrite the links of a page to places in the site."""
 
     def turn(match: re.Match[str]) -> str:
         target = _in_repository(page.file, match[0])
@@ -63,13 +63,13 @@ def on_post_build(**_: Any) -> None:
 
 
 def _targets(page: File) -> list[str]:
-    """The files that a page links to, as paths in the repository."""
+    """Return the files that a page links to, as paths in the repository."""
     found = (_in_repository(page, link) for link in _LINK.findall(page.content_string))
     return [target for target in found if target]
 
 
 def _in_repository(page: File, link: str) -> str:
-    """Where a link leads in the repository; empty if to another site."""
+    """Return the path in the repository that a link leads to; empty for another site."""
     if _EXTERNAL.match(link):
         return ""
     inside = (ROOT / DOCS / page.src_uri).is_file()

@@ -1,1 +1,1 @@
-"""What the operator does, shown on one machine without Kubernetes: run `make demo`, or `python -m examples.demo`."""
+"""Demo of the operator on one machine, without Kubernetes: run `make demo`, or `python -m examples.demo`."""

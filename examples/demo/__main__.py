@@ -14,14 +14,14 @@ from examples.demo.story import BrokenPromiseError, Story
 from tests.lab.errors import LabError
 from tests.lab.network import Network
 
-# Starts the names of the network namespaces. Another one lets two demos run side by side.
+# Prefix of the network namespaces' names. With different prefixes two demos run side by side.
 PREFIX = os.environ.get("DEMO_PREFIX", "srdemo")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(BaseException):
-    """A signal asks for the end."""
+    """A signal that ends the demo."""
 
     def __init__(self, signum: int) -> None:
         super().__init__(signal.Signals(signum).name)
@@ -29,16 +29,16 @@ class Interrupted(BaseException):
 
 
 def main() -> int:
-    """Run the demo and return the exit status: 0 when everything shown was as promised."""
+    """Run the demo and return the exit status: 0 if the operator kept all promises."""
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # the locale may know no lines to draw with
+        sys.stdout.reconfigure(errors="replace")  # the locale may lack the line-drawing characters
     page = Page()
     if os.geteuid() != 0:
         page.failed("the demo makes network namespaces: run it as root, as in `sudo make demo`")
         return 1
     lock = socket.socket(socket.AF_UNIX)
     try:
-        lock.bind(f"\0static-route-operator-{PREFIX}")  # an abstract name: gone with this process, whatever ends it
+        lock.bind(f"\0static-route-operator-{PREFIX}")  # an abstract name, which ends with this process
     except OSError:
         page.failed("the demo is running on this machine already; wait for it to end")
         return 1
@@ -54,10 +54,10 @@ def _run(page: Page) -> int:
         try:
             for signum in _SIGNALS:
                 signal.signal(signum, _interrupt)
-            network.down()  # what a demo that was killed may have left
+            network.down()  # left by a demo that was killed
             Story(stage, page).tell()
         finally:
-            # From here on nothing disturbs the cleaning up. Until here one signal can come through, to the same end.
+            # No signal interrupts the clean-up from here on. One that arrived before has the same effect.
             _ignore_signals()
         page.heading("7. Everything is taken down")
         network.down()
@@ -88,6 +88,6 @@ if __name__ == "__main__":
     try:
         status = main()
     except BrokenPipeError:  # as in `make demo | head`
-        sys.stdout = None  # else Python complains once more
+        sys.stdout = None  # prevents a second error from Python
         status = 1
     sys.exit(status)

@@ -1,4 +1,4 @@
-"""What the kernel of one node says of its routes, as `ip monitor route` prints it."""
+"""Monitor of the routes in the kernel of one node, by `ip monitor route`."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from tests.lab.network import Network
 
 @dataclass(frozen=True)
 class Event:
-    """A route that came, or went."""
+    """An added or removed route."""
 
     time: datetime
     gone: bool
@@ -21,11 +21,11 @@ class Event:
 
 
 class RouteMonitor:
-    """Notes what happens to the IPv4 routes of a node from now on.
+    """A recorder of the changes of the IPv4 routes of a node.
 
     Args:
-        network: the network that the node is in.
-        node: its name.
+        network: network of the node.
+        node: name of the node.
     """
 
     def __init__(self, network: Network, node: str) -> None:
@@ -34,16 +34,16 @@ class RouteMonitor:
         wait_until(self._listens, f"ip monitor listens on {node}", timeout=10, daemon=self._process)
 
     def events(self, destination: str) -> list[Event]:
-        """What has happened so far to the routes to a destination."""
+        """Return the changes of the routes to a destination so far."""
         lines = self._process.log.read_text().split("\n")[:-1]
         return [event for line in lines if (event := _parse(line)) and event.text.startswith(f"{destination} ")]
 
     def stop(self) -> None:
-        """Listen no longer."""
+        """Stop recording."""
         os.kill(self._process.pid, signal.SIGTERM)
 
     def _listens(self) -> bool:
-        """Whether its socket has joined a group of notifications."""
+        """Report whether the socket of `ip` has joined a group of notifications."""
         try:
             rows = Path(f"/proc/{self._process.pid}/net/netlink").read_text(encoding="ascii").splitlines()
         except OSError:
@@ -53,7 +53,7 @@ class RouteMonitor:
 
 
 def _parse(line: str) -> Event | None:
-    """An event from a line like ``[2026-01-31T12:00:00.123456] Deleted 192.0.2.1 via …``."""
+    """Read an event from a line like ``[2026-01-31T12:00:00.123456] Deleted 192.0.2.1 via …``."""
     stamp, separator, rest = line.partition("] ")
     if not separator or not stamp.startswith("["):
         return None

@@ -1,4 +1,4 @@
-"""What people see: headings, sentences, commands with their output, tables. Colours only on a terminal."""
+"""Output of the demo: headings, sentences, commands with their output, tables. Colours only on a terminal."""
 
 import os
 import sys
@@ -12,7 +12,7 @@ _PLAIN, _BOLD, _RED, _GREEN = "0", "1", "31", "32"
 
 
 class Page:
-    """Writes blocks of text to standard output, each at once, with an empty line between them."""
+    """A writer of blocks of text to standard output, with an empty line between them."""
 
     def __init__(self) -> None:
         terminal = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
@@ -20,26 +20,26 @@ class Page:
         self._gap = False
 
     def heading(self, text: str) -> None:
-        """The start of a section."""
+        """Write the heading of a section."""
         self._block(self._paint(text, _BOLD))
         self._gap = False
 
     def say(self, text: str) -> None:
-        """A paragraph."""
+        """Write a paragraph."""
         self._block(textwrap.fill(text, WIDTH, break_long_words=False, break_on_hyphens=False))
 
     def show(self, text: str) -> None:
-        """Text as it stands, such as a manifest."""
+        """Write a text unchanged, such as a manifest."""
         self._gap = True
         self._block(textwrap.indent(text.strip("\n"), _MARGIN))
 
     def run(self, machine: str, commands: Sequence[str], output: str) -> None:
-        """Commands that were run on a machine, and what they printed."""
+        """Write commands that were run on a machine, and their output."""
         prompts = [self._paint(f"{machine}# {command}", _BOLD) for command in commands]
         self.show("\n".join([*prompts, output.strip("\n") or "(nothing)"]))
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Columns; those of counts and times are aligned to the right."""
+        """Write a table; columns of counts and times are aligned to the right."""
         lines = [""] * (len(rows) + 1)
         for column in zip(header, *rows, strict=True):
             width = max(map(len, column))
@@ -49,11 +49,11 @@ class Page:
         self.show("\n".join(line[3:].rstrip() for line in lines))
 
     def kept(self, text: str) -> None:
-        """A promise that was kept."""
+        """Write a promise that was kept."""
         self._mark("ok", _GREEN, text)
 
     def failed(self, text: str) -> None:
-        """What is wrong."""
+        """Write an error."""
         self._mark("FAILED", _RED, text)
 
     def _mark(self, mark: str, colour: str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Where the demo plays: three nodes, two NAT gateways and a web site, and on each node an operator."""
+"""Stage of the demo: three nodes with an operator each, two NAT gateways and a web site."""
 
 import functools
 import re
@@ -13,21 +13,21 @@ EXAMPLES = Path(__file__).parent.parent
 PLACEHOLDER = "<YOUR_NAT_GW_DROPLET_PRIVATE_IP_HERE>"
 SITES = tuple(EXAMPLE_SITES.values())  # the destinations of the examples
 NODES = ("node1", "node2", "node3")
-# As seen from the nodes, and as seen by the site.
+# Addresses that the nodes use, and addresses that the site sees.
 GATEWAY_ADDRESSES = ("10.116.0.5", "10.116.0.12")
 GATEWAY_ANSWERS = ("198.51.100.5", "198.51.100.12")
 NODE_ANSWERS = dict(zip(NODES, ("198.51.100.21", "198.51.100.22", "198.51.100.23"), strict=True))
 
 _PLACEHOLDERS = re.compile(r"<\w+>")
 _PROGRAM = (sys.executable, "-m", "static_route_operator")
-_PORT = 9245  # what it serves `routes` on
+_PORT = 9245  # port that the operator serves `routes` on
 
 
 class Stage:
-    """The network with what the demo adds to it.
+    """The network of the demo and its operators.
 
     Args:
-        network: one that is not up yet.
+        network: a network that is not up yet.
     """
 
     def __init__(self, network: Network) -> None:
@@ -36,12 +36,12 @@ class Stage:
         self._operators: dict[str, Daemon] = {}
 
     def build(self) -> None:
-        """Take the network up."""
+        """Bring the network up."""
         self.network.up()
         self.manifests.mkdir()
 
     def start_operators(self) -> None:
-        """Start an operator on each node, and wait until all of them are there."""
+        """Start an operator on each node, and wait until all answer."""
         for node in NODES:
             command: list[Argument] = [*_PROGRAM, "run", f"--manifests={self.manifests}", f"--node-name={node}"]
             log = self.network.logs / f"{node}-operator.log"
@@ -62,7 +62,7 @@ class Stage:
         self._write(example, (self.manifests / example).read_text().replace(old, new))
 
     def remove(self, example: str) -> None:
-        """Take a manifest away."""
+        """Remove a manifest."""
         (self.manifests / example).unlink()
 
     def unplug(self, machine: str) -> None:
@@ -70,26 +70,26 @@ class Stage:
         self.network.namespace("fab").configure([f"link set vpc-{machine} down"])
 
     def plug_in(self, machine: str) -> None:
-        """Put it back."""
+        """Plug the cable of a machine in again."""
         self.network.namespace("fab").configure([f"link set vpc-{machine} up"])
 
     def operator(self, node: str, *arguments: str) -> str:
-        """What the operator's command line prints on a node."""
+        """Run the operator's command line on a node, and return its output."""
         return self.network.run_in(node, [*_PROGRAM, *arguments]).stdout
 
     def ip(self, node: str, arguments: str) -> str:
-        """What an `ip` command prints on a node."""
+        """Run an `ip` command on a node, and return its output."""
         return self.network.run_in(node, [programs.find("ip"), *arguments.split()]).stdout
 
     def logs(self) -> str:
-        """The ends of the operators' logs."""
+        """Return the last lines of the operators' logs."""
         return "\n".join(operator.log_tail() for operator in self._operators.values())
 
     def _listens(self, node: str) -> bool:
         return bool(self.network.run_in(node, [programs.find("ss"), "-Hltn", f"sport = :{_PORT}"]).stdout)
 
     def _write(self, name: str, text: str) -> None:
-        """Write a manifest in one step, as editors do: the operators never see half of it."""
+        """Write a manifest in one step, as editors do, so that the operators never read a part of it."""
         draft = self.manifests / f".{name}.new"
         draft.write_text(text)
         draft.replace(self.manifests / name)

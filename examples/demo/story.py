@@ -1,4 +1,4 @@
-"""What the demo shows, step by step, and the promises it holds the operator to."""
+"""Script of the demo: its steps, and the promises that the operator must keep."""
 
 import itertools
 import time
@@ -26,9 +26,9 @@ SITE = SITES[0]
 FAILOVER = "failover.yaml"
 NETWORK, SITE_IN_IT = "203.0.113.0/24", "203.0.113.145"  # the destination of that example
 PATIENCE = 20  # seconds, for a machine that is busy with other things
-WARM_UP, AFTER = 0.8, 0.8  # seconds of requests before and after what happens
-LEARNING = 0.7  # seconds more until the operators know how fast the gateways answer
-GIVING_UP = 1.5  # seconds; longer than TCP needs to try again
+WARM_UP, AFTER = 0.8, 0.8  # seconds of requests before and after an event
+LEARNING = 0.7  # seconds until the operators know the round-trip times of the gateways
+GIVING_UP = 1.5  # seconds; longer than TCP waits before it sends again
 PROTOCOL = 245  # marks the operator's routes
 
 _PICTURE = f"""\
@@ -48,8 +48,8 @@ class Story:
     """The demo.
 
     Args:
-        stage: where it plays; not built yet.
-        page: where it is told.
+        stage: not built yet.
+        page: output.
     """
 
     def __init__(self, stage: Stage, page: Page) -> None:
@@ -57,10 +57,10 @@ class Story:
         self._page = page
 
     def tell(self) -> None:
-        """Show everything.
+        """Show all steps.
 
         Raises:
-            BrokenPromiseError: something was not as it should be.
+            BrokenPromiseError: the operator broke a promise.
         """
         self._show_network()
         self._show_apply()

@@ -1,4 +1,4 @@
-"""The Kubernetes objects of this operator: what they hold, what is valid, and the CRD generated from that."""
+"""The Kubernetes objects of this operator, their validation, and the CRDs generated from it."""
 
 GROUP = "networking.digitalocean.com"
 VERSION = "v1"

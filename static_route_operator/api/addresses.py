@@ -1,4 +1,4 @@
-"""Addresses in a StaticRoute's spec, checked as the API server checks them."""
+"""Gateway and source addresses, checked by the same rules as in the CRD."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from static_route_operator.routing.prefixes import (
 
 
 class SpecialRange(NamedTuple):
-    """A range that can never be routed through a gateway."""
+    """A range that is never routed through a gateway."""
 
     cidr: str
     prefix: bytes
@@ -36,37 +36,37 @@ SPECIAL_RANGES = (
 
 
 def parse_gateway(text: object) -> bytes:
-    """The packed address of a gateway.
+    """Return the packed address of a gateway.
 
     Raises:
-        InvalidPrefixError: not an address, or one that no gateway can have.
+        InvalidPrefixError: the value is not an address, or no gateway can have the address.
     """
     return _parse_unicast(text, "gateway", "a unicast address on a subnet of the node")
 
 
 def parse_source(text: object) -> bytes:
-    """The packed address that packets of the node are to get.
+    """Return the packed source address for packets of the node.
 
     Raises:
-        InvalidPrefixError: not an address, or one that no packet can be sent from through a gateway.
+        InvalidPrefixError: the value is not an address, or no packet through a gateway can have it as its source.
     """
     return _parse_unicast(text, "source", "a unicast address of the node")
 
 
-def _parse_unicast(text: object, what: str, must_be: str) -> bytes:
+def _parse_unicast(text: object, field: str, must_be: str) -> bytes:
     if not isinstance(text, str):
-        raise InvalidPrefixError(f"{what} '{text}' is not an IP address; write it as text, in quotes")
+        raise InvalidPrefixError(f"{field} '{text}' is not an IP address; write it as text, in quotes")
     try:
         address = pack_address(text)
     except InvalidPrefixError as error:
-        raise InvalidPrefixError(f"{what} {error}") from None
+        raise InvalidPrefixError(f"{field} {error}") from None
     if special := special_range_of(address):
         where = f"is in {special.cidr} ({special.what})"
-        raise InvalidPrefixError(f"{what} '{text}' {where}; it must be {must_be}")
+        raise InvalidPrefixError(f"{field} '{text}' {where}; it must be {must_be}")
     return address
 
 
 def special_range_of(address: bytes) -> SpecialRange | None:
-    """Return the special range that holds a packed address; None if there is none."""
+    """Return the special range that contains a packed address; None if there is none."""
     host = host_prefix(address)
     return next((special for special in SPECIAL_RANGES if contains(special.prefix, host)), None)

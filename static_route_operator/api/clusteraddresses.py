@@ -1,7 +1,7 @@
-"""The addresses of the cluster that no route may capture, as the controller tells them to all agents in one ConfigMap.
+"""Addresses of the cluster that no route may capture, published by the controller in a ConfigMap.
 
-Each agent would else watch all Nodes, which change all the time. One list in the data of the ConfigMap is one kind of
-addresses, one per line.
+Without the ConfigMap each agent would have to watch all Nodes, which change all the time. Each key in the data of the
+ConfigMap is one kind of addresses, one address per line.
 """
 
 import ipaddress
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 NAME: Final = "k8s-staticroute-operator-addresses"
 
-# By the key of the list, what each of its lines is in a message.
+# Kinds of addresses by key in the ConfigMap, as messages name them.
 KINDS: Final = {
     "nodes": "InternalIP of a node",
     "pods": "pods of the cluster",
@@ -22,10 +22,10 @@ KINDS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class NodeAddresses:
-    """What is known of a Node.
+    """The addresses of a Node.
 
     Attributes:
-        internal: its InternalIPs.
+        internal: ``status.addresses`` of type InternalIP.
         pod_cidrs: ``spec.podCIDRs``.
     """
 
@@ -34,7 +34,7 @@ class NodeAddresses:
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> "NodeAddresses":
-        """What a Node says."""
+        """Read the addresses from a Node."""
         addresses = (body.get("status") or {}).get("addresses") or ()
         return cls(
             tuple(each["address"] for each in addresses if each.get("type") == "InternalIP"),
@@ -45,11 +45,11 @@ class NodeAddresses:
 def make_data(
     nodes: Iterable[NodeAddresses], service_cidrs: Iterable[str], api_servers: Iterable[str]
 ) -> dict[str, str]:
-    """The data of the ConfigMap; the same for the same addresses, in whatever order they come."""
+    """Return the data of the ConfigMap, which does not depend on the order of the addresses."""
     known = list(nodes)
     return {
         "nodes": _lines(address for each in known for address in each.internal),
-        # Those of neighbouring nodes are mostly adjacent: thousands become a few.
+        # The pod CIDRs of most nodes are adjacent, so that thousands collapse to a few.
         "pods": _lines(_collapsed(cidr for each in known for cidr in each.pod_cidrs)),
         "services": _lines(service_cidrs),
         "apiServers": _lines(api_servers),
@@ -57,8 +57,8 @@ def make_data(
 
 
 def parse_data(data: Mapping[str, str]) -> dict[str, list[str]]:
-    """By what they are, the addresses and CIDRs in the data of the ConfigMap; of unknown lists those are left out."""
-    return {what: data.get(key, "").split() for key, what in KINDS.items()}
+    """Return the addresses and CIDRs in the data of the ConfigMap by kind. Unknown keys are ignored."""
+    return {kind: data.get(key, "").split() for key, kind in KINDS.items()}
 
 
 def _lines(texts: Iterable[str]) -> str:

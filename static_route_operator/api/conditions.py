@@ -1,6 +1,6 @@
-"""The conditions of a StaticRoute, and the one documented list of their reasons.
+"""Conditions of a StaticRoute and their reasons.
 
-Users wait for the conditions and may match on the reasons, so they never change their meaning.
+Users wait for conditions and match on reasons, so their meanings are stable.
 """
 
 import enum
@@ -10,15 +10,15 @@ from typing import Any
 
 
 class ConditionType(enum.StrEnum):
-    """What is said of a StaticRoute."""
+    """A type of condition."""
 
-    ACCEPTED = "Accepted"  # its spec can be used
-    GATEWAYS_HEALTHY = "GatewaysHealthy"  # all gateways that are checked answer; absent without a health check
-    READY = "Ready"  # every node that it selects has all of its routes, or stands by for another StaticRoute
+    ACCEPTED = "Accepted"  # the spec is valid
+    GATEWAYS_HEALTHY = "GatewaysHealthy"  # all checked gateways are up; absent without a health check
+    READY = "Ready"  # every selected node has installed all routes, or is standby for another StaticRoute
 
 
 class ConditionStatus(enum.StrEnum):
-    """Whether it is so."""
+    """The status of a condition."""
 
     TRUE = "True"
     FALSE = "False"
@@ -26,7 +26,7 @@ class ConditionStatus(enum.StrEnum):
 
 
 class ConditionReason(enum.StrEnum):
-    """Why, in one word; `MEANINGS` has the words for people."""
+    """The reason of a condition's status; `MEANINGS` explains each."""
 
     VALID = "Valid"
     INVALID_DESTINATIONS = "InvalidDestinations"
@@ -43,70 +43,74 @@ class ConditionReason(enum.StrEnum):
     NOT_PROBED = "NotProbed"
 
 
-# The reference page of the docs is made from this.
+# Explanations for the reference page of the documentation.
 MEANINGS: Mapping[tuple[ConditionType, ConditionStatus, ConditionReason], str] = {
-    (ConditionType.ACCEPTED, ConditionStatus.TRUE, ConditionReason.VALID): "The spec can be used.",
+    (ConditionType.ACCEPTED, ConditionStatus.TRUE, ConditionReason.VALID): "The spec is valid.",
     (
         ConditionType.ACCEPTED,
         ConditionStatus.FALSE,
         ConditionReason.INVALID_DESTINATIONS,
-    ): "Some destinations can never be routed; the others are.",
+    ): "Some destinations can never be routed; the others are routed.",
     (
         ConditionType.ACCEPTED,
         ConditionStatus.FALSE,
         ConditionReason.INVALID_SPEC,
-    ): "Nothing of the spec can be used; nodes keep the last good version.",
+    ): "The spec is invalid; nodes keep the last valid version.",
     (
         ConditionType.READY,
         ConditionStatus.TRUE,
         ConditionReason.ALL_NODES_READY,
-    ): "Every selected node has all of the routes, or stands by for another StaticRoute.",
+    ): "Every selected node has installed all routes, or is standby for another StaticRoute.",
     (
         ConditionType.READY,
         ConditionStatus.FALSE,
         ConditionReason.DRY_RUN,
-    ): "With `spec.dryRun` nodes do nothing; READY counts those that could do it all.",
+    ): "With `spec.dryRun` nodes change no routes; READY counts the nodes that could install all of them.",
     (
         ConditionType.READY,
         ConditionStatus.FALSE,
         ConditionReason.ROLLING_OUT,
-    ): "Some nodes have not answered for this generation, and none fails.",
+    ): "Some nodes have not reported on this generation yet, and no node fails.",
     (
         ConditionType.READY,
         ConditionStatus.FALSE,
         ConditionReason.ROLLOUT_PAUSED,
-    ): "Some nodes that have the new generation fail; the others keep the one they have (`spec.rollout`).",
+    ): "Some nodes fail with the new generation; the other nodes keep the generation that they have (`spec.rollout`).",
     (
         ConditionType.READY,
         ConditionStatus.FALSE,
         ConditionReason.NODES_FAILING,
-    ): "Some nodes can't do it; the worst are in `status.failingNodes`, with their own words.",
+    ): "Some nodes cannot install all routes; `status.failingNodes` lists the worst, with their messages.",
     (
         ConditionType.READY,
         ConditionStatus.UNKNOWN,
         ConditionReason.NODES_NOT_READY,
-    ): "All is well but for nodes that are NotReady in Kubernetes, of which nobody can tell.",
+    ): "All Ready nodes have the routes; the state of the nodes that are NotReady in Kubernetes is unknown.",
     (
         ConditionType.READY,
         ConditionStatus.FALSE,
         ConditionReason.NO_NODES_SELECTED,
-    ): "No node matches `spec.nodeSelector`, or there is none.",
-    (ConditionType.READY, ConditionStatus.FALSE, ConditionReason.INVALID_SPEC): "See Accepted.",
+    ): "No node matches `spec.nodeSelector`, or the cluster has no nodes.",
+    (
+        ConditionType.READY,
+        ConditionStatus.FALSE,
+        ConditionReason.INVALID_SPEC,
+    ): "The spec is invalid; the condition Accepted has the error.",
     (
         ConditionType.GATEWAYS_HEALTHY,
         ConditionStatus.TRUE,
         ConditionReason.ALL_GATEWAYS_UP,
-    ): "Every gateway answers all nodes that probe it.",
+    ): "Every gateway is up on all nodes that probe it.",
     (
         ConditionType.GATEWAYS_HEALTHY,
         ConditionStatus.FALSE,
         ConditionReason.GATEWAYS_DOWN,
-    ): "Some gateways do not answer some nodes; `status.gateways` has the numbers.",
+    ): "Some gateways are down on some nodes; `status.gateways` has the numbers.",
     (
         ConditionType.GATEWAYS_HEALTHY,
         ConditionStatus.UNKNOWN,
         ConditionReason.NOT_PROBED,
-    ): "No node has told of any gateway yet.",
+    ): "No node has reported on any gateway yet.",
 }
 
 
@@ -115,10 +119,8 @@ class Condition:
     """One condition, without its times.
 
     Attributes:
-        type: what is said.
-        status: whether it is so.
-        reason: why, for programs.
-        message: why, for people.
+        reason: for programs.
+        message: for people.
     """
 
     type: ConditionType
@@ -128,7 +130,7 @@ class Condition:
 
 
 def find_condition(status: Mapping[str, Any], kind: ConditionType) -> Mapping[str, Any]:
-    """A condition as it stands in an object's status; empty when there is none, or the status is of another shape."""
+    """Return a condition of an object's status; empty if the status has no such condition or is malformed."""
     conditions = status.get("conditions")
     found: Iterable[Any] = conditions if isinstance(conditions, list) else ()
     return next((each for each in found if isinstance(each, Mapping) and each.get("type") == kind), {})

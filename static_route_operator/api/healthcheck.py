@@ -1,4 +1,4 @@
-"""Health checks of gateways, as a spec describes them."""
+"""Health checks of gateways."""
 
 import enum
 from collections.abc import Mapping
@@ -7,12 +7,12 @@ from typing import Any
 
 from static_route_operator.api.fields import Fields, seconds
 
-# More often than this a probe says more about the scheduler than about the gateway. Seconds.
-LEAST_INTERVAL = 0.01
+# Seconds. Shorter intervals measure the scheduler rather than the gateway.
+MIN_INTERVAL = 0.01
 
 
 class CheckType(enum.Enum):
-    """How a gateway is asked."""
+    """Protocol of a probe."""
 
     ICMP = "ICMP"
     TCP = "TCP"
@@ -21,16 +21,16 @@ class CheckType(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """How a gateway is checked.
+    """The health check of a gateway.
 
     Attributes:
         type: an echo request, a TCP handshake, or an HTTP GET that must be answered with a status of 200 to 399.
-        port: of TCP and HTTP.
-        path: of HTTP.
-        interval: seconds between probes, at most (they are jittered).
-        timeout: seconds within which a probe must be answered; None to learn it from the round-trip times.
-        failure_threshold: so many probes in a row must be lost for a gateway to be down.
-        success_threshold: so many in a row must be answered for it to be up again.
+        port: of TCP and HTTP checks.
+        path: of HTTP checks.
+        interval: maximum number of seconds between probes, which are jittered.
+        timeout: seconds to wait for the answer to a probe; None to learn the time from the round trips.
+        failure_threshold: lost probes in a row that make a gateway down.
+        success_threshold: answered probes in a row that bring a gateway up again.
 
     Raises:
         ValueError: a value is out of range.
@@ -52,15 +52,15 @@ class Check:
     def __post_init__(self) -> None:
         if self.type is not CheckType.ICMP and not 0 < self.port < 1 << 16:
             raise ValueError(f"a {self.type.value} check needs a port from 1 to 65535, not {self.port}")
-        if self.interval < LEAST_INTERVAL:
-            raise ValueError(f"the interval must be at least {LEAST_INTERVAL:g} s, not {self.interval:g} s")
+        if self.interval < MIN_INTERVAL:
+            raise ValueError(f"the interval must be at least {MIN_INTERVAL:g} s, not {self.interval:g} s")
         if self.timeout is not None and self.timeout <= 0:
             raise ValueError(f"the timeout must be positive, not {self.timeout:g} s")
         if self.failure_threshold < 1 or self.success_threshold < 1:
             raise ValueError("the thresholds must be at least 1")
 
 
-# Bounds of the timers in the words of the API, and in seconds.
+# Shortest and longest durations that the API accepts.
 INTERVALS = ("10ms", "1h")
 TIMEOUTS = ("1ms", "1m")
 MAX_THRESHOLD = 100
@@ -68,17 +68,17 @@ DEFAULT_INTERVAL = "1s"
 DEFAULT_FAILURE_THRESHOLD = 3
 DEFAULT_SUCCESS_THRESHOLD = 2
 
-# Visible ASCII only: it stands in a request line as it is.
+# Visible ASCII only, since the path is copied into the request line.
 HTTP_PATH = r"^/[!-~]*$"
 MAX_PATH_LENGTH = 1024
 DEFAULT_PATH = "/"
 
 
 def parse_check(name: str, spec: Mapping[str, Any]) -> Check | None:
-    """Read ``spec.healthCheck``; None when there is none.
+    """Read ``spec.healthCheck``; return None if absent.
 
     Raises:
-        InvalidSpecError: a field of it can't be used.
+        InvalidSpecError: a field has an invalid value.
     """
     if (value := spec.get("healthCheck")) is None:
         return None
@@ -87,11 +87,11 @@ def parse_check(name: str, spec: Mapping[str, Any]) -> Check | None:
     port = fields.number("port", 1, 65_535)
     path = fields.text("path", HTTP_PATH, MAX_PATH_LENGTH, "a path that starts with /, without spaces")
     if kind is CheckType.ICMP and port is not None:
-        raise fields.error("port", "is not for ICMP; set type to TCP or HTTP")
+        raise fields.error("port", "may be set only for TCP and HTTP")
     if kind is not CheckType.ICMP and port is None:
-        raise fields.error("port", f"is missing; {kind.value} needs one")
+        raise fields.error("port", f"is missing; {kind.value} needs a port")
     if kind is not CheckType.HTTP and path is not None:
-        raise fields.error("path", "is for HTTP only")
+        raise fields.error("path", "may be set only for HTTP")
     return Check(
         type=kind,
         port=port or 0,

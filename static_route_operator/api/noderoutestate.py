@@ -1,7 +1,6 @@
-"""What one node says of the StaticRoutes that select it: its NodeRouteState, with a row for each.
+"""NodeRouteState: the report of one node, with a row for each StaticRoute that selects the node.
 
-The reasons are the one documented list that rows, events and conditions use; users may match on them, so they never
-change their meaning.
+Rows, Events and conditions share the reasons. Users match on reasons, so their meanings are stable.
 """
 
 import datetime as dt
@@ -15,13 +14,13 @@ from static_route_operator.api import GROUP, VERSION
 KIND: Final = "NodeRouteState"
 PLURAL: Final = "noderoutestates"
 
-# Characters of a row's message: with 200 rows that fail the object is still far below etcd's 1.5 MiB.
+# Characters per message of a row. With 200 failing rows the object stays far below the 1.5 MiB that etcd accepts.
 MAX_MESSAGE_LENGTH: Final = 1024
 _CUT = "…"
 
 
 class RowState(enum.StrEnum):
-    """What became of a StaticRoute on a node. Where its destinations differ, the worst is shown (later is worse)."""
+    """The state of a StaticRoute on a node: that of its worst destination. Later members are worse."""
 
     PROGRAMMED = "Programmed"
     STANDBY = "Standby"
@@ -34,13 +33,13 @@ class RowState(enum.StrEnum):
 
 GOOD_STATES: Final = frozenset({RowState.PROGRAMMED, RowState.STANDBY})
 
-# The place of each state in the order of `RowState`: higher is worse.
+# Position of each state in `RowState`: higher is worse.
 SEVERITY: Final = {state: severity for severity, state in enumerate(RowState)}
 BAD_STATES: Final = frozenset({RowState.CONFLICT, RowState.REFUSED, RowState.FAILED})
 
 
 class Reason(enum.StrEnum):
-    """Why, in one word; `MEANINGS` has the words for people."""
+    """The reason of a row's state; `MEANINGS` explains each."""
 
     PROGRAMMED = "Programmed"
     ANOTHER_WINS = "AnotherStaticRouteWins"
@@ -61,25 +60,27 @@ class Reason(enum.StrEnum):
     ROLLED_BACK = "RolledBack"
 
 
-# The reference page of the docs is made from this.
+# Explanations for the reference page of the documentation.
 MEANINGS: Mapping[Reason, str] = {
-    Reason.PROGRAMMED: "Every destination is in the kernel.",
-    Reason.ANOTHER_WINS: "Another object has precedence for some destinations.",
-    Reason.PENDING: "Not tried yet, or the node's own labels are not known yet.",
-    Reason.FOREIGN_ROUTE: "A route that is not ours holds the destination.",
-    Reason.INVALID_SPEC: "The object can't be used at all; the last good version stays in force.",
+    Reason.PROGRAMMED: "The routes to all destinations are installed.",
+    Reason.ANOTHER_WINS: "Another StaticRoute has precedence for some destinations.",
+    Reason.PENDING: "The node has not tried yet, or its labels are not known yet.",
+    Reason.FOREIGN_ROUTE: "A route of another program holds some destinations.",
+    Reason.INVALID_SPEC: "The spec is invalid; the last valid version stays in force.",
     Reason.INVALID_DESTINATION: "Some destinations can never be routed.",
-    Reason.PROTECTED_DESTINATION: "Some destinations would cut this node off.",
+    Reason.PROTECTED_DESTINATION: "Routes to some destinations would cut off this node.",
     Reason.GATEWAY_IS_THIS_NODE: "The gateway is an address of the node itself.",
-    Reason.GATEWAY_UNREACHABLE: "The gateway is not on a subnet of this node that is up.",
-    Reason.NO_GATEWAY: "No gateway's nodeSelector matches this node.",
-    Reason.ALL_GATEWAYS_DOWN: "No gateway can be used: they are down, drained or not reachable from here.",
-    Reason.GATEWAYS_NOT_USED: "Every destination is in the kernel, but some gateways are down or drained.",
+    Reason.GATEWAY_UNREACHABLE: "The gateway is not on a subnet of an interface of this node that is up.",
+    Reason.NO_GATEWAY: "No gateway has a nodeSelector that matches this node.",
+    Reason.ALL_GATEWAYS_DOWN: "No gateway can be used: all are down, drained or unreachable from this node.",
+    Reason.GATEWAYS_NOT_USED: "The routes to all destinations are installed, but some gateways are down or drained.",
     Reason.SOURCE_NOT_ON_NODE: "The source is not an address of this node.",
-    Reason.KEEPS_BEING_REMOVED: "Another program takes routes away again and again; the message has who.",
-    Reason.KERNEL_REFUSED: "The message has the kernel's own words.",
-    Reason.AWAITING_CONFIRMATION: "Installed; the node checks that it still reaches what it must.",
-    Reason.ROLLED_BACK: "Rolled back on this node because it broke connectivity; the message names what was lost.",
+    Reason.KEEPS_BEING_REMOVED: "Another program keeps removing routes; the message names the program.",
+    Reason.KERNEL_REFUSED: "The kernel refused some routes; the message has the kernel's error.",
+    Reason.AWAITING_CONFIRMATION: "The routes are installed, and the node checks its connectivity before confirming"
+    " the change.",
+    Reason.ROLLED_BACK: "The node rolled back the change because it broke connectivity; the message names what became"
+    " unreachable.",
 }
 
 
@@ -89,15 +90,15 @@ class Row:
 
     Attributes:
         name: the StaticRoute.
-        generation: the generation of its spec that this is about.
+        generation: of the spec that the row describes.
         gateway: address, as text.
         state: see `RowState`.
         reason: see `Reason`.
-        message: for people: what is wrong, with the kernel's own text where it refused; empty when all is well.
-        destinations: how many its spec names, equal ones counted once, in the parts that excludes leave.
-        programmed: how many of these are in this node's kernel.
-        up: addresses of its gateways that answer here; none while they are not checked.
-        down: addresses of those that do not.
+        message: the problem, for people, with the kernel's error if there is one; empty when there is no problem.
+        destinations: number of distinct destinations after excludes.
+        programmed: number of routes to these destinations that are installed.
+        up: addresses of the gateways that are up on this node; empty without a health check.
+        down: addresses of the gateways that are down on this node.
     """
 
     name: str
@@ -112,7 +113,7 @@ class Row:
     down: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in the object; a long message is cut."""
+        """Return the row as it stands in the object, with a long message cut."""
         gateways = {"gatewaysUp": list(self.up), "gatewaysDown": list(self.down)}
         message = self.message
         if len(message) > MAX_MESSAGE_LENGTH:
@@ -130,20 +131,22 @@ class Row:
         }
 
 
-# With these a dry run ends well: each is of a good state.
+# Reasons with which a dry run succeeds: those of the good states.
 GOOD_REASONS: Final = frozenset({Reason.PROGRAMMED, Reason.ANOTHER_WINS, Reason.GATEWAYS_NOT_USED})
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayRow:
-    """The health of a gateway as a node sees it: what stays the same while nothing changes, so no times.
+    """The health of a gateway on a node.
+
+    Round-trip times are left out: the object changes only when the state of the gateway does.
 
     Attributes:
         address: as text.
         interface: name.
-        check: how it is checked, in words.
-        state: see `GatewayState` of `checks`.
-        since: when it came to be so, in Unix time.
+        check: type, port and interval, for people.
+        state: see `GatewayState`.
+        since: time of the last change of state, in Unix time.
     """
 
     address: str
@@ -153,7 +156,7 @@ class GatewayRow:
     since: int
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in the object."""
+        """Return the gateway as it stands in the object."""
         return {
             "address": self.address,
             "interface": self.interface,
@@ -165,13 +168,13 @@ class GatewayRow:
 
 @dataclass(frozen=True, slots=True)
 class NodeRouteState:
-    """All that a node says.
+    """The report of a node.
 
     Attributes:
-        node: the node's name, and so the object's.
-        node_uid: a node that comes again under its name has another one.
+        node: name of the node, and so of the object.
+        node_uid: see `static_route_operator.api.nodeselector.Node`.
         rows: one for each StaticRoute that selects the node, by name.
-        gateways: those that the node probes.
+        gateways: the gateways that the node probes.
     """
 
     node: str
@@ -180,7 +183,7 @@ class NodeRouteState:
     gateways: tuple[GatewayRow, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        """The object as a manifest, owned by its Node so that it goes with it."""
+        """Return the object as a manifest. Its Node owns it, so that Kubernetes deletes both together."""
         states = [row.state for row in self.rows]
         ready = sum(state in GOOD_STATES for state in states)
         return {
@@ -203,7 +206,7 @@ class NodeRouteState:
 
 
 class GatewayState(enum.Enum):
-    """What is known of a gateway."""
+    """The state of a gateway."""
 
     UNKNOWN = "Unknown"
     UP = "Up"

@@ -1,4 +1,4 @@
-"""A core/v1 NodeSelector, as in ``spec.nodeSelector``: which nodes a StaticRoute is for."""
+"""Node selectors: the core/v1 NodeSelector of ``spec.nodeSelector``."""
 
 import re
 from collections.abc import Mapping
@@ -8,12 +8,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """This node, as the API server (or a flag) describes it.
+    """A node, as the API server or the flags of `run` describe it.
 
     Attributes:
         name: ``metadata.name``.
         labels: ``metadata.labels``.
-        uid: ``metadata.uid``: a node that comes again under its name has another one. Empty outside a cluster.
+        uid: ``metadata.uid``, which differs when a node is created again under its name. Empty outside a cluster.
     """
 
     name: str
@@ -36,7 +36,7 @@ class Requirement:
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """Conditions that must all hold. A term without any matches no node, as in Kubernetes."""
+    """Conditions that must all hold. A term without conditions matches no node, as in Kubernetes."""
 
     expressions: tuple[Requirement, ...]
     fields: tuple[Requirement, ...]
@@ -44,7 +44,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class NodeSelector:
-    """Terms of which one must match."""
+    """Terms, one of which must match."""
 
     terms: tuple[Term, ...]
 
@@ -53,7 +53,7 @@ def parse_node_selector(value: object) -> NodeSelector:
     """Read a NodeSelector from its JSON form.
 
     Raises:
-        ValueError: the shape is wrong; the text says where and what would be right.
+        ValueError: the value is malformed; the text names the place and the correction.
     """
     if not isinstance(value, Mapping) or not isinstance(terms := value.get("nodeSelectorTerms"), list) or not terms:
         raise ValueError("must have nodeSelectorTerms, a list of at least one term")
@@ -62,18 +62,18 @@ def parse_node_selector(value: object) -> NodeSelector:
 
 def _term(value: object, where: str) -> Term:
     if not isinstance(value, Mapping) or set(value) - {"matchExpressions", "matchFields"}:
-        raise ValueError(f"{where} may have matchExpressions and matchFields only")
+        raise ValueError(f"{where} may have only matchExpressions and matchFields")
     expressions = _requirements(value.get("matchExpressions") or [], f"{where}.matchExpressions")
     fields = _requirements(value.get("matchFields") or [], f"{where}.matchFields")
     for each in fields:
         if each.key != "metadata.name" or each.operator not in {"In", "NotIn"} or len(each.values) != 1:
-            raise ValueError(f"{where}.matchFields knows metadata.name with In or NotIn and one value")
+            raise ValueError(f"{where}.matchFields supports only metadata.name, with In or NotIn and one value")
     return Term(expressions, fields)
 
 
 def _requirements(values: Any, where: str) -> tuple[Requirement, ...]:
     if not isinstance(values, list):
-        raise ValueError(f"{where} must be a list")  # noqa: TRY004  documented as ValueError, like all the others
+        raise ValueError(f"{where} must be a list")  # noqa: TRY004  parsers of values raise ValueError
     return tuple(_requirement(item, where) for item in values)
 
 
@@ -85,18 +85,18 @@ def _requirement(value: Any, where: str) -> Requirement:
         raise ValueError(f"{where}: operator of '{key}' must be one of {', '.join(OPERATORS)}")
     values = value.get("values") or []
     if not isinstance(values, list) or not all(isinstance(item, str) for item in values):
-        raise ValueError(f"{where}: values of '{key}' must be a list of texts")
+        raise ValueError(f"{where}: values of '{key}' must be a list of strings")
     if operator in {"Exists", "DoesNotExist"} and values:
         raise ValueError(f"{where}: operator {operator} of '{key}' takes no values")
     if operator in {"In", "NotIn"} and not values:
         raise ValueError(f"{where}: operator {operator} of '{key}' needs at least one value")
     if operator in {"Gt", "Lt"} and (len(values) != 1 or not WHOLE_NUMBER.fullmatch(values[0])):
-        raise ValueError(f"{where}: operator {operator} of '{key}' takes one whole number, as text")
+        raise ValueError(f"{where}: operator {operator} of '{key}' takes one whole number, in quotes")
     return Requirement(key, operator, tuple(values))
 
 
 def selects(selector: NodeSelector | None, node: Node) -> bool:
-    """Whether a selector matches a node, by the rules of core/v1 NodeSelector; no selector matches every node."""
+    """Report whether a selector matches a node, as in Kubernetes; None matches every node."""
     return selector is None or any(_term_matches(term, node) for term in selector.terms)
 
 

@@ -1,27 +1,28 @@
-"""A staged roll-out: a new generation reaches some nodes first, and the others only if it does well there.
+"""Staged roll-outs: a new generation reaches a few nodes first, and the others only if it succeeds there.
 
-Nodes have places in one order, by a hash of their names, which never changes. The controller says in the status up to
-which place the generation may be used; each node compares its own.
+Each node has a rank, a hash of its name, so that the order of the nodes never changes. The controller writes a
+threshold into the status; nodes of a rank up to the threshold may use the generation.
 """
 
 import enum
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from static_route_operator.errors import InvalidSpecError, SettingsError
+from static_route_operator.api.fields import Fields
+from static_route_operator.errors import SettingsError
 
-# A share of the nodes, as the CRD's schema (``crd.py``) has it too; a test holds the two against each other.
+# Share of the nodes. The schema of the CRD has the same pattern.
 PERCENTAGE: Final = r"^(100|[1-9][0-9]?)%$"
 
-# The last place there is.
+# Highest rank.
 EVERYONE: Final = (1 << 32) - 1
 
 
 class Phase(enum.StrEnum):
-    """How far a roll-out is."""
+    """Progress of a roll-out."""
 
     PROGRESSING = "Progressing"
     PAUSED = "Paused"
@@ -30,12 +31,12 @@ class Phase(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """How a new generation is rolled out.
+    """The roll-out strategy of an object.
 
     Attributes:
-        nodes: so many nodes get it at a time; 0 where ``percent`` says it.
-        percent: so much of the selected nodes get it at a time.
-        pause_on_failure: no further node gets it while one of those that have it fails.
+        nodes: batch size in nodes; 0 if given as a percentage.
+        percent: batch size as a percentage of the selected nodes; 0 if given in nodes.
+        pause_on_failure: hold back further nodes while one that has the generation fails.
     """
 
     nodes: int = 0
@@ -43,20 +44,20 @@ class Rollout:
     pause_on_failure: bool = True
 
     def at_a_time(self, selected: int) -> int:
-        """How many of so many nodes get it at a time, at least one."""
+        """Return the batch size in nodes, at least one, for a number of selected nodes."""
         return self.nodes or max(1, -(-selected * self.percent // 100))
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """Which nodes may use a generation.
+    """The stage of a roll-out: the nodes that may use a generation.
 
     Attributes:
         generation: of the spec.
         phase: see `Phase`.
-        threshold: the last place of a node that may use it; -1 while none may.
-        nodes: how many of how many these are, for people.
-        since: when it came to be these, in RFC 3339; empty for now.
+        threshold: highest rank of the nodes that may use the generation; -1 for none.
+        nodes: number of these nodes and of the selected nodes, as 1/3.
+        since: time of the last change, in RFC 3339; empty for a change that is being made.
     """
 
     generation: int
@@ -66,7 +67,7 @@ class Stage:
     since: str = ""
 
     def to_json(self, now: str) -> dict[str, Any]:
-        """As it stands in a status."""
+        """Return ``status.rollout``."""
         return {
             "generation": self.generation,
             "phase": self.phase.value,
@@ -77,45 +78,38 @@ class Stage:
 
 
 def rank(node: str) -> int:
-    """The place of a node in the order of all roll-outs, by its name."""
+    """Return the place of a node in the order of all roll-outs."""
     return int.from_bytes(hashlib.sha256(node.encode()).digest()[:4], "big")
 
 
 def parse_rollout(name: str, spec: Mapping[str, Any]) -> Rollout | None:
-    """How a ``spec`` wants to be rolled out; None where it does not say.
+    """Read ``spec.rollout``; return None if absent.
 
     Raises:
-        InvalidSpecError: it can't be done so.
+        InvalidSpecError: a field has an invalid value.
     """
-    value = spec.get("rollout")
-    if value is None:
+    if (value := spec.get("rollout")) is None:
         return None
-    if not isinstance(value, Mapping):
-        raise InvalidSpecError(name, "spec.rollout", "must be an object with maxUnavailable and pauseOnFailure")
-    pause = value.get("pauseOnFailure", True)
-    if not isinstance(pause, bool):
-        raise InvalidSpecError(name, "spec.rollout.pauseOnFailure", f"'{pause}' is not true or false")
-    try:
-        return parse_max_unavailable(value.get("maxUnavailable", 1), pause_on_failure=pause)
-    except ValueError as error:
-        raise InvalidSpecError(name, "spec.rollout.maxUnavailable", str(error)) from None
+    fields = Fields(name, "rollout", value)
+    rollout = fields.parse("maxUnavailable", parse_max_unavailable) or Rollout(nodes=1)
+    return replace(rollout, pause_on_failure=fields.boolean("pauseOnFailure", default=True))
 
 
-def parse_max_unavailable(value: object, *, pause_on_failure: bool = True) -> Rollout:
-    """A roll-out to so many nodes at a time, or to so many percent.
+def parse_max_unavailable(value: object) -> Rollout:
+    """Read a batch size: a number of nodes, or a percentage.
 
     Raises:
-        ValueError: it is neither. The text says what it should be.
+        ValueError: the value is neither.
     """
     if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
-        return Rollout(nodes=value, pause_on_failure=pause_on_failure)
+        return Rollout(nodes=value)
     if isinstance(value, str) and re.fullmatch(PERCENTAGE, value):
-        return Rollout(percent=int(value[:-1]), pause_on_failure=pause_on_failure)
+        return Rollout(percent=int(value[:-1]))
     raise ValueError(f"'{value}' is neither a number of nodes, such as 1, nor a percentage, such as 25%")
 
 
 def default_rollout(setting: str) -> Rollout | None:
-    """The roll-out of objects that do not say, by a setting; None for all nodes at once.
+    """Return the roll-out of objects without ``spec.rollout``; None for all nodes at once.
 
     Raises:
         SettingsError: the setting is neither a number nor a percentage.
@@ -129,7 +123,7 @@ def default_rollout(setting: str) -> Rollout | None:
 
 
 def parse_stage(status: Mapping[str, Any]) -> Stage | None:
-    """Which nodes may use a generation, as a status says; None where it does not."""
+    """Read ``status.rollout``; return None if absent or malformed."""
     value: Any = status.get("rollout")
     try:
         return Stage(
@@ -144,9 +138,9 @@ def parse_stage(status: Mapping[str, Any]) -> Stage | None:
 
 
 def released_generation(status: Mapping[str, Any], node: str) -> int:
-    """The generation that a status lets a node use; 0 for none.
+    """Return the generation that a node may use according to a status; 0 for none.
 
-    One that the controller has looked at without staging it is for every node.
+    A generation that the controller has observed and does not stage is for every node.
     """
     stage = parse_stage(status)
     observed = status.get("observedGeneration")

@@ -1,24 +1,24 @@
-"""The command line, which is the plugin of kubectl too: one module for each verb, and how each answer is shown."""
+"""The command line, which is also a plugin of kubectl: a module for each verb, and a view for each answer."""
 
 import os
 import sys
 from pathlib import Path
 
 import click
+from click.shell_completion import BashComplete
 
 from static_route_operator.cli.exits import ExitCode
+from static_route_operator.cli.program import program
 from static_route_operator.errors import StaticRouteError, UnansweredError
 
-# As kubectl finds it: `kubectl static-route`.
+# File name by which kubectl finds the plugin `kubectl static-route`.
 PLUGIN = "kubectl-static_route"
 
 
 def main() -> None:
-    """The entry point."""
-    from static_route_operator.cli.program import program  # noqa: PLC0415  made of the verbs, which import this package
-
+    """Run the program."""
     plugin = Path(sys.argv[0]).stem == PLUGIN
-    # Otherwise click decides: colours are for terminals.
+    # None leaves the decision to click: colours on terminals only.
     color = False if os.environ.get("NO_COLOR") else None
     try:
         program(prog_name="kubectl static-route" if plugin else "static-route-operator", color=color)
@@ -27,16 +27,12 @@ def main() -> None:
         sys.exit(ExitCode.UNANSWERED if isinstance(error, UnansweredError) else ExitCode.NOT_GOOD)
 
 
-# What kubectl is to do with completions of a plugin: show them, and no files besides (as cobra, its library, has it).
+# Directive for kubectl (ShellCompDirectiveNoFileComp of cobra): offer no file names besides.
 _NO_FILES = ":4"
 
 
 def complete() -> None:
-    """The entry point by which kubectl completes the plugin: prints what the last argument may be."""
-    from click.shell_completion import BashComplete  # noqa: PLC0415  not everybody's need
-
-    from static_route_operator.cli.program import program  # noqa: PLC0415  as in main
-
+    """Print the completions of the last argument; kubectl runs this to complete the plugin."""
     *before, incomplete = sys.argv[1:] or [""]
     for each in BashComplete(program, {}, "static-route-operator", "").get_completions(before, incomplete):
         click.echo(f"{each.value}\t{each.help}" if each.help else each.value)

@@ -1,10 +1,10 @@
-"""What the exit code says, for scripts. They never change their meaning."""
+"""Exit codes. Scripts depend on them, so their meanings are stable."""
 
 import enum
 
 
 class ExitCode(enum.IntEnum):
-    """How a verb ended."""
+    """The result of a verb."""
 
     GOOD = 0
     NOT_GOOD = 1
@@ -12,10 +12,10 @@ class ExitCode(enum.IntEnum):
     UNANSWERED = 3
 
 
-# The reference page of the docs is made from this.
+# Explanations for the reference page of the documentation.
 MEANINGS: dict[ExitCode, str] = {
-    ExitCode.GOOD: "All is as it should be.",
-    ExitCode.NOT_GOOD: "It was found out, and something is not as it should be; or a process could not go on.",
+    ExitCode.GOOD: "Success; no problem was found.",
+    ExitCode.NOT_GOOD: "A problem was found, or the process failed.",
     ExitCode.USAGE: "The command line is wrong: an unknown verb, flag or value.",
-    ExitCode.UNANSWERED: "It could not be found out, or not in full: no access, no agent, no answer.",
+    ExitCode.UNANSWERED: "The question was not answered, or not in full: no access, no agent, or no reply.",
 }

@@ -1,10 +1,10 @@
-"""How far long work is, on the terminal of a person who waits."""
+"""Progress of long requests, for a person at a terminal."""
 
 import sys
 
 
-def show_progress(done: int, all_: int) -> None:
-    """Show how many nodes have answered; nothing where standard error is no terminal."""
+def show_progress(done: int, total: int) -> None:
+    """Show how many nodes have answered; write nothing if standard error is not a terminal."""
     if sys.stderr.isatty():
-        sys.stderr.write(f"\r{done} of {all_} nodes have answered" if done < all_ else "\r\033[K")
+        sys.stderr.write(f"\r{done} of {total} nodes have answered" if done < total else "\r\033[K")
         sys.stderr.flush()

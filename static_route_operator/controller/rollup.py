@@ -12,7 +12,7 @@ from static_route_operator.api.conditions import (
     ConditionStatus,
     ConditionType,
 )
-from static_route_operator.api.crd.staticroute_status import MOST_FAILING
+from static_route_operator.api.crd.staticroute_status import MAX_FAILING_NODES
 from static_route_operator.api.noderoutestate import GOOD_REASONS, GOOD_STATES, SEVERITY, Reason, RowState
 from static_route_operator.api.rollout import Phase, Stage, parse_stage
 from static_route_operator.controller.staging import StagedNode, next_stage
@@ -116,7 +116,7 @@ def roll_up(
             failing = FailingNode(member.name, report.reason, report.message[:LONGEST_MESSAGE])
             failed.append((-SEVERITY[report.state], failing))
     failed.sort()
-    worst = tuple(failing for _, failing in failed[:MOST_FAILING])
+    worst = tuple(failing for _, failing in failed[:MAX_FAILING_NODES])
     condition = _ready_condition(subject, ready, [failing for _, failing in failed], sorted(pending), sorted(unknown))
     if subject.dry_run:
         condition = _rehearsed(condition, rehearsed)

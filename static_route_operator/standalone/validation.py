@@ -1,7 +1,7 @@
-"""StaticRoutes in files, checked without a cluster: what the API server would refuse, and where it stands.
+"""Offline validation of StaticRoutes in files: the errors that the API server would report, each with its line.
 
-The fields are checked against the CRD's own schema; what its CEL rules hold, against the parser of nodes, which holds
-the same (tests compare the two).
+The fields are checked against the schema of the CRD. The parser that runs on the nodes stands in for the CEL rules of
+the CRD; tests compare the two.
 """
 
 import difflib
@@ -15,13 +15,14 @@ import yaml
 
 from static_route_operator.api import API_VERSION
 from static_route_operator.api.crd.staticroute import custom_resource_definition
+from static_route_operator.api.manifest import unwrap
 from static_route_operator.api.staticroute import KIND, StaticRoute
-from static_route_operator.errors import InvalidSpecError
-from static_route_operator.standalone.manifests import Loader
+from static_route_operator.errors import InvalidSpecError, ManifestError
+from static_route_operator.standalone.manifests import Loader, list_manifests
 
-# As the API server has it for names of objects.
+# Object names that the API server accepts (DNS subdomain, RFC 1123).
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_LONGEST_NAME = 253
+_MAX_NAME_LENGTH = 253
 
 _TYPES: dict[str, type | tuple[type, ...]] = {
     "object": dict,
@@ -37,14 +38,13 @@ _STEP = re.compile(r"\[(\d+)\]|([^.\[\]]+)")
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that the API server would refuse.
+    """An error that the API server would report.
 
     Attributes:
-        file: its name.
-        line: where in it; 0 when it is not known.
-        object: the StaticRoute; empty when it has no name.
-        field: the path of the field.
-        problem: what is wrong with it, and what would be right.
+        line: 0 when unknown.
+        object: name of the StaticRoute; empty when it has none.
+        field: path, such as ``spec.gateway``.
+        problem: the error, and the correction.
     """
 
     file: str
@@ -60,17 +60,16 @@ class Finding:
 
 
 class _Document(NamedTuple):
-    """An object in a file: as values, and as what they were read from."""
+    """An object in a file: its values, and the YAML nodes that they were read from."""
 
     body: Any
     node: yaml.Node
 
 
 def validate(files: Mapping[str, str]) -> dict[str, Any]:
-    """Check files, as a JSON object.
+    """Check files, given by name and content, and return the findings as a JSON object.
 
-    Args:
-        files: their contents by name. Objects of other kinds in them are passed over.
+    Objects of other kinds are skipped.
     """
     findings: list[Finding] = []
     checked = 0
@@ -83,27 +82,28 @@ def validate(files: Mapping[str, str]) -> dict[str, Any]:
             words = getattr(error, "problem", None) or " ".join(str(error).split())
             findings.append(Finding(file, mark.line + 1 if mark else 0, "", "", f"is not valid YAML: {words}"))
             continue
+        except ManifestError as error:
+            findings.append(Finding(file, 0, "", "", str(error)))
+            continue
         for document in documents:
             if isinstance(document.body, Mapping) and document.body.get("kind") == KIND:
                 checked += 1
                 findings += _check(file, document, known)
     if not checked and not findings:
-        findings = [Finding(file, 0, "", "", f"there is no {KIND} in it: is it the right file?") for file in files]
+        findings = [Finding(file, 0, "", "", f"the file has no {KIND}: is it the right file?") for file in files]
     return {"checked": checked, "findings": [asdict(each) for each in findings]}
 
 
 def read(paths: list[Path]) -> Iterator[tuple[str, str]]:
-    """Name and content of files; of directories, of all manifests in them.
+    """Yield name and content of files, and of all manifests in directories.
 
     Raises:
-        OSError: one can't be read.
-        UnicodeDecodeError: one is no text.
+        OSError: a file cannot be read.
+        UnicodeDecodeError: a file is not text.
     """
     for path in paths:
-        if path.is_dir():
-            yield from read(sorted(each for each in path.iterdir() if each.suffix in {".yaml", ".yml", ".json"}))
-        else:
-            yield str(path), path.read_text(encoding="utf-8")
+        for file in list_manifests(path) if path.is_dir() else [path]:
+            yield str(file), file.read_text(encoding="utf-8")
 
 
 def _documents(text: str) -> Iterator[_Document]:
@@ -112,18 +112,10 @@ def _documents(text: str) -> Iterator[_Document]:
         while loader.check_node():
             node = loader.get_node()
             if node is not None:
-                yield from _flatten(_Document(loader.construct_document(node), node))
+                for path, body in unwrap(loader.construct_document(node)):
+                    yield _Document(body, _find(node, path))
     finally:
         loader.dispose()
-
-
-def _flatten(document: _Document) -> Iterator[_Document]:
-    body = document.body
-    if isinstance(body, Mapping) and body.get("kind") == "List" and isinstance(body.get("items"), list):
-        for index, item in enumerate(body["items"]):
-            yield from _flatten(_Document(item, _find(document.node, f"items[{index}]")))
-    else:
-        yield document
 
 
 def _check(file: str, document: _Document, known: dict[str, str]) -> Iterator[Finding]:
@@ -136,10 +128,10 @@ def _check(file: str, document: _Document, known: dict[str, str]) -> Iterator[Fi
     here = f"{file}:{node.start_mark.line + 1}"
     if body.get("apiVersion") != API_VERSION:
         yield finding("apiVersion", f"is '{body.get('apiVersion')}'; it must be {API_VERSION}")
-    if not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
-        yield finding("metadata.name", f"'{name}' is no name: use lower case letters, digits, '-' and '.'")
+    if not _NAME.fullmatch(name) or len(name) > _MAX_NAME_LENGTH:
+        yield finding("metadata.name", f"'{name}' is not a name: use lower case letters, digits, '-' and '.'")
     elif name in known:
-        yield finding("metadata.name", f"{known[name]} has a StaticRoute with this name too")
+        yield finding("metadata.name", f"{known[name]} also has a StaticRoute with this name")
     known.setdefault(name, here)
     (version,) = custom_resource_definition()["spec"]["versions"]
     schema = version["schema"]["openAPIV3Schema"]["properties"]["spec"]
@@ -167,11 +159,11 @@ def _name(body: Mapping[str, Any]) -> str:
 
 
 def _conform(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
-    """Where a value is not as a schema has it: path and problem."""
+    """Yield path and problem of each part of a value that breaks a schema."""
     kind = "integer or string" if schema.get("x-kubernetes-int-or-string") else schema["type"]
     if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "boolean"):
         quoted = "; write it in quotes" if kind == "string" and isinstance(value, int | float) else ""
-        yield path, "is missing" if value is None else f"'{value}' is no {kind}{quoted}"
+        yield path, "is missing" if value is None else f"'{value}' is not of type {kind}{quoted}"
     elif isinstance(value, dict):
         yield from _conform_object(value, schema, path)
     elif isinstance(value, list):
@@ -189,20 +181,20 @@ def _conform_object(value: Mapping[str, Any], schema: Mapping[str, Any], path: s
             yield f"{path}.{name}", "is missing"
     for name, each in value.items():
         if name in known:
-            # A null is as good as nothing.
+            # The API server drops a null field.
             if each is not None:
                 yield from _conform(each, known[name], f"{path}.{name}")
         elif known:
             close = difflib.get_close_matches(str(name), known, n=1)
-            meant = f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
-            yield f"{path}.{name}", f"there is no such field: {meant}"
+            hint = f"did you mean {close[0]}?" if close else f"the fields are {', '.join(known)}"
+            yield f"{path}.{name}", f"is not a field: {hint}"
 
 
 def _conform_scalar(value: Any, schema: Mapping[str, Any], path: str) -> Iterator[tuple[str, str]]:
     if "enum" in schema and value not in schema["enum"]:
-        yield path, f"'{value}' is none of {', '.join(map(str, schema['enum']))}"
+        yield path, f"'{value}' is not one of {', '.join(map(str, schema['enum']))}"
     if "pattern" in schema and isinstance(value, str) and not re.search(schema["pattern"], value):
-        yield path, f"'{value}' is not in the form {schema['pattern']}"
+        yield path, f"'{value}' does not match the pattern {schema['pattern']}"
     if isinstance(value, str):
         yield from _bounds(len(value), schema, path, "Length", "characters")
     elif "minimum" in schema and value < schema["minimum"]:
@@ -211,15 +203,15 @@ def _conform_scalar(value: Any, schema: Mapping[str, Any], path: str) -> Iterato
         yield path, f"{value} is more than {schema['maximum']}"
 
 
-def _bounds(size: int, schema: Mapping[str, Any], path: str, what: str, words: str) -> Iterator[tuple[str, str]]:
+def _bounds(size: int, schema: Mapping[str, Any], path: str, what: str, unit: str) -> Iterator[tuple[str, str]]:
     if size < schema.get(f"min{what}", 0):
-        yield path, f"has {size} {words}; at least {schema[f'min{what}']} are needed"
+        yield path, f"has {size} {unit}; at least {schema[f'min{what}']} are needed"
     elif size > schema.get(f"max{what}", size):
-        yield path, f"has {size} {words}; at most {schema[f'max{what}']} are allowed"
+        yield path, f"has {size} {unit}; at most {schema[f'max{what}']} are allowed"
 
 
 def _find(node: yaml.Node, path: str) -> yaml.Node:
-    """The node at a path, or the nearest above it that there is."""
+    """Return the node at a path, or its nearest ancestor that exists."""
     for index, name in _STEP.findall(path):
         found = None
         if name and isinstance(node, yaml.MappingNode):

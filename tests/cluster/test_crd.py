@@ -56,7 +56,7 @@ REFUSED_OPTIONS: list[tuple[str, dict[str, object], str]] = [
     (
         "default route on link, and where is not said",
         {"allowDefaultRoute": True, "onLink": True, "destinations": ["0.0.0.0/0"]},
-        "the gateways of a default route that are onLink need an interface",
+        "a default route that is onLink needs gateways with an interface each",
     ),
     ("exclude is no address", {"excludes": ["x"]}, "'x' is not an IP address or CIDR"),
     ("exclude is no text", {"excludes": [5]}, "spec.excludes[0]"),
@@ -115,11 +115,11 @@ REFUSED_OPTIONS += [
     ("gateway without address", _several({"weight": 1}), "spec.gateways[0].address: Required value"),
     ("gateway in gateways is no address", _several(ONE, {"address": "x"}), "gateway 'x' is not an IP address"),
     ("gateways of two families", _several(ONE, {"address": "fd00::1"}), "gateways must be of one address family"),
-    ("gateway twice", _several(ONE, OTHER, ONE), "gateways must be there once each"),
+    ("gateway twice", _several(ONE, OTHER, ONE), "each gateway must be listed once"),
     (
         "gateway twice in other words",
         {**IPV6, **_several({"address": "fd00::1"}, {"address": "fd00:0::1"})},
-        "gateways must be there once each",
+        "each gateway must be listed once",
     ),
     ("large weight", _several({**ONE, "weight": 257}), "spec.gateways[0].weight"),
     ("weight below 0", _several({**ONE, "weight": -1}), "spec.gateways[0].weight"),
@@ -127,9 +127,9 @@ REFUSED_OPTIONS += [
     ("name of no interface", _several({**ONE, "interface": "a/b"}), "spec.gateways[0].interface"),
     ("selector of a gateway without terms", _several({**ONE, "nodeSelector": {}}), "nodeSelectorTerms"),
     ("unknown check", {"healthCheck": {"type": "UDP"}}, "spec.healthCheck.type"),
-    ("check without port", {"healthCheck": {"type": "TCP"}}, "port is for TCP and HTTP, which need one"),
-    ("port for ICMP", {"healthCheck": {"port": 80}}, "port is for TCP and HTTP, which need one"),
-    ("path for TCP", {"healthCheck": {"type": "TCP", "port": 1, "path": "/"}}, "path is for HTTP only"),
+    ("check without port", {"healthCheck": {"type": "TCP"}}, "port must be set for TCP and HTTP, and not for ICMP"),
+    ("port for ICMP", {"healthCheck": {"port": 80}}, "port must be set for TCP and HTTP, and not for ICMP"),
+    ("path for TCP", {"healthCheck": {"type": "TCP", "port": 1, "path": "/"}}, "path may be set only for HTTP"),
     ("relative path", {"healthCheck": {"type": "HTTP", "port": 1, "path": "x"}}, "spec.healthCheck.path"),
     ("number as interval", {"healthCheck": {"interval": "1"}}, "spec.healthCheck.interval"),
     ("short interval", {"healthCheck": {"interval": "9ms"}}, "must be from 10ms to 1h"),
@@ -252,7 +252,10 @@ def test_option_accepted(cluster: Cluster, options: dict[str, object]) -> None:
 
 @pytest.mark.parametrize(
     ("field", "words"),
-    [("gateway", "name the gateway: exactly one of"), ("destinations", "spec.destinations: Required value")],
+    [
+        ("gateway", "exactly one of gateway and gateways must be set"),
+        ("destinations", "spec.destinations: Required value"),
+    ],
 )
 def test_required(cluster: Cluster, field: str, words: str) -> None:
     """A spec without gateway or destinations is refused, and the field named."""

@@ -60,7 +60,7 @@ def test_diff_compares_with_the_kernel_itself(machine: Machine, program: Program
     assert [(each["kind"], each["object"]) for each in node["differences"]] == [("Missing", "taken")]
     machine.ip("route del 203.0.113.7 via 10.0.0.9")
     wait_until(lambda: call("diff", "--local").returncode == 0, "there is no difference")
-    assert call("diff", "--local").stdout == "No difference: 2 routes on 1 node, all as wanted.\n"
+    assert call("diff", "--local").stdout == "No difference: 2 routes on 1 node, all installed as desired.\n"
 
 
 def test_diff_takes_rules_in(machine: Machine, tmp_path: Path) -> None:

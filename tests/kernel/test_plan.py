@@ -63,7 +63,7 @@ def test_each_route_is_told(machine: Machine, file: Path) -> None:
     assert code == 1
     assert output == (
         "# no agent answers on 127.0.0.1:9245 ([Errno 111] Connection refused); other StaticRoutes are not known, and"
-        " their routes are taken to stay\n"
+        " their routes are assumed to stay\n"
         "StaticRoute far\n"
         "  ! 198.51.100.0/24 failed: gateway 10.9.0.1 is not on any subnet of this node"
         " (10.0.0.0/24 on eth0, 10.1.0.0/24 on eth1)\n"
@@ -228,7 +228,7 @@ def test_prune_shows_the_rules_that_would_go(machine: Machine, tmp_path: Path) -
     (tmp_path / "nat.yaml").write_text(yaml.safe_dump(manifest()))
 
     _, output = _plan(tmp_path, "--prune")
-    assert "No StaticRoute that is known\n  - IPv4 rule 32702: from all lookup 245\n" in output
+    assert "No known StaticRoute\n  - IPv4 rule 32702: from all lookup 245\n" in output
     assert "policy rules: 0 to add, 1 to delete" in output
     _, output = _plan(tmp_path)
     assert "rule" not in output.partition("\n")[2]

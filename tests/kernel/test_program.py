@@ -110,7 +110,7 @@ def test_once_with_a_broken_file_removes_nothing(machine: Machine, manifests: Ma
     code, output, errors = _once(manifests)
 
     assert (code, machine.routes()) == (1, {"192.0.2.1/32": "10.0.0.1 eth0", "192.0.2.9/32": "10.0.0.1 eth0"})
-    assert output.startswith("# no complete list of StaticRoutes yet: nothing is removed until there is one\n")
+    assert output.startswith("# this node has no complete list of StaticRoutes yet, and removes no routes until then\n")
     assert "192.0.2.9/32   10.0.0.1   eth0        -\n" in output
     assert f"{manifests.directory / 'broken.yaml'}: is not valid YAML" in errors
 

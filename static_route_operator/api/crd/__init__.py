@@ -1,1 +1,1 @@
-"""The CustomResourceDefinitions, made from code."""
+"""The CustomResourceDefinitions, generated from the types and bounds of the parsers."""

@@ -1,4 +1,4 @@
-"""What all CustomResourceDefinitions of this operator have in common."""
+"""The frame of all CustomResourceDefinitions of this operator."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,13 +9,13 @@ Schema = dict[str, Any]
 
 
 def define(kind: str, plural: str, short_name: str, version: Mapping[str, Any]) -> Schema:
-    """A CRD of a cluster-scoped kind as a JSON object, ready to be written as YAML.
+    """Return the CRD of a cluster-scoped kind.
 
     Args:
         kind: in CamelCase.
         plural: in lower case.
         short_name: for kubectl.
-        version: columns, subresources and schema of the one version there is.
+        version: columns, subresources and schema of the only version.
     """
     return {
         "apiVersion": "apiextensions.k8s.io/v1",

@@ -1,6 +1,6 @@
-"""The CustomResourceDefinition of NodeRouteState, generated.
+"""The CustomResourceDefinition of NodeRouteState.
 
-It has no status subresource: only its node's agent writes the object, and so creates and fills it with one request.
+It has no status subresource: only the agent of its node writes the object, and creates and fills it with one request.
 """
 
 from static_route_operator.api.crd.definition import Schema, define
@@ -20,28 +20,26 @@ def _row() -> Schema:
         "type": "object",
         "required": ["name", "observedGeneration", "state", "reason"],
         "properties": {
-            "name": _text("The StaticRoute."),
+            "name": _text("Name of the StaticRoute."),
             "observedGeneration": {
                 "type": "integer",
                 "format": "int64",
-                "description": "The generation of its spec that this is about.",
+                "description": "Generation of the spec that this row describes.",
             },
             "state": {
-                **_text("What became of it; where its destinations differ, the worst."),
+                **_text("State of the StaticRoute on this node: that of its worst destination."),
                 "enum": [each.value for each in RowState],
             },
-            "reason": _text("Why, in one word."),
+            "reason": _text("Reason of the state, in one word."),
             "message": {
-                **_text("What is wrong, with the kernel's own words where it refused; empty when all is well."),
+                **_text("The problem, with the kernel's error if there is one; empty when there is no problem."),
                 "maxLength": MAX_MESSAGE_LENGTH,
             },
-            "gateway": _text("The gateway that it is routed through."),
-            "destinations": _count(
-                "Destinations that its spec names, equal ones counted once, in the parts that excludes leave."
-            ),
-            "programmed": _count("How many of these are in the node's kernel."),
-            "gatewaysUp": _texts("Its gateways that answer this node; absent without a health check."),
-            "gatewaysDown": _texts("Its gateways that do not."),
+            "gateway": _text("Gateways that the routes use."),
+            "destinations": _count("Number of distinct destinations after excludes."),
+            "programmed": _count("Number of routes to these destinations that are installed."),
+            "gatewaysUp": _texts("Gateways that are up on this node; absent without a health check."),
+            "gatewaysDown": _texts("Gateways that are down on this node."),
         },
     }
 
@@ -60,14 +58,14 @@ def _gateway() -> Schema:
         "type": "object",
         "required": ["address", "state"],
         "properties": {
-            "address": _text("The gateway."),
-            "interface": _text("The interface by which it is probed."),
-            "check": _text("How."),
+            "address": _text("IP address of the gateway."),
+            "interface": _text("Interface that the probes leave by."),
+            "check": _text("Type, port and interval of the health check."),
             "state": {
-                **_text("Up, Down, or Unknown before the first verdict."),
+                **_text("Up, Down, or Unknown until enough probes have ended."),
                 "enum": [each.value for each in GatewayState],
             },
-            "since": {"type": "string", "format": "date-time", "description": "When it came to be so."},
+            "since": {"type": "string", "format": "date-time", "description": "Time of the last change of state."},
         },
     }
 
@@ -75,22 +73,22 @@ def _gateway() -> Schema:
 def _status() -> Schema:
     return {
         "type": "object",
-        "description": "Written by the node's agent when it changes.",
+        "description": "Report of the agent on the node, written when it changes.",
         "properties": {
-            "summary": _text("Ready StaticRoutes of those that select the node, as 199/200."),
-            "staticRoutes": _count("StaticRoutes that select the node."),
-            "ready": _count("Those of which the node has all routes, or that stand by for another."),
-            "failed": _count("Those of which it can't have them all."),
-            "routes": _count("Their routes in the node's kernel."),
+            "summary": _text("Ready StaticRoutes and StaticRoutes that select the node, as 199/200."),
+            "staticRoutes": _count("Number of StaticRoutes that select the node."),
+            "ready": _count("Number of StaticRoutes whose routes are all installed, or that are standby for another."),
+            "failed": _count("Number of StaticRoutes whose routes cannot all be installed."),
+            "routes": _count("Number of routes that are installed in the kernel of the node."),
             "rows": {
                 "type": "array",
-                "description": "The StaticRoutes that select the node, by name.",
+                "description": "One row for each StaticRoute that selects the node, by name.",
                 "x-kubernetes-list-type": "atomic",
                 "items": _row(),
             },
             "gateways": {
                 "type": "array",
-                "description": "The gateways that the node probes, however many StaticRoutes use each.",
+                "description": "Gateways that the node probes, each listed once even if several StaticRoutes use it.",
                 "x-kubernetes-list-type": "atomic",
                 "items": _gateway(),
             },
@@ -99,35 +97,35 @@ def _status() -> Schema:
 
 
 def _columns() -> list[Schema]:
-    """What `kubectl get` shows."""
+    """Return the columns of `kubectl get`."""
     return [
         {
             "name": "Ready",
             "type": "string",
             "jsonPath": ".status.summary",
-            "description": "Ready StaticRoutes of those that select the node",
+            "description": "Ready StaticRoutes and StaticRoutes that select the node",
         },
         {
             "name": "Routes",
             "type": "integer",
             "jsonPath": ".status.routes",
-            "description": "Routes in the node's kernel",
+            "description": "Routes that are installed in the kernel of the node",
         },
         {
             "name": "Failed",
             "type": "integer",
             "jsonPath": ".status.failed",
-            "description": "StaticRoutes of which the node can't have all routes",
+            "description": "StaticRoutes whose routes cannot all be installed",
         },
         {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
     ]
 
 
 def custom_resource_definition() -> Schema:
-    """The CRD as a JSON object, ready to be written as YAML."""
+    """Return the CRD."""
     schema = {
         "type": "object",
-        "description": "What one node says of the StaticRoutes that select it; named after it.",
+        "description": "Report of one node on the StaticRoutes that select it. The object has the name of the node.",
         "properties": {"status": _status()},
     }
     return define(KIND, PLURAL, "nrs", {"additionalPrinterColumns": _columns(), "schema": {"openAPIV3Schema": schema}})

@@ -1,8 +1,9 @@
-"""Pieces of schemas that several fields and both CustomResourceDefinitions use.
+"""Schemas that several fields share.
 
-The CEL rules refuse what can never work on any node, each with a message a person can act on. What depends on the node
-(is the gateway on one of its subnets?) is decided there. The API server's cost estimator bounds how the rules may be
-written: a rule on each destination must be cheap in its length, and no message may format a parsed CIDR.
+The CEL rules refuse values that cannot work on any node, each with a message that tells the user what to correct.
+Checks that depend on the node (is the gateway on one of its subnets?) are made on the node. The cost estimate of the
+API server limits the rules: a rule on each destination must be cheap in its length, and no message may format a parsed
+CIDR.
 """
 
 from static_route_operator.api.crd.definition import Schema
@@ -14,38 +15,38 @@ MAX_DESTINATIONS = 20_000
 MAX_EXCLUDES = 1_000
 MAX_PRIORITY = 1_000
 
-# The longest texts of an address and of a CIDR that are worth reading: IPv6 in full with an embedded IPv4, and "/128".
+# Characters of the longest address (IPv6 in full with an embedded IPv4 address) and of the longest CIDR ("/128").
 MAX_ADDRESS_LENGTH = 45
 MAX_DESTINATION_LENGTH = 49
 
-# The address whose family all others must have.
+# Address that determines the address family of the object.
 GATEWAY = "(has(self.gateway) ? self.gateway : has(self.gateways) ? self.gateways[0].address : '')"
 
 ROUTABLE = "({address}).isGlobalUnicast() && !self.startsWith('0.')"
 
 
 def rule(rule: str, message: str = "", *, expression: str = "") -> Schema:
-    """A CEL rule with the text shown when it fails: fixed, or a CEL expression over ``self``."""
+    """Return a CEL rule with its message: a fixed text, or a CEL expression over ``self``."""
     return {"rule": rule, "messageExpression": expression} if expression else {"rule": rule, "message": message}
 
 
 def prefix_rules() -> list[Schema]:
-    """What holds for each host and CIDR, whatever it is for."""
+    """Return the rules for every host and CIDR."""
     return [
         rule("isIP(self) || isCIDR(self)", expression='"\'" + self + "\' is not an IP address or CIDR"'),
         rule(
             "!isCIDR(self) || cidr(self) == cidr(self).masked()",
-            expression='"\'" + self + "\' has host bits set; write the network\'s own address"',
+            expression='"\'" + self + "\' has host bits set; write the address of the network"',
         ),
     ]
 
 
 def address_schema(what: str, must_be: str, description: str) -> Schema:
-    """The schema of a unicast address.
+    """Return the schema of a unicast address.
 
     Args:
-        what: its name in messages.
-        must_be: what it is, in the message about one that is not.
+        what: name of the address in messages.
+        must_be: description of valid addresses in messages.
         description: for the reference.
     """
     return {
@@ -98,7 +99,7 @@ def _requirements(description: str, *, fields: bool) -> Schema:
                 rule(
                     "!(self.operator in ['Gt', 'Lt']) || (has(self.values) && size(self.values) == 1"
                     " && self.values[0].matches('^-?[0-9]+$'))",
-                    "operators Gt and Lt take one whole number, as text",
+                    "operators Gt and Lt take one whole number, in quotes",
                 ),
             ],
         },
@@ -131,12 +132,12 @@ def node_selector_schema(description: str) -> Schema:
 
 
 def of_one_family(texts: str) -> str:
-    """A CEL expression: all of these are of the address family of the gateway."""
+    """Return a CEL expression that holds if a list of addresses or CIDRs is of the address family of the gateway."""
     return f"[{GATEWAY}].all(g, {texts}.all(each, each.contains(':') == g.contains(':')))"
 
 
 def duration_schema(description: str, bounds: tuple[str, str]) -> Schema:
-    """Return the schema of a duration from the shortest to the longest of ``bounds``."""
+    """Return the schema of a duration within ``bounds``, the shortest and the longest one."""
     least, most = bounds
     return {
         "type": "string",
@@ -166,5 +167,5 @@ def threshold_schema(description: str, default: int) -> Schema:
 
 
 def count_schema(description: str) -> Schema:
-    """Return the schema of a number that is never negative."""
+    """Return the schema of a count."""
     return {"type": "integer", "format": "int32", "minimum": 0, "description": description}

@@ -8,34 +8,34 @@ from static_route_operator.api.staticroute import KIND, PLURAL
 
 
 def _columns() -> list[Schema]:
-    """What `kubectl get` shows; those of priority 1 with ``-o wide`` only."""
+    """Return the columns of `kubectl get`; those of priority 1 are shown only with ``-o wide``."""
     ready = f'.status.conditions[?(@.type=="{ConditionType.READY}")].reason'
     return [
         {
             "name": "Destinations",
             "type": "string",
             "jsonPath": ".spec.destinations",
-            "description": "Hosts and CIDRs routed through the gateway",
+            "description": "Hosts and CIDRs that are routed through the gateway",
             "priority": 1,
         },
         {
             "name": "Gateway",
             "type": "string",
-            # Of spec and status: never in both.
+            # Matches spec.gateway or status.gateway, which never exist together.
             "jsonPath": ".*.gateway",
-            "description": "Gateways to route through",
+            "description": "Gateways that the destinations are routed through",
         },
         {
             "name": "Routes",
             "type": "integer",
             "jsonPath": ".status.routes",
-            "description": "Destinations, equal ones counted once",
+            "description": "Distinct destinations after excludes",
         },
         {
             "name": "Ready",
             "type": "string",
             "jsonPath": ".status.summary",
-            "description": "Ready nodes of selected nodes",
+            "description": "Ready nodes and selected nodes",
         },
         {"name": "Status", "type": "string", "jsonPath": ready, "description": "Reason of the condition Ready"},
         {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
@@ -43,7 +43,7 @@ def _columns() -> list[Schema]:
 
 
 def custom_resource_definition() -> Schema:
-    """The CRD as a JSON object, ready to be written as YAML."""
+    """Return the CRD."""
     schema = {
         "type": "object",
         "description": "Destinations that every selected node routes through a gateway.",

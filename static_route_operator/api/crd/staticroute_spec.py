@@ -1,4 +1,4 @@
-"""Schema of a StaticRoute's spec."""
+"""Schema of the spec of a StaticRoute."""
 
 from static_route_operator.api.crd.definition import Schema
 from static_route_operator.api.crd.schema import (
@@ -47,7 +47,7 @@ _ALLOWED = "(has(self.allowDefaultRoute) && self.allowDefaultRoute)"
 
 
 def _destination() -> Schema:
-    never = "is loopback, link-local, multicast, broadcast or unspecified, never routed through a gateway"
+    never = "is loopback, link-local, multicast, broadcast or unspecified, and is never routed through a gateway"
     return {
         "type": "string",
         "maxLength": MAX_DESTINATION_LENGTH,
@@ -133,7 +133,7 @@ def spec_schema() -> Schema:
         "properties": {
             "destinations": {
                 "type": "array",
-                "description": "IPv4 or IPv6 hosts and CIDRs to route through the gateway.",
+                "description": "Hosts and CIDRs to route through the gateway, all IPv4 or all IPv6.",
                 "minItems": 1,
                 "maxItems": MAX_DESTINATIONS,
                 "x-kubernetes-list-type": "atomic",
@@ -142,46 +142,46 @@ def spec_schema() -> Schema:
             "gateway": address_schema(
                 "gateway",
                 "a unicast address on a subnet of the node",
-                "IP address of the gateway, on a subnet of the node (but see onLink). May be changed in place: the"
-                " routes move without a gap. One of gateway and gateways must be there.",
+                "IP address of the gateway. It must be on a subnet of the node, unless onLink is true. When it changes,"
+                " the routes move to the new gateway without a gap. Exactly one of gateway and gateways must be set.",
             ),
             "gateways": _gateways(),
             "dryRun": {
                 "type": "boolean",
-                "description": "Whether nodes do nothing, and only tell what they would do, in NodeRouteState and"
-                " status. Routes that the object has already stay as they are.",
+                "description": "If true, nodes change no routes, and report in NodeRouteState and status what they"
+                " would change. Routes that are already installed stay as they are.",
             },
             "rollout": _rollout(),
             "healthCheck": _health_check(),
             "whenAllGatewaysDown": {
                 "type": "string",
-                "description": "What a node does with the routes when it can use none of the gateways: Keep leaves"
-                " those that are there as they are, Withdraw takes them away, so that a shorter prefix gets the"
-                " packets, and Blackhole drops the packets. Absent: Keep.",
+                "description": "Policy for a node that can use none of the gateways: Keep leaves the installed routes"
+                " as they are; Withdraw removes them, so that the next shorter prefix routes the packets; Blackhole"
+                " drops the packets. Default: Keep.",
                 "enum": [each.value for each in WhenAllDown],
             },
             "nodeSelector": node_selector_schema(
-                "The nodes this is for, as in the node affinity of a Pod: one of the terms must match. Absent: every"
-                " node."
+                "Nodes that install the routes, selected as in the node affinity of a Pod: one of the terms must"
+                " match. Default: every node."
             ),
             "priority": {
                 "type": "integer",
                 "format": "int32",
-                "description": "Between StaticRoutes that want the same prefix the lower priority wins, then the older"
-                " object, then the name. The others stand by and take over without a gap.",
+                "description": "Precedence among StaticRoutes with the same prefix: the lowest priority wins, then the"
+                " oldest object, then the first name. The others are standby, and take over without a gap.",
                 "minimum": 0,
                 "maximum": MAX_PRIORITY,
                 "default": DEFAULT_PRIORITY,
             },
             "allowDefaultRoute": {
                 "type": "boolean",
-                "description": "Whether destinations may be the default route (0.0.0.0/0, ::/0) or its halves. What is"
-                " protected keeps the way it has. Absent: false.",
+                "description": "If true, destinations may be the default route (0.0.0.0/0 or ::/0) or one of its"
+                " halves. Protected addresses keep their present routes. Default: false.",
             },
             **_options(),
         },
         "x-kubernetes-validations": [
-            rule("has(self.gateway) != has(self.gateways)", "name the gateway: exactly one of gateway and gateways"),
+            rule("has(self.gateway) != has(self.gateways)", "exactly one of gateway and gateways must be set"),
             rule(
                 of_one_family("self.destinations"),
                 "destinations and gateway must be of one address family: all IPv4 or all IPv6",
@@ -193,7 +193,7 @@ def spec_schema() -> Schema:
             rule(
                 f"!{_ALLOWED} || has(self.table) || !has(self.onLink) || !self.onLink"
                 " || (has(self.gateways) && self.gateways.all(each, has(each.interface)))",
-                "the gateways of a default route that are onLink need an interface: name it in gateways",
+                "a default route that is onLink needs gateways with an interface each",
             ),
             rule(
                 f"!has(self.excludes) || {of_one_family('self.excludes')}",
@@ -219,8 +219,8 @@ def spec_schema() -> Schema:
 def _gateways() -> Schema:
     return {
         "type": "array",
-        "description": "Gateways to choose from, in the place of gateway. Each node uses those that are for it, that it"
-        " reaches and that are up: of the lowest priority that has any, all together, by their weights.",
+        "description": "Several gateways, in place of gateway. Each node uses the gateways of the lowest priority among"
+        " those that are up, reachable and meant for the node, and shares the traffic among them by weight.",
         "minItems": 1,
         "maxItems": MAX_GATEWAYS,
         "x-kubernetes-list-type": "atomic",
@@ -234,8 +234,8 @@ def _gateways() -> Schema:
                 "weight": {
                     "type": "integer",
                     "format": "int32",
-                    "description": "Its share of the connections, beside the weights of the others in use; 0 drains it:"
-                    " nothing is sent to it.",
+                    "description": "Share of the connections, relative to the weights of the other gateways in use. 0"
+                    " drains the gateway: it gets no traffic.",
                     "minimum": 0,
                     "maximum": MAX_WEIGHT,
                     "default": DEFAULT_WEIGHT,
@@ -243,20 +243,21 @@ def _gateways() -> Schema:
                 "priority": {
                     "type": "integer",
                     "format": "int32",
-                    "description": "It stands by as long as any gateway of a lower one can be used.",
+                    "description": "Tier of the gateway. It is standby while any gateway of a lower priority can be"
+                    " used.",
                     "minimum": 0,
                     "maximum": MAX_GATEWAY_PRIORITY,
                     "default": DEFAULT_GATEWAY_PRIORITY,
                 },
                 "interface": {
                     "type": "string",
-                    "description": "Name of the interface that it is on, even if none of its subnets holds it. Absent:"
-                    " the one on whose subnet it is.",
+                    "description": "Name of the interface that leads to the gateway, even if the gateway is on none of"
+                    " its subnets. Default: the interface whose subnet contains the gateway.",
                     "maxLength": 15,
                     "pattern": INTERFACE,
                 },
                 "nodeSelector": node_selector_schema(
-                    "The nodes that may use it, of those that the StaticRoute is for. Absent: all of them."
+                    "Nodes that may use the gateway, among those that the StaticRoute selects. Default: all of them."
                 ),
             },
         },
@@ -268,7 +269,7 @@ def _gateways() -> Schema:
             rule(
                 "self.all(a, !isIP(a.address) ||"
                 " self.exists_one(b, isIP(b.address) && ip(a.address) == ip(b.address)))",
-                "gateways must be there once each",
+                "each gateway must be listed once",
             ),
         ],
     }
@@ -277,13 +278,13 @@ def _gateways() -> Schema:
 def _health_check() -> Schema:
     return {
         "type": "object",
-        "description": "How each node finds out whether the gateways that it may use are up. Absent: they count as up."
-        " Until the first verdict a gateway counts as up too.",
+        "description": "Health check, made by each node for the gateways that it may use. Without one, and until enough"
+        " probes have ended, a gateway counts as up.",
         "properties": {
             "type": {
                 "type": "string",
-                "description": "ICMP sends an echo request, TCP opens a connection to the port, HTTP sends a GET there"
-                " that must be answered with a status of 200 to 399.",
+                "description": "ICMP sends an echo request; TCP opens a connection to the port; HTTP sends a GET to the"
+                " port, which must be answered with a status of 200 to 399.",
                 "enum": [each.value for each in CheckType],
                 "default": CheckType.ICMP.value,
             },
@@ -296,28 +297,31 @@ def _health_check() -> Schema:
             },
             "path": {
                 "type": "string",
-                "description": f"Path for HTTP. Absent: {DEFAULT_PATH}.",
+                "description": f"Path for HTTP. Default: {DEFAULT_PATH}.",
                 "maxLength": MAX_PATH_LENGTH,
                 "pattern": HTTP_PATH,
             },
             "interval": {
-                **duration_schema("From one probe to the next, such as 100ms or 2s.", INTERVALS),
+                **duration_schema("Time between probes, such as 100ms or 2s.", INTERVALS),
                 "default": DEFAULT_INTERVAL,
             },
             "timeout": duration_schema(
-                "Within which a probe must be answered. Absent: learnt from the round-trip times.", TIMEOUTS
+                "Time within which a probe must be answered. Default: learned from the round-trip times.", TIMEOUTS
             ),
             "failureThreshold": threshold_schema(
-                "So many probes in a row must be lost for a gateway to be down.", DEFAULT_FAILURE_THRESHOLD
+                "Number of lost probes in a row that make a gateway down.", DEFAULT_FAILURE_THRESHOLD
             ),
             "successThreshold": threshold_schema(
-                "So many probes in a row must be answered for a gateway that was down to be up.",
+                "Number of answered probes in a row that bring a gateway up again.",
                 DEFAULT_SUCCESS_THRESHOLD,
             ),
         },
         "x-kubernetes-validations": [
-            rule("self.type == 'ICMP' ? !has(self.port) : has(self.port)", "port is for TCP and HTTP, which need one"),
-            rule("self.type == 'HTTP' || !has(self.path)", "path is for HTTP only"),
+            rule(
+                "self.type == 'ICMP' ? !has(self.port) : has(self.port)",
+                "port must be set for TCP and HTTP, and not for ICMP",
+            ),
+            rule("self.type == 'HTTP' || !has(self.path)", "path may be set only for HTTP"),
         ],
     }
 
@@ -325,13 +329,13 @@ def _health_check() -> Schema:
 def _rollout() -> Schema:
     return {
         "type": "object",
-        "description": "How a new generation reaches the nodes: some first, in an order that stays the same, and more"
-        " when these are ready. Until its turn comes a node keeps the generation that it has. Absent: all at once,"
-        " unless a setting of the operator says otherwise. The end of the object is not staged.",
+        "description": "Staged roll-out of a new generation: a few nodes use it first, and more follow when these are"
+        " ready. The order of the nodes is always the same. Until its turn comes, a node keeps the generation that it"
+        " has. The deletion of the object is not staged. Default: all nodes at once, unless the operator's setting"
+        " rollout is set.",
         "properties": {
             "maxUnavailable": {
-                "description": "So many nodes get it at a time, as a number or as a percentage of the selected nodes,"
-                " rounded up.",
+                "description": "Batch size: a number of nodes, or a percentage of the selected nodes, rounded up.",
                 "x-kubernetes-int-or-string": True,
                 "anyOf": [{"type": "integer"}, {"type": "string"}],
                 "default": 1,
@@ -344,7 +348,7 @@ def _rollout() -> Schema:
             },
             "pauseOnFailure": {
                 "type": "boolean",
-                "description": "Whether no further node gets it while one that has it fails.",
+                "description": "If true, no further node gets the new generation while a node that has it fails.",
                 "default": True,
             },
         },

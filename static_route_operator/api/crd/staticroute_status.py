@@ -1,33 +1,37 @@
-"""Schema of a StaticRoute's status."""
+"""Schema of the status of a StaticRoute."""
 
 from static_route_operator.api.conditions import ConditionStatus
 from static_route_operator.api.crd.definition import Schema
 from static_route_operator.api.crd.schema import count_schema
 from static_route_operator.api.rollout import Phase
 
-# So many failing nodes stand in a status: one object must not grow with the cluster.
-MOST_FAILING = 10
+# Failing nodes listed in a status, limited so that the object does not grow with the cluster.
+MAX_FAILING_NODES = 10
 
 
 def _stage() -> Schema:
     return {
         "type": "object",
-        "description": "Which nodes may use the generation; absent where all may.",
+        "description": "Stage of the roll-out: the nodes that may use the generation. Absent when all nodes may.",
         "properties": {
-            "generation": {"type": "integer", "format": "int64", "description": "The generation that this is about."},
+            "generation": {"type": "integer", "format": "int64", "description": "Generation that is rolled out."},
             "phase": {
                 "type": "string",
-                "description": "Progressing, Paused since a node fails, or Complete: every node may use it.",
+                "description": "Progressing; Paused, because a node fails; or Complete, when every node may use the"
+                " generation.",
                 "enum": [each.value for each in Phase],
             },
-            "nodes": {"type": "string", "description": "Nodes that may use it of selected nodes, as 1/3."},
+            "nodes": {
+                "type": "string",
+                "description": "Nodes that may use the generation and selected nodes, as 1/3.",
+            },
             "upTo": {
                 "type": "integer",
                 "format": "int64",
-                "description": "The last place in the order of nodes that may use it: the first 32 bits of the SHA-256"
-                " of a node's name are its place.",
+                "description": "Highest rank of the nodes that may use the generation. The rank of a node is the first"
+                " 32 bits of the SHA-256 of its name.",
             },
-            "since": {"type": "string", "format": "date-time", "description": "When it came to be these nodes."},
+            "since": {"type": "string", "format": "date-time", "description": "Time of the last change of the stage."},
         },
     }
 
@@ -51,38 +55,38 @@ def status_schema() -> Schema:
     """Return the schema of ``status``."""
     return {
         "type": "object",
-        "description": "How it fares on the nodes; written by the controller.",
-        # Objects of the retired operator carry a status of its own making: kept as it is.
+        "description": "State of the StaticRoute on all nodes, written by the controller.",
+        # Objects of the retired operator have a status of another form, which is kept.
         "x-kubernetes-preserve-unknown-fields": True,
         "properties": {
             "observedGeneration": {
                 "type": "integer",
                 "format": "int64",
-                "description": "The generation of the spec that this is about.",
+                "description": "Generation of the spec that this status describes.",
             },
-            "summary": {"type": "string", "description": "Ready nodes of selected nodes, as 3/3."},
+            "summary": {"type": "string", "description": "Ready nodes and selected nodes, as 3/3."},
             "gateway": {
                 "type": "string",
-                "description": "The addresses of spec.gateways, for `kubectl get`; absent where spec has one gateway.",
+                "description": "Addresses in spec.gateways, for `kubectl get`; absent if the spec has gateway instead.",
             },
-            "routes": count_schema(
-                "Destinations that the spec names, equal ones counted once, in the parts that excludes leave."
-            ),
+            "routes": count_schema("Number of distinct destinations after excludes."),
             "nodes": {
                 "type": "object",
-                "description": "Numbers of nodes.",
+                "description": "Number of nodes by state.",
                 "properties": {
-                    "selected": count_schema("Nodes that it is for; the others add up to this."),
-                    "ready": count_schema("Nodes that have all of its routes, or stand by for another StaticRoute."),
-                    "failed": count_schema("Nodes that say they can't."),
-                    "pending": count_schema("Nodes that have not answered for this generation yet."),
-                    "unknown": count_schema("Nodes that are NotReady in Kubernetes, so that nobody can tell."),
+                    "selected": count_schema("Nodes that the StaticRoute selects: the sum of the other numbers."),
+                    "ready": count_schema(
+                        "Nodes that have installed all routes, or are standby for another StaticRoute."
+                    ),
+                    "failed": count_schema("Nodes that cannot install all routes."),
+                    "pending": count_schema("Nodes that have not reported on this generation yet."),
+                    "unknown": count_schema("Nodes that are NotReady in Kubernetes, whose state is unknown."),
                 },
             },
             "failingNodes": {
                 "type": "array",
-                "description": "The first of the nodes that can't, worst first, each with its own words.",
-                "maxItems": MOST_FAILING,
+                "description": f"Nodes that cannot install all routes, worst first, at most {MAX_FAILING_NODES}.",
+                "maxItems": MAX_FAILING_NODES,
                 "x-kubernetes-list-type": "atomic",
                 "items": {
                     "type": "object",
@@ -95,22 +99,22 @@ def status_schema() -> Schema:
             },
             "gateways": {
                 "type": "array",
-                "description": "The gateways that nodes probe for it; absent without a health check.",
+                "description": "Gateways that nodes probe; absent without a health check.",
                 "x-kubernetes-list-type": "atomic",
                 "items": {
                     "type": "object",
                     "properties": {
                         "address": {"type": "string"},
-                        "healthyNodes": count_schema("Nodes that it answers."),
-                        "unhealthyNodes": count_schema("Nodes that it does not answer."),
+                        "healthyNodes": count_schema("Nodes on which the gateway is up."),
+                        "unhealthyNodes": count_schema("Nodes on which the gateway is down."),
                     },
                 },
             },
             "rollout": _stage(),
             "conditions": {
                 "type": "array",
-                "description": "Accepted: the spec can be used. Ready: every selected node has all of its routes."
-                " GatewaysHealthy: every gateway that is checked answers.",
+                "description": "Accepted: the spec is valid. Ready: every selected node has installed all routes."
+                " GatewaysHealthy: every gateway that is checked is up.",
                 "x-kubernetes-list-type": "map",
                 "x-kubernetes-list-map-keys": ["type"],
                 "items": _condition(),

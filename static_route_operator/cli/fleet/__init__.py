@@ -1,5 +1,5 @@
-"""What can be asked of a cluster by its user: of the API server, and of the agents on all nodes.
+"""Questions to a cluster: to the API server, and to the agents on all nodes.
 
-Both are asked through the user's own `kubectl`: whatever it can log in with works here too. It takes the rights to read
-StaticRoutes and NodeRouteStates, and to list pods and to exec in the operator's namespace, and no others.
+Both are asked through the user's `kubectl`, so that every login that it supports works here too. The user needs the
+rights to read StaticRoutes and NodeRouteStates, and to list and exec into pods in the namespace of the operator.
 """

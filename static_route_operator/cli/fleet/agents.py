@@ -1,4 +1,4 @@
-"""The agents of a cluster: their pods, and what they answer."""
+"""The agents of a cluster, their pods and their replies."""
 
 import json
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -8,23 +8,23 @@ from typing import Any
 
 from static_route_operator.cli.fleet.kubectl import ClusterError, ForbiddenError, Kubectl
 
-# The value of their pods' label `name`, and that of the controller's.
+# Values of the label `name` of the pods.
 AGENT = "k8s-staticroute-operator"
 CONTROLLER = "k8s-staticroute-operator-controller"
 
-# So many are asked at the same time.
+# Number of nodes that are asked at the same time.
 PARALLEL = 16
-# Seconds for one: a node with 100,000 routes has much to say.
+# Seconds to wait for a node: the answer with 100,000 routes takes several.
 TIMEOUT = 60.0
 
 _PROGRAM = "static-route-operator"
 
 
 def json_object(text: str) -> dict[str, Any]:
-    """What a verb says with ``-o json``.
+    """Parse the output of a verb with ``-o json``.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the text is not a JSON object.
     """
     answer = json.loads(text)
     if not isinstance(answer, dict):
@@ -37,11 +37,9 @@ class Pod:
     """A pod of the operator.
 
     Attributes:
-        name: its name.
-        node: where it runs; empty while it has no place.
-        ready: whether it is.
-        trouble: why it is not, as far as the API server knows.
-        restarts: of its container.
+        node: empty until the pod is scheduled.
+        trouble: reason why the pod is not ready, as far as the API server knows.
+        restarts: of the container.
     """
 
     name: str
@@ -53,12 +51,11 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a node answered.
+    """The reply of a node.
 
     Attributes:
-        node: its name.
-        answer: a JSON object, as a rule; None when there is none.
-        problem: why there is none, and what to do.
+        answer: None if the node did not answer.
+        problem: reason why the node did not answer, and the remedy.
     """
 
     node: str
@@ -67,10 +64,10 @@ class Reply:
 
 
 def list_pods(kubectl: Kubectl, namespace: str, name: str) -> list[Pod]:
-    """The pods with a label `name`, by node.
+    """Return the pods with a label `name`, sorted by node.
 
     Raises:
-        ClusterError: they can't be listed.
+        ClusterError: the pods cannot be listed.
     """
     listed = kubectl.get(f"/api/v1/namespaces/{namespace}/pods", labelSelector=f"name={name}")
     return sorted((_pod(each) for each in listed["items"]), key=lambda pod: (pod.node, pod.name))
@@ -82,12 +79,12 @@ def _pod(body: dict[str, Any]) -> Pod:
     ready = conditions.get("Ready", {}).get("status") == "True"
     containers = status.get("containerStatuses", ())
     waiting = [each["state"]["waiting"].get("reason", "") for each in containers if "waiting" in each.get("state", {})]
-    told = conditions.get("Ready", {}).get("message") or status.get("message") or status.get("phase", "Unknown")
+    message = conditions.get("Ready", {}).get("message") or status.get("message") or status.get("phase", "Unknown")
     return Pod(
         name=body["metadata"]["name"],
         node=body["spec"].get("nodeName", ""),
         ready=ready,
-        trouble="" if ready else next(filter(None, waiting), told),
+        trouble="" if ready else next(filter(None, waiting), message),
         restarts=sum(each.get("restartCount", 0) for each in containers),
     )
 
@@ -97,11 +94,10 @@ class Agents:
     """The agents of a cluster.
 
     Attributes:
-        kubectl: how to reach the cluster.
-        namespace: the operator's.
-        nodes: the names of those that are asked; all that have an agent when there is none.
-        progress: called with the number of those that have answered, and of all.
-        app: what is asked, by the label of its pods: the agents, or the controller.
+        namespace: of the operator.
+        nodes: names of the nodes to ask; empty for all nodes that have an agent.
+        progress: called with the number of nodes that have answered, and of all nodes that are asked.
+        app: value of the label `name` of the pods to ask: `AGENT` or `CONTROLLER`.
     """
 
     kubectl: Kubectl
@@ -111,24 +107,24 @@ class Agents:
     app: str = AGENT
 
     def ask(self, *argv: str, text: str = "", parse: Callable[[str], Any] = json_object) -> Iterator[Reply]:
-        """Run a verb of this program on the nodes, by exec in the agents' pods.
+        """Run a verb of this program on the nodes, by exec in the pods of the agents.
 
         Args:
             argv: the verb and its flags.
-            text: its standard input.
-            parse: makes the answer of what it prints; a ValueError when it is none.
+            text: standard input of the verb.
+            parse: makes an answer from the output; raises ValueError if the output is not one.
 
         Yields:
-            The replies, in the order of the nodes' names.
+            The replies, sorted by the names of the nodes.
 
         Raises:
-            ClusterError: nobody can be asked.
+            ClusterError: no node can be asked.
         """
         pods = {pod.node: pod for pod in list_pods(self.kubectl, self.namespace, self.app) if pod.node}
         if not pods:
             raise ClusterError(
                 f"no pod of {self.app} runs in namespace {self.namespace}:"
-                " install the operator, or name its namespace with -n"
+                " install the operator, or set its namespace with -n"
             )
         desired = sorted(self.nodes or pods)
         self.progress(0, len(desired))
@@ -142,12 +138,12 @@ class Agents:
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def gather(self, what: str, *argv: str, text: str = "") -> dict[str, Any]:
-        """What the nodes answer to ``argv --local -o json``, put together; see `ask`.
+        """Collect the answers of the nodes to ``argv --local -o json``; see `ask`.
 
         Args:
-            what: the list in their answers that is wanted.
+            what: key of the lists in the answers that are joined.
             argv: the verb and its flags.
-            text: its standard input.
+            text: standard input of the verb.
         """
         replies = list(self.ask(*argv, "--local", "-o", "json", text=text))
         return {
@@ -157,19 +153,19 @@ class Agents:
 
     def _ask(self, node: str, pod: Pod | None, argv: Sequence[str], text: str, parse: Callable[[str], Any]) -> Reply:
         if pod is None:
-            problem = "no agent runs there: is it a node (`kubectl get nodes`), and does the DaemonSet want it?"
+            problem = "no agent runs there: is it a node (`kubectl get nodes`), and does the DaemonSet select it?"
             return Reply(node, None, problem)
         try:
-            said = self.kubectl.exec(self.namespace, pod.name, _PROGRAM, *argv, timeout=TIMEOUT, text=text)
-            return Reply(node, parse(said.output))
+            done = self.kubectl.exec(self.namespace, pod.name, _PROGRAM, *argv, timeout=TIMEOUT, text=text)
+            return Reply(node, parse(done.output))
         except ForbiddenError:
             raise
         except ClusterError as error:
             return Reply(node, None, str(error))
         except ValueError:
-            words = " ".join((said.errors or said.output).split())
+            words = " ".join((done.errors or done.output).split())
         if "No such command" in words or "No such option" in words:
-            words = f"its agent is too old for `{argv[0]}`: upgrade the operator"
+            words = f"the agent is too old for `{argv[0]}`: upgrade the operator"
         elif not pod.ready:
-            words = f"its agent is not ready ({pod.trouble}): `kubectl logs -n {self.namespace} {pod.name}`; {words}"
-        return Reply(node, None, words or f"exec in pod {pod.name} ended with code {said.code} without a word")
+            words = f"the agent is not ready ({pod.trouble}): `kubectl logs -n {self.namespace} {pod.name}`; {words}"
+        return Reply(node, None, words or f"exec in pod {pod.name} exited with code {done.code} and no output")

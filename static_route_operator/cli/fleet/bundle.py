@@ -1,7 +1,8 @@
-"""A support archive: what a cluster and its nodes say, for somebody who can't log in there.
+"""Support archive: the state of a cluster and its nodes, for somebody who has no access to them.
 
-Addresses, names and routes are kept: without them nothing can be found out. Secrets are never asked for. What might be
-one all the same is taken out: the environment of pods, annotations that tools leave, and whatever looks like a token.
+Addresses, names and routes are kept, since no problem can be diagnosed without them. Secrets are never read. Places
+where secrets end up by accident are removed: environment variables of pods, annotations, and texts that look like
+tokens.
 """
 
 import io
@@ -21,10 +22,10 @@ from static_route_operator.api.staticroute import PLURAL as ROUTES
 from static_route_operator.cli.fleet.agents import AGENT, CONTROLLER, Agents, list_pods
 from static_route_operator.cli.fleet.kubectl import ClusterError
 
-# Lines of each log.
+# Lines kept of each log.
 LOG_LINES = 5000
 
-# Settings of this program; all other variables of its pods are somebody else's.
+# Prefixes of this program's settings. All other environment variables may hold secrets.
 _OWN_VARIABLES = ("STATIC_ROUTE_OPERATOR_", "NODE_HOSTNAME", "POD_NAMESPACE", "OPERATOR_NAME")
 _REMOVED = "(removed)"
 _SECRETS = (
@@ -38,23 +39,26 @@ _SECRETS = (
 _README = """\
 Support archive of static-route-operator {version}, {time} UTC.
 
-status.txt, gateways.txt, diff.txt   what the command line says
+status.txt, gateways.txt, diff.txt   output of the verbs status, gateways and diff
 objects/                             StaticRoutes, NodeRouteStates, nodes, pods, workloads, Events
-nodes/NODE/summary.json              what the agent says of StaticRoutes and gateways
+nodes/NODE/summary.json              StaticRoutes and gateways as the agent reports them
 nodes/NODE/snapshot.txt              links, addresses, rules and routes of the kernel
-nodes/NODE/log.txt, log-previous.txt the agent's log, and that of the container before
-controller/                          the controller's logs
-missing.txt                          what could not be had, and why
+nodes/NODE/log.txt, log-previous.txt logs of the agent's container and of the previous container
+controller/                          logs of the controller
+missing.txt                          files that could not be collected, and why
 
-Addresses and names are as they are. Secrets were not asked for, and what looks like one was taken out.
+Addresses and names are unchanged. Secrets were not read, and texts that look like secrets were removed.
 """
 
 
 class _Archive:
-    """A tar.gz file that is written to.
+    """A new tar.gz file.
 
     Args:
-        file: its path, which must not be there yet.
+        file: path, which must not exist.
+
+    Attributes:
+        missing: files that could not be collected, and why.
     """
 
     def __init__(self, file: Path) -> None:
@@ -71,7 +75,7 @@ class _Archive:
         self._tar.addfile(entry, io.BytesIO(data))
 
     def attempt(self, name: str, fetch: Callable[[], str]) -> None:
-        """Add a file, or tell why it could not be had."""
+        """Add a file, or record in ``missing`` why it could not be fetched."""
         try:
             content = fetch()
         except ClusterError as error:
@@ -80,20 +84,20 @@ class _Archive:
             self.add(name, content)
 
     def close(self) -> None:
-        """Finish it."""
+        """Add missing.txt and close the file."""
         self.add("missing.txt", "\n".join(self.missing or ["nothing"]) + "\n")
         self._tar.close()
 
 
 def scrub(text: str) -> str:
-    """A text without what looks like a secret."""
+    """Return a text without the parts that look like secrets."""
     for pattern in _SECRETS:
         text = pattern.sub(_REMOVED, text)
     return text
 
 
 def redact(body: Any) -> Any:
-    """An object of the API server without what is no help and may be a secret."""
+    """Return an object of the API server without fields that may hold secrets, or that do not help."""
     if isinstance(body, list):
         return [redact(each) for each in body]
     if not isinstance(body, dict):
@@ -105,35 +109,37 @@ def redact(body: Any) -> Any:
     return found
 
 
-def write(agents: Agents, file: Path, said: dict[str, Callable[[], str]], say: Callable[[str], None]) -> list[str]:
+def write(
+    agents: Agents, file: Path, answers: dict[str, Callable[[], str]], progress: Callable[[str], None]
+) -> list[str]:
     """Write the archive.
 
     Args:
-        agents: how to reach the cluster.
-        file: where.
-        said: what the command line says, by name of its file.
-        say: told what is being done.
+        agents: of the cluster.
+        file: path of the archive.
+        answers: functions that make the answers of verbs, by file name in the archive.
+        progress: called with the name of each step.
 
     Returns:
-        What could not be had, and why.
+        Files that could not be collected, and why.
 
     Raises:
-        OSError: the file can't be written.
+        OSError: the file cannot be written.
     """
     archive = _Archive(file)
     archive.add(
         "README.txt", _README.format(version=__version__, time=time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()))
     )
-    for name, fetch in said.items():
-        say(name)
+    for name, fetch in answers.items():
+        progress(name)
         archive.attempt(name, fetch)
-    say("objects")
+    progress("objects")
     for name, fetch in _objects(agents):
         archive.attempt(f"objects/{name}.json", fetch)
     for verb, argv in {"summary.json": ("routes", "--summary", "-o", "json"), "snapshot.txt": ("snapshot",)}.items():
-        say(f"nodes: {verb}")
+        progress(f"nodes: {verb}")
         _ask(agents, archive, verb, argv)
-    say("logs")
+    progress("logs")
     _logs(agents, archive)
     archive.close()
     return archive.missing
@@ -148,7 +154,7 @@ def _objects(agents: Agents) -> Iterator[tuple[str, Callable[[], str]]]:
         "daemonsets": f"/apis/apps/v1/namespaces/{agents.namespace}/daemonsets",
         "deployments": f"/apis/apps/v1/namespaces/{agents.namespace}/deployments",
         "events": f"/api/v1/namespaces/{agents.namespace}/events",
-        # Events of cluster-scoped objects stand there.
+        # Events of cluster-scoped objects are in the namespace default.
         "events-of-staticroutes": "/api/v1/namespaces/default/events?fieldSelector=involvedObject.kind%3DStaticRoute",
     }
     for name, path in paths.items():
@@ -172,7 +178,7 @@ def _ask(agents: Agents, archive: _Archive, name: str, argv: tuple[str, ...]) ->
 
 def _text(text: str) -> str:
     if not text:
-        raise ValueError("it said nothing")
+        raise ValueError("no output")
     return text
 
 
@@ -187,8 +193,8 @@ def _logs(agents: Agents, archive: _Archive) -> None:
         if agents.nodes and directory != "controller" and pod.node not in agents.nodes:
             continue
         for name, flags in (("log.txt", ()), *([("log-previous.txt", ("--previous",))] if pod.restarts else [])):
-            said = agents.kubectl.logs(agents.namespace, pod.name, f"--tail={LOG_LINES}", *flags)
-            if said.code:
-                archive.missing.append(f"{directory}/{name}: {said.errors.strip()}")
+            done = agents.kubectl.logs(agents.namespace, pod.name, f"--tail={LOG_LINES}", *flags)
+            if done.code:
+                archive.missing.append(f"{directory}/{name}: {done.errors.strip()}")
             else:
-                archive.add(f"{directory}/{name}", said.output)
+                archive.add(f"{directory}/{name}", done.output)

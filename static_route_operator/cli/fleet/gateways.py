@@ -1,4 +1,4 @@
-"""How every node sees the gateways that it checks."""
+"""The health of the gateways on every node."""
 
 import datetime as dt
 from collections.abc import Collection
@@ -8,15 +8,17 @@ from static_route_operator.api import GROUP, VERSION
 from static_route_operator.api.noderoutestate import PLURAL as STATES
 from static_route_operator.cli.fleet.agents import Agents, Reply
 
-# What only the agent itself can tell.
-_ONLY_HERE = ("rttSeconds", "sent", "lost", "message")
+# Fields that the agent reports and the NodeRouteState does not have.
+_AGENT_ONLY = ("rttSeconds", "sent", "lost", "message")
 
 
 def fetch(agents: Agents) -> dict[str, Any]:
-    """The gateways by node, as a JSON object: from the agents, and where one does not answer from its NodeRouteState.
+    """Return the gateways of all nodes as a JSON object.
+
+    For a node whose agent does not answer, they are read from the NodeRouteState.
 
     Raises:
-        ClusterError: NodeRouteStates can't be read, or nobody can be asked.
+        ClusterError: NodeRouteStates cannot be read, or no agent can be asked.
     """
     states = agents.kubectl.get(f"/apis/{GROUP}/{VERSION}/{STATES}")["items"]
     replies = list(agents.ask("routes", "--summary", "-o", "json"))
@@ -24,15 +26,15 @@ def fetch(agents: Agents) -> dict[str, Any]:
 
 
 def assemble(states: Collection[dict[str, Any]], replies: Collection[Reply]) -> dict[str, Any]:
-    """Put together what NodeRouteStates and agents say."""
-    told = {state["metadata"]["name"]: state.get("status", {}).get("gateways", ()) for state in states}
+    """Combine NodeRouteStates and the replies of agents."""
+    stored = {state["metadata"]["name"]: state.get("status", {}).get("gateways", ()) for state in states}
     gateways = []
     unanswered = []
     for reply in replies:
         if reply.answer is not None and "note" not in reply.answer:
             gateways += [local(reply.node, each) for each in reply.answer.get("gateways", ())]
             continue
-        gateways += [{"node": reply.node, **each, **dict.fromkeys(_ONLY_HERE)} for each in told.get(reply.node, ())]
+        gateways += [{"node": reply.node, **each, **dict.fromkeys(_AGENT_ONLY)} for each in stored.get(reply.node, ())]
         problem = reply.problem or (reply.answer or {}).get("note", "")
         unanswered.append({"node": reply.node, "problem": problem})
     gateways.sort(key=lambda each: (each["state"] != "Down", each["state"] != "Unknown", each["address"], each["node"]))
@@ -40,6 +42,6 @@ def assemble(states: Collection[dict[str, Any]], replies: Collection[Reply]) -> 
 
 
 def local(node: str, gateway: dict[str, Any]) -> dict[str, Any]:
-    """A gateway as the agent tells it, in the form of this answer."""
+    """Return a gateway that an agent reports in the form of this answer."""
     since = dt.datetime.fromtimestamp(int(gateway["since"]), dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {"node": node, **gateway, "since": since if gateway["since"] else ""}

@@ -1,4 +1,4 @@
-"""The user's kubectl, which knows how to reach the cluster and how to log in."""
+"""The kubectl of the user, which reaches the cluster and logs in."""
 
 import json
 import re
@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from static_route_operator.api import GROUP, VERSION
 from static_route_operator.errors import UnansweredError
 
-# Seconds to wait for an answer: an API server that is away is to be told, not waited for.
+# Seconds to wait for an answer. An API server that does not answer is reported soon.
 TIMEOUT = 30.0
 
 _FORBIDDEN = re.compile(r"[Ff]orbidden.*?cannot (\w+) resource \"([^\"]+)\"(.*)", re.DOTALL)
@@ -18,21 +18,21 @@ _UNREACHABLE = ("refused", "timeout", "no such host", "no route to host", "tls:"
 
 
 class ClusterError(UnansweredError):
-    """The cluster did not answer as it should. The text says why, and what to do."""
+    """A request that the cluster did not answer as expected. The text has the reason and the remedy."""
 
 
 class ForbiddenError(ClusterError):
-    """This user may not do that; the text says which right is missing."""
+    """A request for which the user lacks a right, which the text names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a program said.
+    """The result of a program.
 
     Attributes:
-        code: its exit code.
-        output: on standard output.
-        errors: on standard error.
+        code: exit code.
+        output: standard output.
+        errors: standard error.
     """
 
     code: int
@@ -42,12 +42,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Kubectl:
-    """How to reach the cluster.
+    """A runner of kubectl.
 
     Attributes:
-        kubeconfig: file; empty for kubectl's own choice.
-        context: in it; empty for the current one.
-        program: what is run.
+        kubeconfig: path; empty for kubectl's default.
+        context: in the kubeconfig; empty for the current one.
+        program: name or path of kubectl.
     """
 
     kubeconfig: str = ""
@@ -55,10 +55,10 @@ class Kubectl:
     program: str = "kubectl"
 
     def get(self, path: str, **query: str) -> dict[str, Any]:
-        """What the API server answers to a GET.
+        """Return the answer of the API server to a GET request.
 
         Raises:
-            ClusterError: nothing that can be used.
+            ClusterError: the request failed.
         """
         answer = self._run("get", "--raw", path + (f"?{urlencode(query)}" if query else ""))
         if answer.code:
@@ -71,14 +71,14 @@ class Kubectl:
 
         Args:
             namespace: of the pod.
-            pod: its name.
-            argv: the program.
+            pod: name of the pod.
+            argv: the program and its arguments.
             timeout: in seconds.
-            text: its standard input.
+            text: standard input of the program.
 
         Raises:
-            ForbiddenError: this user may not.
-            ClusterError: kubectl itself can't be run, or did not end in time.
+            ForbiddenError: the user may not exec into the pod.
+            ClusterError: kubectl cannot be run, or did not end in time.
         """
         flags = ["--stdin"] if text else []
         answer = self._run("exec", *flags, "-n", namespace, pod, "--", *argv, timeout=timeout, text=text)
@@ -87,14 +87,14 @@ class Kubectl:
         return answer
 
     def logs(self, namespace: str, pod: str, *flags: str) -> Answer:
-        """The log of a pod."""
+        """Return the log of a pod."""
         return self._run("logs", "-n", namespace, pod, *flags)
 
     def _run(self, *argv: str, timeout: float = TIMEOUT, text: str = "") -> Answer:
         where = [f"--kubeconfig={self.kubeconfig}"] if self.kubeconfig else []
         where += [f"--context={self.context}"] if self.context else []
         try:
-            # With the rights of whoever runs this.
+            # kubectl has the rights of the user, and no shell is involved.
             done = subprocess.run(  # noqa: S603
                 [self.program, *where, *argv],
                 input=text.encode(),
@@ -104,27 +104,27 @@ class Kubectl:
             )
         except FileNotFoundError:
             raise ClusterError(
-                f"{self.program} is not found: install it, or ask a host itself there with --local"
+                f"{self.program} is not found: install it, or run this on the node with --local"
             ) from None
         except subprocess.TimeoutExpired:
             raise ClusterError(
-                f"`kubectl {argv[0]}` did not end within {timeout:g} s: try it by itself, with -v=6"
+                f"`kubectl {argv[0]}` did not end within {timeout:g} s: run it alone with -v=6 to see why"
             ) from None
         return Answer(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
 
 def _error(what: str, answer: Answer) -> ClusterError:
-    """Why kubectl failed, and what to do."""
-    words = answer.errors.strip() or f"kubectl ended with code {answer.code}"
+    """Return the error for a failure of kubectl."""
+    words = answer.errors.strip() or f"kubectl exited with code {answer.code}"
     if forbidden := _FORBIDDEN.search(words):
         verb, resource, where = forbidden.groups()
         return ForbiddenError(
             f"you lack the right to {verb} {resource}{where.strip() and ' ' + where.strip()}: "
-            "ask for it (docs/commands.md has a ClusterRole with all that is needed)"
+            "ask for it (docs/commands.md has a ClusterRole with all rights needed)"
         )
     if GROUP in what and "could not find" in words.lower():
         return ClusterError(
-            f"this cluster knows no {what.rpartition('/')[2]}.{GROUP}/{VERSION}:"
+            f"this cluster has no resource {what.rpartition('/')[2]}.{GROUP}/{VERSION}:"
             " install the operator, or choose another cluster with --context"
         )
     if any(each in words.lower() for each in _UNREACHABLE):

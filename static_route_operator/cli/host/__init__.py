@@ -1,4 +1,1 @@
-"""What can be asked on a host: of the process that routes there, and of the kernel.
-
-The answers are JSON objects, which the command line shows.
-"""
+"""Questions to this host: to the process that routes here, and to the kernel. The answers are JSON objects."""

@@ -1,6 +1,6 @@
-"""The process that routes on this host, as one asks it.
+"""Client of the process that routes on this host.
 
-With the standard library alone: a client that can more takes a quarter of a second to load.
+It uses the standard library, since aiohttp takes a quarter of a second to load.
 """
 
 import http.client
@@ -13,7 +13,7 @@ from static_route_operator.errors import UnansweredError
 # Seconds to wait for the process on this host.
 TIMEOUT = 5.0
 
-# What a question gets that is too large, wrong, or can't be answered now.
+# Statuses of a question that is too large, wrong, or cannot be answered now. The body has the reason.
 REFUSALS = frozenset(
     {
         http.client.BAD_REQUEST,
@@ -25,24 +25,24 @@ REFUSALS = frozenset(
 
 
 class NoProcessError(UnansweredError):
-    """No process answers on this host. The text says where it was asked, and how it failed."""
+    """A question that no process on this host answers. The text has the address and the error."""
 
 
 def ask(
     address: str, port: int, path: str, question: Mapping[str, Any] | None = None, timeout: float = TIMEOUT
 ) -> dict[str, Any]:
-    """What the process on this host says.
+    """Return the answer of the process on this host.
 
     Args:
-        address: where it serves.
-        port: likewise.
-        path: what is asked, as ``/routes``.
-        question: sent along, as JSON.
+        address: of the process.
+        port: of the process.
+        path: such as ``/routes``.
+        question: body of the request, sent as JSON; None for a GET request.
         timeout: in seconds.
 
     Raises:
-        NoProcessError: it does not answer, or not this.
-        UnansweredError: it understands the question and refuses to answer it, with its own words.
+        NoProcessError: no process answers, or it does not know the path.
+        UnansweredError: the process refuses the question; the text is its reason.
     """
     connection = http.client.HTTPConnection(address, port, timeout=timeout)
     try:
@@ -56,7 +56,7 @@ def ask(
             raise UnansweredError(body.decode(errors="replace").strip())
         if response.status != http.client.OK:
             raise NoProcessError(
-                f"what answers on {address}:{port} does not know {path} (HTTP {response.status}):"
+                f"the process on {address}:{port} does not know {path} (HTTP {response.status}):"
                 " is it an agent of this version?"
             )
         answer: dict[str, Any] = json.loads(body)

@@ -1,4 +1,4 @@
-"""The routes of this host: asked of the running process, or of the kernel when none runs."""
+"""The routes of this host, from the running process, or from the kernel if no process runs."""
 
 from typing import Any
 
@@ -8,17 +8,17 @@ from static_route_operator.routing.description import describe_route
 
 
 async def fetch(address: str, port: int, *, summary: bool = False) -> dict[str, Any]:
-    """What the process on this host reports; without one, the kernel's routes alone, with a note that says so.
+    """Return the report of the process on this host, or the kernel's routes with a note if there is no process.
 
     Args:
-        address: where the process serves.
-        port: likewise.
-        summary: without the routes.
+        address: of the process.
+        port: of the process.
+        summary: leave out the routes.
     """
     try:
         return ask(address, port, "/summary" if summary else "/routes")
     except NoProcessError as error:
-        note = f"{error}; these are the kernel's own words, without objects"
+        note = f"{error}; these routes are read from the kernel, without their StaticRoutes"
         return {"note": note, "objects": [], "routes": await _kernel_routes()}
 
 

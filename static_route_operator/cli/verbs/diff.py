@@ -1,5 +1,6 @@
-"""`diff`: what each node should have beside what it has."""
+"""`diff`: desired routes compared with installed routes."""
 
+import asyncio
 import sys
 from typing import Any
 
@@ -12,20 +13,18 @@ from static_route_operator.cli.views import diff as view
 from static_route_operator.cli.views.forms import show
 
 
-@click.command("diff", short_help="What nodes should have, and what differs.")
+@click.command("diff")
 @node_option
 @output_option
 @local_options
 @cluster_options
 def command(output: str, local: bool, agents: Agents, **where: Any) -> None:
-    """Show on each node the routes and policy rules of the kernel that differ from what StaticRoutes want.
+    """Compare the routes and policy rules that StaticRoutes ask for with the kernel of each node.
 
-    Ends with 0 when there is no difference, 1 when there is one, 3 when a node could not be asked.
+    Exits with 0 if there is no difference, 1 if there is one, 3 if a node could not be asked.
     """
     if local:
-        import asyncio  # noqa: PLC0415  netlink is for those who need it
-
-        from static_route_operator.cli.host.differences import compare  # noqa: PLC0415
+        from static_route_operator.cli.host.differences import compare  # noqa: PLC0415  netlink: see verbs
 
         answer: dict[str, Any] = {"nodes": [asyncio.run(compare(**where))], "unanswered": []}
     else:

@@ -1,4 +1,4 @@
-"""`explain`: which way packets take, and why."""
+"""`explain`: the way that packets take, and the reason."""
 
 import sys
 from typing import Any
@@ -12,12 +12,13 @@ from static_route_operator.cli.views import explain as view
 from static_route_operator.cli.views.forms import show
 from static_route_operator.errors import InvalidPrefixError
 from static_route_operator.routing.prefixes import pack_address
+from static_route_operator.routing.rules import Packet
 
 _PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17}
 
 
 def _number(_: click.Context, parameter: click.Parameter, value: str) -> int:
-    """A number, which may be hexadecimal, as firewall marks are."""
+    """Read a number, which may be hexadecimal, as firewall marks often are."""
     try:
         return int(value, 0)
     except ValueError:
@@ -25,7 +26,7 @@ def _number(_: click.Context, parameter: click.Parameter, value: str) -> int:
 
 
 def _address(_: click.Context, parameter: click.Parameter, value: str) -> str:
-    """The text of an address, or none."""
+    """Check the text of an address, if there is one."""
     try:
         if value:
             pack_address(value)
@@ -34,7 +35,7 @@ def _address(_: click.Context, parameter: click.Parameter, value: str) -> str:
     return value
 
 
-@click.command("explain", short_help="Which way packets take on each node, and why.")
+@click.command("explain")
 @click.argument("destination", callback=_address)
 @node_option
 @click.option(
@@ -42,30 +43,31 @@ def _address(_: click.Context, parameter: click.Parameter, value: str) -> str:
     callback=_address,
     default="",
     metavar="ADDRESS",
-    help="Source address of the packet, as of a bound socket.",
+    help="Source address of the packet, as for a bound socket.",
 )
 @click.option("--mark", callback=_number, default="0", help="Firewall mark of the packet.")
-@click.option("--iif", default="", metavar="NAME", help="Interface it comes in by; else it is the node's own.")
-@click.option("--protocol", type=click.Choice(list(_PROTOCOLS)), help="IP protocol, for rules that ask.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Destination port, likewise.")
+@click.option(
+    "--iif", default="", metavar="NAME", help="Interface that the packet arrives on; unset for a packet of the node."
+)
+@click.option("--protocol", type=click.Choice(list(_PROTOCOLS)), help="IP protocol, for rules that match on it.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Destination port, for rules that match on it.")
 @output_option
 @local_options
 @cluster_options
 def command(destination: str, output: str, local: bool, agents: Agents, **options: Any) -> None:
-    """Say which way packets for DESTINATION take on each node, and why.
+    """Show which way packets to DESTINATION take on each node, and why.
 
-    That is which StaticRoute wins, what the kernel really does with such a packet, and what stands in between. Ends
-    with 0 when all nodes send it where a StaticRoute wants, 1 when one does not, 3 when one could not be asked.
+    The answer has the StaticRoute that wins, the decision of the kernel, and what causes a difference. Exits with 0 if
+    all nodes send the packet as a StaticRoute specifies, 1 if one does not, 3 if one could not be asked.
     """
     address = pack_address(destination)
     source = pack_address(options["source"]) if options["source"] else b""
     if source and len(source) != len(address):
-        raise click.BadParameter("it is of another family than DESTINATION", param_hint="--source")
+        raise click.BadParameter("must be of the address family of DESTINATION", param_hint="--source")
     if options["iif"] and not source:
-        raise click.UsageError("--iif needs --source: a packet that comes in has one, and the kernel checks it.")
+        raise click.UsageError("--iif needs --source: the kernel checks the source of a packet that arrives.")
     if local:
-        from static_route_operator.cli.host.trace import explain  # noqa: PLC0415  netlink is for those who need it
-        from static_route_operator.routing.rules import Packet  # noqa: PLC0415
+        from static_route_operator.cli.host.trace import explain  # noqa: PLC0415  netlink: see verbs
 
         protocol = _PROTOCOLS.get(options["protocol"], 0)
         packet = Packet(address, source, options["mark"], options["iif"], protocol, options["port"])

@@ -1,4 +1,4 @@
-"""`gateways`: whether they answer, on every node."""
+"""`gateways`: the health of the gateways on every node."""
 
 import sys
 
@@ -12,14 +12,14 @@ from static_route_operator.cli.views import gateways as view
 from static_route_operator.cli.views.forms import show
 
 
-@click.command("gateways", short_help="Whether gateways answer, since when, how fast.")
+@click.command("gateways")
 @node_option
 @output_option
 @cluster_options
 def command(output: str, agents: Agents) -> None:
-    """Show the gateways that are checked: whether they answer each node, since when, and how fast.
+    """Show the gateways that have a health check: their state on each node, since when, and their round-trip times.
 
-    Ends with 0 when all answer, 1 when one is down somewhere, 3 when a node could not be asked.
+    Exits with 0 if no gateway is down, 1 if one is down on a node, 3 if a node could not be asked.
     """
     answer = gateways.fetch(agents)
     show(answer, output, view.table)

@@ -1,4 +1,4 @@
-"""`log-level`: how much is logged, changed while a process runs."""
+"""`log-level`: the log level of running processes."""
 
 import dataclasses
 import socket
@@ -10,24 +10,32 @@ import click
 
 from static_route_operator.cli.exits import ExitCode
 from static_route_operator.cli.fleet.agents import CONTROLLER, Agents
+from static_route_operator.cli.host.process import ask
 from static_route_operator.cli.options import cluster_options, local_options, node_option, output_option
 from static_route_operator.cli.views import log_level as view
 from static_route_operator.cli.views.forms import show
 from static_route_operator.settings import LEVELS, ControllerSettings
 
 
-@click.command("log-level", short_help="Show or change how much is logged, at run time.")
+@click.command("log-level")
 @click.argument("level", type=click.Choice(LEVELS), required=False)
-@click.option("--for", "seconds", type=click.IntRange(0), default=0, metavar="SECONDS", help="Then as it was before.")
-@click.option("--controller", is_flag=True, help="That of the controller, not of the agents.")
+@click.option(
+    "--for",
+    "seconds",
+    type=click.IntRange(0),
+    default=0,
+    metavar="SECONDS",
+    help="Restore the previous level after this time.",
+)
+@click.option("--controller", is_flag=True, help="Ask the controller instead of the agents.")
 @node_option
 @output_option
 @local_options
 @cluster_options
 def command(level: str | None, seconds: int, output: str, local: bool, agents: Agents, **options: Any) -> None:
-    """Show the lowest level that agents log, or make it LEVEL: at once, until they are restarted, or for a while.
+    """Show the log level of the agents, or set it to LEVEL until they restart, or for a time.
 
-    Ends with 0 when all have it, 3 when a node could not be asked.
+    Exits with 0 if all have answered, 3 if a node could not be asked.
     """
     if local:
         answer = {"processes": [_change(level, seconds, options)], "unanswered": []}
@@ -42,7 +50,5 @@ def command(level: str | None, seconds: int, output: str, local: bool, agents: A
 
 
 def _change(level: str | None, seconds: int, where: Mapping[str, Any]) -> dict[str, Any]:
-    from static_route_operator.cli.host.process import ask  # noqa: PLC0415  not everybody's need, and 20 ms
-
     question = {"level": level, "seconds": seconds} if level else None
     return {"host": socket.gethostname(), **ask(where["http_address"], where["http_port"], "/log-level", question)}

@@ -1,5 +1,6 @@
-"""`plan`: what StaticRoutes would do."""
+"""`plan`: a dry run of StaticRoutes."""
 
+import asyncio
 import json
 import sys
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ import click
 
 from static_route_operator.cli.exits import ExitCode
 from static_route_operator.cli.fleet.agents import Agents
+from static_route_operator.cli.host.process import NoProcessError, ask
 from static_route_operator.cli.options import (
     cluster_options,
     labels_option,
@@ -21,15 +23,17 @@ from static_route_operator.cli.options import (
 from static_route_operator.cli.views import plan as view
 from static_route_operator.cli.views.forms import show
 from static_route_operator.errors import ManifestError, StaticRouteError, UnansweredError
+from static_route_operator.observability import logs
 from static_route_operator.settings import Settings
+from static_route_operator.standalone.manifests import read_all_documents
 
-# Seconds that the process on this host may take.
+# Seconds to wait for the answer of the process on this host.
 TIMEOUT = 60.0
 
 
-@click.command("plan", short_help="What StaticRoutes would do, before they do it.")
+@click.command("plan")
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, allow_dash=True, path_type=Path))
-@click.option("--prune", is_flag=True, help="Take these for all StaticRoutes there are: show what else would go.")
+@click.option("--prune", is_flag=True, help="Assume no other StaticRoutes, and show which routes would be deleted.")
 @labels_option
 @node_option
 @output_option
@@ -46,17 +50,15 @@ def command(  # noqa: PLR0913  each is an option
     agents: Agents,
     **host: Any,
 ) -> None:
-    """Show what StaticRoutes would do on this host, or on nodes of a cluster (--node), and write nothing.
+    """Show what StaticRoutes would change on this host, or on nodes of a cluster (--node), and change nothing.
 
-    FILES are YAML or JSON files, directories of them, or - for standard input. The process that keeps a host's routes
-    is asked, since it knows the other StaticRoutes, the node's labels and which gateways are down; without one the
-    kernel is looked at, and other routes of StaticRoutes are taken to stay.
+    FILES are YAML or JSON files, directories of them, or - for standard input. The running process of the host makes
+    the plan, since it knows the other StaticRoutes, the labels of the node and the gateways that are down. Without a
+    process the plan is made from the kernel's tables alone, and the routes of other StaticRoutes are assumed to stay.
 
-    Ends as `kubectl diff` does: with 0 if nothing would change, with 1 if something would, or can't be had (refused, in
-    conflict, no usable gateway), with 2 or more if that can't be told.
+    Exits as `kubectl diff` does: with 0 if nothing would change, with 1 if something would change or could not be
+    installed (refused, in conflict, no usable gateway), with 2 or more if no plan could be made.
     """
-    from static_route_operator.standalone.manifests import read_all_documents  # noqa: PLC0415  see agent
-
     try:
         question = {"manifests": read_all_documents(files), "prune": prune}
     except ManifestError as error:
@@ -73,22 +75,17 @@ def command(  # noqa: PLR0913  each is an option
 
 
 def _forecast(question: Mapping[str, Any], settings: Settings, labels: Mapping[str, str]) -> dict[str, Any]:
-    """What the process on this host says, or what the kernel alone does."""
-    from static_route_operator.cli.host.process import NoProcessError, ask  # noqa: PLC0415  see agent
-
+    """Return the plan of the process on this host, or one made from the kernel's tables if there is no process."""
     try:
         return ask(settings.http_address, settings.http_port, "/plan", question, TIMEOUT)
     except NoProcessError as error:
-        import asyncio  # noqa: PLC0415  not everybody's need, and 40 ms
+        from static_route_operator.standalone import main as standalone  # noqa: PLC0415  netlink: see verbs
 
-        from static_route_operator.observability.logs import set_up_logging  # noqa: PLC0415
-        from static_route_operator.standalone import main as standalone  # noqa: PLC0415
-
-        set_up_logging("error", "text")
+        logs.set_up_logging("error", "text")
         try:
             forecast = asyncio.run(standalone.forecast(question, settings, labels))
         except StaticRouteError as problem:
             raise UnansweredError(str(problem)) from problem
         if not question["prune"]:
-            forecast["note"] = f"{error}; other StaticRoutes are not known, and their routes are taken to stay"
+            forecast["note"] = f"{error}; other StaticRoutes are not known, and their routes are assumed to stay"
         return forecast

@@ -1,5 +1,6 @@
-"""`routes`: what a host holds."""
+"""`routes`: the routes of a host."""
 
+import asyncio
 import sys
 
 import click
@@ -12,9 +13,9 @@ from static_route_operator.cli.views.forms import show
 from static_route_operator.settings import Settings
 
 
-@click.command("routes", short_help="What a host or node holds, and why.")
-@click.option("--summary", is_flag=True, help="StaticRoutes and gateways alone: a node may have 100,000 routes.")
-@click.option("--all-nodes", is_flag=True, help="All nodes of the cluster.")
+@click.command("routes")
+@click.option("--summary", is_flag=True, help="Show StaticRoutes and gateways only: a node may have 100,000 routes.")
+@click.option("--all-nodes", is_flag=True, help="Show all nodes of the cluster.")
 @node_option
 @output_option
 @settings_options(Settings, only=("http_address", "http_port"))
@@ -22,7 +23,7 @@ from static_route_operator.settings import Settings
 def command(  # noqa: PLR0913  each is an option
     *, summary: bool, all_nodes: bool, output: str, http_address: str, http_port: int, agents: Agents
 ) -> None:
-    """Show what this host holds and why, or the nodes named: every route, with its StaticRoute, gateway and state."""
+    """Show every route of this host, or of nodes, with its StaticRoute, gateway and state."""
     if all_nodes or agents.nodes:
         replies = list(agents.ask("routes", *(["--summary"] if summary else []), "-o", "json"))
         answer = {
@@ -31,8 +32,6 @@ def command(  # noqa: PLR0913  each is an option
         }
         show(answer, output, view.tables)
         sys.exit(ExitCode.UNANSWERED if answer["unanswered"] else ExitCode.GOOD)
-    import asyncio  # noqa: PLC0415  not everybody's need, and 40 ms
-
-    from static_route_operator.cli.host import routes  # noqa: PLC0415  netlink is for those who need it
+    from static_route_operator.cli.host import routes  # noqa: PLC0415  netlink: see verbs
 
     show(asyncio.run(routes.fetch(http_address, http_port, summary=summary)), output, view.table)

@@ -1,12 +1,12 @@
-"""`snapshot`: what this host's kernel has, where there is no `ip`."""
+"""`snapshot`: the kernel's tables on a host that has no `ip`."""
 
 import click
 
+from static_route_operator.cli.host.snapshot import lines
 
-@click.command("snapshot", short_help="What this host's kernel has, in the words of `ip`.")
+
+@click.command("snapshot")
 def command() -> None:
-    """Show all links, addresses, rules and routes of this host's kernel, in the words of `ip`."""
-    from static_route_operator.cli.host.snapshot import lines  # noqa: PLC0415  netlink is for those who need it
-
+    """Show all links, addresses, rules and routes of this host's kernel, in the format of `ip`."""
     for line in lines():
         click.echo(line)

@@ -1,4 +1,4 @@
-"""`status`: the whole cluster at a glance."""
+"""`status`: the state of the whole cluster."""
 
 import sys
 
@@ -12,13 +12,13 @@ from static_route_operator.cli.views import status as view
 from static_route_operator.cli.views.forms import show
 
 
-@click.command("status", short_help="The whole cluster at a glance.")
+@click.command("status")
 @output_option
 @cluster_options
 def command(output: str, agents: Agents) -> None:
-    """Show how every StaticRoute fares on every node, what is not right first.
+    """Show the state of every StaticRoute on every node, problems first.
 
-    Ends with 0 when all is well, 1 when something is not.
+    Exits with 0 if there are no problems, 1 if there are.
     """
     answer = status.fetch(agents.kubectl, agents.namespace)
     show(answer, output, view.table)

@@ -1,4 +1,4 @@
-"""`validate`: StaticRoutes in files, without a cluster."""
+"""`validate`: offline validation of StaticRoutes in files."""
 
 import sys
 from pathlib import Path
@@ -10,19 +10,18 @@ from static_route_operator.cli.options import output_option
 from static_route_operator.cli.views import validate as view
 from static_route_operator.cli.views.forms import show
 from static_route_operator.errors import UnansweredError
+from static_route_operator.standalone.validation import read, validate
 
 
-@click.command("validate", short_help="Check StaticRoutes in files, without a cluster.")
+@click.command("validate")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @output_option
 def command(files: tuple[str, ...], output: str) -> None:
-    """Check the StaticRoutes in each FILE as the API server would, without a cluster.
+    """Check the StaticRoutes in each FILE as the API server does, without a cluster.
 
-    A FILE may be a directory, or - for standard input. Objects of other kinds are passed over. Ends with 0 when all are
-    good, 1 when one is not, 3 when a file can't be read.
+    FILE may be a directory, or - for standard input. Objects of other kinds are skipped. Exits with 0 if all
+    StaticRoutes are valid, 1 if one is not, 3 if a file can't be read.
     """
-    from static_route_operator.standalone.validation import read, validate  # noqa: PLC0415  YAML is for those who need it
-
     contents: dict[str, str] = {}
     try:
         for file in files:

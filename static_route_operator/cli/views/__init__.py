@@ -1,1 +1,1 @@
-"""How answers are shown: pure functions from an answer, which is a JSON object, to lines of text."""
+"""Views: pure functions from an answer, which is a JSON object, to lines of text."""

@@ -1,4 +1,4 @@
-"""The differences between what nodes should have and what they have."""
+"""View of the differences between desired and installed routes."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,12 +8,12 @@ from static_route_operator.cli.views.routes import gateway, options
 
 COLORS = {"Missing": "red", "Different": "yellow", "Surplus": "yellow"}
 
-# Of each node so many are shown, unless all are asked for.
-MOST = 20
+# Differences shown of each node in the narrow table.
+MAX_DIFFERENCES = 20
 
 
 def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
-    """The answer of `diff`; the wide one has every difference, however many there are, with all options."""
+    """Show the answer of `diff`; the wide table has every difference, with all options."""
     yield from unanswered(answer["unanswered"])
     rows = []
     for node in answer["nodes"]:
@@ -22,19 +22,19 @@ def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
             *(_rule_row(name, each) for each in node["rules"]),
             *(_row(name, each, wide=wide) for each in node["differences"]),
         ]
-        rest = 0 if wide else len(found) - MOST
-        rows += found[:MOST] if rest > 0 else found
+        rest = 0 if wide else len(found) - MAX_DIFFERENCES
+        rows += found[:MAX_DIFFERENCES] if rest > 0 else found
         if rest > 0:
             rows.append((node["node"], f"and {rest} more", "-", "-", "-", "-", "see -o wide"))
     nodes, desired = len(answer["nodes"]), sum(node["wanted"] for node in answer["nodes"])
     if rows:
-        header = ("NODE", "WHAT", "DESTINATION", "WANTED", "PRESENT", "STATICROUTE", "MESSAGE")
+        header = ("NODE", "DIFFERENCE", "DESTINATION", "DESIRED", "INSTALLED", "STATICROUTE", "MESSAGE")
         yield from columns(header, rows, lambda row: COLORS.get(row[1]))
     elif nodes:
-        yield f"No difference: {desired} routes on {nodes} node{'' if nodes == 1 else 's'}, all as wanted."
+        yield f"No difference: {desired} routes on {nodes} node{'' if nodes == 1 else 's'}, all installed as desired."
     for node in answer["nodes"]:
         if not node["complete"]:
-            yield f"# {node['node']} has no complete list of StaticRoutes yet: nothing is removed until there is one"
+            yield f"# {node['node']} has no complete list of StaticRoutes yet, and removes no routes until then"
 
 
 def _row(node: str, each: Mapping[str, Any], *, wide: bool) -> tuple[str, ...]:
@@ -51,9 +51,9 @@ def _row(node: str, each: Mapping[str, Any], *, wide: bool) -> tuple[str, ...]:
 
 
 def _rule_row(node: str, each: Mapping[str, Any]) -> tuple[str, ...]:
-    wanted, present = ("-", each["rule"]) if each["kind"] == "Surplus" else (each["rule"], "-")
+    desired, installed = ("-", each["rule"]) if each["kind"] == "Surplus" else (each["rule"], "-")
     objects = ", ".join(each["objects"]) or "-"
-    return (node, each["kind"], f"{each['family']} rule", wanted, present, objects, each["message"] or "-")
+    return (node, each["kind"], f"{each['family']} rule", desired, installed, objects, each["message"] or "-")
 
 
 def _way(route: Mapping[str, Any] | None, *, wide: bool) -> str:

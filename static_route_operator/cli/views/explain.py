@@ -1,4 +1,4 @@
-"""Which way packets take on each node: nodes that say the same together, and of the first of them all there is."""
+"""View of the way that packets take: nodes with the same answer as one group, with the details of the first node."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,12 +9,12 @@ COLORS = {"Follows": "green", "Shadowed": "red", "Missing": "red", "NotHere": "r
 
 
 def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
-    """The answer of `explain`; the wide one has every route that holds the destination, and every rule, too."""
+    """Show the answer of `explain`; the wide form adds every rule and every route that contains the destination."""
     yield from unanswered(answer["unanswered"])
     groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for each in answer["nodes"]:
         groups.setdefault((each["verdict"], each["text"], each["cause"]), []).append(each)
-    # What is not as it should be comes first.
+    # Problems come first.
     for position, ((verdict, text, cause), nodes) in enumerate(
         sorted(groups.items(), key=lambda item: item[0][0] == "Follows")
     ):
@@ -32,7 +32,7 @@ def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
 def _details(node: Mapping[str, Any], *, wide: bool) -> Iterator[str]:
     kernel = node["kernel"]
     yield ""
-    yield "the kernel (of " + (node["node"] or "this host") + "):"
+    yield f"the kernel of {node['node'] or 'this host'}:"
     facts = {
         "sends it": " ".join(
             filter(
@@ -66,7 +66,7 @@ def _details(node: Mapping[str, Any], *, wide: bool) -> Iterator[str]:
         yield from columns(header, rows)
     if wide:
         yield ""
-        yield "routes that hold it, the most specific first:"
+        yield "routes that contain it, the most specific first:"
         yield from (f"  {each['text']}" for each in node["candidates"])
         yield "rules:"
         yield from (f"  {each}" for each in node["rules"])

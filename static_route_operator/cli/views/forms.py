@@ -1,4 +1,4 @@
-"""The forms that every answer has: a table for people, JSON and YAML for programs."""
+"""Output formats of every answer: a table for people, JSON and YAML for programs."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -13,17 +13,17 @@ def show(answer: Mapping[str, Any], output: str, table: Callable[..., Iterable[s
     Args:
         answer: a JSON object.
         output: table, wide, json or yaml.
-        table: makes the lines of the table; its argument ``wide`` asks for all columns.
+        table: makes the lines of the table; its argument ``wide`` adds columns.
     """
     click.echo(form(answer, output, table), nl=False)
 
 
 def form(answer: Mapping[str, Any], output: str, table: Callable[..., Iterable[str]]) -> str:
-    """An answer as text; see `show`."""
+    """Return an answer as text; see `show`."""
     if output == "json":
         return json.dumps(answer, indent=2) + "\n"
     if output == "yaml":
-        import yaml  # noqa: PLC0415  not everybody's need, and 20 ms
+        import yaml  # noqa: PLC0415  20 ms, for this format only
 
         return str(yaml.safe_dump(dict(answer), sort_keys=False))
     return "".join(f"{line}\n" for line in table(answer, wide=output == "wide"))
@@ -32,12 +32,12 @@ def form(answer: Mapping[str, Any], output: str, table: Callable[..., Iterable[s
 def columns(
     header: Sequence[str], rows: Sequence[Sequence[str]], color: Callable[[Sequence[str]], str | None] | None = None
 ) -> list[str]:
-    """Rows under a header, in columns as wide as they need.
+    """Align rows under a header.
 
     Args:
-        header: the names of the columns.
-        rows: the texts of the cells.
-        color: the colour of a row, if any.
+        header: names of the columns.
+        rows: texts of the cells.
+        color: returns the colour of a row, or None.
     """
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header) - 1)]
     lines = [
@@ -50,16 +50,16 @@ def columns(
 
 
 def paint(text: str, color: str | None) -> str:
-    """A text in a colour, which `click.echo` takes off again where no terminal is."""
+    """Return a text in a colour, which `click.echo` removes if the output is not a terminal."""
     return click.style(text, fg=color) if color else text
 
 
 def some(texts: Sequence[str], most: int = 3) -> str:
-    """The first few texts, and how many more there are."""
+    """Join the first few texts, and count the others."""
     rest = len(texts) - most
     return ", ".join(texts[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def unanswered(problems: Sequence[Mapping[str, str]]) -> list[str]:
-    """The nodes that could not be asked, and why."""
+    """Return a line for each node that could not be asked, with the reason."""
     return [paint(f"# {each['node']} could not be asked: {each['problem']}", "yellow") for each in problems]

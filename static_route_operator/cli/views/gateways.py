@@ -1,4 +1,4 @@
-"""The gateways as each node sees them, those that are down first."""
+"""View of the gateways on each node, those that are down first."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,11 +9,11 @@ COLORS = {"Up": "green", "Down": "red", "Unknown": "yellow"}
 
 
 def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
-    """The answer of `gateways`; the wide one says by which interface and how they are checked, too."""
+    """Show the answer of `gateways`; the wide table adds interface, health check and number of probes."""
     yield from unanswered(answer["unanswered"])
     rows = [_row(each) for each in answer["gateways"]]
     if not rows:
-        yield "No gateway is checked: a StaticRoute with spec.healthCheck has its gateways checked."
+        yield "No gateway has a health check: set spec.healthCheck in a StaticRoute."
         return
     names = [name for name in rows[0] if wide or name not in {"INTERFACE", "CHECK", "SENT"}]
     state = names.index("STATE")
@@ -37,5 +37,5 @@ def _row(each: Mapping[str, Any]) -> dict[str, str]:
 
 
 def rtt(seconds: float | None) -> str:
-    """A round-trip time."""
+    """Format a round-trip time."""
     return "-" if seconds is None else f"{seconds * 1000:.3g} ms"

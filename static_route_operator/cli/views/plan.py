@@ -1,4 +1,4 @@
-"""What StaticRoutes would do: a line for each route, as far as there are not too many of a kind."""
+"""View of a plan: a line for each change of a route, up to a maximum of each kind."""
 
 import itertools
 from collections import Counter
@@ -10,8 +10,8 @@ from static_route_operator.planning.changes import CHANGES, DENIED, Kind
 from static_route_operator.routing.keys import TABLE_MAIN
 from static_route_operator.routing.options import metric_words
 
-# Routes of one StaticRoute that have the same lot; of the others the number is told.
-MOST_TOLD = 5
+# Routes of one StaticRoute and one kind that are listed; the others are counted.
+MAX_LISTED = 5
 
 _MARKS = {Kind.ADD: "+", Kind.CHANGE: "~", Kind.DELETE: "-", Kind.STANDBY: "."}
 _WORDS = {
@@ -27,16 +27,16 @@ _WORDS = {
 
 
 def is_good(forecast: Mapping[str, Any]) -> bool:
-    """Whether nothing would change, and nothing that is asked for can't be had."""
+    """Report whether nothing would change, and every desired route can be installed."""
     return not forecast["rules"] and not any(forecast["summary"][kind] for kind in CHANGES | DENIED)
 
 
 def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
-    """The forecast of each node by StaticRoute; the wide one shows each route."""
+    """Show the plan of each node by StaticRoute; the wide form lists every route."""
     for number, forecast in enumerate(answer["nodes"]):
         if number:
             yield ""
-        yield from _forecast_lines(forecast, None if wide else MOST_TOLD)
+        yield from _forecast_lines(forecast, None if wide else MAX_LISTED)
     yield from unanswered(answer["unanswered"])
 
 
@@ -53,7 +53,7 @@ def _forecast_lines(forecast: Mapping[str, Any], most: int | None) -> Iterator[s
         text = f"  {_MARKS[rule['action']]} {rule['family']} rule {rule['rule']}{also}"
         lines.setdefault(first, []).append(text)
     for name, some in sorted(lines.items()):
-        yield f"StaticRoute {name}" if name else "No StaticRoute that is known"
+        yield f"StaticRoute {name}" if name else "No known StaticRoute"
         yield from some
         messages.pop(name, None)
     for name, message in messages.items():
@@ -67,7 +67,7 @@ def _notes(forecast: Mapping[str, Any]) -> Iterator[str]:
     if note := forecast.get("note"):
         yield str(note)
     elif not forecast["complete"]:
-        yield "not all StaticRoutes are known on this node yet: nothing is deleted until they are"
+        yield "this node has no complete list of StaticRoutes yet, and removes no routes until then"
 
 
 def _route_lines(routes: Sequence[Mapping[str, Any]], most: int | None) -> Iterator[str]:
@@ -89,7 +89,7 @@ def _text(kind: Kind, route: Mapping[str, Any]) -> str:
 
 
 def _path(route: Mapping[str, Any]) -> str:
-    """Where a route leads, in the words of `ip route`."""
+    """Return the next hops and options of a route in the format of `ip route`."""
     if kind := route.get("type"):
         return str(kind)
     hops = route.get("gateways")

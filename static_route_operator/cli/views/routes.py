@@ -1,4 +1,4 @@
-"""The routes of a host, its gateways, and what became of each StaticRoute."""
+"""View of the routes of a host, its gateways, and the state of each StaticRoute."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -10,16 +10,16 @@ from static_route_operator.routing.options import metric_words
 
 
 def is_good(report: Mapping[str, Any]) -> bool:
-    """Whether every object of a report is programmed, stands by for another one, or is not to be."""
+    """Report whether every object is programmed, standby for another one, or a dry run."""
     return all(row["state"] in GOOD_STATES | {RowState.DRY_RUN} for row in report["objects"])
 
 
 def table(report: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
-    """A report as tables; the wide one shows what is as the kernel has it unless told otherwise, too."""
+    """Show a report as tables; the wide form includes options that have the kernel's default."""
     if note := report.get("note"):
         yield f"# {note}"
     elif not report["complete"]:
-        yield "# no complete list of StaticRoutes yet: nothing is removed until there is one"
+        yield "# this node has no complete list of StaticRoutes yet, and removes no routes until then"
     if "routes" in report:
         yield from _route_lines(report["routes"], wide=wide) or ["No routes."]
     if gateways := report.get("gateways"):
@@ -39,14 +39,14 @@ def table(report: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
 
 
 def tables(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
-    """The reports of several nodes."""
+    """Show the reports of several nodes."""
     yield from unanswered(answer["unanswered"])
     for report in answer["nodes"]:
         yield from [paint(f"# node {report.get('node') or '?'}", "cyan"), *table(report, wide=wide), ""]
 
 
 def _route_lines(routes: Sequence[Mapping[str, Any]], *, wide: bool) -> list[str]:
-    """A table of routes; with their options if any has one."""
+    """Return a table of routes, with a column for options if a route has one."""
     cells: dict[str, list[str]] = {
         "DESTINATION": [each["destination"] for each in routes],
         "GATEWAY": [gateway(each) for each in routes],
@@ -60,7 +60,7 @@ def _route_lines(routes: Sequence[Mapping[str, Any]], *, wide: bool) -> list[str
 
 
 def _gateway_lines(gateways: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A table of the gateways that are probed."""
+    """Return a table of the gateways that are probed."""
     rows = [
         (
             each["address"],
@@ -77,20 +77,20 @@ def _gateway_lines(gateways: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def gateway(route: Mapping[str, Any]) -> str:
-    """Where it leads; of several gateways each with its weight."""
+    """Return the gateway of a route; of several gateways, each with its weight."""
     if several := route.get("gateways"):
         return ", ".join(f"{hop['gateway']} weight {hop['weight']}" for hop in several)
     return str(route.get("type") or route["gateway"] or "?")
 
 
 def interface(route: Mapping[str, Any]) -> str:
-    """The interfaces it leads by."""
+    """Return the output interfaces of a route."""
     hops = route.get("gateways") or [route]
     return ", ".join(dict.fromkeys(hop["interface"] for hop in hops)) or "-"
 
 
 def options(route: Mapping[str, Any], *, wide: bool) -> str:
-    """What differs from a plain route, or all there is, in the words of `ip route`."""
+    """Return the options of a route in the format of `ip route`; without ``wide`` only those that are set."""
     ipv6 = ":" in route["destination"]
     words = []
     if wide or route["table"] != TABLE_MAIN:

@@ -1,4 +1,4 @@
-"""The whole cluster at a glance: what is not right first, then a line for each StaticRoute."""
+"""View of the whole cluster: problems first, then a line for each StaticRoute."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -6,19 +6,19 @@ from typing import Any
 from static_route_operator.api.noderoutestate import RowState
 from static_route_operator.cli.views.forms import columns, some
 
-# With more nodes than this they are counted, unless all are asked for.
-MOST_NODES = 5
+# Nodes that get a column each in the narrow table; more nodes are counted by state.
+MAX_NODES = 5
 
 COLORS = {RowState.PENDING: "yellow", RowState.CONFLICT: "red", RowState.REFUSED: "red", RowState.FAILED: "red"}
 
 
 def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
-    """The answer of `status`; the wide one has a column for each node, however many there are."""
+    """Show the answer of `status`; the wide table has a column for every node."""
     objects, nodes, problems = answer["staticRoutes"], answer["nodes"], answer["problems"]
     if answer["note"]:
         yield f"# {answer['note']}"
     yield f"{_number(len(objects), 'StaticRoute')} on {_number(len(nodes), 'node')}: " + (
-        f"{_number(len(problems), 'thing')} not right." if problems else "all is well."
+        f"{_number(len(problems), 'problem')}." if problems else "no problems."
     )
     if problems:
         yield ""
@@ -33,11 +33,11 @@ def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
             for each in problems
         ]
         yield from columns(
-            ("NOT RIGHT", "NODES", "STATE", "REASON", "MESSAGE"), rows, lambda row: COLORS[RowState(row[2])]
+            ("PROBLEM", "NODES", "STATE", "REASON", "MESSAGE"), rows, lambda row: COLORS[RowState(row[2])]
         )
         yield from (f"# {link}" for link in dict.fromkeys(each["help"] for each in problems) if link)
     if objects:
-        each_node = wide or len(nodes) <= MOST_NODES
+        each_node = wide or len(nodes) <= MAX_NODES
         yield ""
         header = ["STATICROUTE", "GATEWAY", "DESTINATIONS", "READY", "SINCE", *(nodes if each_node else ["STATES"])]
         yield from columns(

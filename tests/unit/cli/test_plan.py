@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from static_route_operator.cli.views.forms import form
-from static_route_operator.cli.views.plan import MOST_TOLD, is_good, table
+from static_route_operator.cli.views.plan import MAX_LISTED, is_good, table
 
 VIA = {"gateway": "10.0.0.1", "interface": "eth0", "metric": 0, "source": None, "mtu": None, "onLink": False}
 PLAIN = {"table": 254, **VIA}
@@ -40,11 +40,11 @@ def addition(destination: str, **more: Any) -> dict[str, Any]:
 
 def test_many_routes_are_folded() -> None:
     """Of many routes with one lot a few are shown and the rest counted; wide shows all."""
-    answer = forecast(*(addition(f"192.0.2.{each}/32") for each in range(MOST_TOLD + 2000)), add=2005)
+    answer = forecast(*(addition(f"192.0.2.{each}/32") for each in range(MAX_LISTED + 2000)), add=2005)
 
     lines = form(_answer(answer), "table", table).splitlines()
     assert lines[:2] == ["StaticRoute nat", "  + 192.0.2.0/32 via 10.0.0.1 dev eth0"]
-    assert lines[MOST_TOLD + 1 :] == [
+    assert lines[MAX_LISTED + 1 :] == [
         "    and 2,000 more to add",
         "",
         "Plan for node1: 2,005 to add, 0 to change, 0 to delete. Nothing was written.",
@@ -89,7 +89,7 @@ def test_what_is_not_known_is_told() -> None:
     answer = forecast() | {"complete": False, "notSelected": ["other"]}
 
     text = form(_answer(answer), "table", table)
-    assert text.startswith("# not all StaticRoutes are known on this node yet: nothing is deleted until they are\n")
+    assert text.startswith("# this node has no complete list of StaticRoutes yet, and removes no routes until then\n")
     assert "StaticRoute nat: nothing to do\nStaticRoute other: not for this node\n" in text
 
 
@@ -111,7 +111,7 @@ def test_rules_are_shown_with_their_object() -> None:
     ]
 
     assert form(_answer(answer), "table", table).splitlines() == [
-        "No StaticRoute that is known",
+        "No known StaticRoute",
         "  - IPv6 rule 32701: from all lookup main",
         "StaticRoute nat",
         "  + 0.0.0.0/0 via 10.0.0.1 dev eth0",

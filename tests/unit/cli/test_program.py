@@ -269,7 +269,7 @@ def test_program_knows_that_it_is_a_plugin(monkeypatch: pytest.MonkeyPatch, caps
 @pytest.mark.parametrize(
     ("arguments", "found"),
     [
-        (["ex"], ["explain\tWhich way packets take on each node, and why.", ":4"]),
+        (["ex"], ["explain\tShow which way packets take on each node, and why.", ":4"]),
         (["explain", "--mar"], ["--mark\tFirewall mark of the packet.", ":4"]),
         (["diff", "-o", "j"], ["json", ":4"]),
     ],

@@ -83,7 +83,7 @@ def test_table_without_anything_says_so() -> None:
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        ({"complete": False}, "# no complete list of StaticRoutes yet: nothing is removed until there is one"),
+        ({"complete": False}, "# this node has no complete list of StaticRoutes yet, and removes no routes until then"),
         ({"note": "no agent answers"}, "# no agent answers"),
     ],
 )

@@ -134,9 +134,9 @@ def test_programs_get_everything(answer: dict[str, Any], view: Any) -> None:
 def test_status_begins_with_what_is_not_right() -> None:
     """First the sum, then what is not right with its words, then a line for each object with its state on each node."""
     assert _plain(STATUS, status) == (
-        "1 StaticRoute on 2 nodes: 1 thing not right.\n"
+        "1 StaticRoute on 2 nodes: 1 problem.\n"
         "\n"
-        "NOT RIGHT         NODES   STATE    REASON          MESSAGE\n"
+        "PROBLEM           NODES   STATE    REASON          MESSAGE\n"
         "StaticRoute nat   node2   Failed   KernelRefused   told so\n"
         "# https://example.com/#kernelrefused\n"
         "\n"
@@ -165,7 +165,7 @@ def test_status_counts_where_nodes_are_many() -> None:
 
 def test_status_of_a_healthy_cluster_is_short() -> None:
     """All is well, and there is no table of what is not."""
-    assert _plain(STATUS | {"problems": [], "staticRoutes": []}, status) == "0 StaticRoutes on 2 nodes: all is well.\n"
+    assert _plain(STATUS | {"problems": [], "staticRoutes": []}, status) == "0 StaticRoutes on 2 nodes: no problems.\n"
 
 
 def test_explain_has_what_is_wrong_first_and_says_why() -> None:
@@ -178,7 +178,7 @@ def test_explain_has_what_is_wrong_first_and_says_why() -> None:
         "  A rule leads there.\n"
         "  note: as an example\n"
         "\n"
-        "  the kernel (of node1):\n"
+        "  the kernel of node1:\n"
         "    sends it      via 10.0.0.9 dev eth0 src 10.0.0.2\n"
         "    by the route  192.0.2.0/25 via 10.0.0.9\n"
         "    by the rule   99: from all lookup 7\n"
@@ -208,9 +208,9 @@ def test_diff_shows_both_sides() -> None:
     """Each difference has what is wanted, what is there, whose it is and what the node says of it."""
     assert _plain(DIFF, diff) == (
         "# node3 could not be asked: no agent runs there\n"
-        "NODE    WHAT        DESTINATION    WANTED          PRESENT         STATICROUTE   MESSAGE\n"
-        "node1   Missing     192.0.2.0/24   10.0.0.1 eth0   -               nat           told so\n"
-        "node1   Different   192.0.2.0/24   10.0.0.1 eth0   10.0.0.9 eth0   nat           -\n"
+        "NODE    DIFFERENCE   DESTINATION    DESIRED         INSTALLED       STATICROUTE   MESSAGE\n"
+        "node1   Missing      192.0.2.0/24   10.0.0.1 eth0   -               nat           told so\n"
+        "node1   Different    192.0.2.0/24   10.0.0.1 eth0   10.0.0.9 eth0   nat           -\n"
     )
 
 
@@ -246,8 +246,8 @@ def test_diff_without_a_difference_says_so() -> None:
     nodes = [DIFF["nodes"][0] | {"differences": [], "complete": False}]
 
     assert _plain({"nodes": nodes, "unanswered": []}, diff) == (
-        "No difference: 2 routes on 1 node, all as wanted.\n"
-        "# node1 has no complete list of StaticRoutes yet: nothing is removed until there is one\n"
+        "No difference: 2 routes on 1 node, all installed as desired.\n"
+        "# node1 has no complete list of StaticRoutes yet, and removes no routes until then\n"
     )
 
 
@@ -259,7 +259,7 @@ def test_gateways_show_health_and_latency() -> None:
         "10.0.0.1   node2   Up      2024-01-01T00:00:00Z   1.23 ms   3      -\n"
     )
     assert "ICMP every 1 s" in _plain(GATEWAYS, gateways, "wide")
-    assert _plain({"gateways": [], "unanswered": []}, gateways).startswith("No gateway is checked")
+    assert _plain({"gateways": [], "unanswered": []}, gateways).startswith("No gateway has a health check")
 
 
 @pytest.mark.parametrize("color", [False, True])

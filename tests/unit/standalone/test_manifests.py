@@ -93,13 +93,14 @@ def test_time_of_creation_stays_text(tmp_path: Path) -> None:
     [
         ("a: [", "is not valid YAML"),
         ("a: !!python/object:os.system {}", "is not valid YAML"),
-        ("created: 2024-99-99", "an object has no apiVersion and no kind"),
+        ("created: 2024-99-99", "StaticRoute (unnamed): apiVersion: is missing"),
         ("text", "holds something that is not a Kubernetes object"),
         ("- a", "holds something that is not a Kubernetes object"),
         ("{kind: List, items: [5]}", "holds something that is not a Kubernetes object"),
         ("{kind: List, items: 5}", "items of a List is not a list"),
-        ("{metadata: {name: a}}", "an object has no apiVersion and no kind"),
-        ("{kind: StaticRoute, metadata: {name: a}}", "an object has no apiVersion"),
+        ("{metadata: {name: a}}", "StaticRoute a: apiVersion: is missing"),
+        ("{kind: StaticRoute, metadata: {name: a}}", "StaticRoute a: apiVersion: is missing"),
+        ("{apiVersion: networking.digitalocean.com/v1, metadata: {name: a}}", "StaticRoute a: kind: is missing"),
         (yaml.safe_dump(manifest("a") | {"kind": "Service"}), "StaticRoute a: apiVersion: must be"),
         (yaml.safe_dump(manifest("a", gateway="x")), "StaticRoute a: spec.gateway: gateway 'x' is not an IP address"),
         (
@@ -177,7 +178,7 @@ def test_file_that_was_never_good_holds_up_removals(
 
     assert _gateways(inventory) == {"b": "10.0.0.1"}
     assert inventory.complete is False
-    assert directory.problems[0].endswith("; no route is removed until this is mended")
+    assert directory.problems[0].endswith("; no route is removed until this file is corrected")
 
     file.unlink()
     directory.load()
@@ -225,7 +226,7 @@ def test_first_of_two_equal_names_counts(
     directory.load()
 
     assert _gateways(inventory) == {"nat": "10.0.0.1", "other": "10.0.0.1"}
-    assert directory.problems == [f"{second}: StaticRoute nat is defined in a.yaml too; the first one counts"]
+    assert directory.problems == [f"{second}: StaticRoute nat is also defined in a.yaml, which takes precedence"]
 
 
 def test_object_that_moves_to_another_file_stays_the_same(

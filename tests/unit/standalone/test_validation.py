@@ -64,20 +64,20 @@ def test_every_problem_has_its_line_object_and_field() -> None:
 @pytest.mark.parametrize(
     ("spec", "problem"),
     [
-        ({"destination": ["192.0.2.1"]}, "spec.destination: there is no such field: did you mean destinations?"),
-        ({"xyz": 1}, "spec.xyz: there is no such field: there are destinations,"),
+        ({"destination": ["192.0.2.1"]}, "spec.destination: is not a field: did you mean destinations?"),
+        ({"xyz": 1}, "spec.xyz: is not a field: the fields are destinations,"),
         ({"destinations": "(none)"}, "spec.destinations: is missing"),
         ({"destinations": []}, "spec.destinations: has 0 entries; at least 1 are needed"),
         ({"destinations": ["192.0.2.1"] * 20_001}, "spec.destinations: has 20001 entries; at most 20000 are allowed"),
-        ({"destinations": [5]}, "spec.destinations[0]: '5' is no string; write it in quotes"),
+        ({"destinations": [5]}, "spec.destinations[0]: '5' is not of type string; write it in quotes"),
         ({"destinations": ["9" * 50]}, "spec.destinations[0]: has 50 characters; at most 49 are allowed"),
         ({"destinations": ["127.0.0.1"]}, "spec.destinations[0]: '127.0.0.1' is in 127.0.0.0/8 (loopback)"),
         ({"gateway": "x"}, "spec.gateway: gateway 'x' is not an IP address"),
         ({"gateway": "(none)"}, "spec.gateway"),
         ({"priority": -1}, "spec.priority: -1 is less than 0"),
         ({"priority": 1001}, "spec.priority: 1001 is more than 1000"),
-        ({"priority": True}, "spec.priority: 'True' is no integer"),
-        ({"healthCheck": {"type": "UDP"}}, "spec.healthCheck.type: 'UDP' is none of ICMP, TCP, HTTP"),
+        ({"priority": True}, "spec.priority: 'True' is not of type integer"),
+        ({"healthCheck": {"type": "UDP"}}, "spec.healthCheck.type: 'UDP' is not one of ICMP, TCP, HTTP"),
         ({"healthCheck": {"type": "ICMP", "interval": "soon"}}, "spec.healthCheck.interval: "),
     ],
 )
@@ -89,8 +89,8 @@ def test_what_the_api_server_refuses_is_told(spec: dict[str, Any], problem: str)
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"metadata": {"name": "No_Name"}}, "metadata.name: 'No_Name' is no name"),
-        ({"metadata": {}}, "metadata.name: '' is no name"),
+        ({"metadata": {"name": "No_Name"}}, "metadata.name: 'No_Name' is not a name"),
+        ({"metadata": {}}, "metadata.name: '' is not a name"),
         ({"apiVersion": "networking.digitalocean.com/v2"}, "apiVersion: is 'networking.digitalocean.com/v2'"),
         ({"spec": None}, "spec: is missing"),
     ],
@@ -106,8 +106,9 @@ def test_the_frame_is_checked(change: dict[str, Any], problem: str) -> None:
     ("text", "line", "problem"),
     [
         ("a: [", 2, "is not valid YAML: "),
-        ("a: 1", 0, "there is no StaticRoute in it"),
-        ("", 0, "there is no StaticRoute"),
+        ("a: 1", 0, "the file has no StaticRoute"),
+        ("", 0, "the file has no StaticRoute"),
+        ("{kind: List, items: 5}", 0, "items of a List is not a list"),
     ],
 )
 def test_file_that_holds_none_is_told(text: str, line: int, problem: str) -> None:
@@ -127,9 +128,9 @@ def test_verb_reads_files_directories_and_standard_input(tmp_path: Path) -> None
         done = CliRunner().invoke(program, ["validate", *files], input=text)
         return done.exit_code, done.stdout.splitlines()
 
-    assert run(str(good)) == (0, ["1 StaticRoute checked: all are good."])
+    assert run(str(good)) == (0, ["1 StaticRoute checked: no errors."])
     code, lines = run(str(tmp_path))
-    assert (code, lines[-1]) == (1, "3 StaticRoutes checked: 4 to mend.")
+    assert (code, lines[-1]) == (1, "3 StaticRoutes checked: 4 errors.")
     assert lines[0].startswith(f"{bad}:15: StaticRoute bad: spec.destinations[1]: '10.0.0.5/24' has host bits set")
-    assert run("-", text=good.read_text()) == (0, ["1 StaticRoute checked: all are good."])
+    assert run("-", text=good.read_text()) == (0, ["1 StaticRoute checked: no errors."])
     assert [name for name, _ in read([tmp_path])] == [str(bad), str(good)]

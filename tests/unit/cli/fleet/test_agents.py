@@ -25,12 +25,12 @@ def test_nodes_are_asked_and_put_together(tmp_path: Path) -> None:
         "unanswered": [
             {
                 "node": "node2",
-                "problem": "its agent is not ready (CrashLoopBackOff): `kubectl logs -n ns agent-b`;"
+                "problem": "the agent is not ready (CrashLoopBackOff): `kubectl logs -n ns agent-b`;"
                 " container not found",
             },
             {
                 "node": "node3",
-                "problem": "no agent runs there: is it a node (`kubectl get nodes`), and does the DaemonSet want it?",
+                "problem": "no agent runs there: is it a node (`kubectl get nodes`), and does the DaemonSet select it?",
             },
         ],
     }
@@ -40,10 +40,10 @@ def test_nodes_are_asked_and_put_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("answer", "problem"),
     [
-        ((2, "", "Error: No such command 'diff'."), "its agent is too old for `diff`: upgrade the operator"),
+        ((2, "", "Error: No such command 'diff'."), "the agent is too old for `diff`: upgrade the operator"),
         ((3, "", "error: no agent answers"), "error: no agent answers"),
         ((0, "[]", ""), "[]"),
-        ((137, "", ""), "exec in pod agent-a ended with code 137 without a word"),
+        ((137, "", ""), "exec in pod agent-a exited with code 137 and no output"),
     ],
 )
 def test_node_that_does_not_answer_is_told(tmp_path: Path, answer: tuple[int, str, str], problem: str) -> None:

@@ -27,7 +27,7 @@ def test_answer_is_read_as_json(tmp_path: Path) -> None:
         ("Unable to connect to the server: dial tcp: lookup x: no such host", "the API server can't be reached"),
         ("Error from server (NotFound): the server could not find the requested resource", "install the operator"),
         ("error: something else", "something else"),
-        ("", "kubectl ended with code 1"),
+        ("", "kubectl exited with code 1"),
     ],
 )
 def test_failure_says_what_to_do(tmp_path: Path, errors: str, words: str) -> None:

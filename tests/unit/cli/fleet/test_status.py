@@ -110,4 +110,4 @@ def test_without_the_right_to_list_pods_the_rest_is_shown(tmp_path: Path) -> Non
     found = cluster(tmp_path, controller=(1, "", FORBIDDEN), labelSelector=(1, "", FORBIDDEN))
 
     assert (len(found["staticRoutes"]), found["problems"]) == (1, [])
-    assert found["note"].startswith("whether agents run is not known: you lack the right to create pods/exec")
+    assert found["note"].startswith("the pods of the operator are not checked: you lack the right to create pods/exec")
