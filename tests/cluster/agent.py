@@ -118,7 +118,7 @@ class Agent:
 
     @property
     def state_dir(self) -> Path:
-        """Where it keeps its state."""
+        """Return the directory of the agent's state."""
         return self._log.with_suffix(".state")
 
     @property
@@ -129,7 +129,7 @@ class Agent:
 
     @property
     def alive(self) -> bool:
-        """Whether its process runs."""
+        """Return True while the agent's process runs."""
         return self._process is not None and self._process.poll() is None
 
     def start(self, *options: str, log_in: bool = True) -> None:
@@ -176,7 +176,7 @@ class Agent:
             self._process.wait()
 
     def wait_for_verdicts(self, routes: int = 0) -> None:
-        """Wait until nothing is on trial, and so many routes at least are told: a route is there before its row is."""
+        """Wait until no change is unconfirmed and at least this number of routes is reported: rows follow routes."""
 
         def known() -> bool:
             rows = self.rows()
@@ -192,20 +192,20 @@ class Agent:
         return self._log.read_text() if self._log.exists() else ""
 
     def get(self, path: str) -> str:
-        """What it serves on loopback; empty when it does not answer, or with an error."""
+        """Return the response of a loopback path; empty if the agent does not answer, or with an error."""
         url = f"http://127.0.0.1:{PORT}{path}"
         return self._cluster.run_in(f"node{self._node}", ["curl", "-sf", "-m", "5", url], check=False).stdout
 
     def ready(self) -> bool:
-        """Whether it has applied a complete list."""
+        """Return True once the agent has applied a complete list."""
         return self.get("/readyz") == "ok\n"
 
     def row(self, name: str) -> dict[str, Any]:
-        """What it says of one StaticRoute; empty when nothing."""
+        """Return the agent's row of one StaticRoute; empty if there is none."""
         return next((row for row in self.rows() if row["name"] == name), {})
 
     def rows(self) -> list[dict[str, Any]]:
-        """What it says of each StaticRoute; empty when it does not answer."""
+        """Return the agent's rows by StaticRoute; empty if the agent does not answer."""
         found: list[dict[str, Any]] = json.loads(self.get("/routes") or '{"objects": []}')["objects"]
         return found
 

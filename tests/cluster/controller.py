@@ -69,7 +69,7 @@ class Controller:
         return self._log.read_text() if self._log.exists() else ""
 
     def ready(self) -> bool:
-        """Whether it has seen everything once."""
+        """Return True once the controller has seen all objects."""
         url = f"http://127.0.0.1:{PORT}/readyz"
         return self._cluster.run_in("cp", ["curl", "-sf", "-m", "5", url], check=False).stdout == "ok\n"
 

@@ -97,7 +97,7 @@ class Engine:
             await self.state_is(route.name, "Programmed", route.generation)
 
     def operations(self) -> dict[str, float]:
-        """How many routes were written so far, by what was done."""
+        """Return the number of routes written so far, by operation."""
         return {action: self.count("operations_total", action=action) for action in ("add", "replace", "delete")}
 
     async def until(self, condition: Callable[[], object], what: str) -> None:
@@ -127,7 +127,7 @@ class Engine:
         return row
 
     def row(self, name: str) -> Row | None:
-        """What became of an object; None when it has no row."""
+        """Return the row of an object; None without one."""
         return next((row for row in self.reconciler.rows if row.name == name), None)
 
     async def rest(self) -> None:

@@ -97,7 +97,7 @@ class Gateway:
         self._run(shlex.split(command))
 
     def enter(self) -> contextlib.AbstractContextManager[None]:
-        """What this thread does meanwhile, it does on the gateway: open sockets, start programs."""
+        """Move this thread to the gateway inside the context: for opening sockets and starting programs there."""
         return network_namespace_of(self._server.pid)
 
     def _nsenter(self) -> list[str]:
@@ -160,6 +160,6 @@ async def _main() -> None:
 
 
 if __name__ == "__main__":
-    # What is slow should be what is tested.
+    # The code under test should be the bottleneck.
     os.setpriority(os.PRIO_PROCESS, 0, -20)
     asyncio.run(_main())

@@ -63,7 +63,7 @@ class Machine:
 
     @staticmethod
     def query(*arguments: str) -> list[dict[str, Any]]:
-        """What `ip` shows, as JSON, with numbers for names."""
+        """Return the output of `ip` as parsed JSON, with numbers for names."""
         done = subprocess.run(["ip", "-N", "-j", *arguments], capture_output=True, text=True, check=False)
         if "FIB table does not exist" in done.stderr:
             return []

@@ -55,12 +55,12 @@ class Program:
 
     @property
     def log(self) -> str:
-        """What it has said so far."""
+        """Return the program's output so far."""
         return self._log.read_text()
 
     @property
     def lives(self) -> bool:
-        """Whether it has not ended."""
+        """Return True until the program has ended."""
         return self._process.poll() is None
 
     def says(self, words: str) -> None:

@@ -27,12 +27,12 @@ def dump() -> str:
         for what in (["route", "show", "table", "all"], ["rule", "show"])
     ]
     shown = [subprocess.run(["ip", "-d", *each], capture_output=True, text=True, check=True) for each in commands]
-    # Of expiring routes the time that is left is no difference.
+    # The remaining time of expiring routes is not a difference.
     return "\n".join(each.stdout for each in shown)
 
 
 def way(machine: Machine, address: str, *options: str) -> str:
-    """Where the kernel sends a packet of this machine: gateway, interface and source."""
+    """Return the path of a packet from this machine: gateway, interface and source."""
     (found,) = machine.query("route", "get", address, *options)
     return " ".join(found[key] for key in ("gateway", "dev", "prefsrc") if key in found)
 
@@ -87,7 +87,7 @@ async def test_ipv6_default_route(machine: Machine, node: Engine) -> None:
 
 
 async def test_pins_follow(machine: Machine, node: Engine) -> None:
-    """When the old default route moves, or the API server does, the pins are moved too."""
+    """The bypass routes follow when the old default route or the API server moves."""
     await node.settle(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
 
     machine.ip(
@@ -120,7 +120,7 @@ async def test_what_others_delete_is_back(machine: Machine, node: Engine) -> Non
 
 
 async def test_default_route_that_can_not_be_pinned_is_refused(machine: Machine, node: Engine) -> None:
-    """Where the old default route is none that can be copied, nothing is programmed, and the object says why."""
+    """If the old default route can't be copied, nothing is programmed, and the object says why."""
     machine.ip("route del default", "route add unreachable default")
     before = dump()
     node.put(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
@@ -159,7 +159,7 @@ async def test_another_gateway_is_one_replacement(machine: Machine, node: Engine
 
 
 async def test_excludes_go_as_before(machine: Machine, node: Engine) -> None:
-    """What is excluded from a default route takes the old one."""
+    """Traffic to an excluded prefix takes the old default route."""
     await node.settle(route(destinations=["0.0.0.0/0"], excludes=["198.18.0.0/15"], allowDefaultRoute=True))
 
     assert way(machine, "198.18.7.7") == "10.1.0.1 eth1 10.1.0.2"
@@ -209,7 +209,7 @@ async def test_default_route_is_kept_while_its_gateway_is_away(machine: Machine,
 
 
 async def test_uninstalling_leaves_nothing(machine: Machine, node: Engine) -> None:
-    """When the operator is removed, routes and rules are what they were before it came."""
+    """The removal of the operator restores the routes and rules from before."""
     before = dump()
     await node.settle(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
     assert dump() != before

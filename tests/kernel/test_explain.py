@@ -32,7 +32,7 @@ CASES = 120
 ETH_P_ALL = 3
 UDP = 17
 PORT = 4321
-# What is to be dropped on its way through must not be waited for long. Seconds.
+# Seconds to wait for a packet that will be dropped on its way.
 GONE = 0.1
 PATIENCE = 10.0
 
@@ -54,7 +54,7 @@ DESTINATIONS = {
 }
 
 
-# What may stand before a StaticRoute's route, in the words of the cause.
+# Words of each cause for which another route shadows a StaticRoute's.
 SHADOWS = (
     "more specific",
     "no rule leads",
@@ -191,7 +191,7 @@ class _Generator:
 
 
 class _Wire:
-    """What leaves the machine, and a way in for packets of strangers."""
+    """The far ends of the machine's links: they see leaving packets, and send packets of strangers in."""
 
     def __init__(self, machine: Machine) -> None:
         self._sockets = {}
@@ -242,13 +242,13 @@ class _Wire:
 
     def leaves_to(self, destination: bytes, token: bytes, patience: float) -> str | None:
         """The gateway to which the frame with this content is sent; None when none leaves in time."""
-        # That it was dropped is told to its sender, with its content.
+        # The sender of a dropped packet gets an ICMP error with the content, so compare the destination too.
         start, end = (30, 34) if len(destination) == 4 else (38, 54)
         deadline = time.monotonic() + patience
         while (left := deadline - time.monotonic()) > 0:
             for each in select.select(list(self._sockets.values()), [], [], left)[0]:
                 frame, address = each.recvfrom(2048)
-                # What this test sends itself leaves by these sockets too.
+                # The test's own packets leave by these sockets too.
                 if token in frame and frame[start:end] == destination and address[2] != socket.PACKET_OUTGOING:
                     return self._gateways.get(frame[:6].hex(":"), frame[:6].hex(":"))
         return None
@@ -290,14 +290,14 @@ def _prepared(machine: Machine, case: Case) -> Iterator[None]:
         machine.ip(*(f"rule del priority {each.split()[1]}" for each in case.rules), ipv6=case.family == 6)
         for protocol in ("static", "bird"):
             while machine.query(f"-{case.family}", "route", "show", "table", "all", "proto", protocol):
-                # Of several IPv6 next hops the second is gone with the first, which ends the flush.
+                # With several IPv6 next hops, the second goes with the first, which ends the flush.
                 with contextlib.suppress(AssertionError):
                     machine.ip(f"route flush table all proto {protocol}", ipv6=case.family == 6)
 
 
 @pytest.fixture
 def wire(machine: Machine) -> Iterator[_Wire]:
-    """What leaves the machine, which forwards packets of strangers."""
+    """The far ends of the links of a machine that forwards packets of strangers."""
     for setting in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
         Path("/proc/sys/net", setting).write_text("1")
     for name in ("all", "eth0", "eth1"):
@@ -308,7 +308,7 @@ def wire(machine: Machine) -> Iterator[_Wire]:
 
 
 def _kind(explained: dict[str, Any]) -> str:
-    """What a case was about, to see that all kinds were met."""
+    """Return the kind of a case, to check that all kinds occurred."""
     cause = explained["cause"]
     if explained["verdict"] == "Shadowed":
         for words in SHADOWS:
@@ -351,7 +351,7 @@ async def test_explain_agrees_with_packets(engine: Engine, wire: _Wire) -> None:
 
 
 def _tried(engine: Engine, case: Case, number: int) -> bool:
-    """Whether the reconciler has done what it can for the objects of a case."""
+    """Report whether the reconciler has done all it can for the objects of a case."""
     return {row.name: row.generation for row in engine.reconciler.rows} == dict.fromkeys(case.objects, number)
 
 
@@ -368,7 +368,7 @@ def _check_route(case: Case, explained: dict[str, Any], seen: str | None, said: 
 
 
 def test_a_rule_to_a_table_with_the_same_default_route(machine: Machine) -> None:
-    """A route that stands in two tables alike is told with the table that the packet was sent by, and its rule."""
+    """A route that stands in two tables alike is shown with the table that the packet was sent by, and its rule."""
     machine.ip("route add default via 10.0.0.1", "route add default via 10.0.0.1 table 100")
     machine.ip("rule add to 203.0.113.0/24 lookup 100")
     forwarder = RouteTracer()

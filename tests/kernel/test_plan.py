@@ -1,4 +1,4 @@
-"""What a plan says: of what is there and what is asked for, and that it comes to pass."""
+"""The plan of a host: its content for existing and new objects, and the proof that it comes true."""
 
 import dataclasses
 import json
@@ -98,7 +98,7 @@ def test_prune_shows_what_else_would_go(machine: Machine, tmp_path: Path) -> Non
 
 
 def test_nothing_to_do(machine: Machine, tmp_path: Path) -> None:
-    """Where all is as it should be the exit code is 0, from standard input too."""
+    """Without any change the exit code is 0, from standard input too."""
     machine.ip("route add 192.0.2.1 via 10.0.0.1 proto 245")
     file = tmp_path / "nat.yaml"
     file.write_text(yaml.safe_dump(manifest()))
@@ -151,7 +151,7 @@ def test_running_process_knows_the_others(machine: Machine, tmp_path: Path) -> N
 
 
 async def test_forecast_leaves_the_reconciler_alone(machine: Machine, engine: Engine) -> None:
-    """A reconciler at work neither notices that its routes are planned anew, nor takes over what was planned."""
+    """A running reconciler neither notices a dry run of its routes, nor takes over its result."""
     await engine.settle(route(destinations=["192.0.2.1"]))
     rows, runs = engine.reconciler.rows, engine.operations()
     forecast = await Planner(engine.inventory, engine.reconciler).forecast(
@@ -165,7 +165,7 @@ async def test_forecast_leaves_the_reconciler_alone(machine: Machine, engine: En
 
 
 async def test_rules_of_a_default_route_are_not_written(machine: Machine, engine: Engine) -> None:
-    """What is planned neither adds the rules that a default route needs, nor takes away those that are there."""
+    """A dry run neither adds the rules that a default route needs, nor removes existing ones."""
     machine.ip("route add default via 10.1.0.1")
     default = route("default", destinations=["0.0.0.0/0"], allowDefaultRoute=True)
     planner = Planner(engine.inventory, engine.reconciler)
@@ -235,7 +235,7 @@ def test_prune_shows_the_rules_that_would_go(machine: Machine, tmp_path: Path) -
 
 
 async def test_dry_run_touches_nothing(machine: Machine, engine: Engine) -> None:
-    """A dry run is told in the row; the routes stay those of the last version, until it is none any more."""
+    """A dry run is reported in the row; the routes stay those of the last version until the dry run ends."""
     machine.ip("route add 192.0.2.9 via 10.0.0.3 proto static")
     dry_runs = DryRuns(engine.inventory, engine.reconciler, Planner(engine.inventory, engine.reconciler))
     await engine.settle(route(destinations=["192.0.2.1", "192.0.2.2"]))
@@ -266,7 +266,7 @@ def test_once_with_a_dry_run(machine: Machine, tmp_path: Path) -> None:
     assert "0/1      DryRun       would add 1\n" in done.stdout
 
 
-# What comes to pass. Few destinations and gateways, so that objects, foreign routes and old ones meet.
+# Plans that come true. Few destinations and gateways, so that objects, foreign routes and old ones meet.
 
 IPV4 = ("192.0.2.0/24", "192.0.2.0/25", "192.0.2.1/32", "192.0.2.2/32", "198.51.100.0/24", "10.0.0.77/32", "10.0.0.0/8")
 IPV6 = ("2001:db8::/32", "2001:db8::/48", "2001:db8::1/128", "2001:db8::2/128", "fd00::77/128")

@@ -22,7 +22,7 @@ from tests.kernel.machine import Machine
 from tests.kernel.namespaces import new_network_namespace
 from tests.unit.builders import route
 
-# What must be reached: behind the gateway that never dies.
+# The required endpoint, behind the gateway that never dies.
 SERVER = "198.51.100.10"
 # On the same network as a gateway, but nobody has it: it swallows all that is sent to it.
 NOBODY = "10.9.0.77"
@@ -112,7 +112,7 @@ async def test_undone(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_first_version(engine: Engine) -> None:
-    """Of an object whose first version cuts the node off nothing stays."""
+    """An object whose first version cuts the node off leaves nothing behind."""
     await engine.settle(route("other", GOOD, ["192.0.2.1"]))
     engine.put(_capturing(NOBODY))
 
@@ -122,7 +122,7 @@ async def test_first_version(engine: Engine) -> None:
 
 
 async def test_one_of_two(engine: Engine) -> None:
-    """Of changes that came together the one that has to do with what is not reached is undone, and no other."""
+    """Among simultaneous changes only the one related to the unreachable endpoint is rolled back."""
     engine.put(_capturing(NOBODY), route("other", NOBODY, ["192.0.2.1"]))
     engine.complete()
 
@@ -163,7 +163,7 @@ async def test_coincidence(engine: Engine, gateway: Gateway, caplog: pytest.LogC
 
 
 async def test_not_reached_before(new_engine: NewEngine, gateway: Gateway) -> None:
-    """What did not answer before a change does not count against it."""
+    """An endpoint that did not answer before a change does not count against it."""
     gateway.far(f"ip address del {SERVER}/32 dev gw1")
     engine = new_engine()
     engine.inventory.set_node(NODE)
@@ -175,7 +175,7 @@ async def test_not_reached_before(new_engine: NewEngine, gateway: Gateway) -> No
 
 
 async def test_killed_in_between(new_engine: NewEngine, engine: Engine, tmp_path: Path) -> None:
-    """What was on trial when a process was killed is undone by the next, before it hears of any object."""
+    """A change that is unconfirmed when the process is killed is rolled back by the next, before it sees any object."""
     await engine.settle(_capturing(GOOD))
     engine.put(_capturing(NOBODY, 2), route("new", NOBODY, ["203.0.113.0/24"]))
     await engine.until(lambda: len(engine.machine.routes()) == 2 and engine.confirmation.open, "both are on trial")
@@ -193,7 +193,7 @@ async def test_killed_in_between(new_engine: NewEngine, engine: Engine, tmp_path
 
 
 async def test_killed_twice(new_engine: NewEngine, engine: Engine, tmp_path: Path) -> None:
-    """What was on trial is undone once: what came to be good after that stays so, whatever comes."""
+    """An unconfirmed change is rolled back once: versions confirmed later stay, whatever comes."""
     await engine.settle(_capturing(GOOD))
     engine.put(_capturing(NOBODY, 2))
     await engine.until(lambda: engine.confirmation.open, "it is on trial")

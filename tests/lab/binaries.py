@@ -37,7 +37,7 @@ func main() {{ etcdmain.Main(os.Args) }}
 
 
 def directory(version: str = KUBERNETES_VERSION) -> Path:
-    """Where etcd and the programs of a Kubernetes version are, once built."""
+    """The directory of etcd and the programs of one Kubernetes version, once built."""
     return directories.cache() / f"kubernetes-{version}"
 
 

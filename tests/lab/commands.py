@@ -66,7 +66,7 @@ class Daemon:
         return f"the end of {self.log}:\n{self.log.read_text(errors='replace')[-_LOG_TAIL:]}"
 
     def lives(self) -> bool:
-        """Whether it has not ended."""
+        """Return True until the program has ended."""
         return Path(f"/proc/{self.pid}/exe").exists()  # a zombie has none: who waits for orphans here may be slow
 
 

@@ -1,4 +1,4 @@
-"""Where the lab keeps its files."""
+"""The directories of the lab's files."""
 
 import os
 import tempfile

@@ -21,7 +21,7 @@ class Namespace:
         self.path = DIRECTORY / name
 
     def exists(self) -> bool:
-        """Whether the namespace is there."""
+        """Return True if the namespace exists."""
         return self.path.exists()
 
     def create(self) -> None:

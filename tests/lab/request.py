@@ -38,7 +38,7 @@ class Request:
 
 
 def send(address: str, timeout: float = TIMEOUT) -> Request:
-    """Ask the site, on a new connection, and give up if nothing comes for so many seconds.
+    """Ask the site, on a new connection, and give up if nothing comes within the timeout.
 
     A connection that was cut off is replaced by a second one, as browsers do: one that was open while its route moved
     to another NAT gateway can't live on, since that gateway knows nothing of it.

@@ -1,4 +1,4 @@
-"""Which of containerd's snapshotters works on this machine."""
+"""The choice of a snapshotter of containerd that works on this machine."""
 
 import tempfile
 from pathlib import Path

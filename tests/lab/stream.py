@@ -61,7 +61,7 @@ class Stream:
 
 
 def first_from(requests: Sequence[Request], answer: str) -> float | None:
-    """When the first request was answered with this address, if any was."""
+    """Return the end of the first request with this answer, if any."""
     return next((each.ended for each in requests if each.answer == answer), None)
 
 

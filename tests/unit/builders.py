@@ -86,12 +86,12 @@ def paths(some: Routes) -> dict[bytes, NextHops]:
 
 
 def unknown_path(of: bytes) -> NextHops:
-    """What a route with this key has when its path is none that this program writes."""
+    """Return the next hops of a route with this key if this program can't have written them."""
     return UNKNOWN_IPV4 if len(of) == IPV4_KEY_SIZE else UNKNOWN_IPV6
 
 
 def protection(what: Mapping[str, str]) -> Protection:
-    """What is protected, by address or CIDR."""
+    """Return the protection of these addresses and CIDRs."""
     return Protection({pack_prefix(text): each for text, each in what.items()})
 
 

@@ -1,4 +1,4 @@
-"""How an agent learns what it protects of the cluster, in virtual time."""
+"""The agent's discovery of the cluster's protected addresses, in virtual time."""
 
 import asyncio
 from typing import Any, cast
@@ -42,7 +42,7 @@ class Cluster:
 
 
 def _new(protected: Protected, *texts: str) -> bool:
-    """Whether these are protected, of addresses that this test uses no others."""
+    """Report whether exactly these of the addresses that only this test uses are protected."""
     known = {
         pack_prefix(text)
         for text in ("10.96.0.1", "203.0.113.5", "203.0.113.6", "10.0.0.2", "10.0.0.3", "10.96.0.0/12")
@@ -59,7 +59,7 @@ def test_all_is_known_after_one_look() -> None:
 
 
 def test_an_api_server_that_does_not_answer_stops_nothing() -> None:
-    """What is known stays, and the API server is asked again soon, then seldom; a moved endpoint is seen."""
+    """Known addresses stay; the API server is asked again soon, then seldom; a moved endpoint is noticed."""
     cluster, protected = Cluster(), Protected()
 
     async def play() -> None:

@@ -1,4 +1,4 @@
-"""When a node says how its StaticRoutes fare, in virtual time."""
+"""The times at which a node reports its StaticRoutes, in virtual time."""
 
 import asyncio
 import contextlib
@@ -53,7 +53,7 @@ class Scene:
         self._state: NodeRouteState | None = None
 
     def run(self, seconds: float, **changes: tuple[float, NodeRouteState | None]) -> None:
-        """Let the writer run for so long; each change is a time and what is so from then on."""
+        """Let the writer run for a time; each change is a moment and the state from then on."""
 
         async def run() -> None:
             writer = NodeStateWriter(cast("Api", self.api), lambda: self._state, self.counts, self.metrics)
@@ -89,7 +89,7 @@ def test_one_write_soon_after_a_change_and_none_at_rest() -> None:
 
 
 def test_burst_is_one_write() -> None:
-    """What follows a change at once comes along."""
+    """A second change right after the first shares its write."""
     scene = Scene()
     scene.run(60, first=(1, _state(1)), second=(1.1, _state(2)), third=(1.4, _state(3)))
 
@@ -125,7 +125,7 @@ def test_nothing_is_written_while_not_all_is_known() -> None:
 
 
 def test_new_node_of_the_same_name_is_written() -> None:
-    """A Node that was deleted and made again owns the object anew."""
+    """A Node that was deleted and recreated owns the object again."""
     scene = Scene()
     scene.run(100, first=(1, _state()), again=(50, _state(uid="uid-2")))
 
@@ -184,7 +184,7 @@ def test_nodes_are_spread_by_their_number_and_their_rows() -> None:
 
 
 def test_only_what_changed_counts() -> None:
-    """A StaticRoute for few nodes is told of at once on a node that has others for thousands."""
+    """A StaticRoute for few nodes is reported at once on a node that has others for thousands."""
     mixed = NodeRouteState("node1", "uid-1", (*_state_of("few", generation=2).rows, *_state_of("many").rows))
 
     assert _delay({"few": 3, "many": 5000}, _state_of("few", "many"), mixed) < LEAST_SPREAD
@@ -203,7 +203,7 @@ def test_what_has_no_status_counts_as_the_widest() -> None:
 
 
 def test_all_nodes_together_keep_to_the_rate() -> None:
-    """Where something changes all the time, the writes of one node are as far apart as those of all take."""
+    """Under constant change the writes of one node keep the pace that the writes of all nodes require."""
     scene = Scene()
     scene.counts.put("a", 5000)
     scene.run(500, **{f"change{number}": (number / 2, _state(number)) for number in range(1, 1000)})

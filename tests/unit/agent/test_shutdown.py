@@ -1,4 +1,4 @@
-"""Why an agent is asked to end: the table of signs that can be trusted."""
+"""The shutdown decision: the table of signs that can be trusted."""
 
 import asyncio
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ def _daemonset_for(**labels: str) -> Answer:
 
 
 class ApiServer:
-    """Gives the answers it is told to; an HTTP status or silence in the place of an object is an error.
+    """An API with given answers; an HTTP status or silence in the place of an object is an error.
 
     Args:
         daemonset: the answers about the DaemonSet, of which the last is repeated.

@@ -1,4 +1,4 @@
-"""How Kopf is set up, and what becomes of what it tells."""
+"""The set-up of Kopf, and the handling of its events."""
 
 import asyncio
 from itertools import islice
@@ -61,7 +61,7 @@ def test_every_request_has_an_end() -> None:
 
 
 def test_backoffs_grow_and_never_end() -> None:
-    """A request is tried for ever, at first soon and later every half minute at most; each request starts anew."""
+    """A request is retried for ever, at first soon and later every half minute at most; each request starts over."""
     backoffs = EndlessBackoffs()
 
     first = list(islice(backoffs, 1000))
@@ -91,19 +91,19 @@ class Told:
         self.relists += 1
 
     async def event(self, kind: str | None, body: dict[str, Any]) -> None:
-        """What Kopf does with an event of a StaticRoute."""
+        """Pass an event of a StaticRoute, as Kopf does."""
         event: Any = {"type": kind, "object": body}
         await self._handlers[kind](event)
         await asyncio.sleep(0)
 
     async def status(self, kind: str | None, body: dict[str, Any]) -> None:
-        """What Kopf does with the same event besides."""
+        """Pass the same event to the other handlers, as Kopf does."""
         event: Any = {"type": kind, "object": body}
         await self.watch._see_status(event)
         await asyncio.sleep(0)
 
     async def node(self, kind: str | None, name: str, **labels: str) -> None:
-        """What Kopf does with an event of a Node."""
+        """Pass an event of a Node, as Kopf does."""
         metadata = {"name": name, "uid": f"uid-{name}", "labels": labels or None}
         event: Any = {"type": kind, "object": {"metadata": metadata}}
         await self.watch._see_node(event)
@@ -192,7 +192,7 @@ async def test_status_tells_on_how_many_nodes_an_object_is(told: Told) -> None:
 
 
 async def test_relist_is_noticed(told: Told) -> None:
-    """An object listed for the second time shows that Kopf has listed anew, so deletions may have been missed."""
+    """An object listed for the second time shows that Kopf has listed again, so deletions may have been missed."""
     await told.event(None, _object())
     assert told.relists == 0
     await told.event(None, _object())
@@ -216,7 +216,7 @@ async def test_only_the_own_node_counts(told: Told) -> None:
 
 
 def test_addresses_of_the_cluster_come_from_the_own_namespace_alone() -> None:
-    """What a ConfigMap of that name says elsewhere does not count; when it is gone, what it said stays."""
+    """A ConfigMap of that name in another namespace does not count; after a deletion the last content stays."""
     seen: list[Any] = []
 
     async def play() -> None:

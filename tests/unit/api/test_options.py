@@ -1,4 +1,4 @@
-"""What a StaticRoute may say about its routes beside where they lead."""
+"""The options of a StaticRoute's routes, beside their gateways."""
 
 from typing import Any
 
@@ -61,7 +61,7 @@ def test_each_metric_is_read_by_its_field(option: MetricOption) -> None:
 
 @pytest.mark.parametrize("spec", [{}, dict.fromkeys(OPTION_FIELDS)])
 def test_absent_options_are_the_kernels_defaults(spec: dict[str, Any]) -> None:
-    """What is absent or null is as `ip route add` would have it, so that `route -n` looks as people expect."""
+    """Absent or null options are as `ip route add` would have them, so that `route -n` looks familiar."""
     parsed = route(**spec)
 
     assert parsed.options == Options()
@@ -151,7 +151,7 @@ def properties() -> dict[str, Any]:
 
 @pytest.mark.parametrize("field", ["metric", "table", *METRIC_FIELDS])
 def test_numbers_have_the_bounds_of_the_crd(properties: dict[str, Any], field: str) -> None:
-    """What the API server accepts at the edge the parser accepts, and both refuse what is beyond."""
+    """Values at the limits pass the API server and the parser, and both refuse values beyond."""
     least, most = properties[field]["minimum"], properties[field]["maximum"]
 
     assert route(**{field: least}).options

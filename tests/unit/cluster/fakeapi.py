@@ -1,4 +1,4 @@
-"""An API server that takes patches, and fails when it is told to."""
+"""An API server that takes patches, and fails on demand."""
 
 import asyncio
 from typing import Any

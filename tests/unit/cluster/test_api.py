@@ -1,4 +1,4 @@
-"""Where the API server is, with what credentials, and what is asked of it."""
+"""The address and credentials of the API server, and the requests to it."""
 
 import kopf
 import pytest

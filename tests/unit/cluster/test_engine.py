@@ -1,4 +1,4 @@
-"""How the watch engine begins Kopf anew: when it ends, when it doesn't end, when it misses a resource."""
+"""Restarts of Kopf by the watch engine: after its end, if it does not end, if it misses a resource."""
 
 import asyncio
 import threading
@@ -28,7 +28,7 @@ class Plain(Engine):
 
 
 class FakeKopf:
-    """Instead of an operator, one that does what it is told.
+    """A stand-in for an operator that does as the test says.
 
     Attributes:
         starts: operators begun.
@@ -58,7 +58,7 @@ class FakeKopf:
             await asyncio.sleep(0.01)
 
     async def reaches(self, starts: int) -> None:
-        """Wait for so many starts."""
+        """Wait for a number of starts."""
         async with asyncio.timeout(LONG):
             while self.starts < starts:  # noqa: ASYNC110  counted in another thread
                 await asyncio.sleep(0.01)
@@ -85,14 +85,14 @@ async def plain(fake: FakeKopf) -> AsyncIterator[Engine]:
 
 
 async def test_a_watch_that_has_what_it_needs_goes_on(fake: FakeKopf, plain: Engine) -> None:
-    """Nothing is begun anew without a reason."""
+    """Nothing is restarted without a reason."""
     await asyncio.sleep(A_WHILE)
 
     assert fake.starts == 1
 
 
 async def test_a_watch_that_is_told_to_restart_begins_anew(fake: FakeKopf, plain: Engine) -> None:
-    """And who lists is told, since a deletion in between is seen by no watch."""
+    """The listing code is notified too, since no watch sees a deletion in between."""
     told = asyncio.Event()
     plain.on_relist.connect(told.set)
 

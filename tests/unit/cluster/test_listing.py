@@ -30,7 +30,7 @@ def _list(*names: str, version: int = 10, deleting: tuple[str, ...] = ()) -> dic
 
 
 class Scene:
-    """An API server that gives the answers it is told to (the last for ever), and all around it.
+    """An API server with given answers (the last for ever), and all around it.
 
     Args:
         answers: lists, HTTP statuses, or None for silence.
@@ -59,7 +59,7 @@ class Scene:
         self.restarts += 1
 
     def run(self, seconds: float, *, request_at: float | None = None) -> None:
-        """Let the listing run for so long, in virtual time."""
+        """Let the listing run for a time, in virtual time."""
 
         async def run() -> None:
             listing = Listing(cast("Api", self), self.inventory, cast("Watch", self), self.metrics, INTERVAL)

@@ -249,7 +249,7 @@ def test_foreign_route_is_known_by_where_it_leads() -> None:
 
 
 def test_default_route_that_leads_nowhere_is_read() -> None:
-    """An unreachable default route, which is told in fewer bytes than any other, does not disturb a dump."""
+    """An unreachable default route, which takes fewer bytes than any other, does not disturb a dump."""
     body = RTMSG.pack(2, 0, 0, 0, 254, 3, 0, 7, 0) + _attribute(15, struct.pack("=I", 254))
     message = HEADER.pack(HEADER.size + len(body), 24, 0, 1, 0) + body
 
@@ -284,7 +284,7 @@ def test_other_families_are_passed_over(family: int) -> None:
 
 
 def test_cached_clones_are_passed_over() -> None:
-    """What the kernel cloned for one destination of IPv6 is not in the table."""
+    """A clone that the kernel made for one IPv6 destination is not in the table."""
     key = make_key("2001:db8::1", 254, 1024)
 
     assert RouteDecoder().decode(_dumped(key, GATEWAY6, flags=0x200)) is None
@@ -340,7 +340,7 @@ def test_route_with_what_is_never_written_is_unknown(kind: int) -> None:
     ids=["IPv4", "IPv6", "type", "multipath", "nexthop object"],
 )
 def test_route_is_described_in_the_words_of_ip(body: bytes, words: str) -> None:
-    """Who holds a place is told as `ip route` would: by type, object, gateways and protocol."""
+    """The holder of a place is described as `ip route` would: by type, object, gateways and protocol."""
     assert describe(body) == words
 
 

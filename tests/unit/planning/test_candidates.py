@@ -1,4 +1,4 @@
-"""Which StaticRoutes want an address, and which gets it."""
+"""The StaticRoutes that want an address, and the one that gets it."""
 
 import pytest
 
@@ -45,7 +45,7 @@ def test_what_is_refused_is_not_here() -> None:
 
 
 def test_claim_is_told_with_gateways_and_words() -> None:
-    """Where it leads is told by names, and what the node says of the object."""
+    """A candidate is described with names, and with the node's state of the object."""
     plan = make_plan([route(table=7, metric=5)], facts())
     row = Row("nat", 1, "10.0.0.1", RowState.PROGRAMMED, Reason.PROGRAMMED, "in words", 1, 1)
 
@@ -79,5 +79,5 @@ def test_claim_is_told_with_gateways_and_words() -> None:
     ],
 )
 def test_precedence_is_explained(winner: StaticRoute, loser: StaticRoute, why: str) -> None:
-    """Why one wins is said by the first thing in which they differ."""
+    """The reason for a win is the first property in which two objects differ."""
     assert precedence(winner, loser) == why

@@ -1,4 +1,4 @@
-"""What a node should have, told from one process to another."""
+"""The JSON form of a node's desired routes."""
 
 import json
 from typing import Any

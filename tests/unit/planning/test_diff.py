@@ -38,7 +38,7 @@ some_keys = st.sets(st.sampled_from(KEYS4 + KEYS6))
 
 
 def _apply(operations: list[Operation], installed: Routes) -> dict[bytes, NextHops]:
-    """What the kernel would make of it; it is stricter than the kernel."""
+    """Return the kernel's routes after these operations; it is stricter than the kernel."""
     routes = paths(installed)
     for action, path, keys in operations:
         assert keys.size == path.key_size
@@ -96,7 +96,7 @@ def test_replace_comes_first_and_delete_last(desired: Routes, installed: Routes)
 
 @given(wanted_routes)
 def test_nothing_is_done_where_all_is_well(desired: Routes) -> None:
-    """What is as it should be is not touched."""
+    """A route that is as desired is not touched."""
     assert diff(desired, routes(paths(desired))) == []
 
 

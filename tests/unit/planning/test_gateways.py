@@ -1,4 +1,4 @@
-"""Which gateways a node uses."""
+"""The gateways that a node uses."""
 
 from typing import Any
 
@@ -92,7 +92,7 @@ def test_next_hops_are_sorted() -> None:
 
 
 def test_drained_gateway_is_not_used() -> None:
-    """Weight 0 takes a gateway out, and another tier in if it was the last; that is told."""
+    """Weight 0 takes a gateway out, and another tier in if it was the last; the row reports it."""
     drained = _object({"address": A, "weight": 0}, {"address": B, "priority": 1})
 
     assert _used(_choose(drained)) == _weights(b=1)
@@ -131,7 +131,7 @@ def test_gateway_on_a_subnet_of_other_nodes_is_no_error() -> None:
 def test_policy_is_for_all_that_keeps_gateways_from_use(
     policy: str, path: NextHops | None, keep: bool, cause: str
 ) -> None:
-    """When none can be used, be it that they are down or that they can't be reached, the policy says what to do."""
+    """If no gateway can be used, because all are down or unreachable, the policy decides."""
     some = _object({"address": A}, healthCheck={}, whenAllGatewaysDown=policy)
     choice = _choose(some, A) if cause == "down" else _choose(some, known=facts(gateways=[]))
 
@@ -183,7 +183,7 @@ def test_blackhole_is_of_the_family() -> None:
 
 
 def test_failover_takes_keys_from_the_last_plan() -> None:
-    """What moves is the path; the keys, however many, are the same object."""
+    """Only the next hops move; the keys, however many, are the same object."""
     before = make_plan([TIERS], HERE, node=NODE)
     after = make_plan([TIERS], HERE, before, node=NODE, down={_target(A), _target(B)})
 

@@ -103,7 +103,7 @@ def test_own_address_outside_its_subnets_is_refused() -> None:
 
 @pytest.mark.parametrize("destination", ["10.0.0.0/8", "10.0.0.0/23", "10.0.1.0/24", "9.255.255.255/32", "10.0.1.0/32"])
 def test_broader_and_neighbouring_prefixes_are_accepted(destination: str) -> None:
-    """What is broader than a connected subnet, or next to it, changes nothing for it and is accepted."""
+    """A prefix that is broader than a connected subnet, or next to it, does not affect it and is accepted."""
     assert _refused(facts(), destination) == {}
 
 
@@ -113,7 +113,7 @@ PROTECTED = facts(protected={"172.20.0.1": "API server"}, others=OTHERS)
 
 @pytest.mark.parametrize("destination", ["172.20.0.1/32", "172.20.0.0/24", "172.20.0.0/17", "172.20.0.0/16"])
 def test_capturing_a_protected_address_is_refused(destination: str) -> None:
-    """What would win against the route to a protected address is refused, equal length included."""
+    """A prefix that would win against the route to a protected address is refused, equal length included."""
     assert _refused(PROTECTED, destination) == {destination: "would capture 172.20.0.1 (API server)"}
 
 
@@ -126,16 +126,16 @@ def test_what_leaves_a_protected_address_alone_is_accepted(destination: str) -> 
 @pytest.mark.parametrize("others", [{}, {"0.0.0.0/0": "10.0.0.3"}], ids=["without a route", "by the default route"])
 @pytest.mark.parametrize("destination", ["172.20.0.1/32", "172.16.0.0/12", "128.0.0.0/2"])
 def test_any_prefix_captures_what_only_a_weak_route_leads_to(others: dict[str, str], destination: str) -> None:
-    """Where there is nothing better than the default route, every prefix that holds the address counts."""
+    """If a protected address has only the default route, every prefix that contains it counts."""
     node = facts(protected={"172.20.0.1": "API server"}, others=others)
 
     assert list(_refused(node, destination)) == [destination]
 
 
 def test_route_that_leads_where_packets_go_already_is_accepted() -> None:
-    """What has the next hop that a protected address has today changes nothing for it; with a source of its own it may.
+    """A prefix with the present next hop of a protected address is accepted; with its own source address it is refused.
 
-    Neither does a blackhole, or a path that is not known.
+    A blackhole and unknown next hops are refused too.
     """
     some, node = keys("172.20.0.1"), facts(protected={"172.20.0.1": "API server"}, others={"172.16.0.0/12": "10.0.0.3"})
     same, other = (NextHops.via(pack_address(gateway), ETH0) for gateway in ("10.0.0.3", "10.0.0.1"))
@@ -233,7 +233,7 @@ def test_gateway_on_no_subnet_can_be_on_link() -> None:
     ids=["no route", "a route of ours", "multipath", "own address"],
 )
 def test_on_link_gateway_without_one_interface_is_told(lookup: Lookup | None, state: RowState, message: str) -> None:
-    """Where it can't be told on which interface an onLink gateway would be, the message says why."""
+    """If the interface of an onLink gateway is ambiguous, the message says why."""
     node = facts(lookups={"10.9.9.9": lookup} if lookup else {})
     problem = gateway_problem(ELSEWHERE, node, on_link=True)
 
@@ -291,7 +291,7 @@ def test_table_that_own_packets_are_not_looked_up_in_takes_everything(rules: tup
     ids=["any source", "subnet of the node", "address of the node"],
 )
 def test_table_that_own_packets_may_be_looked_up_in_is_guarded(rule: Rule) -> None:
-    """Where a rule may lead the node's own packets, each prefix that holds what must stay reachable is refused.
+    """If a rule may match the node's own packets, each prefix that contains a required address is refused.
 
     There is no better match in that table, so broad prefixes capture too; the message names the rule.
     """

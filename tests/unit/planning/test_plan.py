@@ -1,4 +1,4 @@
-"""Which routes a node should have, and whose each is."""
+"""The routes that a node should have, and the object of each."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -53,7 +53,7 @@ def test_each_destination_goes_through_the_gateway() -> None:
     ids=["priority", "age", "name"],
 )
 def test_first_in_precedence_gets_the_prefix(winner: StaticRoute, loser: StaticRoute) -> None:
-    """Of two objects that want a prefix one gets it: by priority, then age, then name; the other says whose it is."""
+    """If two objects want a prefix, one gets it: by priority, then age, then name; the other names the winner."""
     for order in ((winner, loser), (loser, winner)):
         plan = _plan(*order)
 
@@ -141,7 +141,7 @@ def test_on_link_gateway_goes_out_where_the_node_would_send_to_it() -> None:
 
 
 def test_refused_destinations_are_neither_wanted_nor_held() -> None:
-    """What would cut the node off is left out, whatever else is wrong with the object."""
+    """A prefix that would cut the node off is left out, whatever else is wrong with the object."""
     usable = _plan(route(destinations=["10.0.0.9", "192.0.2.1"]))
     unusable = _plan(route(gateway=UNREACHABLE, destinations=["10.0.0.9", "192.0.2.1"]))
 
@@ -173,7 +173,7 @@ def test_messages_name_a_few_and_count_the_rest() -> None:
 
 
 def test_standby_message_names_every_winner() -> None:
-    """Where several objects win, each is named."""
+    """If several objects win, each is named."""
     plan = _plan(
         route("a", destinations=["192.0.2.1"]),
         route("b", destinations=["192.0.2.2"]),
@@ -185,7 +185,7 @@ def test_standby_message_names_every_winner() -> None:
 
 
 def test_protected_addresses_stay_reachable() -> None:
-    """A destination that holds a protected address is refused and told, the others are programmed."""
+    """A destination that holds a protected address is refused and reported, the others are programmed."""
     plan = _plan(route(destinations=["172.20.0.0/16", "192.0.2.1"]), protected={"172.20.0.1": "API server"})
 
     assert set(paths(plan.desired)) == {key("192.0.2.1")}
@@ -259,14 +259,14 @@ def test_every_destination_is_accounted_for(routes: list[StaticRoute]) -> None:
 
 @given(st.lists(_routes(), min_size=2, max_size=4))
 def test_plan_after_another_is_the_same_as_the_first(versions: list[list[StaticRoute]]) -> None:
-    """What was planned before saves work and changes nothing."""
+    """The previous plan saves work and changes nothing."""
     before = None
     for routes in versions:
         before = make_plan(routes, facts(), before)
 
         fresh = make_plan(routes, facts())
         assert (before.desired, before.objects, before.shares) == (fresh.desired, fresh.objects, fresh.shares)
-        # What was contested once may cost a look, and no more.
+        # A key that once overlapped may cost a look, and no more.
         assert before.overlapping >= fresh.overlapping
 
 
@@ -303,7 +303,7 @@ def _default_node() -> Facts:
 
 
 def test_default_route_pins_what_would_follow_it() -> None:
-    """What is protected and goes by main's default route is pinned to that; what has a route or a subnet is not."""
+    """Protected addresses that use main's default route get a bypass route; those with a route or subnet do not."""
     node = _default_node()
     plan = make_plan([route(destinations=["0.0.0.0/0"], allowDefaultRoute=True)], node)
 
@@ -347,7 +347,7 @@ def test_rules_stay_with_a_default_route_that_is_kept() -> None:
 
 
 def test_destinations_of_a_default_route_do_not_come_before_its_pins() -> None:
-    """What is a part of something that is pinned is refused, the rest is routed."""
+    """A part of a prefix with a bypass route is refused, the rest is routed."""
     some = route(destinations=["0.0.0.0/0", "10.244.7.0/24", "192.0.2.1"], allowDefaultRoute=True)
     (planned,) = make_plan([some], _default_node()).objects
 
@@ -357,7 +357,7 @@ def test_destinations_of_a_default_route_do_not_come_before_its_pins() -> None:
 
 
 def test_node_without_a_default_route_has_nothing_to_pin() -> None:
-    """What has no way today can't lose it."""
+    """An address without a way today can't lose it."""
     some = route(destinations=["0.0.0.0/0"], allowDefaultRoute=True)
     plan = make_plan([some], facts(protected={"169.254.169.254": "metadata service"}))
 

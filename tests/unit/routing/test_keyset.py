@@ -15,7 +15,7 @@ from static_route_operator.routing.keys import (
 from static_route_operator.routing.keyset import KeySet, by_family, duplicates, union
 from static_route_operator.routing.prefixes import host_prefix, last_address, pack_address, pack_prefix
 
-# Few values, so that sets overlap, and so many keys that they are taken apart in pieces.
+# Few values, so that sets overlap, and enough keys that they are unpacked in pieces.
 numbers = st.integers(0, 60) | st.integers(0, 3000)
 runs = st.builds(lambda start, length, step: range(start, start + length * step, step), numbers, numbers, st.just(1))
 some_numbers = st.builds(lambda single, run: single | set(run), st.sets(numbers, max_size=30), runs)
@@ -60,7 +60,7 @@ def test_sets_that_are_nearly_equal(left: set[int], changed: set[int]) -> None:
 
 @given(st.lists(some_numbers, max_size=6))
 def test_repeated_keys_are_those_in_more_than_one_set(sets: list[set[int]]) -> None:
-    """What is in two sets or more is found, and nothing else."""
+    """Keys in two sets or more are found, and no others."""
     found = duplicates(map(_keys, sets))
 
     assert found == {_key(each) for each in set().union(*sets) if sum(each in one for one in sets) > 1}

@@ -1,4 +1,4 @@
-"""What a host should have beside what it has."""
+"""The differences between a host's desired and installed routes."""
 
 from static_route_operator.cli.host.differences import differences, rule_differences
 from static_route_operator.planning.desired import describe_wanted, parse_wanted
@@ -13,7 +13,7 @@ OTHER = NextHops.via(pack_address("10.0.0.3"), ETH0)
 
 
 def test_each_difference_has_both_sides_and_an_owner() -> None:
-    """What is missing, leads elsewhere or is too many is told; what is as wanted, or held, is not."""
+    """Missing, different and surplus routes are reported; matching and held ones are not."""
     destinations = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
     plan = make_plan([route("nat", destinations=destinations), route("far", "172.31.0.1", ["192.0.2.8"])], facts())
     desired = parse_wanted(describe_wanted(plan, {}))

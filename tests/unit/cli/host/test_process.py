@@ -42,7 +42,7 @@ def port() -> Iterator[int]:
 
 
 def test_process_is_asked(port: int) -> None:
-    """What it says is read as JSON."""
+    """The process's answer is read as JSON."""
     assert ask("127.0.0.1", port, "/good") == {"a": 1}
 
 
@@ -56,7 +56,7 @@ def test_other_answers_are_told(port: int, path: str, words: str) -> None:
 
 
 def test_silence_is_told() -> None:
-    """Where nobody listens the text says where it was asked, and how it failed."""
+    """If no process listens, the text has the address and the error."""
     with pytest.raises(NoProcessError, match=r"no agent answers on 127.0.0.1:1 \(.*refused"):
         ask("127.0.0.1", 1, "/routes")
 

@@ -1,4 +1,4 @@
-"""Which version of an object is in force."""
+"""The version of an object that is in force."""
 
 import pytest
 
@@ -76,14 +76,14 @@ def test_undone_until_there_is_a_newer_one(trials: UnconfirmedChanges) -> None:
 
 
 def test_first_version_leaves_nothing(trials: UnconfirmedChanges) -> None:
-    """Of an object without a good version none is in force when its first is undone."""
+    """An object without a confirmed version has none in force when its first is rolled back."""
     trials.undo([UnconfirmedChange(OTHER)], "why")
 
     assert list(trials.in_force([OTHER])) == []
 
 
 def test_without_generations() -> None:
-    """Where versions have no number, as in a directory of manifests, their content tells them apart."""
+    """Versions without a number, as in a directory of manifests, are distinguished by their content."""
     bad, good = (route(generation=0, destinations=[text]) for text in ("192.0.2.1", "192.0.2.2"))
     trials = UnconfirmedChanges()
     trials.undo([UnconfirmedChange(bad)], "why")
@@ -153,7 +153,7 @@ def test_rows(trials: UnconfirmedChanges) -> None:
 
 
 def test_gone(trials: UnconfirmedChanges) -> None:
-    """Of an object that is gone nothing is remembered."""
+    """An object that is gone leaves nothing behind."""
     trials.begin([UnconfirmedChange(NEW, OLD)])
 
     assert trials.retain(["uid-other"])

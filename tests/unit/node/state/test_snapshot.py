@@ -62,7 +62,7 @@ def test_nothing() -> None:
 
 
 def test_trials() -> None:
-    """What is on trial comes back with what was before it."""
+    """An unconfirmed change comes back with the version before it."""
     trials = [UnconfirmedChange(ROUTES[0], ROUTES[1]), UnconfirmedChange(ROUTES[4])]
 
     assert unpack_trials(pack_trials(trials)) == trials
