@@ -1,5 +1,6 @@
 # Everything here works on a fresh Debian or Ubuntu machine: each target installs what it needs.
-# Slow set-up (Python environment, Kubernetes binaries, base image) is kept in $(CACHE), outside the tree.
+# Slow set-up (Python environment, Kubernetes, base image) is kept in $(CACHE), outside the tree. It is made by targets
+# of its own before the tests start: no test builds or downloads anything.
 
 CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/static-route-operator
 VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' static_route_operator/__init__.py)
@@ -18,7 +19,8 @@ AUDIT_VENV := $(CACHE)/audit-$(shell sha256sum < requirements/audit.lock | cut -
 SBOM ?= dist/k8s-staticroute-operator-v$(VERSION).cdx.json
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format unit kernel cluster-tests e2e docs walkthrough recording audit sbom generate lock image image-tar release cluster cluster-down bench clean
+.PHONY: help demo test check format unit kernel cluster-tests api-versions e2e kubernetes api-servers helm \
+  fresh-machine docs walkthrough recording audit sbom generate lock image image-tar release cluster cluster-down bench clean
 
 help: ## Show this
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,7 +38,7 @@ demo: $(VENV)/ready ## Three nodes, two NAT gateways and a web site on this mach
 	tools/apt-install $(shell tools/apt-packages demo)
 	$(BIN)/python -m examples.demo
 
-test: check docs kernel cluster-tests e2e ## All tests (root; the first time it builds Kubernetes, about 10 minutes)
+test: check docs kubernetes api-servers helm image-tar kernel cluster-tests e2e ## All tests (root; README.md tells time and disk)
 
 check: $(VENV)/ready ## Lint, types, import contracts, generated files and unit tests, in seconds
 	$(BIN)/ruff check
@@ -45,7 +47,7 @@ check: $(VENV)/ready ## Lint, types, import contracts, generated files and unit 
 	$(BIN)/lint-imports
 	$(BIN)/yamllint -s .github deploy releases examples
 	$(BIN)/python tools/generate.py --check
-	git ls-files tools .ci | xargs -r grep -lE '^#!.*(bash|/sh)' | xargs -r $(BIN)/shellcheck
+	grep -rIlE '^#!.*(bash|/sh)' tools .ci | xargs $(BIN)/shellcheck
 	$(BIN)/pytest tests/unit
 	tools/audit $(AUDIT_VENV)
 
@@ -58,20 +60,37 @@ unit: $(VENV)/ready ## Unit tests
 
 kernel: $(VENV)/ready ## Tests on the real kernel, in throw-away network namespaces (root)
 	tools/apt-install $(shell tools/apt-packages kernel)
-	$(BIN)/pytest tests/kernel
+	$(BIN)/pytest $(or $(ARGS),tests/kernel)
 
-cluster-tests: $(VENV)/ready ## Tests on a real API server, agents as processes (root)
+cluster-tests: kubernetes api-servers ## Tests on a real API server, agents as processes (root)
 	tools/apt-install $(shell tools/apt-packages lab)
-	$(BIN)/pytest tests/cluster
+	$(BIN)/pytest $(or $(ARGS),tests/cluster)
 
-e2e: $(VENV)/ready ## Tests on three real kubelets, the image and the release manifest as users get them (root)
+api-versions: kubernetes api-servers ## CRD, policies and examples on the oldest and the newest API server; a part of cluster-tests (root)
+	tools/apt-install $(shell tools/apt-packages lab)
+	$(BIN)/pytest tests/cluster/test_crd.py tests/cluster/test_manifests.py
+
+e2e: kubernetes helm image-tar ## Tests on three real kubelets, the image and the release manifest as users get them (root)
 	tools/apt-install $(shell tools/apt-packages lab image)
-	$(BIN)/pytest tests/e2e
+	$(BIN)/pytest $(or $(ARGS),tests/e2e)
+
+kubernetes: $(VENV)/ready ## Build the lab's Kubernetes and etcd, once; KUBE_VERSION=v1.34.4 for another version
+	$(BIN)/python -m tests.lab build kubernetes
+
+api-servers: $(VENV)/ready ## Build the API servers of the oldest and the newest Kubernetes that are promised, once
+	$(BIN)/python -m tests.lab build api-servers
+
+helm: $(VENV)/ready ## Build Helm, once
+	$(BIN)/python -m tests.lab build helm
+
+fresh-machine: ## Run `make demo` and `make test` on an empty Debian in a directory; TARGETS="check" runs others (root)
+	tools/apt-install debootstrap git
+	tools/fresh-machine $(or $(TARGETS),demo test)
 
 docs: $(DOCS_VENV)/ready ## The site of docs/, into dist/site; fails on any broken link in it
 	NO_MKDOCS_2_WARNING=1 $(DOCS_VENV)/bin/mkdocs build --strict
 
-walkthrough: $(VENV)/ready ## Write into docs/walkthrough.md what its commands print now (root)
+walkthrough: kubernetes image-tar ## Write into docs/walkthrough.md what its commands print now (root)
 	tools/apt-install $(shell tools/apt-packages lab image)
 	WALKTHROUGH=write $(BIN)/pytest tests/e2e/test_walkthrough.py
 
@@ -103,14 +122,14 @@ image-tar: image ## Build the image and save it as a docker-archive: make image-
 release: $(VENV)/ready ## Write the release manifest for an image: make release IMG=name:tag
 	$(BIN)/python tools/generate.py --image $(IMG)
 
-cluster: $(VENV)/ready ## A three-node cluster on this machine with the operator installed (root); says how to use it
+cluster: kubernetes image-tar ## A three-node cluster on this machine with the operator installed (root); says how to use it
 	tools/apt-install $(shell tools/apt-packages lab image)
 	$(BIN)/python -m tests.lab up 3 --operator
 
 cluster-down: $(VENV)/ready ## Take that cluster away
 	$(BIN)/python -m tests.lab down
 
-bench: $(VENV)/ready ## Benchmarks, beside BIRD and FRR; writes the tables of docs/performance.md (root)
+bench: kubernetes image-tar ## Benchmarks, beside BIRD and FRR; writes the tables of docs/performance.md (root)
 	tools/apt-install $(shell tools/apt-packages lab image)
 	for package in $(shell tools/apt-packages peers); do tools/apt-install $$package || echo "bench: without $$package"; done
 	$(BIN)/python -m benchmarks.kernel --write

@@ -11,7 +11,6 @@ import json
 import random
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +24,7 @@ from tests.e2e.conftest import enter_pod, install, own_routes
 from tests.lab.cluster import Cluster
 from tests.lab.commands import wait_until
 from tests.lab.network import SITES
-from tests.lab.release import build_image
+from tests.lab.release import image_archive
 from tests.lab.stream import Enter
 
 INTERVALS = (0.01, 0.1, 1.0)
@@ -72,12 +71,11 @@ def main() -> None:
     arguments = parser.parse_args()
     lab = Cluster("sroutage", len(NODES))
     lab.down()
-    with tempfile.TemporaryDirectory() as directory:
-        archive = build_image(Path(directory) / "operator.tar")
-        with lab:
-            lab.load_image(archive)
-            install(lab)
-            publish("outage", outages(lab, arguments.trials), write=arguments.write)
+    archive = image_archive()
+    with lab:
+        lab.load_image(archive)
+        install(lab)
+        publish("outage", outages(lab, arguments.trials), write=arguments.write)
 
 
 def outages(lab: Cluster, trials: int) -> str:

@@ -24,6 +24,7 @@ from static_route_operator.settings import (
     environment_variable,
     flag,
 )
+from tests.lab import versions
 
 NAMESPACE = "static-routes"
 CONTROLLER = f"{NAME}-controller"
@@ -118,7 +119,7 @@ def _metadata() -> dict[str, Any]:
         "type": "application",
         "version": __version__,
         "appVersion": __version__,
-        "kubeVersion": ">=1.31.0-0",
+        "kubeVersion": f">={versions.OLDEST_KUBERNETES.removeprefix('v')}-0",
         "keywords": ["routing", "egress", "gateway", "network"],
     }
 

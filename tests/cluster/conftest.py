@@ -1,24 +1,31 @@
 """One real API server for all tests here, three nodes as namespaces, and an agent on each as a process."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.cluster import faultyproxy
-from tests.cluster.agent import Agent, eventually, install
+from tests.cluster.agent import ROOT, Agent, eventually, install
 from tests.cluster.controller import Controller, Kubelets
+from tests.lab import versions
 from tests.lab.audit import AuditLog
 from tests.lab.cluster import Cluster
+from tests.lab.commands import run
 
+# Labs with different prefixes run side by side.
+PREFIX = os.environ.get("LAB_PREFIX") or "sr"
 NODES = 3
 API = "https://10.116.0.1:443"
 PROXY_PORT = 8080
 NAMES = [f"node{number}" for number in range(1, NODES + 1)]
 
 Manifest = Callable[..., str]
+ApplyAs = Callable[[str, dict[str, Any]], str]
 
 
 @pytest.fixture(scope="session")
@@ -30,10 +37,22 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> AuditLog:
 @pytest.fixture(scope="session")
 def cluster(audit: AuditLog) -> Iterator[Cluster]:
     """A control plane with the operator's CRD and rights, and three Node objects."""
-    lab = Cluster("srcluster", NODES, bare=True, apiserver_args=audit.apiserver_args())
+    lab = Cluster(f"{PREFIX}cluster", NODES, bare=True, apiserver_args=audit.apiserver_args())
     lab.down()
     with lab:
         install(lab, NODES)
+        yield lab
+
+
+@pytest.fixture(scope="session", params=versions.PROMISED)
+def api_server(request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """Start an API server of the oldest, then of the newest promised Kubernetes, with the operator's CRDs."""
+    lab = Cluster(f"{PREFIX}api", nodes=0, version=request.param, api_only=True)
+    lab.down()
+    with lab:
+        for crd in ("crd", "crd-noderoutestates"):
+            lab.kubectl("apply", "-f", ROOT / f"deploy/{crd}.yaml")
+            lab.kubectl("wait", "--for=condition=Established", "-f", ROOT / f"deploy/{crd}.yaml", "--timeout=30s")
         yield lab
 
 
@@ -95,6 +114,22 @@ def faulty(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[Agent, Callable[[
         clean(cluster, [agent])
         proxy.kill()
         proxy.wait()
+
+
+@pytest.fixture
+def apply_as(cluster: Cluster, tmp_path: Path) -> ApplyAs:
+    """Apply an object with nothing but a token, and return the answer of the API server."""
+
+    def apply(token: str, manifest: dict[str, Any]) -> str:
+        raw = json.loads(cluster.kubectl("config", "view", "--raw", "--flatten", "-o", "json"))
+        raw["users"] = [{"name": each["name"], "user": {"token": token}} for each in raw["users"]]
+        config = tmp_path / "holder.kubeconfig"
+        config.write_text(json.dumps(raw))
+        options = ["--server-side", "--validate=false", "--kubeconfig", str(config), "-f", "-"]
+        done = run(cluster.kubectl_command("apply", *options), stdin=json.dumps(manifest), check=False)
+        return done.stdout + done.stderr
+
+    return apply
 
 
 def clean(cluster: Cluster, agents: list[Agent]) -> None:

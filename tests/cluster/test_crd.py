@@ -184,6 +184,12 @@ ACCEPTED = [
 ]
 
 
+@pytest.fixture(scope="module")
+def cluster(api_server: Cluster) -> Cluster:
+    """Return an API server of each promised version: it compiles the rules of a CRD and estimates their cost."""
+    return api_server
+
+
 def body(destinations: Sequence[str], gateway: str, **spec: object) -> dict[str, Any]:
     """A StaticRoute as JSON."""
     return {

@@ -3,19 +3,14 @@
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import pytest
-
 from tests.cluster.agent import NAMESPACE, SERVICE_ACCOUNT, Agent, add_pod, eventually, pod_token
+from tests.cluster.conftest import ApplyAs
 from tests.lab.cluster import Cluster
-from tests.lab.commands import run
 
 GATEWAY, UNREACHABLE = "10.116.0.5", "10.99.0.1"
 SITE = "203.0.113.145"
-
-Apply = Callable[[str, dict[str, Any]], str]
 
 
 def _state(cluster: Cluster, name: str) -> dict[str, Any]:
@@ -33,22 +28,6 @@ def _manifest(kind: str, name: str) -> dict[str, Any]:
     if kind == "StaticRoute":
         manifest["spec"] = {"destinations": [SITE], "gateway": GATEWAY}
     return manifest
-
-
-@pytest.fixture
-def as_holder(cluster: Cluster, tmp_path: Path) -> Apply:
-    """Apply an object with nothing but a token; what the API server answered."""
-
-    def apply(token: str, manifest: dict[str, Any]) -> str:
-        raw = json.loads(cluster.kubectl("config", "view", "--raw", "--flatten", "-o", "json"))
-        raw["users"] = [{"name": each["name"], "user": {"token": token}} for each in raw["users"]]
-        config = tmp_path / "holder.kubeconfig"
-        config.write_text(json.dumps(raw))
-        options = ["--server-side", "--validate=false", "--kubeconfig", str(config), "-f", "-"]
-        done = run(cluster.kubectl_command("apply", *options), stdin=json.dumps(manifest), check=False)
-        return done.stdout + done.stderr
-
-    return apply
 
 
 def test_a_node_says_how_its_routes_fare(agents: list[Agent], apply: Callable[..., str], cluster: Cluster) -> None:
@@ -83,32 +62,32 @@ def test_an_object_that_somebody_deleted_comes_again(
     eventually("said again", lambda: _state(cluster, "node2").get("status", {}).get("summary") == "1/1", 30)
 
 
-def test_a_node_writes_its_own_object(cluster: Cluster, as_holder: Apply) -> None:
+def test_a_node_writes_its_own_object(cluster: Cluster, apply_as: ApplyAs) -> None:
     """The token of a pod on node 1 is good for node 1's object."""
-    answer = as_holder(pod_token(cluster, "node1"), _manifest("NodeRouteState", "node1"))
+    answer = apply_as(pod_token(cluster, "node1"), _manifest("NodeRouteState", "node1"))
     assert answer == "noderoutestate.networking.digitalocean.com/node1 serverside-applied\n"
 
 
-def test_a_node_can_not_write_for_another(cluster: Cluster, as_holder: Apply) -> None:
+def test_a_node_can_not_write_for_another(cluster: Cluster, apply_as: ApplyAs) -> None:
     """The token of a pod on node 1 is refused for node 2's object, with the reason."""
-    answer = as_holder(pod_token(cluster, "node1"), _manifest("NodeRouteState", "node2"))
+    answer = apply_as(pod_token(cluster, "node1"), _manifest("NodeRouteState", "node2"))
     assert 'agent on node "node1" may write only the NodeRouteState of its own node, not "node2"' in answer
 
 
-def test_a_token_without_a_pod_writes_nothing(cluster: Cluster, as_holder: Apply) -> None:
+def test_a_token_without_a_pod_writes_nothing(cluster: Cluster, apply_as: ApplyAs) -> None:
     """A token of the agents' account that is bound to no pod belongs to no node."""
     token = cluster.kubectl("create", "token", SERVICE_ACCOUNT, "-n", NAMESPACE).strip()
-    answer = as_holder(token, _manifest("NodeRouteState", "node1"))
+    answer = apply_as(token, _manifest("NodeRouteState", "node1"))
     assert 'agent on node "" may write only the NodeRouteState of its own node, not "node1"' in answer
 
 
-def test_a_node_can_not_write_a_static_route(cluster: Cluster, as_holder: Apply) -> None:
+def test_a_node_can_not_write_a_static_route(cluster: Cluster, apply_as: ApplyAs) -> None:
     """The token of an agent is refused for any StaticRoute."""
-    answer = as_holder(pod_token(cluster, "node1"), _manifest("StaticRoute", "stolen"))
+    answer = apply_as(pod_token(cluster, "node1"), _manifest("StaticRoute", "stolen"))
     assert 'cannot patch resource "staticroutes"' in answer
 
 
-def test_a_state_goes_with_its_node(cluster: Cluster, as_holder: Apply) -> None:
+def test_a_state_goes_with_its_node(cluster: Cluster, apply_as: ApplyAs) -> None:
     """Deleting a Node deletes what it said."""
     node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node9"}}
     cluster.kubectl("apply", "-f", "-", input=json.dumps(node))
@@ -116,7 +95,7 @@ def test_a_state_goes_with_its_node(cluster: Cluster, as_holder: Apply) -> None:
     uid = cluster.kubectl("get", "node", "node9", "-o", "jsonpath={.metadata.uid}")
     manifest = _manifest("NodeRouteState", "node9")
     manifest["metadata"]["ownerReferences"] = [{"apiVersion": "v1", "kind": "Node", "name": "node9", "uid": uid}]
-    as_holder(pod_token(cluster, "node9"), manifest)
+    apply_as(pod_token(cluster, "node9"), manifest)
     time.sleep(1)
     assert _state(cluster, "node9")
     cluster.kubectl("delete", "pod", "agent-node9", "-n", NAMESPACE, "--force", "--grace-period=0")

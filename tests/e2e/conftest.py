@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,9 +12,11 @@ import pytest
 from tests.lab.audit import AuditLog
 from tests.lab.cluster import Cluster
 from tests.lab.commands import Argument
-from tests.lab.release import NAMESPACE, build_image, manifest
+from tests.lab.release import NAMESPACE, image_archive, manifest
 from tests.lab.stream import Enter
 
+# Labs with different prefixes run side by side.
+PREFIX = os.environ.get("LAB_PREFIX") or "sr"
 NODES = ("node1", "node2", "node3")
 SITES = {"ifconfig.me": "34.160.111.145", "ipinfo.io": "34.117.59.81"}
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,15 +39,15 @@ def audit(tmp_path_factory: pytest.TempPathFactory) -> AuditLog:
 
 
 @pytest.fixture(scope="session")
-def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The operator's image, built from this tree, as a docker-archive."""
-    return build_image(tmp_path_factory.mktemp("image") / "operator.tar")
+def image() -> Path:
+    """Return the operator's image as a docker-archive, which `make e2e` builds from this tree."""
+    return image_archive()
 
 
 @pytest.fixture(scope="session")
 def cluster(audit: AuditLog, image: Path) -> Iterator[Cluster]:
     """Three nodes with the operator's image, and the examples' web sites on the outside."""
-    lab = Cluster("sre2e", len(NODES), apiserver_args=audit.apiserver_args())
+    lab = Cluster(f"{PREFIX}e2e", len(NODES), apiserver_args=audit.apiserver_args())
     lab.down()
     with lab:
         lab.namespace("web").configure(f"addr add {address} dev lo" for address in SITES.values())

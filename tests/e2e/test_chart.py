@@ -14,14 +14,12 @@ import yaml
 
 from static_route_operator.settings import ClusterSettings, ControllerSettings, ProcessSettings, environment_variable
 from tests.e2e.conftest import NODES, OBJECT, ROOT, ROUTES, everywhere, install, own_routes
-from tests.lab import helm
+from tests.lab import binaries, monitoring
 from tests.lab.cluster import Cluster
 from tests.lab.commands import Argument, run
 from tests.lab.errors import LabError
 from tests.lab.network import node_address
 from tests.lab.release import NAMESPACE, manifest
-
-ANYTHING = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 CHART = ROOT / "charts/k8s-staticroute-operator"
 RELEASE = "static-routes"
@@ -43,9 +41,14 @@ def objects(documents: str) -> Objects:
     return found
 
 
+def _helm() -> Path:
+    """Return the path of Helm, which `make e2e` builds."""
+    return binaries.helm().require() / "helm"
+
+
 def rendered(*arguments: Argument) -> str:
     """Return the chart's output for these values."""
-    return run([helm.program(), "template", RELEASE, CHART, *arguments]).stdout
+    return run([_helm(), "template", RELEASE, CHART, *arguments]).stdout
 
 
 def containers(*arguments: Argument) -> dict[str, dict[str, Any]]:
@@ -144,7 +147,7 @@ def helmed(cluster: Cluster, tmp_path: Path) -> Iterator[Helm]:
     directories = [f"HELM_{kind}_HOME={tmp_path}/{kind.lower()}" for kind in ("CACHE", "CONFIG", "DATA")]
 
     def helmed(*arguments: Argument) -> str:
-        argv = ["env", f"KUBECONFIG={cluster.kubeconfig}", *directories, helm.program(), *arguments]
+        argv = ["env", f"KUBECONFIG={cluster.kubeconfig}", *directories, _helm(), *arguments]
         return cluster.run_in("cp", argv, timeout=200).stdout
 
     try:
@@ -223,22 +226,7 @@ def next_version(directory: Path) -> Path:
 @pytest.fixture
 def prometheus_operator(cluster: Cluster) -> Iterator[None]:
     """The kinds of the Prometheus Operator, without it: any object of them is taken."""
-    kinds = {"podmonitors": "PodMonitor", "prometheusrules": "PrometheusRule"}
-    crds = [
-        {
-            "apiVersion": "apiextensions.k8s.io/v1",
-            "kind": "CustomResourceDefinition",
-            "metadata": {"name": f"{plural}.monitoring.coreos.com"},
-            "spec": {
-                "group": "monitoring.coreos.com",
-                "names": {"plural": plural, "kind": kind},
-                "scope": "Namespaced",
-                "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": ANYTHING}}],
-            },
-        }
-        for plural, kind in kinds.items()
-    ]
-    documents = yaml.safe_dump_all(crds)
+    documents = monitoring.definitions()
     cluster.kubectl("apply", "-f", "-", input=documents)
     cluster.kubectl("wait", "--for=condition=Established", "-f", "-", input=documents)
     try:

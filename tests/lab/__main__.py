@@ -3,7 +3,7 @@
 python3 -m tests.lab VERB …
   up [NODES] [--bare] [--operator] [--apiserver-arg=FLAG]…
                        start NODES nodes (3) and wait until they are Ready; with --bare, without containerd and kubelet;
-                       with --operator, build this tree's operator and install it
+                       with --operator, install the image that `make image-tar` built of this tree
   down                 kill and remove all of it
   kubectl ARGUMENT…    run kubectl as administrator
   shell                a shell for which kubectl and its plugin, `kubectl static-route`, are at hand, as administrator
@@ -14,12 +14,12 @@ python3 -m tests.lab VERB …
   start-node N         start a node, killed or new
   stop-api             kill the API server
   start-api            start it again
-  build                only build the cluster's programs: minutes the first time; up does it too
+  build PART…          build programs, which takes minutes the first time: kubernetes, api-servers, helm
   packages             list the Debian packages that the lab needs
 
 Environment:
   LAB_PREFIX    another lab beside the first: starts the names of its namespaces (sr)
-  KUBE_VERSION  the Kubernetes to build and start (v1.37.2)
+  KUBE_VERSION  the Kubernetes to build and start, as in v1.34.4
 """
 
 import argparse
@@ -29,11 +29,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.lab import binaries, programs, release
+from tests.lab import binaries, programs, release, versions
 from tests.lab.cluster import Cluster
 from tests.lab.commands import Argument
 from tests.lab.errors import LabError
 from tests.lab.network import Network
+
+PARTS = {
+    "kubernetes": [binaries.kubernetes(), binaries.etcd()],
+    "api-servers": [binaries.api_server(version) for version in versions.PROMISED],
+    "helm": [binaries.helm()],
+}
 
 
 def main(arguments: Sequence[str]) -> int:  # noqa: C901, PLR0912 - a case for each verb
@@ -62,8 +68,10 @@ def main(arguments: Sequence[str]) -> int:  # noqa: C901, PLR0912 - a case for e
             Cluster.running(prefix).stop_api()
         case ["start-api"]:
             Cluster.running(prefix).start_api()
-        case ["build"]:
-            binaries.build()
+        case ["build", *parts] if parts and all(part in PARTS for part in parts):
+            for part in parts:
+                for build in PARTS[part]:
+                    build.run()
         case ["packages"]:
             print(*programs.packages())
         case _:

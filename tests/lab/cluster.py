@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
-from tests.lab import binaries, images, programs
+from tests.lab import binaries, images, programs, versions
 from tests.lab.cgroup import Cgroup
 from tests.lab.commands import Argument, run, wait_until
 from tests.lab.control_plane import ControlPlane
@@ -26,6 +26,7 @@ class Cluster(Network):
         bare: only the namespaces of nodes, without containerd and kubelet, for agents that run as processes.
         apiserver_args: more flags for the API server, such as those of an audit log.
         version: that of Kubernetes, as in ``v1.37.2``.
+        api_only: a bare cluster of an API server alone, which keeps objects that nothing acts on.
     """
 
     def __init__(
@@ -35,14 +36,15 @@ class Cluster(Network):
         *,
         bare: bool = False,
         apiserver_args: Sequence[str] = (),
-        version: str = binaries.KUBERNETES_VERSION,
+        version: str = versions.KUBERNETES,
+        api_only: bool = False,
     ) -> None:
         super().__init__(prefix, nodes)
-        self._bare = bare
+        self._bare = bare or api_only
         self._apiserver_args = list(apiserver_args)
         self._version = version
-        self._binaries = binaries.directory(version)
-        self._control_plane = ControlPlane(self, self._binaries)
+        self._api_only = api_only
+        self._control_plane = ControlPlane(self, version, api_only=api_only)
         self._images = self.state / "images"
         self.kubeconfig = self._control_plane.kubeconfig
 
@@ -64,16 +66,18 @@ class Cluster(Network):
         """Start everything and wait until all nodes are Ready.
 
         Raises:
-            LabError: a lab with this prefix is there already, or a part did not start; with the end of its log.
+            LabError: a lab with this prefix is there already, a program is not built, or a part did not start; with
+                the end of its log.
         """
         programs.require(programs.NETWORK, programs.CONTROL_PLANE, {} if self._bare else programs.NODE)
-        binaries.build(self._version)
+        self._control_plane.require()
         super().up()
         arguments = {
             "nodes": self.nodes,
             "bare": self._bare,
             "apiserver_args": self._apiserver_args,
             "version": self._version,
+            "api_only": self._api_only,
         }
         _memory(self).write_text(json.dumps(arguments))
         if not self._bare:
@@ -169,7 +173,8 @@ class Cluster(Network):
         return self.kubectl("get", "node", node.name, "-o", jsonpath, check=False) == "True"
 
     def _node(self, number: int) -> Node:
-        return Node(number, self, self._control_plane, self._binaries, sorted(self._images.glob("*.tar")))
+        kubelet = binaries.kubernetes(self._version).directory / "kubelet"
+        return Node(number, self, self._control_plane, kubelet, sorted(self._images.glob("*.tar")))
 
     def _started(self) -> list[Node]:
         """All nodes that were ever started."""

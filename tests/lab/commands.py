@@ -22,7 +22,7 @@ def run(
     *,
     stdin: str = "",
     check: bool = True,
-    timeout: float = 120,
+    timeout: float | None = 120,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
@@ -32,7 +32,7 @@ def run(
         argv: the program and its arguments.
         stdin: what it reads.
         check: whether a failure is an error.
-        timeout: seconds until it is killed.
+        timeout: seconds until it is killed; never if None.
         env: its whole environment; this process's own if None.
         cwd: its working directory; this process's own if None.
 

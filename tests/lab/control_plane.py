@@ -8,13 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.lab import processes
+from tests.lab import binaries, processes, versions
 from tests.lab.authority import Authority
 from tests.lab.commands import Argument, Daemon, run, spawn, wait_until
 from tests.lab.network import KUBERNETES_SERVICE, MAX_NODES, SERVICE_NETWORK, Network
 
 ADDRESS = "10.116.0.1"
-_API_SERVER = "kube-apiserver"
 _ISSUER = "https://kubernetes.default.svc"
 
 # The operator's command line of this tree, as a plugin of kubectl. It needs the packages of whoever made the lab.
@@ -31,18 +30,31 @@ class ControlPlane:
 
     Args:
         network: the network it is in.
-        binaries: the directory with the programs.
+        version: that of Kubernetes, as in ``v1.37.2``.
+        api_only: an API server that keeps objects, without what acts on them: neither controllers nor scheduler.
     """
 
-    def __init__(self, network: Network, binaries: Path) -> None:
+    def __init__(self, network: Network, version: str, *, api_only: bool = False) -> None:
         self._namespace = network.namespace("cp")
         self._logs = network.logs
-        self._binaries = binaries
+        self._build = binaries.api_server(version) if api_only else binaries.kubernetes(version)
+        # Any kubectl speaks to an API server.
+        self._kubectl_build = binaries.kubernetes(versions.KUBERNETES if api_only else version)
+        self._api_only = api_only
         self._directory = network.state / "cp"
         self._tools = self._directory / "bin"
         self._authority = Authority(self._directory)
         self.authority_certificate = self._authority.certificate
         self.kubeconfig = self._directory / "admin.kubeconfig"
+
+    def require(self) -> None:
+        """Check that all programs are built.
+
+        Raises:
+            LabError: one is not; names the make target.
+        """
+        for build in (self._build, self._kubectl_build, binaries.etcd()):
+            build.require()
 
     def start(self, apiserver_args: Sequence[str]) -> None:
         """Start it and wait until the API server is ready.
@@ -54,16 +66,20 @@ class ControlPlane:
         self._write_identities()
         self._write_tools()
         unsynced = "--unsafe-no-fsync"  # nobody misses a lab's data after a power cut of the machine
-        self._spawn("etcd", "--data-dir", self._directory / "etcd", unsynced, "--quota-backend-bytes", str(8 * 2**30))
+        etcd = binaries.etcd().directory / "etcd"
+        self._spawn(etcd, "--data-dir", self._directory / "etcd", unsynced, "--quota-backend-bytes", str(8 * 2**30))
         self.start_api(apiserver_args)
-        self._spawn("kube-controller-manager", *self._client_flags("kcm"), *self._controller_manager_flags())
-        self._spawn("kube-scheduler", *self._client_flags("scheduler"))
+        if self._api_only:
+            return
+        programs = self._build.directory
+        self._spawn(programs / "kube-controller-manager", *self._client_flags("kcm"), *self._controller_manager_flags())
+        self._spawn(programs / "kube-scheduler", *self._client_flags("scheduler"))
 
     def start_api(self, apiserver_args: Sequence[str]) -> None:
         """Start the API server and wait until it is ready."""
         files = self._directory
         server = self._spawn(
-            _API_SERVER,
+            self._build.directory / binaries.API_SERVER,
             "--etcd-servers=http://127.0.0.1:2379",
             "--bind-address=0.0.0.0",
             "--secure-port=443",
@@ -91,18 +107,21 @@ class ControlPlane:
 
     def wait_for_controllers(self) -> None:
         """Wait until pods can be created: until their namespace has its ServiceAccount."""
+        if self._api_only:
+            return
         there = functools.partial(_succeeds, self.kubectl(["get", "serviceaccount", "default"]))
         wait_until(there, "there is a default ServiceAccount", timeout=60)
 
     def stop_api(self) -> None:
         """Kill the API server (SIGKILL): its clients see their connections reset, then refused."""
         processes.kill(
-            lambda: {pid for pid in self._namespace.pids() if processes.program(pid) == _API_SERVER}, "API servers"
+            lambda: {pid for pid in self._namespace.pids() if processes.program(pid) == binaries.API_SERVER},
+            "API servers",
         )
 
     def kubectl(self, args: Sequence[Argument]) -> list[Argument]:
         """The command that runs kubectl as the cluster's administrator."""
-        return self.administer([self._binaries / "kubectl", *args])
+        return self.administer([self._kubectl_build.directory / "kubectl", *args])
 
     def administer(self, argv: Sequence[Argument]) -> list[Argument]:
         """The command that runs a program for which kubectl and its plugin are at hand, as administrator."""
@@ -116,7 +135,7 @@ class ControlPlane:
 
     def _write_tools(self) -> None:
         self._tools.mkdir()
-        (self._tools / "kubectl").symlink_to(self._binaries / "kubectl")
+        (self._tools / "kubectl").symlink_to(self._kubectl_build.directory / "kubectl")
         plugin = self._tools / "kubectl-static_route"
         root = Path(__file__).resolve().parents[2]
         plugin.write_text(_PLUGIN.format(root=shlex.quote(str(root)), python=shlex.quote(sys.executable)))
@@ -177,8 +196,8 @@ class ControlPlane:
             "--node-monitor-grace-period=20s",  # half the default: a dead node is seen while a test waits
         ]
 
-    def _spawn(self, program: str, *args: Argument) -> Daemon:
-        return spawn(self._namespace.enter([self._binaries / program, *args]), self._logs / f"{program}.log")
+    def _spawn(self, program: Path, *args: Argument) -> Daemon:
+        return spawn(self._namespace.enter([program, *args]), self._logs / f"{program.name}.log")
 
 
 def _succeeds(command: Sequence[Argument]) -> bool:

@@ -63,12 +63,12 @@ class Node:
         number: its number, from 1.
         network: the network that its namespace is in.
         control_plane: the cluster it joins.
-        binaries: the directory with the kubelet.
+        kubelet: the path of the kubelet.
         archives: the docker-archives it starts with; that of the pause image must be there.
     """
 
     def __init__(
-        self, number: int, network: Network, control_plane: ControlPlane, binaries: Path, archives: Sequence[Path]
+        self, number: int, network: Network, control_plane: ControlPlane, kubelet: Path, archives: Sequence[Path]
     ) -> None:
         self.name = f"node{number}"
         self._number = number
@@ -78,7 +78,7 @@ class Node:
         self._directory = network.state / self.name
         self._socket = self._directory / "containerd.sock"
         self._control_plane = control_plane
-        self._binaries = binaries
+        self._kubelet = kubelet
         self._archives = archives
 
     def boot(self) -> Daemon:
@@ -102,7 +102,7 @@ class Node:
     def join(self, containerd: Daemon) -> Daemon:
         """Start the kubelet and return it. It registers the node when the API server answers."""
         kubelet: list[Argument] = [
-            self._binaries / "kubelet",
+            self._kubelet,
             f"--config={self._directory / 'kubelet.json'}",
             f"--kubeconfig={self._control_plane.write_kubeconfig(self.name)}",
             f"--hostname-override={self.name}",
