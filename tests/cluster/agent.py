@@ -46,7 +46,7 @@ def everywhere(agents: Sequence["Agent"], routes: Mapping[str, str], seconds: fl
 
 
 def lived_with(agents: Sequence["Agent"], routes: Mapping[str, str], seconds: float = 20) -> None:
-    """Wait until these are the routes everywhere, and no change is on trial: what fails from then on undoes none.
+    """Wait until these are the routes everywhere, and all changes are confirmed: later faults roll none back.
 
     Raises:
         AssertionError: see `everywhere`; or something stays on trial.
@@ -94,7 +94,7 @@ def add_pod(cluster: Cluster, node: str) -> None:
 
 
 def pod_token(cluster: Cluster, node: str) -> str:
-    """A token of the agents' account as a pod on a node has it: good as long as that pod is there."""
+    """Return a token of the agents' account for a pod on a node: valid as long as that pod exists."""
     bound = ["--bound-object-kind=Pod", f"--bound-object-name=agent-{node}"]
     return cluster.kubectl("create", "token", SERVICE_ACCOUNT, "-n", NAMESPACE, *bound).strip()
 
@@ -123,7 +123,7 @@ class Agent:
 
     @property
     def pid(self) -> int:
-        """Its process."""
+        """Return the agent's process id."""
         assert self._process is not None, "it is not started"
         return self._process.pid
 
@@ -133,7 +133,7 @@ class Agent:
         return self._process is not None and self._process.poll() is None
 
     def start(self, *options: str, log_in: bool = True) -> None:
-        """Start it.
+        """Start the agent.
 
         Args:
             options: of the command; there is no DaemonSet to ask about at its end unless they name one.
@@ -153,18 +153,18 @@ class Agent:
             )
 
     def start_and_sync(self, *options: str) -> None:
-        """Start it and wait until it has applied a complete list."""
+        """Start the agent and wait until it has applied a complete list."""
         self.start(*options)
         eventually(f"agent {self._node} is ready\n{self.log()}", self.ready)
 
     def stop(self) -> int:
-        """Ask it to end, and wait; its exit status."""
+        """Ask the agent to end, and wait; return its exit status."""
         assert self._process is not None, "it is not started"
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(30)
 
     def kill(self, *, on_trial: bool = False) -> None:
-        """Take its life without a word.
+        """Kill the agent.
 
         Args:
             on_trial: whatever is on trial; else when nothing is, since the next agent would undo that.
@@ -188,7 +188,7 @@ class Agent:
         eventually("nothing is on trial", known)
 
     def log(self) -> str:
-        """All that it said."""
+        """Return the agent's log."""
         return self._log.read_text() if self._log.exists() else ""
 
     def get(self, path: str) -> str:
@@ -210,7 +210,7 @@ class Agent:
         return found
 
     def routes(self) -> dict[str, str]:
-        """The routes of protocol 245 in the kernel: gateway by destination."""
+        """Return the routes of protocol 245 in the kernel: gateway by destination."""
         found = {}
         for family in ("-4", "-6"):
             argv = ["ip", "-j", family, "route", "show", "table", "all", "proto", "245"]
@@ -219,7 +219,7 @@ class Agent:
         return found
 
     def ip(self, *arguments: str) -> str:
-        """Run an `ip` command on its node."""
+        """Run an `ip` command on the agent's node."""
         return self._cluster.run_in(f"node{self._node}", ["ip", *arguments]).stdout
 
 

@@ -289,7 +289,7 @@ def test_priority(cluster: Cluster, priority: object) -> None:
 
 
 def test_every_bad_destination_is_named_at_once(cluster: Cluster) -> None:
-    """Several bad destinations are told in one answer, each with its place."""
+    """Several bad destinations are listed in one answer, each with its place."""
     answer = dry_run(cluster, body(["10.0.0.5/24", "10.0.0.0/8", "x"], GATEWAY))
     assert "spec.destinations[0]" in answer
     assert "spec.destinations[2]" in answer

@@ -1,4 +1,4 @@
-"""Addresses of the cluster that no route may capture, told by the controller to all agents."""
+"""Addresses of the cluster that no route may capture, published by the controller to all agents."""
 
 import json
 import subprocess

@@ -60,7 +60,7 @@ class Watcher:
     async def until(self, condition: Callable[[], object]) -> None:
         """Let it work until something is so."""
         async with asyncio.timeout(PATIENCE):
-            while not condition():  # noqa: ASYNC110  what is told comes by several ways
+            while not condition():  # noqa: ASYNC110  reports come in several ways
                 await asyncio.sleep(0.002)
 
     async def becomes(self, target: Target, state: GatewayState) -> tuple[float, Health]:

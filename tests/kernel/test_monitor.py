@@ -45,7 +45,7 @@ class Watcher:
     async def until(self, condition: Callable[[], object]) -> None:
         """Let the event loop run until something is reported."""
         async with asyncio.timeout(PATIENCE):
-            while not condition():  # noqa: ASYNC110  what is told comes by several ways
+            while not condition():  # noqa: ASYNC110  reports come in several ways
                 await asyncio.sleep(0.005)
 
     async def quiet(self) -> None:

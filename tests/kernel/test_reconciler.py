@@ -423,7 +423,7 @@ async def test_invalid_version_leaves_the_last_good_one(machine: Machine, engine
 
 
 async def test_refused_destinations_are_told(machine: Machine, engine: Engine) -> None:
-    """Destinations that can't be routed here are told with the reason, the others are programmed."""
+    """Destinations that can't be routed here are reported with the reason, the others are programmed."""
     engine.put(route(destinations=["192.0.2.1", "10.1.0.0/25", "127.0.0.1"]))
     engine.complete()
     row = await engine.state_is("nat", "Refused")

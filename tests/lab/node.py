@@ -115,7 +115,7 @@ class Node:
         return self._spawn("kubelet", [*enter, *kubelet])
 
     def kill(self) -> None:
-        """Cut its power: all its processes die at once. Its network, and so the kernel's routes, stays."""
+        """Cut the node's power: all its processes die at once. Its network, and so the kernel's routes, stays."""
         self._cgroup.kill()
 
     def runs(self) -> bool:
@@ -153,7 +153,7 @@ class Node:
         (self._directory / "kubelet.json").write_text(json.dumps(self._kubelet_configuration()))
 
     def _pod_network(self) -> dict[str, object]:
-        """The CNI configuration: a bridge, and the node's own address on packets that leave it."""
+        """Return the CNI configuration: a bridge, and the node's own address on packets that leave it."""
         ranges = [[{"subnet": f"10.244.{self._number}.0/24"}]]
         bridge = {
             "type": "bridge",

@@ -114,7 +114,7 @@ def test_option_that_cannot_be_used_is_refused(spec: dict[str, Any], field: str,
 
 
 def test_excludes_are_cut_out_of_good_destinations() -> None:
-    """Excludes work on what can be routed; bad destinations are told as ever, and untouched ones stay."""
+    """Excludes apply to routable destinations; bad ones are reported as always, and untouched ones stay."""
     parsed = route(
         destinations=["192.0.2.0/24", "127.0.0.1", "198.51.100.0/24", "203.0.113.0/30"],
         excludes=["192.0.2.0/24", "203.0.113.1", "169.254.0.0/16"],

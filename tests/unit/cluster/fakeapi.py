@@ -7,7 +7,7 @@ from static_route_operator.errors import ApiError
 
 
 class FakeApi:
-    """Notes what is asked of it; stands in for `Api`.
+    """A stand-in for `Api` that notes all requests.
 
     Attributes:
         patches: path, body and content type of each patch that was taken.
@@ -21,7 +21,7 @@ class FakeApi:
         self.refusals = list(refusals)
 
     async def patch(self, path: str, body: Any, *, content_type: str) -> dict[str, Any]:
-        """As `Api.patch`."""
+        """Note the request, like `Api.patch`."""
         await asyncio.sleep(0.01)
         if self.refusals:
             raise ApiError(f"PATCH {path}", self.refusals.pop(0), "told so")

@@ -112,7 +112,7 @@ def test_the_frame_is_checked(change: dict[str, Any], problem: str) -> None:
     ],
 )
 def test_file_that_holds_none_is_told(text: str, line: int, problem: str) -> None:
-    """A text that is no YAML, or holds no StaticRoute, does not pass."""
+    """A text that is not YAML, or holds no StaticRoute, does not pass."""
     (finding,) = validate({"a.yaml": text})["findings"]
 
     assert (finding["line"], finding["problem"].startswith(problem)) == (line, True)

@@ -68,7 +68,7 @@ def test_question_is_sent_along(port: int) -> None:
 
 @pytest.mark.parametrize("path", ["/wrong", "/busy"])
 def test_refusal_is_told(port: int, path: str) -> None:
-    """A question that the process refuses is no sign that there is none: its own words are told."""
+    """A refused question does not count as a missing process: the error has the process's own words."""
     with pytest.raises(UnansweredError, match="why") as caught:
         ask("127.0.0.1", port, path, {"a": "why"})
     assert not isinstance(caught.value, NoProcessError)
