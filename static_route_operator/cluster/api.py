@@ -113,7 +113,7 @@ class Api:
                 session.request(method, info.server.rstrip("/") + path, headers=headers, data=data or None) as answer,
             ):
                 if not answer.ok:
-                    raise ApiError(what, answer.status, _reason(await answer.text()))
+                    raise ApiError(what, answer.status, excerpt(await answer.text()))
                 body: dict[str, Any] = await answer.json()
                 return body
         except (aiohttp.ClientError, TimeoutError, OSError, kopf.LoginError) as error:
@@ -154,7 +154,8 @@ def endpoint_addresses(endpoint_slice: Mapping[str, Any]) -> set[str]:
     return {address for endpoint in endpoints for address in endpoint.get("addresses") or ()}
 
 
-def _reason(text: str) -> str:
+def excerpt(text: str) -> str:
+    """Return the start of an answer, on one line."""
     return " ".join(text.split())[:300]
 
 

@@ -8,11 +8,10 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from static_route_operator.api import GROUP, VERSION
 from static_route_operator.api.staticroute import PLURAL
-from static_route_operator.cluster.api import Api
 from static_route_operator.cluster.engine import FIRST_BACKOFF, LAST_BACKOFF, Engine
 from static_route_operator.errors import ApiError
 from static_route_operator.observability.metrics import ApiMetrics
@@ -29,6 +28,17 @@ ABSENT_AFTER = 30.0
 DEAF_AFTER = 60.0
 # Seconds over which the requested lists of many agents are spread.
 SPREAD = 1.0
+
+
+class Lister(Protocol):
+    """Source of lists, as `Api`."""
+
+    async def get(self, path: str, *, accept: str) -> dict[str, Any]:
+        """Return a list.
+
+        Raises:
+            ApiError: there is no list.
+        """
 
 
 class Listed(Protocol):
@@ -58,7 +68,7 @@ class Listing:
     """
 
     def __init__(  # noqa: PLR0913  one of each, and none goes with another
-        self, api: Api, target: Listed, watch: Engine, metrics: ApiMetrics, interval: float, *, path: str = PATH
+        self, api: Lister, target: Listed, watch: Engine, metrics: ApiMetrics, interval: float, *, path: str = PATH
     ) -> None:
         self._api = api
         self._target = target

@@ -6,10 +6,10 @@ import logging
 from typing import Any
 
 from static_route_operator.api.clusteraddresses import NAME, make_data
-from static_route_operator.cluster.api import KUBERNETES_ENDPOINTS, Api, endpoint_addresses
+from static_route_operator.cluster.api import KUBERNETES_ENDPOINTS, endpoint_addresses
 from static_route_operator.cluster.engine import FIRST_BACKOFF, LAST_BACKOFF
+from static_route_operator.controller.client import MERGE_PATCH, Client
 from static_route_operator.controller.clusterstate import ClusterState
-from static_route_operator.controller.statuswriter import MERGE_PATCH
 from static_route_operator.errors import ApiError
 from static_route_operator.supervision import Backoff
 
@@ -34,7 +34,7 @@ class AddressPublisher:
         namespace: of the operator.
     """
 
-    def __init__(self, api: Api, overview: ClusterState, namespace: str) -> None:
+    def __init__(self, api: Client, overview: ClusterState, namespace: str) -> None:
         self._api = api
         self._overview = overview
         self._path = f"/api/v1/namespaces/{namespace}/configmaps/{NAME}"

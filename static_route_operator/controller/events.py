@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 from static_route_operator.api import API_VERSION
 from static_route_operator.api.conditions import ConditionReason, ConditionType, find_condition
 from static_route_operator.api.staticroute import KIND
-from static_route_operator.cluster.api import Api
 from static_route_operator.cluster.engine import FIRST_BACKOFF, LAST_BACKOFF
+from static_route_operator.controller.client import APPLY_PATCH, IDENTITY, Client
 from static_route_operator.controller.summaries import RouteSummary
 from static_route_operator.errors import ApiError
 from static_route_operator.observability.metrics import ControllerMetrics
@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 
 CONTROLLER = "static-route-operator"
 PATH = "/apis/events.k8s.io/v1/namespaces/default/events"
-APPLY_PATCH = "application/apply-patch+yaml"
 
 # The API server's limit of a note. Characters.
 LONGEST_NOTE = 1024
@@ -78,7 +77,7 @@ class EventRecorder:
         metrics: where to count.
     """
 
-    def __init__(self, api: Api, metrics: ControllerMetrics) -> None:
+    def __init__(self, api: Client, metrics: ControllerMetrics) -> None:
         self._api = api
         self._metrics = metrics
         self._told: dict[str, tuple[int, str]] = {}
@@ -158,7 +157,7 @@ class EventRecorder:
 
     async def _write(self, event: Mapping[str, Any]) -> None:
         # Applied, not created: a repeat of a request that was answered too late changes nothing.
-        path = f"{PATH}/{event['metadata']['name']}?fieldManager=static-route-operator-controller&force=true"
+        path = f"{PATH}/{event['metadata']['name']}?fieldManager={IDENTITY}&force=true"
         backoff = Backoff(FIRST_BACKOFF, LAST_BACKOFF)
         for _ in range(TRIES):
             try:

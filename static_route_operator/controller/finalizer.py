@@ -4,17 +4,14 @@ import asyncio
 import logging
 from collections.abc import Sequence
 
-from static_route_operator.api import GROUP, VERSION
-from static_route_operator.api.staticroute import PLURAL
-from static_route_operator.cluster.api import Api
 from static_route_operator.cluster.engine import FIRST_BACKOFF, LAST_BACKOFF
+from static_route_operator.controller.client import JSON_PATCH, STATICROUTES, Client
 from static_route_operator.errors import ApiError
 from static_route_operator.supervision import Backoff
 
 logger = logging.getLogger(__name__)
 
 RETIRED = "kopf.zalando.org/KopfFinalizerMarker"
-JSON_PATCH = "application/json-patch+json"
 
 # The object is gone, or its finalizers have changed, of which an event tells.
 _OVER = frozenset({404, 409, 422})
@@ -27,7 +24,7 @@ class FinalizerRemover:
         api: the API server.
     """
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Client) -> None:
         self._api = api
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -51,7 +48,7 @@ class FinalizerRemover:
         backoff = Backoff(FIRST_BACKOFF, LAST_BACKOFF)
         while True:
             try:
-                await self._api.patch(f"/apis/{GROUP}/{VERSION}/{PLURAL}/{name}", patch, content_type=JSON_PATCH)
+                await self._api.patch(f"{STATICROUTES}/{name}", patch, content_type=JSON_PATCH)
             except ApiError as error:
                 if error.status in _OVER:
                     return

@@ -10,10 +10,9 @@ import logging
 from static_route_operator.api import GROUP, VERSION
 from static_route_operator.api.noderoutestate import PLURAL as STATES
 from static_route_operator.api.rollout import default_rollout
-from static_route_operator.api.staticroute import PLURAL as ROUTES
-from static_route_operator.cluster.api import WRITE_TIMEOUT, Api
 from static_route_operator.cluster.listing import Listing
 from static_route_operator.controller.addresspublisher import AddressPublisher
+from static_route_operator.controller.client import STATICROUTES, Client
 from static_route_operator.controller.clusterstate import ClusterState
 from static_route_operator.controller.events import EventRecorder
 from static_route_operator.controller.finalizer import FinalizerRemover
@@ -84,27 +83,28 @@ async def run(settings: ControllerSettings) -> None:
     metrics = ControllerMetrics()
     overview = ClusterState()
     server = HttpServer(metrics, lambda: overview.complete)
-    api = Api()
-    recorder = EventRecorder(api, metrics)
-    writer = StatusWriter(Api(WRITE_TIMEOUT), overview, metrics, recorder.record)
-    remover = FinalizerRemover(api)
+    client = Client()
+    recorder = EventRecorder(client, metrics)
+    writer = StatusWriter(client, overview, metrics, recorder.record)
+    remover = FinalizerRemover(client)
     survey = ControllerWatch(overview, metrics, default_rollout(settings.rollout))
     survey.on_finalizers.connect(remover.look_at)
     listings = [
-        Listing(api, kind, survey, metrics, settings.list_seconds, path=path)
+        Listing(client, kind, survey, metrics, settings.list_seconds, path=path)
         for kind, path in (
-            (overview.subjects, f"/apis/{GROUP}/{VERSION}/{ROUTES}"),
+            (overview.subjects, STATICROUTES),
             (overview.states, f"/apis/{GROUP}/{VERSION}/{STATES}"),
             (overview.members, "/api/v1/nodes"),
         )
     ]
     controller = Controller(overview, writer, recorder, metrics)
-    book = AddressPublisher(api, overview, settings.namespace)
+    book = AddressPublisher(client, overview, settings.namespace)
     survey.on_relist.connect(*(listing.request for listing in listings))
     async with contextlib.AsyncExitStack() as last:
         if settings.http_port:
             await server.start(settings.http_address, settings.http_port)
         last.push_async_callback(server.stop)
+        last.push_async_callback(client.close)
         survey.start()
         last.push_async_callback(survey.stop)
         last.push_async_callback(remover.stop)

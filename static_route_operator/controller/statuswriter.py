@@ -14,10 +14,8 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from static_route_operator.api import GROUP, VERSION
-from static_route_operator.api.staticroute import PLURAL
-from static_route_operator.cluster.api import Api
 from static_route_operator.cluster.engine import FIRST_BACKOFF, LAST_BACKOFF
+from static_route_operator.controller.client import MERGE_PATCH, STATICROUTES, Client
 from static_route_operator.controller.clusterstate import ClusterState
 from static_route_operator.controller.rollup import Rollup
 from static_route_operator.controller.status import make_status
@@ -40,7 +38,6 @@ SHARE = 0.01
 # Of an event on one watch, in bytes: all but the destinations, and a destination.
 EVENT_SIZE, DESTINATION_SIZE = 2_000, 20
 
-MERGE_PATCH = "application/merge-patch+json"
 AT_ONCE = float("-inf")
 
 Status = Mapping[str, Any]
@@ -68,7 +65,7 @@ class StatusWriter:
 
     def __init__(
         self,
-        api: Api,
+        api: Client,
         overview: ClusterState,
         metrics: ControllerMetrics,
         on_written: Callable[[RouteSummary, Status, Status], None],
@@ -134,7 +131,7 @@ class StatusWriter:
         subject = desk.subject
         before = self._overview.stored(subject)
         after = make_status(subject, desk.rollup, before, _now())
-        path = f"/apis/{GROUP}/{VERSION}/{PLURAL}/{subject.name}/status"
+        path = f"{STATICROUTES}/{subject.name}/status"
         try:
             await self._api.patch(path, {"status": after}, content_type=MERGE_PATCH)
         except ApiError as error:

@@ -1,7 +1,7 @@
 """What the controller watches: all StaticRoutes, all Nodes and all NodeRouteStates."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from static_route_operator.api import GROUP, VERSION
 from static_route_operator.api.noderoutestate import PLURAL as STATES
@@ -9,14 +9,13 @@ from static_route_operator.api.rollout import Rollout
 from static_route_operator.api.staticroute import PLURAL as ROUTES
 from static_route_operator.api.store import Named, Store
 from static_route_operator.cluster.engine import Engine, Event, Handler, Settings, engine_settings
+from static_route_operator.controller.client import IDENTITY
 from static_route_operator.controller.clusterstate import ClusterState, parse_node_info, parse_state
 from static_route_operator.controller.summaries import RouteSummary
 from static_route_operator.observability.metrics import ApiMetrics
 from static_route_operator.supervision import Signal
 
 T = TypeVar("T", bound=Named)
-
-IDENTITY: Final = "static-route-operator-controller"
 
 # Objects of one answer when all are listed: what thousands of nodes say would take gigabytes to read at once.
 CHUNK = 100

@@ -5,8 +5,9 @@ from typing import Any, cast
 
 from static_route_operator.api.clusteraddresses import NAME, NodeAddresses
 from static_route_operator.api.nodeselector import Node
-from static_route_operator.cluster.api import KUBERNETES_ENDPOINTS, Api
+from static_route_operator.cluster.api import KUBERNETES_ENDPOINTS
 from static_route_operator.controller.addresspublisher import EVERY, SERVICE_CIDRS, AddressPublisher
+from static_route_operator.controller.client import Client
 from static_route_operator.controller.clusterstate import ClusterState
 from static_route_operator.controller.summaries import NodeInfo
 from static_route_operator.errors import ApiError
@@ -64,7 +65,7 @@ def _put(overview: ClusterState, *addresses: str) -> None:
 
 
 async def _start(cluster: Cluster, overview: ClusterState) -> asyncio.Task[None]:
-    book = AddressPublisher(cast("Api", cluster), overview, "ours")
+    book = AddressPublisher(cast("Client", cluster), overview, "ours")
     _put(overview, "10.0.0.2")
     task = asyncio.create_task(book.run())
     await asyncio.sleep(60)

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import pytest
 
-from static_route_operator.cluster.api import Api
+from static_route_operator.controller.client import Client
 from static_route_operator.controller.events import EventRecorder
 from static_route_operator.controller.summaries import RouteSummary
 from static_route_operator.observability.metrics import ControllerMetrics
@@ -31,7 +31,7 @@ def told(*statuses: dict[str, Any], before: dict[str, Any] | None = None, refusa
     subject = RouteSummary.parse(manifest(metadata={"uid": "u", "generation": 1}))
 
     async def run() -> None:
-        recorder = EventRecorder(cast("Api", api), ControllerMetrics())
+        recorder = EventRecorder(cast("Client", api), ControllerMetrics())
         task = asyncio.create_task(recorder.run())
         last = before or {}
         for each in statuses:

@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from static_route_operator.cluster.api import Api
+from static_route_operator.controller.client import Client
 from static_route_operator.controller.finalizer import RETIRED, FinalizerRemover
 from tests.unit import virtual_time
 from tests.unit.cluster.fakeapi import FakeApi
@@ -16,7 +16,7 @@ def removed(finalizers: list[str], *refusals: int | None) -> FakeApi:
     api = FakeApi(*refusals)
 
     async def run() -> None:
-        remover = FinalizerRemover(cast("Api", api))
+        remover = FinalizerRemover(cast("Client", api))
         remover.look_at("a", finalizers)
         remover.look_at("a", finalizers)
         await asyncio.sleep(1000)

@@ -5,7 +5,7 @@ from typing import cast
 
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.api.nodeselector import Node
-from static_route_operator.cluster.api import Api
+from static_route_operator.controller.client import Client
 from static_route_operator.controller.clusterstate import ClusterState, StateOfNode
 from static_route_operator.controller.events import EventRecorder
 from static_route_operator.controller.main import Controller
@@ -21,8 +21,8 @@ NODES = 50
 
 async def _play(api: FakeApi, overview: ClusterState) -> None:
     metrics = ControllerMetrics()
-    recorder = EventRecorder(cast("Api", api), metrics)
-    writer = StatusWriter(cast("Api", api), overview, metrics, recorder.record)
+    recorder = EventRecorder(cast("Client", api), metrics)
+    writer = StatusWriter(cast("Client", api), overview, metrics, recorder.record)
     controller = Controller(overview, writer, recorder, metrics)
     tasks = [asyncio.create_task(each.run()) for each in (controller, writer, recorder)]
     subject = RouteSummary.parse(manifest(metadata={"uid": "u", "generation": 1}))

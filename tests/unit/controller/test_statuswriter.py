@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.api.nodeselector import Node
-from static_route_operator.cluster.api import Api
+from static_route_operator.controller.client import Client
 from static_route_operator.controller.clusterstate import ClusterState
 from static_route_operator.controller.rollup import roll_up
 from static_route_operator.controller.statuswriter import DESTINATION_SIZE, EVENT_SIZE, FAN_OUT, PAUSE, StatusWriter
@@ -33,7 +33,7 @@ class Scene:
 
     def start(self) -> None:
         """Start a writer."""
-        self.writer = StatusWriter(cast("Api", self.api), self.overview, ControllerMetrics(), lambda *_: None)
+        self.writer = StatusWriter(cast("Client", self.api), self.overview, ControllerMetrics(), lambda *_: None)
         self._task = asyncio.create_task(self.writer.run())
 
     async def stop(self) -> None:
