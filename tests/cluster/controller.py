@@ -42,7 +42,7 @@ class Controller:
         cluster.kubectl("apply", "-f", "-", input=yaml.safe_dump_all(rights))
 
     def start(self) -> None:
-        """Start it and wait until it has seen everything once."""
+        """Start the controller and wait until it has seen all objects."""
         kubeconfig = self._log.with_suffix(".kubeconfig")
         token = self._cluster.kubectl("create", "token", SERVICE_ACCOUNT, "-n", NAMESPACE).strip()
         kubeconfig.write_text(json.dumps(_kubeconfig(self._server, token, self._cluster)))
@@ -53,23 +53,23 @@ class Controller:
         eventually(f"the controller is ready\n{self.log()}", self.ready)
 
     def stop(self) -> int:
-        """Ask it to end, and wait; its exit status."""
+        """Ask the controller to end, and wait; return its exit status."""
         assert self._process is not None, "it is not started"
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(10)
 
     def kill(self) -> None:
-        """Take its life without a word."""
+        """Kill the controller."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def log(self) -> str:
-        """All that it said."""
+        """Return the controller's log."""
         return self._log.read_text() if self._log.exists() else ""
 
     def ready(self) -> bool:
-        """Whether it has seen everything once."""
+        """Return True once the controller has seen all objects."""
         url = f"http://127.0.0.1:{PORT}/readyz"
         return self._cluster.run_in("cp", ["curl", "-sf", "-m", "5", url], check=False).stdout == "ok\n"
 
@@ -89,18 +89,18 @@ class Kubelets:
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def start(self) -> None:
-        """Beat once, and go on."""
+        """Send one heartbeat, and start sending them periodically."""
         for name in self._names:
             self.report(name)
         self._thread.start()
 
     def stop(self) -> None:
-        """Beat no more."""
+        """Stop the heartbeats."""
         self._end.set()
         self._thread.join()
 
     def report(self, name: str, ready: str = "True") -> None:
-        """One heartbeat: this node is Ready, or is not."""
+        """Send one heartbeat: this node is Ready, or is not."""
         condition = {"type": "Ready", "status": ready, "reason": "Test", "message": ""}
         condition["lastHeartbeatTime"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         patch = json.dumps({"status": {"conditions": [condition]}})

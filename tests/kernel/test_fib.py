@@ -268,7 +268,7 @@ ODD = pytest.mark.parametrize(
     ],
 )
 
-# What `nhid` in an odd route stands for.
+# The nexthop objects that `nhid` in an odd route stands for.
 OBJECTS = ("nexthop add id 7 via 10.0.0.1 dev eth0", "nexthop add id 8 via fd00::1 dev eth0")
 
 

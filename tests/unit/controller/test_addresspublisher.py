@@ -1,4 +1,4 @@
-"""When the controller writes the cluster's addresses, and what, in virtual time."""
+"""The times and contents of the controller's writes of the cluster's addresses, in virtual time."""
 
 import asyncio
 from typing import Any, cast

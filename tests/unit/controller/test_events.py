@@ -1,4 +1,4 @@
-"""Which transitions are told by an Event, and how."""
+"""The transitions that cause an Event, and its text."""
 
 import asyncio
 from typing import Any, cast
@@ -56,12 +56,12 @@ def told(*statuses: dict[str, Any], before: dict[str, Any] | None = None, refusa
     ],
 )
 def test_transitions(reasons: list[str], events: list[str]) -> None:
-    """Each state that an object may stay in is told once when it gets there; the way there is not."""
+    """Each state that an object may stay in causes one Event when it is reached; intermediate ones do not."""
     assert [each["reason"] for each in told(*map(status, reasons))] == events
 
 
 def test_warnings_are_warnings() -> None:
-    """What needs a person is a Warning, what does not is Normal."""
+    """A state that needs a person is a Warning, another is Normal."""
     types = {each["reason"]: each["type"] for each in told(*map(status, (FAILING, READY, "InvalidSpec")))}
 
     assert types == {"NodesFailing": "Warning", "Ready": "Normal", "Invalid": "Warning"}
@@ -99,7 +99,7 @@ def test_other_words_are_another_event() -> None:
 
 
 def test_a_restart_tells_nothing_again() -> None:
-    """What the object said before the controller started was told then."""
+    """The status from before the controller's start causes no Event."""
     assert told(status(FAILING), before=status(FAILING)) == []
     assert len(told(status(READY), before=status(FAILING))) == 1
 
@@ -127,7 +127,7 @@ def test_event_is_tried_a_few_times() -> None:
 
 
 def _with_gateways(**unhealthy: int) -> dict[str, Any]:
-    """A status of which every gateway has so many nodes that it does not answer."""
+    """Return a status in which each gateway is down on a given number of nodes."""
     made = status(READY)
     reason = "GatewaysDown" if any(unhealthy.values()) else "AllGatewaysUp"
     made["gateways"] = [{"address": name, "unhealthyNodes": number} for name, number in unhealthy.items()]
@@ -146,7 +146,7 @@ def test_gateway_is_told_once_for_all_nodes() -> None:
 
 
 def test_another_gateway_is_another_event() -> None:
-    """Each gateway that goes down is told; those that are up at first are no news."""
+    """Each gateway that goes down causes an Event; those that are up at first do not."""
     events = told(*(_with_gateways(a=a, b=b) for a, b in ((0, 0), (1, 0), (1, 1))))
 
     assert [each["reason"] for each in events] == ["Ready", "GatewaysDown", "GatewaysDown"]

@@ -12,7 +12,7 @@ from tests.unit.cluster.fakeapi import FakeApi
 
 
 def removed(finalizers: list[str], *refusals: int | None) -> FakeApi:
-    """What is asked of the API server, which refuses first, when an object with these is seen twice."""
+    """Return the API server, which gives these refusals first, after an object with these finalizers came twice."""
     api = FakeApi(*refusals)
 
     async def run() -> None:

@@ -1,4 +1,4 @@
-"""How a StaticRoute fares on all of its nodes: counts, the worst, and the words for people."""
+"""The state of a StaticRoute over all of its nodes: counts, the worst, and the words for people."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -35,7 +35,7 @@ def member(name: str, *, ready: bool = True, **labels: str) -> NodeInfo:
 
 
 def rolled_up(reports: Mapping[str, Report | None], *, not_ready: str = "", **spec: Any) -> Rollup:
-    """How the StaticRoute fares on nodes that say this."""
+    """Return the StaticRoute's state over nodes with these reports."""
     members = [member(name, ready=name not in not_ready.split()) for name in reports]
     return roll_up(subject(**spec), members, lambda each: reports[each.name])
 

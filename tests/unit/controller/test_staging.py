@@ -1,4 +1,4 @@
-"""Which nodes may use a new generation next."""
+"""The nodes that may use a new generation next."""
 
 import math
 
@@ -22,12 +22,12 @@ def nodes(done: str = "", failed: str = "", gone: str = "", since: str = "2024-0
 
 
 def stage(released: int, phase: Phase = Phase.PROGRESSING, since: str = "2024-01-02T00:00:00Z") -> Stage:
-    """Generation 2, which so many nodes may use."""
+    """Return a stage of generation 2 that releases it to the first of the ten nodes."""
     return Stage(2, phase, rank(NODES[released - 1]), f"{released}/10", since)
 
 
 def released(after: Stage) -> int:
-    """How many of the ten nodes may use it."""
+    """Return how many of the ten nodes a stage releases."""
     return sum(rank(name) <= after.threshold for name in NODES)
 
 
@@ -95,13 +95,13 @@ def test_complete_stays_so() -> None:
 
 
 def test_no_node_is_complete() -> None:
-    """Where there is no node to be careful with, those that come may have it."""
+    """If no node needs care, new nodes may have it."""
     assert next_stage(ONE, 2, [], None).phase is Phase.COMPLETE
 
 
 @given(st.lists(st.text("abc0", min_size=1), unique=True, max_size=30), st.integers(1, 40), st.booleans())
 def test_good_change_reaches_all(names: list[str], number: int, percent: bool) -> None:
-    """Where every node does well, all have it in the end, in as few steps as the share asks for, in one order."""
+    """If every node succeeds, all have it in the end, in as few steps as the share allows, in one order."""
     rollout = Rollout(percent=number) if percent else Rollout(nodes=number)
     at_a_time = rollout.at_a_time(len(names))
     current, steps = next_stage(rollout, 1, [StagedNode(name, done=False, failed=False) for name in names], None), 1

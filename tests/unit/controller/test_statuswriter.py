@@ -1,4 +1,4 @@
-"""When a status is written, and when not, in virtual time."""
+"""The times at which a status is written, in virtual time."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -66,18 +66,18 @@ class Scene:
         self.writer.offer(self.subject, rollup)
 
     def grow(self, nodes: int) -> None:
-        """Be a cluster of so many nodes."""
+        """Be a cluster of this number of nodes."""
         for number in range(nodes):
             self.overview.members.put(f"{number}", NodeInfo(Node(f"node{number}"), f"{number}", ready=True), 1)
 
     @property
     def written(self) -> list[str]:
-        """What was written, and of which object."""
+        """Return the writes, with their objects."""
         return [f"{path.split('/')[-2]} {body['status']['summary']}" for path, body, _ in self.api.patches]
 
     @property
     def summaries(self) -> list[str]:
-        """What was written."""
+        """Return the written statuses."""
         return [body["status"]["summary"] for _, body, _ in self.api.patches]
 
 
@@ -113,7 +113,7 @@ def test_a_change_is_written_at_its_start_and_its_end() -> None:
 
 
 def test_a_slow_roll_out_is_written_every_half_minute() -> None:
-    """Where nodes take their time, what is so by then is written every `PAUSE`, and the end at once."""
+    """If nodes take their time, the state is written every `PAUSE`, and the end at once."""
 
     async def act(scene: Scene) -> None:
         for done in range(100):
@@ -215,7 +215,7 @@ def test_a_write_that_fails_is_tried_until_it_succeeds() -> None:
 
 
 def test_an_object_that_is_gone_is_forgotten() -> None:
-    """What has not been written yet of an object that is gone never is."""
+    """A pending write of an object that is gone is dropped."""
 
     async def act(scene: Scene) -> None:
         scene.say("ppp")
@@ -270,7 +270,7 @@ def test_on_few_nodes_nothing_waits() -> None:
 
 
 def test_the_most_urgent_goes_first() -> None:
-    """Of what is due: first what turned worse, then what has settled, then what begins."""
+    """Due writes go in order: objects that turned worse, those that have settled, then those that begin."""
 
     async def act(scene: Scene) -> None:
         scene.grow(100_000)
@@ -283,7 +283,7 @@ def test_the_most_urgent_goes_first() -> None:
 
 
 def test_what_settles_before_its_turn_is_written_once() -> None:
-    """A roll-out that is over when its turn comes is told of by one write, not two."""
+    """A roll-out that ends before its turn takes one write, not two."""
 
     async def act(scene: Scene) -> None:
         scene.grow(100_000)

@@ -1,4 +1,4 @@
-"""What the controller makes of the events that Kopf tells it, and which statuses it looks at because of them."""
+"""The controller's handling of Kopf's events, and the statuses that it computes because of them."""
 
 import asyncio
 import json
@@ -37,7 +37,7 @@ def state(name: str, *rows: dict[str, Any], owner: str = "") -> dict[str, Any]:
 
 
 def row(name: str = "a", state: str = "Programmed", generation: int = 1) -> dict[str, Any]:
-    """What a node says of a StaticRoute."""
+    """Return a node's report about a StaticRoute."""
     return {"name": name, "observedGeneration": generation, "state": state, "reason": "Programmed", "message": ""}
 
 
@@ -57,7 +57,7 @@ class Told:
         self.relists += 1
 
     async def event(self, of: str, body: dict[str, Any], kind: str | None = "MODIFIED") -> None:
-        """What Kopf does with an event."""
+        """Pass an event, as Kopf does."""
         event: Any = {"type": kind, "object": body}
         await self._handlers[of](event)
         await asyncio.sleep(0)
@@ -67,7 +67,7 @@ class Told:
         return [each.name for each in self.overview.take_changed()]
 
     def summary(self, name: str = "a") -> str:
-        """How one fares."""
+        """Return the state of one StaticRoute."""
         subject = self.overview.subjects.find(name)
         assert subject is not None
         rollup = self.overview.roll_up(subject)
@@ -138,7 +138,7 @@ async def test_a_node_that_goes_is_not_counted(told: Told, kind: str) -> None:
 
 
 async def test_a_new_node_is_not_taken_for_its_predecessor(told: Told) -> None:
-    """What a node said that is gone does not count for another one of its name."""
+    """The report of a node that is gone does not count for another one of its name."""
     await told.event("node", node("node2"), "DELETED")
     await told.event("node", node("node2", uid="new"))
     assert told.summary() == "1/2 RollingOut"
@@ -163,7 +163,7 @@ async def test_rows_of_other_versions_are_no_answer(told: Told) -> None:
 
 
 async def test_object_that_is_being_deleted_has_no_status(told: Told) -> None:
-    """A StaticRoute that is going is forgotten, but its finalizers are told."""
+    """A StaticRoute that is being deleted is forgotten, but its finalizers are reported."""
     metadata = {"deletionTimestamp": "2024-01-01T00:00:00Z", "finalizers": ["other"]}
     await told.event("sr", route(metadata=metadata))
 
@@ -219,7 +219,7 @@ async def test_kopf_writes_nothing(told: Told) -> None:
 
 
 def test_all_is_not_read_at_once() -> None:
-    """What thousands of nodes say is listed in parts."""
+    """The reports of thousands of nodes are listed in parts."""
     assert controller_settings().watching.chunk_size == CHUNK
 
 

@@ -1,6 +1,7 @@
 """Differences between the desired and the installed routes and rules of a host."""
 
 from static_route_operator.cli.host.differences import differences, rule_differences
+from static_route_operator.planning.desired import describe_desired, parse_desired
 from static_route_operator.planning.plan import make_plan
 from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.prefixes import pack_address
