@@ -373,7 +373,7 @@ def _make_hop(found: dict[int, bytes], interface: int, weight: int, flags: int, 
 def _next_hops_of(route: KernelRoute) -> NextHops:
     """Return the next hops of a route as this program writes them; unknown ones if the program never writes such.
 
-    Of a foreign route only the destination of its packets matters, whatever other attributes it has.
+    A foreign route matters only for where its packets go, whatever other attributes it has.
     """
     size = len(route.prefix) - 1
     metrics = tuple(each for each in route.metrics if each[0] in _OWN_METRICS)

@@ -58,12 +58,12 @@ class Step:
     """A policy rule that matches a packet, and its result.
 
     Attributes:
-        policy: the rule.
+        rule: the rule.
         route: the route that the rule finds in its table; None without one, or if the rule leads to no table.
         decides: the kernel evaluates no rule after this one.
     """
 
-    policy: Rule
+    rule: Rule
     route: KernelRoute | None
     decides: bool
 
@@ -78,9 +78,9 @@ class Forwarding:
         hop: next hop of the packet; one of several is chosen by the packet's addresses. None with an error.
         source: text of the packet's source address, given or chosen by the kernel.
         route: the route of the packet; None if unknown.
-        policy: the rule that led to the route; None if unknown.
+        rule: the rule that led to the route; None if unknown.
         candidates: all routes of all tables that contain the destination, the most specific first.
-        policies: all rules, in the kernel's order.
+        rules: all rules, in the kernel's order.
         interfaces: names of the interfaces by index.
         bound: next hop of a socket that is bound to this source, as TCP's are; None if it is the same.
     """
@@ -90,9 +90,9 @@ class Forwarding:
     hop: KernelNextHop | None
     source: str
     route: KernelRoute | None
-    policy: Rule | None
+    rule: Rule | None
     candidates: tuple[KernelRoute, ...]
-    policies: tuple[Rule, ...]
+    rules: tuple[Rule, ...]
     interfaces: Mapping[int, str]
     bound: KernelNextHop | None = None
 
@@ -119,23 +119,23 @@ class RouteTracer:
             KernelError: the kernel does not answer a request.
         """
         names = self.interfaces()
-        policies = self.policies(packet.family)
+        rules = self.rules(packet.family)
         candidates = self.candidates(packet.destination)
-        steps = list(walk(packet, policies, candidates))
+        steps = list(walk(packet, rules, candidates))
         last = steps[-1] if steps else None
         sent, error = self._ask(packet, names)
         if sent is None:
             decided = last if last and last.decides else None
-            route, policy = (decided.route, decided.policy) if decided else (None, None)
-            return Forwarding(packet, error, None, packet.source_text, route, policy, candidates, policies, names)
+            route, rule = (decided.route, decided.rule) if decided else (None, None)
+            return Forwarding(packet, error, None, packet.source_text, route, rule, candidates, rules, names)
         # IPv4 reports main for every table unless asked for the real one. IPv6 always reports it, and refuses the flag.
         lookup_table = RTM_F_LOOKUP_TABLE if packet.family == AF_INET else 0
         matched, _ = self._ask(packet, names, RTM_F_FIB_MATCH | lookup_table)
         walked = (last.route,) if last and last.route else ()
         route = _known(matched, (*walked, *candidates)) if matched else None
-        policy = next((each.policy for each in steps if each.route is not None and each.route == route), None)
-        if policy is None and route is not None:
-            policy = next((each for each in policies if each.matches(packet) and each.table == route.table), None)
+        rule = next((each.rule for each in steps if each.route is not None and each.route == route), None)
+        if rule is None and route is not None:
+            rule = next((each for each in rules if each.matches(packet) and each.table == route.table), None)
         hop = sent.hops[0] if sent.hops else None
         source = unpack_address(sent.source) if sent.source else packet.source_text
         bound = None
@@ -143,9 +143,9 @@ class RouteTracer:
             again, _ = self._ask(packet.from_source(source), names)
             if again is not None and again.hops and again.hops[0] != hop and not _is_choice(route, hop, again.hops[0]):
                 bound = again.hops[0]
-        return Forwarding(packet, "", hop, source, route, policy, candidates, policies, names, bound)
+        return Forwarding(packet, "", hop, source, route, rule, candidates, rules, names, bound)
 
-    def policies(self, family: int) -> tuple[Rule, ...]:
+    def rules(self, family: int) -> tuple[Rule, ...]:
         """Return the policy rules of a family (AF_INET or AF_INET6), in the kernel's order."""
         request = bytes([family]) + ALL_RULES[1:]
         return parse_rules(self.dump(RTM_GETRULE, request))
@@ -256,32 +256,32 @@ def _holds(body: bytes, destination: bytes) -> bool:
     return int.from_bytes(address) >> shift == int.from_bytes(destination) >> shift
 
 
-def walk(packet: Packet, policies: Sequence[Rule], candidates: Sequence[KernelRoute]) -> Iterator[Step]:
+def walk(packet: Packet, rules: Sequence[Rule], candidates: Sequence[KernelRoute]) -> Iterator[Step]:
     """Yield the rules that match a packet, in the kernel's order, up to the one that decides."""
     goto = 0
-    for policy in policies:
-        if policy.priority < goto or not policy.matches(packet):
+    for rule in rules:
+        if rule.priority < goto or not rule.matches(packet):
             continue
-        if policy.action is RuleAction.GOTO:
-            goto = policy.goto
+        if rule.action is RuleAction.GOTO:
+            goto = rule.goto
             continue
-        if policy.action is RuleAction.NOP:
+        if rule.action is RuleAction.NOP:
             continue
-        if policy.action is not RuleAction.LOOKUP:
-            yield Step(policy, None, decides=True)
+        if rule.action is not RuleAction.LOOKUP:
+            yield Step(rule, None, decides=True)
             return
-        route = best(candidates, policy)
+        route = best(candidates, rule)
         decides = route is not None and route.kind != THROW
-        yield Step(policy, route, decides)
+        yield Step(rule, route, decides)
         if decides:
             return
 
 
-def best(candidates: Iterable[KernelRoute], policy: Rule) -> KernelRoute | None:
+def best(candidates: Iterable[KernelRoute], rule: Rule) -> KernelRoute | None:
     """Return the route that a rule finds in its table: the first usable one, unless the rule suppresses it."""
     for route in candidates:
-        if route.table != policy.table or (route.kind == UNICAST and all(hop.dead for hop in route.hops)):
+        if route.table != rule.table or (route.kind == UNICAST and all(hop.dead for hop in route.hops)):
             continue
-        suppressed = policy.suppress_prefix_length
+        suppressed = rule.suppress_prefix_length
         return None if suppressed is not None and route.prefix[-1] <= suppressed else route
     return None

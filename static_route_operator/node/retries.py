@@ -72,7 +72,7 @@ class Retries:
     async def describe(self) -> None:
         """Put the failures into words.
 
-        Who holds a place is asked once: where a look-up does not find the foreign route, the kernel has to dump its
+        Ask once who holds a place: where a look-up does not find the foreign route, the kernel has to dump its
         whole table, and a conflict that lasts must not cost that in every run.
 
         Raises:

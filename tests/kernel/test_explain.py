@@ -375,5 +375,5 @@ def test_a_rule_to_a_table_with_the_same_default_route(machine: Machine) -> None
     forwarding = forwarder.forward(Packet(pack_address("203.0.113.145")))
     forwarder.close()
     assert forwarding.route is not None
-    assert forwarding.policy is not None
-    assert (forwarding.route.table, forwarding.policy.table) == (100, 100)
+    assert forwarding.rule is not None
+    assert (forwarding.route.table, forwarding.rule.table) == (100, 100)

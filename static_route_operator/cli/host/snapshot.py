@@ -40,7 +40,7 @@ def lines() -> Iterator[str]:
         yield from (f"{unpack_prefix(subnet.prefix)} dev {subnet.interface}" for subnet in subnets)
         for family, title in ((socket.AF_INET, "IPv4"), (socket.AF_INET6, "IPv6")):
             yield f"# {title} rules"
-            yield from map(str, tracer.policies(family))
+            yield from map(str, tracer.rules(family))
             yield f"# {title} routes of all tables"
             try:
                 for message in tracer.stream(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)):

@@ -68,7 +68,7 @@ def compare(forwarding: Forwarding, answer: Mapping[str, Any]) -> dict[str, Any]
     claims: Sequence[Mapping[str, Any]] | None = answer["claims"]
     verdict, owner, text, cause = _judge(forwarding, claims)
     packet = forwarding.packet
-    route, rule = forwarding.route, forwarding.policy
+    route, rule = forwarding.route, forwarding.rule
     notes = [answer["note"]] if "note" in answer else []
     if not answer.get("complete", True):
         notes.append("the agent has no complete list of StaticRoutes yet")
@@ -101,7 +101,7 @@ def compare(forwarding: Forwarding, answer: Mapping[str, Any]) -> dict[str, Any]
         },
         "claims": claims,
         "candidates": [describe_kernel_route(each, forwarding.interfaces) for each in forwarding.candidates],
-        "rules": [str(each) for each in forwarding.policies],
+        "rules": [str(each) for each in forwarding.rules],
     }
 
 
@@ -176,7 +176,7 @@ def _follows(claim: Mapping[str, Any], forwarding: Forwarding, way: str) -> _Jud
 
 def _way(forwarding: Forwarding) -> str:
     """Describe the path of the packet."""
-    route, rule = forwarding.route, forwarding.policy
+    route, rule = forwarding.route, forwarding.rule
     by = f" by {route_words(route, forwarding.interfaces)}" if route else ""
     if forwarding.error:
         if route is None and rule is not None and rule.action is not RuleAction.LOOKUP:
@@ -193,7 +193,7 @@ def _way(forwarding: Forwarding) -> str:
 def _shadow(claim: Mapping[str, Any], forwarding: Forwarding) -> str:
     """Name the rule or route that takes precedence over the route of a StaticRoute, and the remedy."""
     ours = f"the route of StaticRoute {claim['object']} to {claim['destination']} in table {table_name(claim['table'])}"
-    route, rule = forwarding.route, forwarding.policy
+    route, rule = forwarding.route, forwarding.rule
     if rule is not None and rule.action is not RuleAction.LOOKUP:
         return f"The rule '{rule}' comes before {ours}: remove the rule, or exclude this destination from it."
     if route is None:
@@ -225,7 +225,7 @@ def _shadow(claim: Mapping[str, Any], forwarding: Forwarding) -> str:
 def _leading(table: int, forwarding: Forwarding) -> str:
     """Explain why no rule leads the packet to a table; return an empty text if one does."""
     packet = forwarding.packet
-    leading = [each for each in forwarding.policies if each.action is RuleAction.LOOKUP and each.table == table]
+    leading = [each for each in forwarding.rules if each.action is RuleAction.LOOKUP and each.table == table]
     if any(each.matches(packet) for each in leading):
         return ""
     if not leading:
