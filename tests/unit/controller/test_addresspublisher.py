@@ -6,7 +6,7 @@ from typing import Any, cast
 from static_route_operator.api.clusteraddresses import NAME, NodeAddresses
 from static_route_operator.api.nodeselector import Node
 from static_route_operator.cluster.api import KUBERNETES_ENDPOINTS
-from static_route_operator.controller.addresspublisher import EVERY, SERVICE_CIDRS, AddressPublisher
+from static_route_operator.controller.addresspublisher import INTERVAL, SERVICE_CIDRS, AddressPublisher
 from static_route_operator.controller.client import Client
 from static_route_operator.controller.clusterstate import ClusterState
 from static_route_operator.controller.summaries import NodeInfo
@@ -58,19 +58,19 @@ class Cluster(FakeApi):
         return [(data["nodes"], data["services"], data["apiServers"]) for data in joined]
 
 
-def _put(overview: ClusterState, *addresses: str) -> None:
+def _put(state: ClusterState, *addresses: str) -> None:
     for address in addresses:
-        member = NodeInfo(Node(address), address, ready=True, addresses=NodeAddresses((address,)))
-        overview.members.put(address, member, 1)
+        node = NodeInfo(Node(address), address, ready=True, addresses=NodeAddresses((address,)))
+        state.nodes.put(address, node, 1)
 
 
-async def _start(cluster: Cluster, overview: ClusterState) -> asyncio.Task[None]:
-    book = AddressPublisher(cast("Client", cluster), overview, "ours")
-    _put(overview, "10.0.0.2")
+async def _start(cluster: Cluster, state: ClusterState) -> asyncio.Task[None]:
+    book = AddressPublisher(cast("Client", cluster), state, "ours")
+    _put(state, "10.0.0.2")
     task = asyncio.create_task(book.run())
     await asyncio.sleep(60)
     assert cluster.patches == [], "before all nodes are known, some would be left out"
-    overview.members.replace({"10.0.0.2": 1}, 1)
+    state.nodes.replace({"10.0.0.2": 1}, 1)
     await asyncio.sleep(60)
     return task
 
@@ -80,14 +80,14 @@ def test_addresses_are_written_when_they_change_and_at_rest_never() -> None:
     cluster = Cluster()
 
     async def play() -> None:
-        overview = ClusterState()
-        task = await _start(cluster, overview)
-        _put(overview, "10.0.0.3", "10.0.0.4")
-        await asyncio.sleep(2 * EVERY)
-        overview.members.remove("10.0.0.2")
-        await asyncio.sleep(2 * EVERY)
+        state = ClusterState()
+        task = await _start(cluster, state)
+        _put(state, "10.0.0.3", "10.0.0.4")
+        await asyncio.sleep(2 * INTERVAL)
+        state.nodes.remove("10.0.0.2")
+        await asyncio.sleep(2 * INTERVAL)
         cluster.endpoints = ["203.0.113.6"]
-        await asyncio.sleep(2 * EVERY)
+        await asyncio.sleep(2 * INTERVAL)
         cluster.services = None
         await asyncio.sleep(3600)
         task.cancel()
@@ -113,7 +113,7 @@ def test_a_controller_that_starts_writes_only_what_is_new() -> None:
         task = await _start(second, ClusterState())
         assert second.patches == []
         second.endpoints = ["203.0.113.6"]
-        await asyncio.sleep(2 * EVERY)
+        await asyncio.sleep(2 * INTERVAL)
         task.cancel()
 
     virtual_time.run(play())
@@ -126,9 +126,9 @@ def test_what_can_not_be_asked_for_is_not_taken_for_gone() -> None:
     cluster = Cluster(500, None, 403)
 
     async def play() -> None:
-        task = await _start(cluster, overview := ClusterState())
+        task = await _start(cluster, state := ClusterState())
         cluster.endpoints = None
-        _put(overview, "10.0.0.3")
+        _put(state, "10.0.0.3")
         await asyncio.sleep(600)
         assert len(cluster.patches) == 1
         cluster.endpoints = ["203.0.113.5"]
@@ -145,11 +145,11 @@ def test_many_changes_are_few_writes() -> None:
     cluster = Cluster()
 
     async def play() -> None:
-        task = await _start(cluster, overview := ClusterState())
+        task = await _start(cluster, state := ClusterState())
         for number in range(1000):
-            _put(overview, f"10.1.{number >> 8}.{number & 255}")
+            _put(state, f"10.1.{number >> 8}.{number & 255}")
             await asyncio.sleep(0.06)
-        await asyncio.sleep(3 * EVERY)
+        await asyncio.sleep(3 * INTERVAL)
         task.cancel()
 
     virtual_time.run(play())

@@ -28,14 +28,14 @@ def status(reason: str, generation: int = 1, message: str = "") -> dict[str, Any
 def told(*statuses: dict[str, Any], before: dict[str, Any] | None = None, refusals: tuple[int, ...] = ()) -> list[Any]:
     """The Events written while an object goes through these statuses."""
     api = FakeApi(*refusals)
-    subject = RouteSummary.parse(manifest(metadata={"uid": "u", "generation": 1}))
+    summary = RouteSummary.parse(manifest(metadata={"uid": "u", "generation": 1}))
 
     async def run() -> None:
         recorder = EventRecorder(cast("Client", api), ControllerMetrics())
         task = asyncio.create_task(recorder.run())
         last = before or {}
         for each in statuses:
-            recorder.record(subject, last, each)
+            recorder.record(summary, last, each)
             last = each
         await asyncio.sleep(1000)
         task.cancel()

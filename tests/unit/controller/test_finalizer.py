@@ -17,8 +17,8 @@ def removed(finalizers: list[str], *refusals: int | None) -> FakeApi:
 
     async def run() -> None:
         remover = FinalizerRemover(cast("Client", api))
-        remover.look_at("a", finalizers)
-        remover.look_at("a", finalizers)
+        remover.check("a", finalizers)
+        remover.check("a", finalizers)
         await asyncio.sleep(1000)
         await remover.stop()
 

@@ -24,20 +24,20 @@ REFUSED = Report(1, RowState.REFUSED, Reason.PROTECTED_DESTINATION, "it would ca
 CONFLICT = Report(1, RowState.CONFLICT, Reason.FOREIGN_ROUTE, "another program's route holds 192.0.2.1")
 
 
-def subject(**spec: Any) -> RouteSummary:
+def summary(**spec: Any) -> RouteSummary:
     """A StaticRoute of generation 1 for every node."""
     return RouteSummary.parse(manifest(metadata={"uid": "u", "generation": 1}, **spec))
 
 
-def member(name: str, *, ready: bool = True, **labels: str) -> NodeInfo:
+def node(name: str, *, ready: bool = True, **labels: str) -> NodeInfo:
     """A node."""
     return NodeInfo(Node(name, labels), f"uid-{name}", ready)
 
 
 def rolled_up(reports: Mapping[str, Report | None], *, not_ready: str = "", **spec: Any) -> Rollup:
     """How the StaticRoute fares on nodes that say this."""
-    members = [member(name, ready=name not in not_ready.split()) for name in reports]
-    return roll_up(subject(**spec), members, lambda each: reports[each.name])
+    nodes = [node(name, ready=name not in not_ready.split()) for name in reports]
+    return roll_up(summary(**spec), nodes, lambda each: reports[each.name])
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,9 @@ def rolled_up(reports: Mapping[str, Report | None], *, not_ready: str = "", **sp
             "b",
             "Unknown",
             "NodesNotReady",
-            "1 of 2 nodes ready; not known of b, NotReady in Kubernetes",
+            "1 of 2 nodes ready; unknown on b (NotReady in Kubernetes)",
         ),
-        ({}, "", "False", "NoNodesSelected", "there are no nodes"),
+        ({}, "", "False", "NoNodesSelected", "the cluster has no nodes"),
     ],
 )
 def test_ready_condition(
@@ -80,18 +80,18 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     assert [each.node for each in rollup.failing] == ["b", "c", "a"]
     assert rollup.condition.message == (
         "1 of 6 nodes ready; b: gateway 10.0.0.1 is not on any subnet of this node; also failing: c, a;"
-        " waiting for d; not known of e, NotReady in Kubernetes"
+        " waiting for d; unknown on e (NotReady in Kubernetes)"
     )
 
 
 def test_only_selected_nodes_count() -> None:
     """Nodes that the selector does not match are not counted, and a selector that matches none is said to."""
     selector = {"nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["b"]}]}]}
-    some = subject(nodeSelector=selector)
-    members = [member("a", zone="a"), member("b", zone="b")]
+    some = summary(nodeSelector=selector)
+    nodes = [node("a", zone="a"), node("b", zone="b")]
 
-    assert roll_up(some, members, lambda _: GOOD).selected == 1
-    assert roll_up(some, members[:1], lambda _: GOOD).condition.message == "no node matches spec.nodeSelector"
+    assert roll_up(some, nodes, lambda _: GOOD).selected == 1
+    assert roll_up(some, nodes[:1], lambda _: GOOD).condition.message == "no node matches spec.nodeSelector"
 
 
 def test_a_status_does_not_grow_with_the_cluster() -> None:
@@ -100,13 +100,13 @@ def test_a_status_does_not_grow_with_the_cluster() -> None:
     rollup = rolled_up({f"node{number:03}": long for number in range(500)})
 
     assert (rollup.failed, len(rollup.failing)) == (500, 10)
-    assert len(str(make_status(subject(), rollup, {}, "now"))) < 10_000
+    assert len(str(make_status(summary(), rollup, {}, "now"))) < 10_000
     assert "also failing: node001, node002, node003 and 496 more" in rollup.condition.message
 
 
 def test_invalid_spec() -> None:
     """A spec that can't be used is not accepted, with the field and the problem, and is ready nowhere."""
-    status = make_status(subject(gateway="nowhere"), rolled_up({"a": GOOD}, gateway="nowhere"), {}, "now")
+    status = make_status(summary(gateway="nowhere"), rolled_up({"a": GOOD}, gateway="nowhere"), {}, "now")
     accepted, ready = (find_condition(status, each) for each in (ConditionType.ACCEPTED, ConditionType.READY))
 
     assert (accepted["status"], accepted["reason"], ready["status"], ready["reason"]) == (
@@ -119,7 +119,7 @@ def test_invalid_spec() -> None:
 
 def test_invalid_destinations() -> None:
     """Destinations that can never be routed are counted and the first is named; the others are as they are."""
-    accepted = subject(destinations=["192.0.2.1", "127.0.0.1", "x"]).accepted
+    accepted = summary(destinations=["192.0.2.1", "127.0.0.1", "x"]).accepted
 
     assert (accepted.status, accepted.reason) == ("False", "InvalidDestinations")
     assert accepted.message.startswith("2 of 3 destinations can't be routed: '127.0.0.1'")
@@ -128,9 +128,9 @@ def test_invalid_destinations() -> None:
 
 def test_transition_time_moves_with_the_status_only() -> None:
     """The time of a condition is that of its last change of status, whatever reason and message do meanwhile."""
-    before = make_status(subject(), rolled_up({"a": None}), {}, "first")
-    failing = make_status(subject(), rolled_up({"a": FAILED}), before, "second")
-    ready = make_status(subject(), rolled_up({"a": GOOD}), failing, "third")
+    before = make_status(summary(), rolled_up({"a": None}), {}, "first")
+    failing = make_status(summary(), rolled_up({"a": FAILED}), before, "second")
+    ready = make_status(summary(), rolled_up({"a": GOOD}), failing, "third")
 
     times = [find_condition(each, ConditionType.READY)["lastTransitionTime"] for each in (before, failing, ready)]
     assert times == ["first", "first", "third"]
@@ -141,7 +141,7 @@ def test_status_of_the_retired_operator_is_no_obstacle() -> None:
     rollup = rolled_up({"a": GOOD})
 
     for before in ({"conditions": "Ready"}, {"conditions": ["Ready"]}, {"create_fn": [{"x": 1}]}):
-        assert make_status(subject(), rollup, before, "now") == make_status(subject(), rollup, {}, "now")
+        assert make_status(summary(), rollup, before, "now") == make_status(summary(), rollup, {}, "now")
 
 
 _REPORTS = st.dictionaries(
@@ -182,7 +182,7 @@ SEVERAL: dict[str, Any] = {
         ({"a": UP, "b": UP}, "True", "AllGatewaysUp", "up: 10.0.0.1, 10.0.0.3", [(2, 0), (2, 0)]),
         ({"a": UP, "b": ONE_DOWN}, "False", "GatewaysDown", "down: 10.0.0.1 on some nodes", [(1, 1), (2, 0)]),
         ({"a": ONE_DOWN}, "False", "GatewaysDown", "down: 10.0.0.1", [(0, 1), (1, 0)]),
-        ({"a": GOOD, "b": None}, "Unknown", "NotProbed", "no node has told of any yet", []),
+        ({"a": GOOD, "b": None}, "Unknown", "NotProbed", "no node has reported yet", []),
     ],
     ids=["up", "down somewhere", "down everywhere", "not probed yet"],
 )
@@ -194,7 +194,7 @@ def test_health_of_gateways(
     numbers: list[tuple[int, int]],
 ) -> None:
     """On how many nodes each gateway is up or down is in the status, and in a condition whether all are up."""
-    made = make_status(subject(**SEVERAL), rolled_up(reports, **SEVERAL), {}, "now")
+    made = make_status(summary(**SEVERAL), rolled_up(reports, **SEVERAL), {}, "now")
 
     condition = find_condition(made, ConditionType.GATEWAYS_HEALTHY)
     assert (condition["status"], condition["reason"], condition["message"]) == (status, reason, message)
@@ -204,22 +204,22 @@ def test_health_of_gateways(
 
 def test_health_of_gateways_is_not_spoken_of_without_a_check() -> None:
     """The status of an object with one gateway and no check looks as ever; what it had before is taken away."""
-    plain, reports = subject(), {"a": GOOD}
+    plain, reports = summary(), {"a": GOOD}
 
     made = make_status(plain, rolled_up(reports), {}, "now")
     assert not made.keys() & {"gateway", "gateways"}
     assert [each["type"] for each in made["conditions"]] == ["Accepted", "Ready"]
 
-    before = make_status(subject(**SEVERAL), rolled_up({"a": UP}, **SEVERAL), {}, "now")
+    before = make_status(summary(**SEVERAL), rolled_up({"a": UP}, **SEVERAL), {}, "now")
     after = make_status(plain, rolled_up(reports), before, "now")
     assert (after["gateway"], after["gateways"]) == (None, None)
 
 
 def _staged(reports: Mapping[str, Report | None], stored: Mapping[str, Any], **rollout: Any) -> dict[str, Any]:
     """The status of an object with a roll-out, on nodes that say this."""
-    routed = subject(rollout=rollout)
-    members = [member(name) for name in reports]
-    return make_status(routed, roll_up(routed, members, lambda each: reports[each.name], stored), stored, "now")
+    routed = summary(rollout=rollout)
+    nodes = [node(name) for name in reports]
+    return make_status(routed, roll_up(routed, nodes, lambda each: reports[each.name], stored), stored, "now")
 
 
 def test_roll_out_stands_in_the_status() -> None:
@@ -242,9 +242,9 @@ def test_roll_out_stands_in_the_status() -> None:
 
 def test_stage_that_is_out_of_date_takes_nothing_back() -> None:
     """A roll-up from before the last write does not narrow what that has released."""
-    routed = subject(rollout={})
-    members = [member(name) for name in "abc"]
-    old = roll_up(routed, members, lambda _: OLD, {})
+    routed = summary(rollout={})
+    nodes = [node(name) for name in "abc"]
+    old = roll_up(routed, nodes, lambda _: OLD, {})
     wider = _staged({"a": OLD, "b": OLD, "c": GOOD}, make_status(routed, old, {}, "now"))
 
     assert make_status(routed, old, wider, "later")["rollout"] == wider["rollout"]
@@ -261,8 +261,8 @@ def test_change_on_trial_is_not_done() -> None:
 def test_object_that_is_staged_no_more_loses_its_stage() -> None:
     """Without spec.rollout the status says nothing of one, and takes away what it said."""
     staged = _staged({"a": OLD}, {})
-    plain = subject()
-    status = make_status(plain, roll_up(plain, [member("a")], lambda _: GOOD, staged), staged, "now")
+    plain = summary()
+    status = make_status(plain, roll_up(plain, [node("a")], lambda _: GOOD, staged), staged, "now")
 
     assert status["rollout"] is None
     assert "rollout" not in make_status(plain, roll_up(plain, [], lambda _: None), {}, "now")
@@ -279,7 +279,7 @@ def test_dry_run_says_what_would_be() -> None:
     assert (rollup.ready, rollup.failed, rollup.stage) == (2, 1, None)
     assert (rollup.condition.status, rollup.condition.reason) == ("False", "DryRun")
     assert rollup.condition.message == (
-        "nothing is done (spec.dryRun): 2 of 3 nodes ready; c: would change nothing; another program's route is there;"
-        " a would add 2"
+        "dry run, no route is changed (spec.dryRun): 2 of 3 nodes ready; c: would change nothing;"
+        " another program's route is there; a would add 2"
     )
     assert [each.node for each in rollup.failing] == ["c"]

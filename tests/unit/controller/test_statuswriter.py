@@ -27,13 +27,13 @@ class Scene:
 
     def __init__(self, *refusals: int | None) -> None:
         self.api = FakeApi(*refusals)
-        self.overview = ClusterState()
+        self.state = ClusterState()
         self.start()
-        self.subject = self.of_generation(1)
+        self.summary = self.of_generation(1)
 
     def start(self) -> None:
         """Start a writer."""
-        self.writer = StatusWriter(cast("Client", self.api), self.overview, ControllerMetrics(), lambda *_: None)
+        self.writer = StatusWriter(cast("Client", self.api), self.state, ControllerMetrics(), lambda *_: None)
         self._task = asyncio.create_task(self.writer.run())
 
     async def stop(self) -> None:
@@ -43,32 +43,32 @@ class Scene:
 
     def of_generation(self, generation: int) -> RouteSummary:
         """Change the spec."""
-        self.subject = RouteSummary.parse(manifest(metadata={"uid": "u", "generation": generation}))
-        self.overview.put_route(self.subject, self.overview.stored(self.subject), generation)
-        return self.subject
+        self.summary = RouteSummary.parse(manifest(metadata={"uid": "u", "generation": generation}))
+        self.state.put_route(self.summary, self.state.stored(self.summary), generation)
+        return self.summary
 
     def say_of(self, name: str, states: str, generation: int = 1) -> None:
         """Nodes report of another StaticRoute."""
-        self.subject = RouteSummary.parse(manifest(name, metadata={"uid": name, "generation": generation}))
-        self.overview.put_route(self.subject, self.overview.stored(self.subject), generation)
+        self.summary = RouteSummary.parse(manifest(name, metadata={"uid": name, "generation": generation}))
+        self.state.put_route(self.summary, self.state.stored(self.summary), generation)
         self.say(states)
 
     def say(self, states: str) -> None:
         """Nodes report: r is ready, f fails, p has not answered."""
         row = {"r": RowState.PROGRAMMED, "f": RowState.FAILED, "p": RowState.PENDING}
-        members = [NodeInfo(Node(f"node{number}"), str(number), ready=True) for number in range(len(states))]
-        generation = self.subject.generation
+        nodes = [NodeInfo(Node(f"node{number}"), str(number), ready=True) for number in range(len(states))]
+        generation = self.summary.generation
         rollup = roll_up(
-            self.subject,
-            members,
+            self.summary,
+            nodes,
             lambda each: Report(generation, row[states[int(each.uid)]], Reason.PENDING, ""),
         )
-        self.writer.offer(self.subject, rollup)
+        self.writer.offer(self.summary, rollup)
 
     def grow(self, nodes: int) -> None:
         """Be a cluster of so many nodes."""
         for number in range(nodes):
-            self.overview.members.put(f"{number}", NodeInfo(Node(f"node{number}"), f"{number}", ready=True), 1)
+            self.state.nodes.put(f"{number}", NodeInfo(Node(f"node{number}"), f"{number}", ready=True), 1)
 
     @property
     def written(self) -> list[str]:
@@ -247,7 +247,7 @@ def test_a_large_object_on_thousands_of_nodes_is_written_three_times() -> None:
     async def act(scene: Scene) -> None:
         scene.grow(5000)
         destinations = [f"20.0.{number // 250}.{number % 250}" for number in range(2000)]
-        scene.subject = RouteSummary.parse(manifest(destinations=destinations, metadata={"uid": "u", "generation": 1}))
+        scene.summary = RouteSummary.parse(manifest(destinations=destinations, metadata={"uid": "u", "generation": 1}))
         for done in range(220):
             scene.say("r" * done + "p" * (220 - done))
             await asyncio.sleep(1)
