@@ -1,8 +1,8 @@
-"""What should be in this node's kernel, and what has to be done for it. Pure: no I/O, no clock.
+"""The desired state of a node's kernel, and the operations that lead there. Pure: no I/O, no clock.
 
 ::
 
-    StaticRoutes ─▶ selection ─▶ guards ─▶ precedence ─▶ wanted routes ─┐
-    facts of the node ─────────────┘                                    ├─▶ diff ─▶ operations
-                                              routes found in the FIB ──┘
+    StaticRoutes ─▶ gateway selection ─▶ guards ─▶ precedence ─▶ desired routes and rules ─┐
+    facts of the node ────────────────────┘                                                ├─▶ diff ─▶ operations
+                                                       installed routes and rules ─────────┘
 """

@@ -1,1 +1,0 @@
-"""Which StaticRoutes are for this node."""
