@@ -1,4 +1,4 @@
-"""The controller as a process beside the API server, with the rights that the release manifest gives it and no more."""
+"""The controller as a process beside the API server, with the permissions of the release manifest."""
 
 import json
 import os
@@ -19,12 +19,12 @@ SERVICE_ACCOUNT = "k8s-staticroute-operator-controller"
 USER = f"system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
 PORT = 9246
 
-# Kubernetes takes a node for NotReady after 50 s without one. Seconds.
+# Seconds between heartbeats; a node without heartbeats becomes NotReady after 50 s.
 HEARTBEAT = 10.0
 
 
 class Controller:
-    """The controller.
+    """A controller process.
 
     Args:
         cluster: a bare one.
@@ -42,7 +42,7 @@ class Controller:
         cluster.kubectl("apply", "-f", "-", input=yaml.safe_dump_all(rights))
 
     def start(self) -> None:
-        """Start it and wait until it has seen everything once."""
+        """Start the process and wait until it knows all objects."""
         kubeconfig = self._log.with_suffix(".kubeconfig")
         token = self._cluster.kubectl("create", "token", SERVICE_ACCOUNT, "-n", NAMESPACE).strip()
         kubeconfig.write_text(json.dumps(_kubeconfig(self._server, token, self._cluster)))
@@ -53,29 +53,29 @@ class Controller:
         eventually(f"the controller is ready\n{self.log()}", self.ready)
 
     def stop(self) -> int:
-        """Ask it to end, and wait; its exit status."""
+        """Send SIGTERM, wait, and return the exit status."""
         assert self._process is not None, "it is not started"
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(10)
 
     def kill(self) -> None:
-        """Take its life without a word."""
+        """Send SIGKILL."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def log(self) -> str:
-        """All that it said."""
+        """Return the log."""
         return self._log.read_text() if self._log.exists() else ""
 
     def ready(self) -> bool:
-        """Whether it has seen everything once."""
+        """Report whether the controller knows all objects."""
         url = f"http://127.0.0.1:{PORT}/readyz"
         return self._cluster.run_in("cp", ["curl", "-sf", "-m", "5", url], check=False).stdout == "ok\n"
 
 
 class Kubelets:
-    """Heartbeats of nodes that have no kubelet: without them Kubernetes takes a bare node for NotReady.
+    """Heartbeats of nodes without a kubelet, which keep them Ready.
 
     Args:
         cluster: a bare one.
@@ -89,18 +89,18 @@ class Kubelets:
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def start(self) -> None:
-        """Beat once, and go on."""
+        """Send a heartbeat, and continue in a thread."""
         for name in self._names:
             self.report(name)
         self._thread.start()
 
     def stop(self) -> None:
-        """Beat no more."""
+        """Stop the heartbeats."""
         self._end.set()
         self._thread.join()
 
     def report(self, name: str, ready: str = "True") -> None:
-        """One heartbeat: this node is Ready, or is not."""
+        """Send a heartbeat with a Ready status."""
         condition = {"type": "Ready", "status": ready, "reason": "Test", "message": ""}
         condition["lastHeartbeatTime"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         patch = json.dumps({"status": {"conditions": [condition]}})

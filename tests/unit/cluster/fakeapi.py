@@ -1,4 +1,4 @@
-"""An API server that takes patches, and fails when it is told to."""
+"""An API server that records patches and refuses the first ones."""
 
 import asyncio
 from typing import Any
@@ -7,12 +7,12 @@ from static_route_operator.errors import ApiError
 
 
 class FakeApi:
-    """Notes what is asked of it; stands in for `Api`.
+    """Stand-in for `Api` and the controller's `Client`.
 
     Attributes:
-        patches: path, body and content type of each patch that was taken.
-        times: when, by the clock of the event loop.
-        refusals: HTTP statuses of the next answers (None: no answer); when they are used up, patches are taken.
+        patches: path, body and content type of each accepted patch.
+        times: times of the accepted patches, by the clock of the event loop.
+        refusals: HTTP statuses of the next answers (None: no answer); later patches are accepted.
     """
 
     def __init__(self, *refusals: int | None) -> None:

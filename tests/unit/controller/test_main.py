@@ -1,4 +1,4 @@
-"""The controller's loop: when it looks, and at what, in virtual time."""
+"""The controller's loop, in virtual time."""
 
 import asyncio
 from typing import cast
@@ -31,7 +31,7 @@ async def _play(api: FakeApi, state: ClusterState) -> None:
     for name in names:
         state.nodes.put(name, NodeInfo(Node(name), name, ready=True), 1)
     await asyncio.sleep(10)
-    assert api.patches == [], "nothing is said before everything was seen"
+    assert api.patches == [], "nothing is written before all objects are known"
 
     state.summaries.replace({"u": 1}, 1)
     state.nodes.replace(dict.fromkeys(names, 1), 1)
@@ -47,7 +47,7 @@ async def _play(api: FakeApi, state: ClusterState) -> None:
 
 
 def test_one_change_of_one_object_is_two_writes_and_an_event() -> None:
-    """Whatever the number of nodes: its start, its end, and one Event; then nothing for as long as nothing changes."""
+    """One change causes two writes and one Event, whatever the number of nodes; without a change there are none."""
     api = FakeApi()
     virtual_time.run(_play(api, ClusterState()))
 
