@@ -24,7 +24,7 @@ class FakeApi:
         """As `Api.patch`."""
         await asyncio.sleep(0.01)
         if self.refusals:
-            raise ApiError(f"PATCH {path}", self.refusals.pop(0), "told so")
+            raise ApiError(f"PATCH {path}", self.refusals.pop(0), "refused by the test")
         self.patches.append((path, body, content_type))
         self.times.append(asyncio.get_running_loop().time())
         return {}

@@ -137,7 +137,7 @@ def _with_gateways(**unhealthy: int) -> dict[str, Any]:
     return made
 
 
-def test_gateway_is_told_once_for_all_nodes() -> None:
+def test_gateway_causes_one_event_for_all_nodes() -> None:
     """A gateway that goes down causes one Event, however many nodes report it; so does its return."""
     events = recorded(
         *(_with_gateways(a=number, b=0) for number in (0, 1, 2, 3, 1, 0)), before=_with_gateways(a=0, b=0)
