@@ -23,7 +23,7 @@ class Jitter(NamedTuple):
     most: float
 
     def of(self, seconds: float, uniform: Callable[[float, float], float] = random.uniform) -> float:
-        """Return the seconds times a random factor between the bounds."""
+        """Return the product of the seconds and a random factor between the bounds."""
         return seconds * uniform(self.least, self.most)
 
 

@@ -8,6 +8,7 @@ from static_route_operator.agent.nodestate import NodeCounts
 from static_route_operator.api import GROUP, VERSION
 from static_route_operator.api.clusteraddresses import NAME as ADDRESSES
 from static_route_operator.api.nodeselector import Node
+from static_route_operator.api.resolution import Version
 from static_route_operator.api.rollout import released_generation
 from static_route_operator.api.staticroute import PLURAL, StaticRoute
 from static_route_operator.cluster.engine import Engine, Event, Handler, Settings, engine_settings
@@ -94,7 +95,7 @@ class Watch(Engine):
         elif isinstance(nodes, Mapping):
             self.deliver(self.counts.put, name, nodes.get("selected", 0))
             if generation := released_generation(status, self._node_name):
-                self.deliver(self._inventory.release, metadata["uid"], generation)
+                self.deliver(self._inventory.release, Version(metadata["uid"], generation))
 
     async def _see_node(self, event: Event, **_: Any) -> None:
         metadata = event["object"]["metadata"]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from static_route_operator.api.resolution import resolve
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError, ManifestError
 
@@ -35,6 +36,6 @@ def parse_manifest(body: Mapping[str, Any]) -> StaticRoute:
         if field not in body:
             raise InvalidSpecError(name, field, "is missing")
     route = StaticRoute.parse(body)
-    if route.refused:
-        raise InvalidSpecError(name, "spec.destinations", "; ".join(each.problem for each in route.refused))
+    if refused := resolve(route).refused:
+        raise InvalidSpecError(name, "spec.destinations", "; ".join(each.problem for each in refused))
     return route

@@ -9,7 +9,6 @@ from typing import Any
 
 from static_route_operator.api.addresses import parse_source
 from static_route_operator.api.fields import Fields
-from static_route_operator.errors import InvalidPrefixError
 from static_route_operator.routing.keys import TABLE_LOCAL, TABLE_MAIN, default_metric, pack_table_metric
 from static_route_operator.routing.options import METRIC_OPTIONS, Metrics
 from static_route_operator.routing.prefixes import pack_prefix, unpack_address
@@ -67,7 +66,7 @@ def parse_options(name: str, spec: Mapping[str, Any], gateway: bytes) -> Options
         metric=fields.number("metric", 0, MAX_METRIC) or default_metric(gateway),
         metrics=_parse_metrics(fields, len(gateway)),
         source=_parse_source(fields, gateway),
-        on_link=_parse_on_link(fields),
+        on_link=fields.boolean("onLink"),
     )
 
 
@@ -88,23 +87,10 @@ def _parse_metrics(fields: Fields, address_size: int) -> Metrics:
 
 
 def _parse_source(fields: Fields, gateway: bytes) -> bytes:
-    text = fields.get("source")
-    if text is None:
-        return b""
-    try:
-        source = parse_source(text)
-    except InvalidPrefixError as error:
-        raise fields.error("source", str(error)) from None
-    if len(source) != len(gateway):
-        raise fields.error("source", _other_family(text, gateway))
-    return source
-
-
-def _parse_on_link(fields: Fields) -> bool:
-    value = fields.get("onLink")
-    if value is not None and not isinstance(value, bool):
-        raise fields.error("onLink", f"'{value}' is not true or false")
-    return bool(value)
+    source = fields.parse("source", parse_source)
+    if source is not None and len(source) != len(gateway):
+        raise fields.error("source", _other_family(fields.get("source"), gateway))
+    return source or b""
 
 
 def _parse_excludes(fields: Fields, gateway: bytes) -> tuple[bytes, ...]:
@@ -119,10 +105,7 @@ def _parse_excludes(fields: Fields, gateway: bytes) -> tuple[bytes, ...]:
 def _parse_exclude(fields: Fields, field: str, entry: object, gateway: bytes) -> bytes:
     if not isinstance(entry, str):
         raise fields.error(field, f"'{entry}' is not an IP address or CIDR; write it as text, in quotes")
-    try:
-        exclude = pack_prefix(entry)
-    except InvalidPrefixError as error:
-        raise fields.error(field, str(error)) from None
+    exclude = fields.parse_value(field, entry, lambda _: pack_prefix(entry))
     if len(exclude) != len(gateway) + 1:
         raise fields.error(field, _other_family(entry, gateway))
     return exclude

@@ -1,20 +1,20 @@
-"""The StaticRoute object as this program holds it, read from its JSON or YAML form."""
+"""The StaticRoute object as this program holds it: its spec as written, read from the JSON or YAML form."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from static_route_operator.api import API_VERSION
-from static_route_operator.api.destinations import RefusedDestination, compile_destinations, is_default
+from static_route_operator.api.destinations import Destinations, parse_destinations
+from static_route_operator.api.fields import Fields
 from static_route_operator.api.gateways import Gateway, WhenAllDown, parse_gateways, parse_when_all_down
 from static_route_operator.api.healthcheck import Check, parse_check
 from static_route_operator.api.nodeselector import NodeSelector, parse_node_selector
 from static_route_operator.api.options import Options, parse_options
 from static_route_operator.api.rollout import Rollout, parse_rollout
 from static_route_operator.errors import InvalidSpecError
-from static_route_operator.routing.keys import TABLE_DEFAULT_ROUTE, unpack_table_metric
-from static_route_operator.routing.keyset import KeySet
+from static_route_operator.routing.keys import TABLE_DEFAULT_ROUTE
 
 KIND = "StaticRoute"
 PLURAL = "staticroutes"
@@ -24,34 +24,33 @@ DEFAULT_PRIORITY = 100
 
 @dataclass(frozen=True, slots=True)
 class StaticRoute:
-    """One StaticRoute, compiled once per generation.
+    """One StaticRoute, as its spec has it; `api.resolution` makes of it what a node works with.
 
     Attributes:
         name: ``metadata.name``.
         uid: ``metadata.uid``; a re-created object of the same name has another one.
-        generation: ``metadata.generation``: moves with the spec only.
+        generation: ``metadata.generation``, which moves with the spec only; 0 where the object has none.
         created: ``metadata.creationTimestamp`` as text (RFC 3339, so it sorts by time).
+        destinations: the entries of ``spec.destinations``, of the gateways' family.
         gateways: at least one, all of one address family.
-        keys: of the routes to its destinations without its excludes, of the gateways' family.
-        refused: the entries of ``spec.destinations`` that have none.
-        priority: between objects that want the same prefix the lower one wins, then the older, then the name.
-        node_selector: the nodes it is for; None means every node.
-        options: what it says about its routes beside where they lead.
-        check: how its gateways are checked; None takes them for up.
-        when_all_down: what is done on a node on which none of its gateways can be used.
-        dry_run: nothing is done, but told what would be.
-        rollout: how a new generation reaches the nodes; None where the object does not say.
-        manifest: what it was parsed from, but for its destinations, as JSON.
-        takes_default: it is a default route: its routes stand in a table of their own, to which rules lead.
+        priority: precedence between objects that want the same prefix: the lower number, then the older object, then
+            the name.
+        node_selector: the nodes the object is for; None means every node.
+        options: fields that say more about the routes than where they lead.
+        check: the probe of the gateways; None takes them for up.
+        when_all_down: the fate of the routes on a node that can use none of the gateways.
+        dry_run: nodes change nothing, and report what they would do.
+        rollout: the order in which a new version reaches the nodes; None where the object does not say.
+        takes_default: the object is a default route: its routes stand in a table of their own, to which rules lead.
+        manifest: the JSON form without ``spec.destinations``.
     """
 
     name: str
     uid: str
     generation: int
     created: str
+    destinations: Destinations
     gateways: tuple[Gateway, ...]
-    keys: KeySet
-    refused: tuple[RefusedDestination, ...] = ()
     priority: int = DEFAULT_PRIORITY
     node_selector: NodeSelector | None = None
     options: Options = field(default_factory=Options)
@@ -59,33 +58,28 @@ class StaticRoute:
     when_all_down: WhenAllDown = WhenAllDown.KEEP
     dry_run: bool = False
     rollout: Rollout | None = None
-    manifest: str = field(default="", compare=False, repr=False)
     takes_default: bool = False
-
-    @property
-    def gateway(self) -> bytes:
-        """The packed address of the first gateway."""
-        return self.gateways[0].address
+    manifest: str = field(default="", compare=False, repr=False)
 
     @property
     def selective(self) -> bool:
-        """Whether it takes the labels of a node to tell what it is to do there."""
+        """Report whether the labels of a node decide what the object does there."""
         return self.node_selector is not None or any(each.node_selector is not None for each in self.gateways)
 
     @property
     def precedence(self) -> tuple[int, str, str]:
-        """Sort key: the first of two objects that want the same prefix gets it."""
+        """Return the sort key by which the first of two objects that want the same prefix gets it."""
         return (self.priority, self.created, self.name)
 
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Self:
         """Read an object as the API server sends it, or as it stands in a manifest.
 
-        A destination that can't be routed is kept apart in ``refused`` and does not stop the others: the API server
-        refuses it at `kubectl apply`, but an object may be older than the CRD's rules.
+        A destination that can't be routed is kept apart and does not stop the others: the API server refuses it at
+        `kubectl apply`, but an object may be older than the CRD's rules.
 
         Raises:
-            InvalidSpecError: nothing of the object can be used: it names the field.
+            InvalidSpecError: nothing of the object can be used. The error names the field.
         """
         metadata = body.get("metadata")
         name = metadata.get("name") if isinstance(metadata, Mapping) else None
@@ -100,58 +94,63 @@ class StaticRoute:
         entries = spec.get("destinations")
         if not isinstance(entries, list) or not entries:
             raise InvalidSpecError(name, "spec.destinations", "must be a list of at least one IP address or CIDR")
+        allow_default = Fields(name, "", spec).boolean("allowDefaultRoute")
+        destinations = parse_destinations(entries, _family(gateways), allow_default=allow_default)
+        return cls._read(name, metadata, spec, gateways, destinations)
+
+    @classmethod
+    def restore(cls, manifest: str, destinations: Destinations) -> Self:
+        """Return the object that had this manifest and these destinations.
+
+        Raises:
+            InvalidSpecError: nothing of the object can be used. The error names the field.
+        """
+        body = json.loads(manifest)
+        name, spec = body["metadata"]["name"], body["spec"]
+        return cls._read(name, body["metadata"], spec, parse_gateways(name, spec), destinations)
+
+    @classmethod
+    def _read(
+        cls,
+        name: str,
+        metadata: Mapping[str, Any],
+        spec: Mapping[str, Any],
+        gateways: tuple[Gateway, ...],
+        destinations: Destinations,
+    ) -> Self:
         priority = spec.get("priority", DEFAULT_PRIORITY)
         if isinstance(priority, bool) or not isinstance(priority, int):
             raise InvalidSpecError(name, "spec.priority", f"'{priority}' is not a whole number")
-        node_selector = None
-        if (selector := spec.get("nodeSelector")) is not None:
-            try:
-                node_selector = parse_node_selector(selector)
-            except ValueError as error:
-                raise InvalidSpecError(name, "spec.nodeSelector", str(error)) from None
-        family = gateways[0].address
-        options = parse_options(name, spec, family)
-        allow_default = _allows_default(name, spec)
-        takes_default = allow_default and spec.get("table") is None and any(map(is_default, entries))
+        fields = Fields(name, "", spec)
+        options = parse_options(name, spec, _family(gateways))
+        takes_default = spec.get("table") is None and destinations.has_default
         if takes_default:
             options = replace(options, table=TABLE_DEFAULT_ROUTE)
             if options.on_link and not all(gateway.interface for gateway in gateways):
-                problem = "does not tell on which interface the gateway of a default route is; name it in spec.gateways"
+                problem = "needs the interface of each gateway of a default route; name the interfaces in spec.gateways"
                 raise InvalidSpecError(name, "spec.onLink", problem)
-        keys, refused = compile_destinations(
-            entries, family, options.table_metric, options.excludes, allow_default=allow_default
-        )
         return cls(
             name=name,
             uid=metadata.get("uid") or name,
             generation=metadata.get("generation") or 0,
             created=metadata.get("creationTimestamp") or "",
+            destinations=destinations,
             gateways=gateways,
-            keys=keys,
-            refused=refused,
             priority=priority,
-            node_selector=node_selector,
+            node_selector=fields.parse("nodeSelector", parse_node_selector),
             options=options,
             check=parse_check(name, spec),
             when_all_down=parse_when_all_down(name, spec),
-            dry_run=_parse_dry_run(name, spec),
+            dry_run=fields.boolean("dryRun"),
             rollout=parse_rollout(name, spec),
             takes_default=takes_default,
             manifest=_manifest(metadata, spec),
         )
 
-    @classmethod
-    def restore(cls, manifest: str, keys: KeySet, refused: tuple[RefusedDestination, ...]) -> Self:
-        """The object that had this manifest, these keys and these refused destinations.
 
-        Raises:
-            InvalidSpecError: nothing of the object can be used: it names the field.
-        """
-        body = json.loads(manifest)
-        # Any will do: what came of its own ones is given.
-        in_its_own_table = bool(keys) and unpack_table_metric(keys[0])[0] == TABLE_DEFAULT_ROUTE
-        body["spec"]["destinations"] = ["0.0.0.0/0" if in_its_own_table else "192.0.2.1"]
-        return replace(cls.parse(body), keys=keys, refused=refused)
+def _family(gateways: Sequence[Gateway]) -> bytes:
+    """Return an address of the family that all destinations and options of an object must have."""
+    return gateways[0].address
 
 
 def _manifest(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
@@ -160,19 +159,5 @@ def _manifest(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
         "metadata": {field: metadata[field] for field in fields if field in metadata},
         "spec": {field: value for field, value in spec.items() if field != "destinations"},
     }
-    # YAML knows dates, JSON does not.
+    # YAML has dates, JSON does not.
     return json.dumps(body, separators=(",", ":"), default=str)
-
-
-def _allows_default(name: str, spec: Mapping[str, Any]) -> bool:
-    value = spec.get("allowDefaultRoute")
-    if value is not None and not isinstance(value, bool):
-        raise InvalidSpecError(name, "spec.allowDefaultRoute", f"'{value}' is not true or false")
-    return bool(value)
-
-
-def _parse_dry_run(name: str, spec: Mapping[str, Any]) -> bool:
-    value = spec.get("dryRun", False)
-    if not isinstance(value, bool):
-        raise InvalidSpecError(name, "spec.dryRun", f"'{value}' is not true or false")
-    return value

@@ -1,7 +1,6 @@
-"""The agent's few own requests to the API server, each on a new connection.
+"""The program's own requests to the API server: few, and each on a new connection.
 
-A new one each time, since the answers must be about now: the watch may live on through an old connection long after a
-token, a role or a route has gone.
+An old connection may work on long after a token, a role or a route has gone; a new one shows the current state.
 """
 
 import asyncio
@@ -24,22 +23,21 @@ SERVICE_PORT = "KUBERNETES_SERVICE_PORT"
 
 KUBERNETES_ENDPOINTS = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes"
 
-# An API server that can be reached at all takes connections at once, however long it takes to answer. Seconds.
+# Seconds for a new connection. Even a busy API server accepts connections at once.
 CONNECT_TIMEOUT = 10.0
-# For what is written at the same time by, or sent to, thousands of nodes: as long as the API server itself works on a
-# request. Whoever gives up earlier and sends it again makes one that is busy do the same work twice, until it gets
-# nothing done at all. Seconds.
+# Seconds for writes that thousands of nodes send, or receive, at the same time: as long as the API server itself works
+# on a request. A client that gives up earlier and repeats the request makes a busy server do the same work twice.
 WRITE_TIMEOUT = 60.0
 
 
 def log_in(settings: kopf.OperatorSettings) -> kopf.ConnectionInfo:
-    """Address and credentials of the API server: of the pod's service account, else of the user's kubeconfig.
+    """Return address and credentials of the API server: of the pod's ServiceAccount, else of the user's kubeconfig.
 
-    In a pod the address is the one the kubelet gives, not the name that Kopf would use: under host networking the
-    cluster's DNS is not asked, and must not be needed to route.
+    In a pod the address comes from the kubelet. Kopf would use a DNS name, but a pod with host networking does not use
+    the cluster's DNS, and routing must not depend on DNS.
 
     Raises:
-        kopf.LoginError: there are none.
+        kopf.LoginError: neither exists.
     """
     info = kopf.login_with_service_account(settings=settings)
     if info is not None and (host := os.environ.get(SERVICE_HOST)):
@@ -53,12 +51,12 @@ def log_in(settings: kopf.OperatorSettings) -> kopf.ConnectionInfo:
 
 
 class Server(NamedTuple):
-    """The API server's end of a connection.
+    """The address of the API server.
 
     Attributes:
-        host: address or name.
-        port: of the server.
-        context: makes the context for TLS; None where the server speaks none.
+        host: IP address or DNS name.
+        port: TCP port.
+        context: factory of the TLS context; None for a server without TLS.
     """
 
     host: str
@@ -78,31 +76,31 @@ class Api:
         self._settings = kopf.OperatorSettings()
 
     async def get(self, path: str, *, accept: str = "application/json") -> dict[str, Any]:
-        """One object or list.
+        """Get an object or a list.
 
         Raises:
-            ApiError: the API server said no, or nothing.
+            ApiError: the API server refused, or did not answer.
         """
         return await self._request("GET", path, {"Accept": accept})
 
     async def patch(self, path: str, body: Any, *, content_type: str) -> dict[str, Any]:
-        """Change an object, or apply it.
+        """Patch or apply an object.
 
         Args:
-            path: of the object, with the query that the kind of patch needs.
-            body: the patch, as JSON.
-            content_type: the kind of patch.
+            path: path of the object, with the query that the type of patch needs.
+            body: the patch.
+            content_type: the type of patch.
 
         Returns:
-            The object as it is now.
+            The patched object.
 
         Raises:
-            ApiError: the API server said no, or nothing: then it may have been done or not.
+            ApiError: the API server refused, or did not answer: then the patch may have been applied or not.
         """
         return await self._request("PATCH", path, {"Content-Type": content_type}, json.dumps(body))
 
     async def _request(self, method: str, path: str, headers: Mapping[str, str], data: str = "") -> dict[str, Any]:
-        what = f"{method} {path.partition('?')[0]}"
+        request = f"{method} {path.partition('?')[0]}"
         try:
             info = log_in(self._settings)
             connector = aiohttp.TCPConnector(ssl=info.as_ssl_context(), force_close=True)
@@ -113,14 +111,15 @@ class Api:
                 session.request(method, info.server.rstrip("/") + path, headers=headers, data=data or None) as answer,
             ):
                 if not answer.ok:
-                    raise ApiError(what, answer.status, excerpt(await answer.text()))
+                    raise ApiError(request, answer.status, excerpt(await answer.text()))
                 body: dict[str, Any] = await answer.json()
                 return body
         except (aiohttp.ClientError, TimeoutError, OSError, kopf.LoginError) as error:
-            raise ApiError(what, None, str(error) or type(error).__name__) from error
+            text = "timed out" if isinstance(error, TimeoutError) else type(error).__name__
+            raise ApiError(request, None, str(error) or text) from error
 
     def server(self) -> Server | None:
-        """Return where new connections to the API server go; None without credentials."""
+        """Return the address to which new connections go; None without credentials."""
         try:
             info = log_in(self._settings)
         except kopf.LoginError:
@@ -130,7 +129,7 @@ class Api:
         return Server(url.hostname or "", url.port or (443 if https else 80), info.as_ssl_context if https else None)
 
     async def addresses(self) -> set[str]:
-        """The addresses that the API server is known by: as configured, resolved, and those behind its Service."""
+        """Return all addresses of the API server: configured, resolved, and behind its Service."""
         found = {host} if (host := os.environ.get(SERVICE_HOST)) else set()
         try:
             host = urlsplit(log_in(self._settings).server).hostname
@@ -149,7 +148,7 @@ class Api:
 
 
 def endpoint_addresses(endpoint_slice: Mapping[str, Any]) -> set[str]:
-    """The addresses in an EndpointSlice."""
+    """Return the addresses in an EndpointSlice."""
     endpoints = endpoint_slice.get("endpoints") or ()
     return {address for endpoint in endpoints for address in endpoint.get("addresses") or ()}
 

@@ -1,4 +1,4 @@
-"""Kopf as the watch engine: in a thread of its own, supervised, and without one write to the API server.
+"""Kopf as the watch engine: in its own thread, supervised, and without writes to the API server.
 
 The thread is necessary because Kopf cancels every task of its event loop when it ends, and it ends on many answers of
 the API server (401, 404, 410). Neither routes nor status may depend on that, so a supervisor restarts it. Kopf writes
@@ -26,7 +26,7 @@ from static_route_operator.supervision import Backoff, Signal
 
 logger = logging.getLogger(__name__)
 
-# The names by which the other packages know Kopf's own.
+# Kopf's types, for packages that do not import Kopf.
 Event = kopf.RawEvent
 Settings = kopf.OperatorSettings
 
@@ -98,11 +98,11 @@ class Handler(NamedTuple):
     """A handler of the events of one resource.
 
     Attributes:
-        group: of the resource; empty for the core group.
-        version: of the resource.
-        plural: of the resource.
-        call: the handler, as Kopf calls it.
-        types: the types of events that it handles (None is the type of an object that was listed); empty for all.
+        group: API group of the resource; empty for the core group.
+        version: API version of the resource.
+        plural: plural name of the resource.
+        call: the function that Kopf calls.
+        types: types of the events to handle, where None is the type of a listed object; empty for all.
     """
 
     group: str
@@ -112,7 +112,7 @@ class Handler(NamedTuple):
     types: tuple[str | None, ...] = ()
 
     def matches(self, event: Event, **_: Any) -> bool:
-        """Report whether the handler handles an event."""
+        """Report whether an event is of a type to handle."""
         return not self.types or event["type"] in self.types
 
 
@@ -126,7 +126,7 @@ class Engine(abc.ABC):
         metrics: counters of restarts and events.
 
     Attributes:
-        on_relist: callback for a restart, after which Kopf lists again: no event reports a deletion in between.
+        on_relist: emitted at a restart, after which Kopf lists again: no event reports a deletion in between.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class Engine(abc.ABC):
         """Return the handlers for a watch that starts from a full list."""
 
     def register(self, registry: kopf.OperatorRegistry) -> None:
-        """Add the handlers to a registry, as handlers of events only."""
+        """Add the handlers to a registry, as event handlers."""
         for handler in self.handlers():
             resource = (handler.group, handler.version, handler.plural)
             kopf.on.event(*resource, when=handler.matches, registry=registry)(cast("Any", handler.call))
@@ -168,7 +168,7 @@ class Engine(abc.ABC):
             await asyncio.to_thread(self._thread.join, 5)
 
     def deliver(self, call: Callable[..., object], *arguments: Any) -> None:
-        """Call a function in the main event loop, from the thread, on an event."""
+        """Call a function in the main event loop with the data of an event; for handlers, which run in the thread."""
         self._metrics.watch_last_event.set_to_current_time()
         self._main.call_soon_threadsafe(call, *arguments)
 

@@ -13,6 +13,7 @@ from static_route_operator.api.conditions import (
 )
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.api.nodeselector import Node, NodeSelector, selects
+from static_route_operator.api.resolution import resolve
 from static_route_operator.api.rollout import Rollout
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
@@ -112,25 +113,24 @@ class RouteSummary:
         metadata = body["metadata"]
         generation = metadata.get("generation") or 0
         try:
-            route = StaticRoute.parse(body)
+            resolved = resolve(StaticRoute.parse(body))
         except InvalidSpecError as error:
             accepted = accepted_condition(ConditionReason.INVALID_SPEC, f"{error.field}: {error.problem}")
             return cls(metadata["name"], metadata["uid"], generation, 0, accepted)
-        routes = len(route.keys) + len(route.refused)
-        if route.refused:
-            first = route.refused[0].problem
-            message = f"{len(route.refused)} of {routes} destinations can't be routed: {first}"
-            accepted = accepted_condition(ConditionReason.INVALID_DESTINATIONS, message + more(len(route.refused) - 1))
+        route, refused = resolved.spec, resolved.refused
+        if refused:
+            message = f"{len(refused)} of {resolved.destinations} destinations can't be routed: {refused[0].problem}"
+            accepted = accepted_condition(ConditionReason.INVALID_DESTINATIONS, message + more(len(refused) - 1))
         else:
             accepted = accepted_condition(ConditionReason.VALID, "the spec is valid")
         return cls(
             name=route.name,
             uid=route.uid,
             generation=generation,
-            routes=routes,
+            routes=resolved.destinations,
             accepted=accepted,
             selector=route.node_selector,
-            gateways=tuple(each.text for each in route.gateways),
+            gateways=tuple(each.text for each in resolved.gateways),
             several=body["spec"].get("gateway") is None,
             checked=route.check is not None,
             # A dry run changes nothing, so all nodes may start at once.

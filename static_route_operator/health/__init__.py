@@ -1,1 +1,1 @@
-"""Whether gateways answer: probes, and what is concluded from them."""
+"""Health of gateways: probes, and the detection of failures."""

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from static_route_operator.api.healthcheck import CheckType
 from static_route_operator.planning.targets import Target
 
-# A reset at the end: neither side keeps a connection in TIME_WAIT, of which 100 a second would pile up.
+# Close with a reset, so that neither side keeps connections in TIME_WAIT: 100 a second would pile up.
 _RESET = struct.pack("=ii", 1, 0)
-# In struct tcp_info (linux/tcp.h): the round-trip time in microseconds, which after the handshake is the handshake's.
+# Offset of the round-trip time in struct tcp_info (linux/tcp.h), in microseconds: at first that of the handshake.
 _TCPI_RTT_AT = 68
 
 _STATUS_LINE = re.compile(rb"HTTP/\d(?:\.\d)? (\d{3})\b")
@@ -25,12 +25,12 @@ class Connection:
     """One probe.
 
     Args:
-        target: what to connect to.
-        answered: called with the time of the event loop at which the answer had arrived.
-        failed: called with the reason, in words, when it is refused.
+        target: the target to connect to.
+        answered: called with the time of the event loop at which the answer arrived.
+        failed: called with the reason when the connection is refused.
 
     Raises:
-        OSError: it can't be tried.
+        OSError: the probe cannot be sent.
     """
 
     def __init__(self, target: Target, answered: Callable[[float], None], failed: Callable[[str], None]) -> None:
@@ -55,14 +55,14 @@ class Connection:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name.encode() + b"\0")
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         if target.family == socket.AF_INET:
-            # Not by way of another gateway, should this one's network be gone from the interface.
+            # Never reach the gateway through another one when its subnet is gone from the interface.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_DONTROUTE, 1)
         number = self._socket.connect_ex((target.address, target.check.port))
         if number not in {0, errno.EINPROGRESS}:
             raise OSError(number, os.strerror(number))
 
     def poll(self) -> None:
-        """Tell of what has come without the event loop's having noticed."""
+        """Handle an answer that has arrived and that the event loop has not noticed yet."""
         poll = select.poll()
         poll.register(self._socket.fileno(), self._waits_for)
         if poll.poll(0):
@@ -72,7 +72,7 @@ class Connection:
                 self._readable()
 
     def close(self) -> None:
-        """End it; nothing is told afterwards. It may have ended already."""
+        """Close the connection, if it is open. No callback is called afterwards."""
         if self._socket.fileno() >= 0:
             self._loop.remove_writer(self._socket.fileno())
             self._loop.remove_reader(self._socket.fileno())

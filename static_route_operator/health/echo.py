@@ -1,8 +1,8 @@
 """Echo requests, ICMP and ICMPv6: one socket per family serves all gateways.
 
-A raw socket where the process may have one (CAP_NET_RAW); else a ping socket, which the system may grant to a group of
-users (net.ipv4.ping_group_range). The raw one is better: before Linux 5.18 a ping socket of IPv6 can't be told by
-which interface to send.
+The socket is raw if the process has CAP_NET_RAW, else a ping socket, which the system may grant to a group of users
+(net.ipv4.ping_group_range). A raw socket is preferred, since before Linux 5.18 the output interface of an IPv6 ping
+socket cannot be chosen.
 """
 
 import asyncio
@@ -27,15 +27,15 @@ ECHO = {socket.AF_INET: 8, socket.AF_INET6: 128}
 ECHO_REPLY = {socket.AF_INET: 0, socket.AF_INET6: 129}
 PROTOCOL = {socket.AF_INET: socket.IPPROTO_ICMP, socket.AF_INET6: socket.IPPROTO_ICMPV6}
 
-# Requests to gateways that don't answer wait for their link-layer address in the neighbour's queue for seconds, and
-# count against this: when it is full, no gateway can be probed. Bytes.
+# Bytes. Requests to gateways that do not answer wait for seconds in the queue of the neighbour entry, and count against
+# this buffer. When it is full, no gateway can be probed.
 SEND_BUFFER = 8 << 20
 
-# Network control, as BFD and routing protocols have it: probes are not what a queue that is full should drop.
+# Traffic class of network control, as for BFD and routing protocols, so that a full queue does not drop probes first.
 CLASS = 0xC0
 
 _HEADER = struct.Struct(">BBHHH")  # type, code, checksum, identifier, sequence number
-# What comes back in the answer: a secret of this socket, the prober and the number of the probe.
+# Payload that the answer returns: a secret of this socket, the prober and the number of the probe.
 _PAYLOAD = struct.Struct(">8sIQ")
 _TIME = struct.Struct("=qq")
 _ANCILLARY = socket.CMSG_SPACE(_TIME.size)
@@ -44,15 +44,15 @@ _PKTINFO6 = struct.Struct("=16sI")  # source, interface
 
 
 class EchoSocket:
-    """Sends echo requests of one family, and tells of the answers.
+    """A socket that sends echo requests of one family and reports the answers.
 
     Args:
         family: IPv4 or IPv6.
         answered: called with the prober, the number of the probe, the address that answered, and the time of the event
-            loop at which the answer had arrived.
+            loop at which the answer arrived.
 
     Raises:
-        OSError: this process may have neither kind of socket.
+        OSError: the process may open neither kind of socket.
     """
 
     def __init__(self, family: socket.AddressFamily, answered: Callable[[int, int, str, float], None]) -> None:
@@ -63,10 +63,10 @@ class EchoSocket:
         self._identifier = int.from_bytes(self._secret[:2])
         self._socket = self._open()
         self._raw = self._socket.type == socket.SOCK_RAW
-        self._socket.setblocking(False)  # noqa: FBT003  the name of the method says it
+        self._socket.setblocking(False)  # noqa: FBT003  the method's name explains the argument
         with contextlib.suppress(PermissionError):
             self._socket.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER)
-        # The kernel notes when an answer arrives: that this process is slow to read it does not make the gateway slow.
+        # The kernel stamps the arrival, so that a process that reads late does not make the gateway look slow.
         self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         if family == socket.AF_INET:
             self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, CLASS)
@@ -80,7 +80,7 @@ class EchoSocket:
             raw = socket.socket(family, socket.SOCK_RAW, protocol)
         except PermissionError:
             return socket.socket(family, socket.SOCK_DGRAM, protocol)
-        # A raw socket is shown every ICMP message of the machine; a set bit keeps a type away.
+        # A raw socket receives every ICMP message of the machine; a set bit in the filter blocks a type.
         reply = ECHO_REPLY[family]
         if family == socket.AF_INET:
             raw.setsockopt(SOL_RAW, ICMP_FILTER, struct.pack("=I", ~(1 << reply) & 0xFFFFFFFF))
@@ -91,10 +91,10 @@ class EchoSocket:
         return raw
 
     def send(self, target: Target, prober: int, number: int) -> None:
-        """Ask a gateway, by its interface; by whatever way there is if it has none.
+        """Send a request to a gateway, through its interface if the target has one.
 
         Raises:
-            OSError: it was not sent.
+            OSError: the request was not sent.
         """
         payload = _PAYLOAD.pack(self._secret, prober, number)
         kind, sequence = ECHO[self._family], number & 0xFFFF
@@ -104,7 +104,7 @@ class EchoSocket:
             if self._raw:
                 message = _HEADER.pack(kind, 0, _checksum(message), self._identifier, sequence) + payload
             info = (socket.IPPROTO_IP, IP_PKTINFO, _PKTINFO.pack(target.interface, bytes(4), bytes(4)))
-            # Not by way of another gateway, should this one's network be gone from the interface.
+            # Never reach the gateway through another one when its subnet is gone from the interface.
             flags = socket.MSG_DONTROUTE if target.interface else 0
             self._socket.sendmsg([message], [info], flags, (target.address, 0))
         else:
@@ -112,14 +112,14 @@ class EchoSocket:
             self._socket.sendmsg([message], [info], 0, (target.address, 0))
 
     def read(self) -> None:
-        """Tell of all answers that have arrived."""
+        """Report all answers that have arrived."""
         while True:
             try:
                 data, ancillary, _, address = self._socket.recvmsg(256, _ANCILLARY)
             except BlockingIOError:
                 return
             except OSError:
-                # An error that some gateway's router sent back: the loss of the probe will tell.
+                # An ICMP error for some probe, which will be lost.
                 continue
             start = (data[0] & 15) * 4 if self._raw and self._family == socket.AF_INET else 0
             if len(data) < start + _HEADER.size + _PAYLOAD.size or data[start] != ECHO_REPLY[self._family]:
@@ -129,13 +129,13 @@ class EchoSocket:
                 self._answered(prober, number, address[0], self._loop.time() - _age(ancillary))
 
     def close(self) -> None:
-        """Close it; it can't be used afterwards."""
+        """Close the socket."""
         self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
 
 
 def _age(ancillary: list[tuple[int, int, bytes]]) -> float:
-    """Seconds since the kernel received what was just read."""
+    """Return the seconds since the kernel received the message just read."""
     for level, kind, value in ancillary:
         if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
             seconds, nanoseconds = _TIME.unpack(value)
@@ -145,7 +145,7 @@ def _age(ancillary: list[tuple[int, int, bytes]]) -> float:
 
 
 def _checksum(message: bytes) -> int:
-    """The Internet checksum (RFC 1071) of an even number of bytes."""
+    """Return the Internet checksum (RFC 1071) of an even number of bytes."""
     total: int = sum(struct.unpack(f">{len(message) // 2}H", message))
     total = (total >> 16) + (total & 0xFFFF)
     return ~(total + (total >> 16)) & 0xFFFF

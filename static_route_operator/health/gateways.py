@@ -1,4 +1,4 @@
-"""The gateways in use: probes and the kernel's word put together, for the reconciler and for whoever asks."""
+"""Health of the gateways in use, from probes and from the kernel's notifications."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -11,14 +11,14 @@ from static_route_operator.planning.targets import Health, Target
 
 
 class Gateways:
-    """The health of the gateways that are wanted, once started; of none before.
+    """The health of the gateways in use. Until started, no gateway is probed.
 
     Args:
-        metrics: where each is shown.
-        on_change: called when the health of one has changed, and whether that makes it go down or come back.
+        metrics: where the gateways are exported.
+        on_change: called when the health of a gateway has changed, with true if the gateway went down or came back.
 
     Attributes:
-        down: the targets whose gateways do not answer.
+        down: targets whose gateways are down.
     """
 
     def __init__(self, metrics: Metrics, on_change: Callable[[bool], None]) -> None:
@@ -31,11 +31,11 @@ class Gateways:
         metrics.watch_gateways(self._observed)
 
     def start(self) -> None:
-        """Be ready to probe, in the running event loop."""
+        """Start probing in the running event loop."""
         self._probers = Probers(self._health_changed)
 
     def stop(self) -> None:
-        """Probe no more; nothing is told afterwards."""
+        """Stop probing. No callback is called afterwards."""
         self._neighbours.stop()
         if self._probers is not None:
             self._probers.close()
@@ -44,7 +44,7 @@ class Gateways:
         """Probe these targets, and no others.
 
         Args:
-            targets: each once.
+            targets: without duplicates.
             interfaces: names of the node's interfaces by index.
         """
         if self._probers is None:
@@ -52,18 +52,18 @@ class Gateways:
         self._targets, self._interfaces = targets, interfaces
         self._probers.want(targets)
         self.down = self.down.intersection(targets)
-        # Nodes with many pods have many neighbours: nobody listens to that for nothing.
+        # Nodes with many pods have many neighbours, so listen only while there are targets.
         if targets and not self._neighbours.running:
             self._neighbours.start()
         elif not targets:
             self._neighbours.stop()
 
     def health(self) -> dict[Target, Health]:
-        """The health of each target."""
+        """Return the health of each target."""
         return {each: self._probers.health(each) for each in self._targets} if self._probers is not None else {}
 
     def rows(self) -> tuple[GatewayRow, ...]:
-        """A row for each, in the order of their addresses."""
+        """Return a row for each gateway, sorted by address."""
         return tuple(
             GatewayRow(
                 target.address,
@@ -76,7 +76,7 @@ class Gateways:
         )
 
     def report(self) -> list[dict[str, Any]]:
-        """Each as a JSON object, with what the probes have measured."""
+        """Return each gateway as a JSON object, with the measurements of its probes."""
         return [
             {
                 "address": target.address,

@@ -1,8 +1,8 @@
-"""Asks every gateway again and again, and tells when one goes down or comes back.
+"""Periodic probes of all gateways.
 
-One heap of what is due and one timer serve all targets. A probe that is not answered at its deadline is judged only
-after everything that has arrived was read; and if this process comes late to that, because it or the whole machine
-stood still, the answer gets more time: that is no fault of the gateway's.
+One heap of due events and one timer serve all targets. A probe counts as lost only after everything that has arrived
+by its deadline is read. If the process or the machine stood still and the deadline is handled late, the answer gets
+more time, since the gateway is not to blame.
 """
 
 import asyncio
@@ -24,23 +24,23 @@ from static_route_operator.supervision import FULL, Jitter
 
 logger = logging.getLogger(__name__)
 
-# Of the seconds between probes: probes do not run in step with each other or with other periodic work, and never less
-# often than configured.
+# Factor on the seconds between probes, so that probes do not run in step with each other or with other periodic work,
+# and are never less frequent than configured.
 JITTER = Jitter(0.9, 1.0)
 
-# A timer of asyncio is up to 1 ms late by rounding. Seconds.
+# Seconds of lateness that are ignored. Rounding makes a timer of asyncio up to 1 ms late.
 LATENESS = 0.003
-# So often a probe is given more time because we are late: on a machine that is always late, gateways die too.
-MOST_GRACES = 3
-# For so long at a time at most. Seconds.
-MOST_GRACE = 1.0
+# Number of times that a probe gets more time because we are late. Gateways fail on machines that are always late, too.
+MAX_GRACES = 3
+# Seconds of one extension, at most.
+MAX_GRACE = 1.0
 
-# Of the probes of a target that count as lost, so many last ones may still be answered.
-LATE_ONES = 8
-# No more probes than this are under way to a target.
-MOST_OPEN = 128
+# Lost probes of a target for which late answers are still accepted.
+MAX_LATE = 8
+# Probes in flight to a target, at most.
+MAX_IN_FLIGHT = 128
 
-# A probe that could not be sent for these reasons says nothing about the gateway.
+# Errors of sending a probe that say nothing about the gateway.
 OUR_FAULT = frozenset(
     {
         *(errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM),  # buffers are full
@@ -51,19 +51,19 @@ OUR_FAULT = frozenset(
 
 
 class Transport(Protocol):
-    """Carries probes, and calls what it was made with when they are answered or refused; see `Transports`."""
+    """The carrier of probes, which calls back when they are answered or refused; see `Transports`."""
 
     def send(self, target: Target, prober: int, number: int) -> None:
-        """Send a probe; OSError when that can't be done."""
+        """Send a probe; raise OSError if that fails."""
 
     def poll(self, target: Target, prober: int, number: int) -> None:
-        """Tell of what has come for this probe, if anything."""
+        """Handle the answer to a probe if it has arrived."""
 
     def forget(self, prober: int, number: int) -> None:
-        """Nobody waits for this probe any more."""
+        """Stop waiting for a probe."""
 
     def close(self) -> None:
-        """End."""
+        """Close all sockets."""
 
 
 Answered = Callable[[int, int, float], None]
@@ -72,7 +72,7 @@ Failed = Callable[[int, int, str], None]
 
 @dataclass(slots=True, eq=False)
 class _Probe:
-    """One that is under way, or lost and perhaps late."""
+    """A probe in flight, or a lost one whose answer may come late."""
 
     number: int
     sent: float
@@ -83,11 +83,11 @@ class _Probe:
 
 @dataclass(slots=True, eq=False)
 class _Prober:
-    """What is known and under way of one target."""
+    """The state of one target and its probes."""
 
     target: Target
     identity: int
-    judge: Detector
+    detector: Detector
     since: float
     next_send: float = 0.0
     last_sent: float = 0.0
@@ -96,7 +96,7 @@ class _Prober:
 
 
 class _Due(NamedTuple):
-    """A probe to send (None) or to judge."""
+    """An event: a probe to send (None), or the deadline of a probe."""
 
     when: float
     order: int
@@ -105,11 +105,11 @@ class _Due(NamedTuple):
 
 
 class Probers:
-    """Probes the targets that are wanted, in the running event loop.
+    """The probers of all targets, in the running event loop.
 
     Args:
-        on_change: called with the target and its health when that becomes up or down.
-        transport: what carries the probes, made from the two callbacks.
+        on_change: called with a target and its health when it goes up or down.
+        transport: makes the carrier of the probes from two callbacks.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Probers:
         self._timer: asyncio.TimerHandle | None = None
 
     def want(self, targets: Iterable[Target]) -> None:
-        """Probe these targets from now on, and no others; what was probed already goes on undisturbed."""
+        """Probe these targets from now on, and no others. Targets that are probed already are not disturbed."""
         desired = dict.fromkeys(targets)
         for target in [each for each in self._probers if each not in desired]:
             self._stop(self._probers.pop(target))
@@ -138,51 +138,51 @@ class Probers:
             if target not in self._probers:
                 prober = _Prober(target, next(self._identities), Detector(target.check), time.time())
                 self._probers[target] = self._by_identity[prober.identity] = prober
-                # Spread, but not so that a new gateway is unknown for long.
+                # Spread the first probes, but do not leave a new gateway unknown for long.
                 self._send_at(prober, now + FULL.of(min(target.check.interval, 0.1)))
         self._arm()
 
     def health(self, target: Target) -> Health:
-        """The health of a target; unknown if it is not probed."""
+        """Return the health of a target; unknown if it is not probed."""
         prober = self._probers.get(target)
         if prober is None:
             return Health()
-        judge = prober.judge
+        detector = prober.detector
         return Health(
-            state=judge.state,
+            state=detector.state,
             since=prober.since,
-            rtt=judge.round_trip.last,
-            smoothed_rtt=judge.round_trip.smoothed,
-            sent=judge.sent,
-            lost=judge.lost,
-            flaps=judge.flaps,
-            reason=judge.reason,
-            hold_down=judge.held(self._loop.time()),
+            rtt=detector.round_trip.last,
+            smoothed_rtt=detector.round_trip.smoothed,
+            sent=detector.sent,
+            lost=detector.lost,
+            flaps=detector.flaps,
+            reason=detector.reason,
+            hold_down=detector.hold_down(self._loop.time()),
         )
 
     def link_down(self, interface: int) -> None:
-        """An interface has gone down, or lost its carrier: nothing behind it can be reached."""
+        """Declare all gateways behind an interface down: the interface is down, or has lost its carrier."""
         for prober in self._behind(interface):
-            self._conclude(prober, prober.judge.down(self._loop.time(), "link down"))
+            self._conclude(prober, prober.detector.down(self._loop.time(), "link down"))
 
     def link_up(self, interface: int) -> None:
-        """An interface is up again: ask at once."""
+        """Probe the gateways behind an interface at once: the interface is up again."""
         for prober in self._behind(interface):
-            if prober.judge.state is not GatewayState.UP:
+            if prober.detector.state is not GatewayState.UP:
                 self._send_at(prober, self._loop.time())
         self._arm()
 
     def neighbour_failed(self, address: bytes, interface: int) -> None:
-        """The kernel could not find the link-layer address of this (packed) address."""
+        """Suspect a gateway (packed address) whose link-layer address the kernel could not resolve."""
         for prober in self._behind(interface):
             if prober.target.gateway == address:
-                self._conclude(prober, prober.judge.doubt(self._loop.time(), "neighbour FAILED"))
-                if prober.judge.state is GatewayState.UP:
+                self._conclude(prober, prober.detector.suspect(self._loop.time(), "neighbour FAILED"))
+                if prober.detector.state is GatewayState.UP:
                     self._send_at(prober, self._loop.time())
         self._arm()
 
     def close(self) -> None:
-        """Stop; nothing is told afterwards."""
+        """Stop probing. No callback is called afterwards."""
         self.want(())
         if self._timer is not None:
             self._timer.cancel()
@@ -198,14 +198,14 @@ class Probers:
             self._transport.forget(prober.identity, number)
         prober.probes.clear()
 
-    # What is due.
+    # Due events.
 
     def _send_at(self, prober: _Prober, when: float) -> None:
         prober.next_send = when
         heapq.heappush(self._heap, _Due(when, next(self._orders), prober, None))
 
     def _stale(self, due: _Due) -> bool:
-        """Whether this was settled meanwhile."""
+        """Report whether an event has been superseded."""
         if due.probe is None:
             return due.when != due.prober.next_send or due.prober.identity not in self._by_identity
         return due.probe.lost or due.probe.number not in due.prober.probes
@@ -241,39 +241,39 @@ class Probers:
         now = self._loop.time()
         prober.last_sent = now
         number = next(self._numbers)
-        if len(prober.probes) < MOST_OPEN:
+        if len(prober.probes) < MAX_IN_FLIGHT:
             try:
                 self._transport.send(prober.target, prober.identity, number)
             except OSError as error:
                 if error.errno in OUR_FAULT:
-                    prober.judge.reason = f"can't be sent: {os.strerror(error.errno or 0)}"
+                    prober.detector.reason = f"can't be sent: {os.strerror(error.errno or 0)}"
                 else:
                     self._lose(prober, os.strerror(error.errno or 0).lower(), number)
             else:
-                probe = _Probe(number, now, prober.judge.deadline)
+                probe = _Probe(number, now, prober.detector.deadline)
                 prober.probes[number] = probe
                 heapq.heappush(self._heap, _Due(now + probe.deadline, next(self._orders), prober, probe))
         self._schedule(prober)
 
     def _schedule(self, prober: _Prober) -> None:
-        pause = JITTER.of(prober.judge.pause)
+        pause = JITTER.of(prober.detector.pause)
         self._send_at(prober, prober.last_sent + pause)
 
-    # What comes of a probe.
+    # Results of probes.
 
     def _expire(self, prober: _Prober, probe: _Probe, lateness: float) -> None:
-        """The deadline of a probe has passed."""
+        """Handle the deadline of a probe."""
         self._transport.poll(prober.target, prober.identity, probe.number)
         if probe.number not in prober.probes:
             return
-        if lateness > LATENESS and probe.graces < MOST_GRACES:
+        if lateness > LATENESS and probe.graces < MAX_GRACES:
             probe.graces += 1
-            grace = min(max(probe.deadline, lateness), MOST_GRACE)
+            grace = min(max(probe.deadline, lateness), MAX_GRACE)
             heapq.heappush(self._heap, _Due(self._loop.time() + grace, next(self._orders), prober, probe))
             return
         probe.lost = True
         late = [each.number for each in prober.probes.values() if each.lost]
-        for number in late[:-LATE_ONES]:
+        for number in late[:-MAX_LATE]:
             del prober.probes[number]
             self._transport.forget(prober.identity, number)
         self._lose(prober, f"no answer in {_duration(probe.deadline)}", probe.number)
@@ -283,10 +283,10 @@ class Probers:
             prober, probe = found
             prober.last_answered = max(prober.last_answered, number)
             rtt = max(0.0, arrived - probe.sent)
-            self._conclude(prober, prober.judge.answered(self._loop.time(), rtt, late=probe.lost))
-            if prober.judge.state is not GatewayState.UP:
+            self._conclude(prober, prober.detector.answered(self._loop.time(), rtt, late=probe.lost))
+            if prober.detector.state is not GatewayState.UP:
                 self._hasten(prober)
-            # Most deadlines are settled like this one: wake up for none of them.
+            # An answer settles most deadlines, so do not wake up for them.
             if self._heap and self._stale(self._heap[0]):
                 self._arm()
 
@@ -303,12 +303,12 @@ class Probers:
 
     def _lose(self, prober: _Prober, reason: str, number: int) -> None:
         outdated = number < prober.last_answered
-        self._conclude(prober, prober.judge.failed(self._loop.time(), reason, outdated=outdated))
+        self._conclude(prober, prober.detector.failed(self._loop.time(), reason, outdated=outdated))
         self._hasten(prober)
 
     def _hasten(self, prober: _Prober) -> None:
-        """After a loss the next probe may be due earlier than was thought."""
-        when = prober.last_sent + prober.judge.pause
+        """Send the next probe earlier if the detector asks for it after a loss."""
+        when = prober.last_sent + prober.detector.pause
         if when < prober.next_send:
             self._send_at(prober, max(when, self._loop.time()))
 
@@ -328,8 +328,8 @@ class Probers:
         try:
             self._on_change(prober.target, health)
         except Exception:
-            # The other gateways go on being probed.
-            logger.exception("What was to follow a change of a gateway's health failed")
+            # The other gateways are still probed.
+            logger.exception("Handling a change of a gateway's health failed")
 
 
 def _duration(seconds: float) -> str:

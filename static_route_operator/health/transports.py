@@ -1,4 +1,4 @@
-"""Carries probes to gateways, each by the way of its check."""
+"""Transports of probes, by type of health check."""
 
 import functools
 import logging
@@ -14,12 +14,12 @@ logger = logging.getLogger(__name__)
 
 
 class Transports:
-    """The real network. Sockets are opened when they are first needed.
+    """The carrier of probes over the network. Sockets are opened at their first use.
 
     Args:
         answered: called with the prober, the number of the probe, and the time of the event loop at which the answer
-            had arrived.
-        failed: called with the prober, the number of the probe, and the reason in words when the gateway refuses.
+            arrived.
+        failed: called with the prober, the number of the probe, and the reason when the gateway refuses.
     """
 
     def __init__(self, answered: Callable[[int, int, float], None], failed: Callable[[int, int, str], None]) -> None:
@@ -33,7 +33,7 @@ class Transports:
         """Send a probe.
 
         Raises:
-            OSError: it can't be sent.
+            OSError: the probe cannot be sent.
         """
         key = prober, number
         if target.check.type is CheckType.ICMP:
@@ -47,14 +47,14 @@ class Transports:
             )
 
     def poll(self, target: Target, prober: int, number: int) -> None:
-        """Tell of what has come for this probe, if anything."""
+        """Handle the answer to a probe if it has arrived."""
         if target.check.type is CheckType.ICMP:
             self._echo[target.family].read()
         elif (connection := self._connections.get((prober, number))) is not None:
             connection.poll()
 
     def forget(self, prober: int, number: int) -> None:
-        """Nobody waits for this probe any more."""
+        """Stop waiting for a probe."""
         self._gateways.pop((prober, number), None)
         if (connection := self._connections.pop((prober, number), None)) is not None:
             connection.close()

@@ -19,8 +19,8 @@ from static_route_operator.routing.rules import Rule, RuleOperation
 class DryRunFib(Fib):
     """A stand-in for `Fib`.
 
-    It refuses what the kernel would refuse, as far as the kernel's tables tell: a route in the place of another
-    program's route.
+    It refuses a route in the place of another program's route, as the kernel would. Refusals that the tables do not
+    show, such as for a lack of memory, are beyond it.
 
     Attributes:
         before: the installed routes of this program, as of the first read.

@@ -1,19 +1,20 @@
-"""The routes of others, read again only when they have changed, and seldom where that takes long."""
+"""The routes of other programs, read again only after a change, and seldom if a read takes long."""
 
 import time
 
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.routing.foreign import ForeignRib
 
-# Where others have hundreds of thousands of routes and change them all the time, a read may take this part of the time.
+# Largest share of the time to spend on reads: other programs may have hundreds of thousands of routes that keep
+# changing.
 SHARE = 0.1
 
 
 class ForeignRouteCache:
-    """What is known of the routes of others.
+    """The last known routes of other programs.
 
     Args:
-        fib: to read them.
+        fib: the kernel's tables.
     """
 
     def __init__(self, fib: Fib) -> None:
@@ -23,21 +24,22 @@ class ForeignRouteCache:
         self._due = 0.0
 
     def changed(self) -> None:
-        """They may have changed."""
+        """Note that a route of another program may have changed."""
         self._changed = True
 
     async def read(self) -> tuple[ForeignRib, float]:
-        """What is known, read again if it may have changed and that is due.
+        """Return the routes, read again if they may have changed and a read is due.
 
         Returns:
-            The routes, and in how many seconds to come again since they may be others by now; 0 when they are not.
+            The routes, and the seconds until they should be read again because they may have changed; 0 if they have
+            not.
 
         Raises:
             KernelError: see `Fib.read`.
         """
         started = time.monotonic()
         if self._changed and started >= self._due:
-            # What changes from now on is read the next time.
+            # A change during the read asks for another one.
             self._changed = False
             try:
                 self._known = await self._fib.read_foreign()

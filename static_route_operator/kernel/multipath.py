@@ -1,9 +1,9 @@
-"""Which next hops of an IPv6 route are ours, where the kernel has made one route of several.
+"""Next hops of other programs in an IPv6 route of ours.
 
-Of IPv6 routes with one key the kernel makes one, with the next hops of all of them, and tells the protocol of the first
-next hop only. A REPLACE would take the others away too. So what of a route with several next hops is neither known to
-be of our own writing nor wanted is taken for shared. To delete a next hop with our protocol is safe all the same: of
-others there is none that it matches. What stays then is of others.
+The kernel merges IPv6 routes with one key into one, with the next hops of all of them, and reports the protocol of the
+first next hop only. A REPLACE would remove the next hops of other programs too. So a route with several next hops is
+marked as shared, unless this program wrote or desires all of them. Deleting a next hop with our protocol is safe
+nevertheless: the request matches no next hop of another program. The next hops that remain are those of others.
 """
 
 from static_route_operator.routing.nexthops import NextHop, NextHops
@@ -11,40 +11,40 @@ from static_route_operator.routing.routes import Action, Operation, Routes
 
 
 def mark_shared(installed: Routes, known: Routes, desired: Routes) -> None:
-    """Tell the routes in which next hops of another program may be from ours.
+    """Mark the installed routes in which next hops of another program may be.
 
     Args:
-        installed: the routes that were read; those get a shared path.
-        known: the routes that are ours as a whole, as far as it is known from what was written or marked before.
-        desired: the routes that should be there: one with no other next hops than those needs no other owner.
+        installed: the routes that were read; the next hops of those in question become ``shared``.
+        known: the routes that are ours as a whole, since this program wrote or marked them before.
+        desired: the routes that should be installed: a route without further next hops has no other owner.
     """
-    for path, keys in list(installed):
-        if path.address_size == 4 or len(path.hops) == 1:
+    for next_hops, keys in list(installed):
+        if next_hops.address_size == 4 or len(next_hops.hops) == 1:
             continue
-        unsure = keys - known.through(path)
+        unsure = keys - known.through(next_hops)
         for target, there in desired:
-            if unsure and not surplus_hops(path, target):
+            if unsure and not surplus_hops(next_hops, target):
                 unsure -= there
-        installed.put(path._replace(shared=True), unsure)
+        installed.put(next_hops._replace(shared=True), unsure)
 
 
 def part(installed: Routes, desired: Routes) -> list[Operation]:
-    """What deletes our own next hops from shared routes that stay wanted, as far as they are not, but not the last."""
+    """Return the operations that delete our surplus next hops from shared, desired routes, except for the last."""
     operations = []
-    for path, keys in installed:
-        if not path.shared:
+    for next_hops, keys in installed:
+        if not next_hops.shared:
             continue
         for target, there in desired:
             if both := keys & there:
-                surplus = surplus_hops(path, target)
-                if len(surplus) == len(path.hops):
-                    # Without any the destination would be without a route.
+                surplus = surplus_hops(next_hops, target)
+                if len(surplus) == len(next_hops.hops):
+                    # Without the last next hop the destination would have no route.
                     surplus = surplus[1:]
                 operations.append(Operation(Action.DELETE, NextHops(surplus), both))
     return operations
 
 
-def surplus_hops(path: NextHops, desired: NextHops) -> tuple[NextHop, ...]:
-    """The next hops of a path that another has not, whatever their weights are."""
+def surplus_hops(next_hops: NextHops, desired: NextHops) -> tuple[NextHop, ...]:
+    """Return the next hops that are not among the desired ones, whatever their weights are."""
     places = {(hop.gateway, hop.interface) for hop in desired.hops}
-    return tuple(hop for hop in path.hops if (hop.gateway, hop.interface) not in places)
+    return tuple(hop for hop in next_hops.hops if (hop.gateway, hop.interface) not in places)

@@ -43,7 +43,7 @@ class Neighbours:
 
     @property
     def running(self) -> bool:
-        """Whether the watch is on."""
+        """True while the watch is on."""
         return self._socket is not None
 
     def start(self) -> None:

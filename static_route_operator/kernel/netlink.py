@@ -1,4 +1,4 @@
-"""Netlink sockets, and the frame around every message on them."""
+"""Netlink sockets, and the frame of every message on them."""
 
 import array
 import contextlib
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pyroute2.netlink.nlsocket import AsyncNetlinkSocket
 
-# From linux/netlink.h and asm-generic/socket.h; Python's socket module has none of these.
+# From linux/netlink.h and asm-generic/socket.h. Python's socket module has none of these.
 NETLINK_ROUTE = 0
 SOL_NETLINK = 270
 NETLINK_CAP_ACK = 10
@@ -36,7 +36,7 @@ HEADER = struct.Struct("=IHHII")  # length, type, flags, sequence number, port
 ATTRIBUTE = struct.Struct("=HH")  # length, type
 _LENGTH = struct.Struct("=I")
 
-# Larger than any datagram the kernel makes (a dump's are up to 32 KiB).
+# Bytes to receive at once: more than any datagram of the kernel has (those of a dump have up to 32 KiB).
 RECEIVE_SIZE = 1 << 17
 ATTRIBUTE_TYPE_MASK = 0x3FFF
 _PORT_AT = 12
@@ -46,11 +46,11 @@ class Message(NamedTuple):
     """One netlink message.
 
     Attributes:
-        kind: its type, such as RTM_NEWROUTE.
+        kind: type of the message, such as RTM_NEWROUTE.
         flags: NLM_F_ bits.
-        sequence: the number of the request it answers; 0 in notifications.
-        port: the socket whose request caused it.
-        body: what follows the header.
+        sequence: number of the request that the message answers; 0 in notifications.
+        port: port id of the socket whose request caused the message.
+        body: the message without its header.
     """
 
     kind: int
@@ -64,13 +64,13 @@ class NetlinkSocket:
     """A NETLINK_ROUTE socket of pyroute2, used for whole buffers of messages.
 
     Args:
-        groups: multicast groups (bits) to hear notifications of.
-        buffer: size of the send and receive buffers in bytes, whatever the system's limit when this process has
-            CAP_NET_ADMIN, else up to that limit.
+        groups: multicast groups (bits) whose notifications the socket receives.
+        buffer: bytes of the send and receive buffers each; up to the system's limit unless this process has
+            CAP_NET_ADMIN.
 
     Attributes:
-        port: its port id.
-        receive_buffer: the size of its receive buffer in bytes, as the kernel counts.
+        port: the port id.
+        receive_buffer: bytes of the receive buffer, as the kernel counts.
     """
 
     def __init__(self, *, groups: int = 0, buffer: int = 8 << 20) -> None:
@@ -81,7 +81,7 @@ class NetlinkSocket:
                 self._socket.setsockopt(socket.SOL_SOCKET, force, buffer)
             except PermissionError:
                 self._socket.setsockopt(socket.SOL_SOCKET, plain, buffer)
-        # An error then carries the header of the message it is about, not the whole of it.
+        # Errors then carry the header of the refused message only, so that more of them fit into the buffer.
         self._socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
         self._socket.bind((0, groups))
         self._socket.setblocking(False)  # noqa: FBT003  the name of the method says it
@@ -89,12 +89,12 @@ class NetlinkSocket:
         self.receive_buffer = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
     def ignore(self, port: int) -> None:
-        """Hear no notifications of what this port's requests change: the kernel drops them instead of queueing them.
+        """Receive no notifications about changes that this port's requests make: the kernel drops them.
 
         Only one port can be ignored; a later call replaces it.
         """
-        # Classic BPF (linux/filter.h): load the header's port; if it is this one, keep 0 bytes, else all. The load
-        # turns network order into host order, so the port, which is in host order, comes out swapped.
+        # Classic BPF (linux/filter.h): load the header's port; if equal, keep 0 bytes, otherwise all. The load turns
+        # network order into host order, so the port, which is in host order, comes out swapped.
         (swapped,) = struct.unpack(">I", struct.pack("=I", port))
         program = array.array(
             "B",
@@ -107,30 +107,30 @@ class NetlinkSocket:
         self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", size // 8, address))
 
     def fileno(self) -> int:
-        """The descriptor, for the event loop."""
+        """Return the descriptor, for the event loop."""
         return self._socket.fileno()
 
     def send(self, buffer: bytes | bytearray | memoryview) -> None:
-        """Hand whole messages to the kernel, which has acted on all of them when this returns."""
+        """Hand whole messages to the kernel, which has acted on all of them on return."""
         self._socket.send(buffer)
 
     def receive(self) -> bytes | None:
-        """The next datagram that is waiting; None when none is.
+        """Return the next datagram in the receive buffer; None if there is none.
 
         Raises:
-            OSError: ENOBUFS when datagrams were lost because the buffer was full.
+            OSError: ENOBUFS: datagrams were lost because the buffer was full.
         """
         with contextlib.suppress(BlockingIOError):
             return self._socket.recv(RECEIVE_SIZE)
         return None
 
     def close(self) -> None:
-        """Close it; it can't be used afterwards."""
+        """Close the socket, which can't be used afterwards."""
         self._owner.close()
 
 
 def messages(datagram: bytes) -> Iterator[Message]:
-    """The messages of one datagram."""
+    """Yield the messages of one datagram."""
     offset, end = 0, len(datagram) - HEADER.size
     while offset <= end:
         length, kind, flags, sequence, port = HEADER.unpack_from(datagram, offset)
@@ -141,14 +141,14 @@ def messages(datagram: bytes) -> Iterator[Message]:
 
 
 class Block(NamedTuple):
-    """Messages of one datagram that have equal size, type and flags, one after the other, in order.
+    """Messages of one datagram with equal size, type and flags, in their order.
 
     Attributes:
-        kind: their type.
+        kind: type of the messages.
         flags: NLM_F_ bits.
-        sequence: of the first one.
-        size: bytes of each, header and padding included.
-        packed: the messages, with their headers.
+        sequence: sequence number of the first message.
+        size: bytes of each message, header and padding included.
+        packed: the messages with their headers, one after the other.
     """
 
     kind: int
@@ -159,7 +159,7 @@ class Block(NamedTuple):
 
 
 def blocks(datagram: bytes) -> Iterator[Block]:
-    """The messages of one datagram, put together by what their headers say."""
+    """Yield the messages of one datagram, grouped by size, type and flags."""
     if len(datagram) < HEADER.size:
         return
     length, kind, flags, sequence, _ = HEADER.unpack_from(datagram)
@@ -188,12 +188,12 @@ def _all_alike(datagram: bytes, size: int) -> bool:
 
 
 def pack_attribute(kind: int, value: bytes) -> bytes:
-    """An attribute of a message."""
+    """Return an attribute of a message."""
     return ATTRIBUTE.pack(ATTRIBUTE.size + len(value), kind) + value + bytes(-len(value) % 4)
 
 
 def attributes(body: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
-    """The attributes in a message after its fixed part, which ends at ``offset``: type and value."""
+    """Yield type and value of each attribute in a message whose fixed part ends at ``offset``."""
     while offset + ATTRIBUTE.size <= len(body):
         length, kind = ATTRIBUTE.unpack_from(body, offset)
         if length < ATTRIBUTE.size:
@@ -203,14 +203,14 @@ def attributes(body: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
 
 
 class Refusal(NamedTuple):
-    """The content of an NLMSG_ERROR message: error number (0 is a plain acknowledgement) and the kernel's words."""
+    """The content of an NLMSG_ERROR message: the error number (0 for an acknowledgement) and the kernel's words."""
 
     errno: int
     text: str
 
 
 def parse_refusal(message: Message) -> Refusal:
-    """Read an NLMSG_ERROR, or the end of a dump that failed; the text falls back to that of the error number."""
+    """Read an NLMSG_ERROR or the end of a failed dump. Without words of the kernel, the text is that of the number."""
     (number,) = struct.unpack_from("=i", message.body)
     text = ""
     if message.flags & NLM_F_ACK_TLVS:
@@ -225,5 +225,5 @@ def parse_refusal(message: Message) -> Refusal:
 
 
 def lost_messages(error: OSError) -> bool:
-    """Whether a receive failed because the kernel had to drop messages for this socket."""
+    """Report whether a receive failed because the kernel dropped messages for this socket."""
     return error.errno == errno.ENOBUFS

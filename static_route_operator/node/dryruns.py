@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 
 from static_route_operator.api.noderoutestate import Row
+from static_route_operator.api.resolution import Version
 from static_route_operator.errors import KernelError
 from static_route_operator.node.inventory import Inventory
 from static_route_operator.node.planner import Planner, logger
@@ -55,8 +56,10 @@ class DryRuns:
             KernelError: the kernel can't be asked.
         """
         routes = self._inventory.dry_runs if self._inventory.complete else []
-        rows: list[Row | None] = []
+        rows: dict[Version, Row] = {}
         if routes:
-            forecast = await self._planner.forecast([dataclasses.replace(route, dry_run=False) for route in routes])
-            rows = [dry_run_row(route, forecast) for route in routes]
-        self._reconciler.show_dry_runs([row for row in rows if row is not None])
+            forecast = await self._planner.forecast(
+                [dataclasses.replace(route.spec, dry_run=False) for route in routes]
+            )
+            rows = {route.version: row for route in routes if (row := dry_run_row(route, forecast)) is not None}
+        self._reconciler.show_dry_runs(rows)

@@ -77,5 +77,5 @@ class InstalledRules:
             return {}
         await self.withdraw(())
         failure = next(iter(refused.values()))
-        defaults = [each.keys for each in plan.objects if each.route.takes_default]
+        defaults = [each.keys for each in plan.objects if each.route.spec.takes_default]
         return {key: failure for keys in defaults for key in keys}

@@ -6,7 +6,7 @@ from typing import Any
 
 from static_route_operator.node.inventory import Inventory
 from static_route_operator.node.reconciler import Reconciler
-from static_route_operator.planning.candidates import claims, describe_claim
+from static_route_operator.planning.candidates import candidates, describe_candidate
 from static_route_operator.planning.desired import describe_wanted
 from static_route_operator.planning.plan import owner_of
 from static_route_operator.routing.description import describe_route
@@ -41,7 +41,7 @@ class Introspection:
             "waiting": [
                 {"name": route.name, "generation": route.generation}
                 for route in self._inventory.gated.values()
-                if not route.dry_run
+                if not route.spec.dry_run
             ],
             "objects": [asdict(row) for row in self._reconciler.rows],
             "gateways": self._reconciler.gateway_report(),
@@ -64,8 +64,10 @@ class Introspection:
             InvalidPrefixError: it is no address.
         """
         rows = {row.name: row for row in self._reconciler.rows}
-        found = claims(self._reconciler.plan, pack_address(address))
-        return self._origin() | {"claims": [describe_claim(each, rows, self._reconciler.interfaces) for each in found]}
+        found = candidates(self._reconciler.plan, pack_address(address))
+        return self._origin() | {
+            "claims": [describe_candidate(each, rows, self._reconciler.interfaces) for each in found]
+        }
 
     def desired(self) -> dict[str, Any]:
         """Every route that should be in the kernel, packed; see `describe_wanted`."""

@@ -1,4 +1,4 @@
-"""What this agent knows of the cluster: the StaticRoutes and its own Node, fed by a watch, a list or a directory."""
+"""Inventory of a node: its StaticRoutes, resolved, and its own Node, fed by a watch, a list or a directory."""
 
 import dataclasses
 import datetime as dt
@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from static_route_operator.api.nodeselector import Node
+from static_route_operator.api.resolution import ResolvedRoute, Version, resolve
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.api.store import Presence
+from static_route_operator.api.store import Store
 from static_route_operator.errors import InvalidSpecError
 from static_route_operator.supervision import Signal
 
@@ -17,12 +18,12 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """An object that can't be used as it stands.
+    """A version of an object that can't be used.
 
     Attributes:
-        uid: of the object.
-        generation: of the spec that is invalid.
-        error: what is wrong with it.
+        uid: ``metadata.uid``.
+        generation: generation of the invalid spec.
+        error: the field and its problem.
     """
 
     uid: str
@@ -31,8 +32,12 @@ class Invalid:
 
     @property
     def name(self) -> str:
-        """The object's name."""
+        """Return the name of the object."""
         return self.error.name
+
+
+# The newest version of an object, or the one that the last run of the program left.
+_Item = StaticRoute | ResolvedRoute | Invalid
 
 
 class Inventory:
@@ -40,22 +45,20 @@ class Inventory:
 
     Attributes:
         on_change: emitted after each change that matters.
-        routes: by uid, the last good version of each object.
+        routes: by uid, the last valid version of each object that may be used here.
         invalid: by uid, the objects whose newest version can't be used.
-        gated: by uid, the newest versions that are not to be used here, or not yet; the last good one stays in force.
+        gated: by uid, the newest versions that may not be used here, or not yet; the one in ``routes`` stays in force.
         node: this node; None until it is known.
-        complete: every object was seen once and the node is known: only then may anything be removed.
-        version: moves with every change.
+        version: a number that moves with every change.
     """
 
     def __init__(self) -> None:
         self.on_change: Signal[[]] = Signal()
-        self._presence = Presence()
-        self._uids: dict[str, str] = {}
-        self.routes: dict[str, StaticRoute] = {}
+        self._store = Store[_Item](self._item_changed)
+        self.routes: dict[str, ResolvedRoute] = {}
         self.invalid: dict[str, Invalid] = {}
-        self.gated: dict[str, StaticRoute] = {}
-        self._doubtful: set[str] = set()
+        self.gated: dict[str, ResolvedRoute] = {}
+        self._unsynced: set[str] = set()
         self.node: Node | None = None
         self._node_remembered = False
         self._remembers = False
@@ -63,32 +66,27 @@ class Inventory:
 
     @property
     def complete(self) -> bool:
-        """Whether a first complete list was taken in, and the node is known."""
-        return self._presence.complete and self.node is not None and not self._node_remembered
-
-    @property
-    def missing(self) -> frozenset[str]:
-        """The uids of listed objects that the watch has not delivered yet."""
-        return self._presence.missing
+        """Report whether every object was seen once and the node is known: only then may anything be removed."""
+        return self._store.complete and self.node is not None and not self._node_remembered
 
     @property
     def unsynced(self) -> bool:
-        """Whether an object may have routes on this node from before, of a version that is not known any more."""
-        return bool(self._doubtful)
+        """Report whether an object may have routes on this node of an earlier version, which nobody knows any more."""
+        return bool(self._unsynced)
 
     def with_changes(self, routes: Iterable[StaticRoute], *, alone: bool = False) -> "Inventory":
-        """An inventory of its own that has these objects too, each instead of one of its name if there is any.
+        """Return another inventory that has these objects too, in place of those of the same names.
 
         Args:
-            routes: as in a manifest; what only an API server knows of an object is taken from the one of its name.
-            alone: there are no other objects.
+            routes: objects from manifests. Fields that an API server sets are taken from the object of the same name.
+            alone: leave out all other objects.
         """
         changed = Inventory()
         if self.node is not None:
             changed.set_node(self.node)
         changed.routes = {} if alone else dict(self.routes)
         changed.invalid = {} if alone else dict(self.invalid)
-        known = {route.name: route for route in self.routes.values()}
+        known = {route.name: route.spec for route in self.routes.values()}
         now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         for route in routes:
             before = known.get(route.name)
@@ -97,13 +95,15 @@ class Inventory:
             generation = before.generation if before else 1
             same = dataclasses.replace(route, uid=uid, created=created, generation=generation)
             changed.invalid.pop(uid, None)
-            changed.routes[uid] = same if same == before else dataclasses.replace(same, generation=generation + 1)
+            changed.routes[uid] = (
+                self.routes[uid] if same == before else resolve(dataclasses.replace(same, generation=generation + 1))
+            )
         if alone or self.complete:
             changed.replace({}, 0)
         return changed
 
-    def remember(self, node: Node | None, routes: Iterable[tuple[StaticRoute, int]]) -> None:
-        """Take in what was known when this program last ran, which stands until somebody knows better.
+    def remember(self, node: Node | None, routes: Iterable[tuple[ResolvedRoute, int]]) -> None:
+        """Take in the state that the last run of this program left, which stands until newer knowledge comes.
 
         Args:
             node: this node.
@@ -112,73 +112,69 @@ class Inventory:
         self.node = node
         self._node_remembered = self._remembers = node is not None
         for route, resource_version in routes:
-            self._presence.remember(route.uid, resource_version)
-            self._uids[route.name] = route.uid
+            self._store.remember(route.uid, route, resource_version)
             self.routes[route.uid] = route
         self._changed()
 
     def resource_version(self, uid: str) -> int:
-        """The highest resource version at which an object is known; 0 of others."""
-        return self._presence.version(uid)
+        """Return the highest resource version seen of an object; 0 for an unknown one."""
+        return self._store.version(uid)
 
     def put(self, item: StaticRoute | Invalid, resource_version: int = 0, *, released: bool = True) -> None:
-        """Take in an object as it is now; an invalid one leaves its last good version in force.
+        """Take in an object as it is now; an invalid one leaves its last valid version in force.
 
         Args:
             item: the object.
-            resource_version: of it.
-            released: whether it may be used here; else its last version stays in force until `release`.
+            resource_version: ``metadata.resourceVersion``.
+            released: the object may be used here now; else the version before it stays in force until `release`.
         """
         uid, first = item.uid, not self.complete
-        if not self._presence.see(uid, resource_version):
+        if not self._store.put(uid, item, resource_version):
             return
-        if (other := self._uids.get(item.name, uid)) != uid:
-            # A name is given again only after its first owner is gone.
-            self._drop(other)
-        self._uids[item.name] = uid
         if isinstance(item, Invalid):
             logger.error(
                 "%s; %s",
                 item.error,
-                "its last good version stays" if uid in self.routes else "ignored",
+                "its last good version stays in force" if uid in self.routes else "ignored",
                 extra={"object": item.name, "generation": item.generation},
             )
             self.invalid[uid] = item
             self.gated.pop(uid, None)
-        elif not item.dry_run and (released or self._is_in_force(item)):
-            self._use(item)
         else:
-            if first and uid not in self.routes and not self._remembers:
-                self._doubtful.add(uid)
-            self.gated[uid] = item
-            self.invalid.pop(uid, None)
+            self._take(resolve(item), released=released, first=first)
         self._changed()
 
-    def release(self, uid: str, generation: int) -> None:
-        """Take in that a generation of an object may be used here."""
-        item = self.gated.get(uid)
-        if item is not None and item.generation == generation and not item.dry_run:
-            self._use(item)
+    def release(self, version: Version) -> None:
+        """Take in that a version of an object may be used here."""
+        route = self.gated.get(version.uid)
+        if route is not None and route.version == version and not route.spec.dry_run:
+            self._use(route)
             self._changed()
 
     @property
-    def dry_runs(self) -> list[StaticRoute]:
-        """The objects that are only to be rehearsed."""
-        return [route for route in self.gated.values() if route.dry_run]
+    def dry_runs(self) -> list[ResolvedRoute]:
+        """Return the objects with ``spec.dryRun``."""
+        return [route for route in self.gated.values() if route.spec.dry_run]
 
-    def _is_in_force(self, route: StaticRoute) -> bool:
-        known = self.routes.get(route.uid)
-        return known is not None and known.generation == route.generation
+    def _take(self, route: ResolvedRoute, *, released: bool, first: bool) -> None:
+        uid, in_force = route.uid, self.routes.get(route.uid)
+        if not route.spec.dry_run and (released or (in_force is not None and in_force.version == route.version)):
+            self._use(route)
+            return
+        if first and in_force is None and not self._remembers:
+            self._unsynced.add(uid)
+        self.gated[uid] = route
+        self.invalid.pop(uid, None)
 
-    def _use(self, route: StaticRoute) -> None:
+    def _use(self, route: ResolvedRoute) -> None:
         self.routes[route.uid] = route
         self.invalid.pop(route.uid, None)
         self.gated.pop(route.uid, None)
-        self._doubtful.discard(route.uid)
+        self._unsynced.discard(route.uid)
 
     def remove(self, uid: str) -> None:
         """Take in that an object is gone, or going."""
-        self._drop(uid)
+        self._store.remove(uid)
         self._changed()
 
     def set_node(self, node: Node) -> None:
@@ -191,32 +187,28 @@ class Inventory:
         """Take in a complete list, which alone can tell that an object is gone without an event.
 
         Args:
-            listed: the resource version by uid of all objects there are.
+            listed: by uid, the resource versions of all objects.
             list_version: the resource version of the list itself. An object seen at a later one may be too new for
-                it, and is kept.
+                the list, and is kept.
         """
-        for uid in self._presence.replace(listed, list_version):
-            logger.warning("StaticRoute with uid %s is gone without an event", uid)
-            self._drop(uid)
+        for item in self._store.replace(listed, list_version):
+            logger.warning("StaticRoute %s was deleted without an event", item.name, extra={"object": item.name})
         self._changed()
 
     def clear(self) -> None:
         """Take in that there are no objects at all, since the API server knows no such resource.
 
-        None of them is remembered as gone: they come back as they were if it was mistaken.
+        No tombstones are left: if the API server was mistaken, the objects come back as they were.
         """
-        if self._presence.clear():
-            logger.warning("The API server knows no StaticRoutes any more: all are taken for gone")
-            for known in (self.routes, self.invalid, self.gated, self._uids, self._doubtful):
-                known.clear()
+        if self._store.clear():
+            logger.warning("The API server no longer knows the resource StaticRoute: all objects count as deleted")
             self._changed()
 
-    def _drop(self, uid: str) -> None:
-        self._doubtful.discard(uid)
-        for item in (self.routes.pop(uid, None), self.invalid.pop(uid, None), self.gated.pop(uid, None)):
-            if item is not None and self._uids.get(item.name) == uid:
-                del self._uids[item.name]
-        self._presence.drop(uid)
+    def _item_changed(self, before: _Item | None, after: _Item | None) -> None:
+        if before is not None and after is None:
+            for known in (self.routes, self.invalid, self.gated):
+                known.pop(before.uid, None)
+            self._unsynced.discard(before.uid)
 
     def _changed(self) -> None:
         self.version += 1

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 
-from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.api.resolution import ResolvedRoute
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.foreigncache import ForeignRouteCache
 from static_route_operator.routing.facts import Facts
@@ -35,7 +35,7 @@ class Observation:
         self.outdated = True
         self.look_again = 0.0
 
-    async def look(self, selected: Sequence[StaticRoute], version: object) -> Facts:
+    async def look(self, selected: Sequence[ResolvedRoute], version: object) -> Facts:
         """Return the facts as far as these objects ask for them.
 
         Args:
@@ -52,8 +52,8 @@ class Observation:
             return known
         self.outdated = False
         asked = {each.address for route in selected for each in route.gateways}
-        asked |= {route.options.source for route in selected if route.options.source}
-        rules = any(route.options.table != TABLE_MAIN for route in selected)
+        asked |= {source for route in selected if (source := route.spec.options.source)}
+        rules = any(route.spec.options.table != TABLE_MAIN for route in selected)
         facts = await self._fib.look(asked, rules=rules)
         foreign = await self._look_at_foreign(selected, protected)
         # A look-up that ends at a route of ours tells nothing about the gateway: use the route that ours hides.
@@ -64,9 +64,9 @@ class Observation:
         self._version = version
         return self.facts
 
-    async def _look_at_foreign(self, selected: Sequence[StaticRoute], protected: Protection) -> ForeignRib:
+    async def _look_at_foreign(self, selected: Sequence[ResolvedRoute], protected: Protection) -> ForeignRib:
         """Return the foreign routes if a destination touches a protected address: else they don't matter."""
-        if not any(route.takes_default or protected.meet(route.keys) for route in selected):
+        if not any(route.spec.takes_default or protected.meet(route.keys) for route in selected):
             return ForeignRib()
         foreign, self.look_again = await self.foreign.read()
         return foreign

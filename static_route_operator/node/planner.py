@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from static_route_operator.api.resolution import resolve
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
 from static_route_operator.kernel.dryrun import DryRunFib
@@ -83,6 +84,6 @@ class Planner:
 def _parse(manifest: Mapping[str, Any]) -> StaticRoute:
     """Return the StaticRoute of a manifest, checked as strictly as by the API server."""
     route = StaticRoute.parse(manifest)
-    if route.refused:
-        raise InvalidSpecError(route.name, "spec.destinations", "; ".join(each.problem for each in route.refused))
+    if refused := resolve(route).refused:
+        raise InvalidSpecError(route.name, "spec.destinations", "; ".join(each.problem for each in refused))
     return route

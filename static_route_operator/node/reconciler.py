@@ -14,7 +14,7 @@ from typing import Any
 
 from static_route_operator.api.noderoutestate import GatewayRow, Row
 from static_route_operator.api.nodeselector import selects
-from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.api.resolution import ResolvedRoute, Version
 from static_route_operator.errors import KernelError
 from static_route_operator.health.gateways import Gateways
 from static_route_operator.kernel.dryrun import DryRunFib
@@ -185,7 +185,7 @@ class Reconciler:
             logger.error("Route %s can't be removed: %s", unpack_prefix(prefix_of(key)), failure.text)
         return len(installed) - len(failures)
 
-    def show_dry_runs(self, rows: Sequence[Row]) -> None:
+    def show_dry_runs(self, rows: Mapping[Version, Row]) -> None:
         """Report these rows of StaticRoutes with dryRun from the next run on."""
         if self._report.show_dry_runs(rows):
             self._wake.set()
@@ -364,24 +364,24 @@ class Reconciler:
             self._metrics.synced.set(1)
             self._metrics.last_success.set_to_current_time()
 
-    def _select(self) -> tuple[list[StaticRoute], list[StaticRoute]]:
+    def _select(self) -> tuple[list[ResolvedRoute], list[ResolvedRoute]]:
         """Return the objects for this node, and those that may be for it: its labels are not known yet."""
         node = self._inventory.node
         routes = list(self._confirmation.in_force(self._inventory.routes.values()))
         if node is None:
             return (
-                [route for route in routes if not route.selective],
-                [route for route in routes if route.selective],
+                [route for route in routes if not route.spec.selective],
+                [route for route in routes if route.spec.selective],
             )
-        return [route for route in routes if selects(route.node_selector, node)], []
+        return [route for route in routes if selects(route.spec.node_selector, node)], []
 
-    async def _observe(self, selected: Sequence[StaticRoute], version: tuple[int, int]) -> Facts:
+    async def _observe(self, selected: Sequence[ResolvedRoute], version: tuple[int, int]) -> Facts:
         facts = await self._observation.look(selected, version)
         if self._observation.look_again:
             self._after("foreign routes", self._observation.look_again, self.wake)
         return facts
 
-    async def _make_plan(self, selected: Sequence[StaticRoute], facts: Facts, version: tuple[int, int]) -> None:
+    async def _make_plan(self, selected: Sequence[ResolvedRoute], facts: Facts, version: tuple[int, int]) -> None:
         """Plan again if the objects, the facts or the health of a gateway have changed."""
         inputs = (version, facts, self._gateways.down)
         if self._planned_for == inputs:
@@ -462,7 +462,7 @@ class Reconciler:
             self._after("damping", change - now, self.wake)
         self._retries.settle()
 
-    def _tell(self, undecided: Sequence[StaticRoute]) -> None:
+    def _tell(self, undecided: Sequence[ResolvedRoute]) -> None:
         """Report the outcome of the run."""
         flapping = self._drift.flapping
         self._metrics.desired_routes.set(len(self._plan.desired))

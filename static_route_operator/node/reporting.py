@@ -1,9 +1,10 @@
 """Report of one node: a row for each StaticRoute, the health of its gateways, metrics, and a log of transitions."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from static_route_operator.api.noderoutestate import SEVERITY, GatewayRow, Reason, Row, RowState
+from static_route_operator.api.resolution import Version
 from static_route_operator.node.inventory import Inventory
 from static_route_operator.node.rows import with_dry_runs
 from static_route_operator.observability.metrics import Metrics
@@ -30,11 +31,11 @@ class Report:
         self._metrics = metrics
         self._on_change = on_change
         self._log = log
-        self._dry_runs: Sequence[Row] = ()
+        self._dry_runs: Mapping[Version, Row] = {}
         self.rows: tuple[Row, ...] = ()
         self.gateways: tuple[GatewayRow, ...] = ()
 
-    def show_dry_runs(self, rows: Sequence[Row]) -> bool:
+    def show_dry_runs(self, rows: Mapping[Version, Row]) -> bool:
         """Take the rows of dry runs into the next report; report whether they differ from the last ones."""
         changed = rows != self._dry_runs
         self._dry_runs = rows

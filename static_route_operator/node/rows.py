@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from static_route_operator.api.noderoutestate import SEVERITY, GatewayState, Reason, Row, RowState
-from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.api.resolution import ResolvedRoute, Version
 from static_route_operator.errors import InvalidSpecError
 from static_route_operator.node.drift.damping import LAST_PAUSE, FlappingRoutes, hint
 from static_route_operator.planning.guards import Issue
@@ -42,7 +42,7 @@ class Outcome:
 def make_rows(
     plan: Plan,
     outcome: Outcome,
-    undecided: Iterable[StaticRoute],
+    undecided: Iterable[ResolvedRoute],
     invalid: Iterable[tuple[InvalidSpecError, int]],
 ) -> tuple[Row, ...]:
     """Return the rows of all objects that select this node, sorted by name.
@@ -62,18 +62,19 @@ def make_rows(
     return tuple(rows[name] for name in sorted(rows))
 
 
-def with_dry_runs(rows: Sequence[Row], planned: Iterable[Row], dry_runs: Iterable[StaticRoute]) -> tuple[Row, ...]:
+def with_dry_runs(
+    rows: Sequence[Row], planned: Mapping[Version, Row], dry_runs: Iterable[ResolvedRoute]
+) -> tuple[Row, ...]:
     """Return the rows, with those of dry runs in place of those of the versions in force.
 
     Args:
         rows: the rows of the versions in force; their numbers of installed routes are kept.
-        planned: the rows of dry runs.
+        planned: the rows of dry runs, by version.
         dry_runs: the objects with ``spec.dryRun`` now; a row of any other is out of date.
     """
-    current = {(route.name, route.generation) for route in dry_runs}
     by_name = {row.name: row for row in rows}
-    for row in planned:
-        if (row.name, row.generation) in current:
+    for route in dry_runs:
+        if (row := planned.get(route.version)) is not None:
             known = by_name.get(row.name)
             by_name[row.name] = dataclasses.replace(row, programmed=known.programmed if known else 0)
     return tuple(by_name[name] for name in sorted(by_name))
@@ -81,7 +82,7 @@ def with_dry_runs(rows: Sequence[Row], planned: Iterable[Row], dry_runs: Iterabl
 
 def _planned_row(planned: ObjectPlan, outcome: Outcome, bypass: Routes) -> Row:
     # Without its bypass routes a default route is not used.
-    bypass = bypass if planned.route.takes_default else Routes()
+    bypass = bypass if planned.route.spec.takes_default else Routes()
     failed = {key: outcome.failures[key] for key in sorted(outcome.failures) if key in planned.keys or key in bypass}
     flapping = [(keys, history) for history in outcome.flapping if (keys := planned.keys & history.keys)]
     issues = [*planned.problems, *_flapping(flapping), *_refusals_of_kernel(failed)]
@@ -90,10 +91,10 @@ def _planned_row(planned: ObjectPlan, outcome: Outcome, bypass: Routes) -> Row:
     missing += sum(not any(key in keys for keys, _ in flapping) for key in failed)
     kept = outcome.installed.count(planned.retained) if planned.retained else 0
     row = _row(planned.route, issues, max(len(planned.keys) - missing, 0), kept)
-    next_hops = planned.choice.path
+    next_hops = planned.selection.path
     if next_hops is not None and next_hops.forwards:
         row = dataclasses.replace(row, gateway=_texts(hop.gateway for hop in next_hops.hops))
-    if targets := planned.choice.targets:
+    if targets := planned.selection.targets:
         up, down = (
             tuple(each.address for each in targets if outcome.health.get(each) is state)
             for state in (GatewayState.UP, GatewayState.DOWN)
@@ -139,7 +140,7 @@ def _more(number: int) -> str:
     return f" and {number} more" if number > 0 else ""
 
 
-def _row(route: StaticRoute, issues: Sequence[Issue], programmed: int, kept: int = 0) -> Row:
+def _row(route: ResolvedRoute, issues: Sequence[Issue], programmed: int, kept: int = 0) -> Row:
     ordered = sorted(issues, key=lambda each: SEVERITY[each.state], reverse=True)
     messages = [each.message for each in ordered]
     if kept:
@@ -152,7 +153,7 @@ def _row(route: StaticRoute, issues: Sequence[Issue], programmed: int, kept: int
         state=ordered[0].state if ordered else RowState.PROGRAMMED,
         reason=ordered[0].reason if ordered else Reason.PROGRAMMED,
         message="; ".join(messages),
-        destinations=len(route.keys) + len(route.refused),
+        destinations=route.destinations,
         programmed=programmed,
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from static_route_operator.api.noderoutestate import Reason, Row, RowState
-from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.api.resolution import ResolvedRoute
 from static_route_operator.planning.diff import diff, diff_rules
 from static_route_operator.planning.plan import ObjectPlan, Plan, owner_of
 from static_route_operator.routing.description import describe_place, describe_route
@@ -42,7 +42,7 @@ class RouteChange(NamedTuple):
         kind: see `Kind`.
         name: of the StaticRoute that has the routes, asks for them or had them; None for unknown.
         keys: of the routes, at least one.
-        path: next hops after the change; None for routes that would not be installed.
+        next_hops: next hops after the change; None for routes that would not be installed.
         before: next hops before the change, where they differ.
         why: reason for people; empty where the kind says everything.
     """
@@ -50,7 +50,7 @@ class RouteChange(NamedTuple):
     kind: Kind
     name: str | None
     keys: KeySet
-    path: NextHops | None = None
+    next_hops: NextHops | None = None
     before: NextHops | None = None
     why: str = ""
 
@@ -113,10 +113,10 @@ class Forecast:
 
     def _routes(self, change: RouteChange) -> Iterator[dict[str, Any]]:
         for key in change.keys:
-            path = change.path or change.before
-            described = describe_route(key, path, self.interfaces) if path else describe_place(key)
+            next_hops = change.next_hops or change.before
+            described = describe_route(key, next_hops, self.interfaces) if next_hops else describe_place(key)
             route = {"action": change.kind, "object": change.name, **described}
-            if change.path and change.before:
+            if change.next_hops and change.before:
                 route["before"] = describe_route(key, change.before, self.interfaces)
             if change.why:
                 route["reason"] = change.why
@@ -170,7 +170,7 @@ def make_forecast(  # noqa: PLR0913  each is a different part of a dry run
     )
 
 
-def dry_run_row(route: StaticRoute, forecast: Forecast) -> Row | None:
+def dry_run_row(route: ResolvedRoute, forecast: Forecast) -> Row | None:
     """Return what a node reports of an object with ``spec.dryRun``; None if the object does not concern the node."""
     counts = forecast.counts(route.name)
     changes = [f"{kind} {counts[kind]}" for kind in Kind if kind in CHANGES and counts[kind]]
@@ -192,7 +192,7 @@ def dry_run_row(route: StaticRoute, forecast: Forecast) -> Row | None:
         state=RowState.DRY_RUN,
         reason=reason,
         message=text,
-        destinations=len(route.keys) + len(route.refused),
+        destinations=route.destinations,
         programmed=0,
     )
 
@@ -206,16 +206,16 @@ def _rule_changes(before: State, after: State) -> Iterator[RuleChange]:
 
 
 def _route_changes(before: State, after: State) -> Iterator[RouteChange]:
-    for action, path, keys in diff(after.routes, before.routes):
+    for action, next_hops, keys in diff(after.routes, before.routes):
         for name, owned in _by_owner(keys, before.plan if action is Action.DELETE else after.plan):
             if action is Action.ADD:
-                yield RouteChange(Kind.ADD, name, owned, path)
+                yield RouteChange(Kind.ADD, name, owned, next_hops)
             elif action is Action.DELETE:
-                yield RouteChange(Kind.DELETE, name, owned, None, path)
+                yield RouteChange(Kind.DELETE, name, owned, None, next_hops)
             else:
                 for other, there in before.routes:
                     if moved := owned & there:
-                        yield RouteChange(Kind.CHANGE, name, moved, path, other)
+                        yield RouteChange(Kind.CHANGE, name, moved, next_hops, other)
 
 
 def _by_owner(keys: KeySet, plan: Plan) -> Iterator[tuple[str | None, KeySet]]:
@@ -252,10 +252,10 @@ def _others(
     for _, keys in after.plan.desired if planned.retained else ():
         # Routes that would be retained, but belong to another object.
         mine -= keys
-    for path, keys in after.routes:
+    for next_hops, keys in after.routes:
         # Those that were installed otherwise are added or changed, and counted there.
-        if same := rest & mine & keys & before.routes.through(path):
-            yield RouteChange(Kind.UNCHANGED, name, same, path)
+        if same := rest & mine & keys & before.routes.through(next_hops):
+            yield RouteChange(Kind.UNCHANGED, name, same, next_hops)
         rest -= keys & mine
     if rest:
         why = "; ".join(each.message for each in planned.problems if each.state is not RowState.STANDBY)

@@ -25,24 +25,28 @@ def diff(
     skip = list(skip)
     missing: dict[NextHops, KeySet] = {}
     surplus: dict[NextHops, KeySet] = {}
-    for path in dict.fromkeys(path for routes in (desired, installed) for path, _ in routes):
-        differing = desired.through(path).compare(installed.through(path))
-        missing[path] = _without(differing.only_left, skip)
-        surplus[path] = _without(differing.only_right, skip)
+    for next_hops in dict.fromkeys(next_hops for routes in (desired, installed) for next_hops, _ in routes):
+        differing = desired.through(next_hops).compare(installed.through(next_hops))
+        missing[next_hops] = _without(differing.only_left, skip)
+        surplus[next_hops] = _without(differing.only_right, skip)
     replaced: list[Operation] = []
-    for path, keys in missing.items():
-        left, moved = keys, KeySet(path.key_size)
+    for next_hops, keys in missing.items():
+        left, moved = keys, KeySet(next_hops.key_size)
         for other, there in surplus.items():
-            if left and there and other.key_size == path.key_size:
+            if left and there and other.key_size == next_hops.key_size:
                 left, both, surplus[other] = left.compare(there)
                 moved |= both
-        missing[path] = left
+        missing[next_hops] = left
         if moved:
-            replaced.append(Operation(Action.REPLACE, path, moved))
+            replaced.append(Operation(Action.REPLACE, next_hops, moved))
     return [
         *replaced,
-        *(Operation(Action.ADD, path, keys) for path, keys in missing.items() if keys),
-        *(Operation(Action.DELETE, path, keys) for path, left in surplus.items() if (keys := _without(left, retained))),
+        *(Operation(Action.ADD, next_hops, keys) for next_hops, keys in missing.items() if keys),
+        *(
+            Operation(Action.DELETE, next_hops, keys)
+            for next_hops, left in surplus.items()
+            if (keys := _without(left, retained))
+        ),
     ]
 
 

@@ -7,7 +7,8 @@ from static_route_operator.api.gateways import Gateway, WhenAllDown
 from static_route_operator.api.healthcheck import Check
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.api.nodeselector import Node, selects
-from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.api.options import Options
+from static_route_operator.api.resolution import ResolvedRoute
 from static_route_operator.planning.guards import Issue, gateway_problem
 from static_route_operator.planning.targets import Target
 from static_route_operator.routing.facts import Facts
@@ -51,8 +52,9 @@ class GatewaySelector:
         self._down = down
         self._probed: Mapping[tuple[bytes, Check], Target] = {(each.gateway, each.check): each for each in probed}
 
-    def choose(self, route: StaticRoute) -> GatewaySelection:
+    def choose(self, route: ResolvedRoute) -> GatewaySelection:
         """The choice for one object."""
+        spec = route.spec
         mine = [each for each in route.gateways if selects(each.node_selector, self._node)]
         if not mine:
             return GatewaySelection(
@@ -61,14 +63,12 @@ class GatewaySelector:
         problems: dict[Gateway, Issue] = {}
         hops: dict[Gateway, NextHop] = {}
         for each in mine:
-            problem = gateway_problem(
-                each.address, self._facts, on_link=route.options.on_link, interface=each.interface
-            )
+            problem = gateway_problem(each.address, self._facts, on_link=spec.options.on_link, interface=each.interface)
             if problem is None:
-                hops[each] = self._hop(each, on_link=route.options.on_link)
+                hops[each] = self._hop(each, on_link=spec.options.on_link)
             else:
                 problems[each] = problem
-        targets = self._targets(mine, hops, route.check) if route.check else {}
+        targets = self._targets(mine, hops, spec.check) if spec.check else {}
         down = [each for each in hops if targets.get(each) in self._down]
         usable = [each for each in hops if each.weight and each not in down]
         unused = [
@@ -76,16 +76,17 @@ class GatewaySelector:
         ]
         path, keep, problem = None, False, None
         if usable:
-            path = _path([each for each in usable if each.priority == min(one.priority for one in usable)], hops, route)
+            best = min(each.priority for each in usable)
+            path = _path([each for each in usable if each.priority == best], hops, spec.options)
             if unused:
                 problem = Issue(RowState.PROGRAMMED, Reason.GATEWAYS_NOT_USED, "; ".join(unused))
         else:
             problem = _all_down([*unused, *(each.message for each in problems.values())], list(problems.values()))
-            if problem.reason is Reason.GATEWAY_IS_THIS_NODE or route.when_all_down is WhenAllDown.KEEP:
+            if problem.reason is Reason.GATEWAY_IS_THIS_NODE or spec.when_all_down is WhenAllDown.KEEP:
                 # What a gateway itself does with packets is no matter of whether it reaches other ones.
                 keep = True
-            elif route.when_all_down is WhenAllDown.BLACKHOLE:
-                path = BLACKHOLE_IPV4 if len(route.gateway) == 4 else BLACKHOLE_IPV6
+            elif spec.when_all_down is WhenAllDown.BLACKHOLE:
+                path = BLACKHOLE_IPV4 if route.address_size == 4 else BLACKHOLE_IPV6
                 problem = problem.but("packets are dropped")
             else:
                 problem = problem.but("its routes are withdrawn")
@@ -109,8 +110,8 @@ class GatewaySelector:
         return targets
 
 
-def _path(tier: Sequence[Gateway], hops: Mapping[Gateway, NextHop], route: StaticRoute) -> NextHops:
-    source, metrics = route.options.source, route.options.metrics
+def _path(tier: Sequence[Gateway], hops: Mapping[Gateway, NextHop], options: Options) -> NextHops:
+    source, metrics = options.source, options.metrics
     if len(tier) == 1:
         # Alone it has all of the traffic, whatever its weight.
         return NextHops((hops[tier[0]]._replace(weight=1),), source, metrics)

@@ -1,6 +1,6 @@
 """Routes that would cut this node off, and gateways that can't work here.
 
-Keys of an object are sorted by their prefixes, so each question is a few bisections, however many there are.
+The keys of an object are sorted by prefix, so each check takes a few bisections, however many keys there are.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -29,25 +29,26 @@ from static_route_operator.routing.rules import Rule
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """Why some or all destinations of an object are not programmed."""
+    """The reason why some or all destinations of an object are not programmed."""
 
     state: RowState
     reason: Reason
     message: str
 
     def but(self, text: str) -> "Issue":
-        """With what is done about it."""
+        """Return the issue with a text that says how it is handled."""
         return Issue(self.state, self.reason, f"{self.message}; {text}")
 
 
 def gateway_problem(gateway: bytes, facts: Facts, *, on_link: bool = False, interface: str = "") -> Issue | None:
-    """Why no route can go through a gateway on this node; None when one can.
+    """Return the reason why no route can use a gateway on this node; None if one can.
 
     Args:
         gateway: packed address.
-        facts: what is known of this node.
-        on_link: take it for a neighbour on the interface by which this node would send to it, as it now stands.
-        interface: name of the interface on which it is a neighbour, whatever the subnets are; empty when they tell.
+        facts: the node.
+        on_link: take the gateway for a neighbour on the interface by which this node reaches it now.
+        interface: name of the interface on which the gateway is a neighbour, whatever the subnets are; empty if the
+            subnets decide.
     """
     text = unpack_address(gateway)
     lookup = facts.lookups.get(gateway)
@@ -70,7 +71,7 @@ def gateway_problem(gateway: bytes, facts: Facts, *, on_link: bool = False, inte
         return Issue(RowState.FAILED, Reason.GATEWAY_UNREACHABLE, f"gateway {text} {why}") if why else None
     for subnet, name in facts.subnets:
         if contains(subnet, host_prefix(gateway)):
-            where = f"is on {unpack_prefix(subnet)} of {name}, which has no route to it now: is {name} up?"
+            where = f"is on {unpack_prefix(subnet)} of {name}, but this node has no route to it now: is {name} up?"
             break
     else:
         where = f"is not on any subnet of this node ({_subnets_text(gateway, facts)})"
@@ -78,20 +79,20 @@ def gateway_problem(gateway: bytes, facts: Facts, *, on_link: bool = False, inte
 
 
 def _no_interface(lookup: Lookup | None) -> str:
-    """Why it can't be told on which interface a neighbour would be; empty when it can."""
+    """Explain why the interface of a neighbour is ambiguous; return an empty text if it is not."""
     if lookup is None:
-        return "may be on any interface: this node has no route towards it"
+        return "may be on any interface: this node has no route to it"
     if lookup.ours:
-        return "may be on any interface: this node's route towards it is one of a StaticRoute, maybe through itself"
+        return "may be on any interface: this node's route to it belongs to a StaticRoute, maybe through itself"
     if not lookup.interface:
-        return "may be on any interface: this node's route towards it has several next hops"
+        return "may be on any interface: this node's route to it has several next hops"
     return ""
 
 
 def source_problem(source: bytes, facts: Facts) -> Issue | None:
-    """Why no route can have a source address on this node; None when one can, or when it is empty."""
+    """Return the reason why no route can have a source address on this node; None if one can, or without a source."""
     lookup = facts.lookups.get(source)
-    # The kernel may take more addresses for its own than those of the interfaces (`ip route add local`).
+    # Local addresses are not only those of interfaces: `ip route add local` adds others.
     if not source or source in facts.addresses or (lookup is not None and lookup.local):
         return None
     return Issue(
@@ -100,37 +101,38 @@ def source_problem(source: bytes, facts: Facts) -> Issue | None:
 
 
 def _subnets_text(gateway: bytes, facts: Facts) -> str:
-    """The subnets that a gateway might be on; no gateway is on the loopback interface."""
+    """Return the subnets that a gateway might be on; no gateway is on the loopback interface."""
     own = [
         f"{unpack_prefix(prefix)} on {name}"
         for prefix, name in facts.subnets
         if len(prefix) == len(gateway) + 1 and name != "lo"
     ]
-    return ", ".join(own[:8]) or "it has none of this address family"
+    return ", ".join(own[:8]) or "it has no subnet of this address family"
 
 
 class Rejection(NamedTuple):
-    """Keys that must not be routed on this node, and why not; keys may be in several."""
+    """Keys that must not be routed on this node, and the reason. A key may be in several rejections."""
 
     keys: KeySet
     why: str
 
 
 def default_refusals(keys: KeySet, facts: Facts) -> Iterator[Rejection]:
-    """What must not be routed of a default route on this node.
+    """Yield the keys of a default route that must not be routed on this node.
 
-    What has a route in main goes by that, and what is protected and has none but main's default route is pinned to that
-    (see `defaultroute`). So refused is only what would come before a pin, and all of it if there can be no pins.
+    Packets to a prefix with a route in main use that route. Protected prefixes that use main's default route get a
+    bypass route (see `defaultroute`). So only keys that would precede a bypass route are rejected, and all keys if
+    there can be no bypass routes.
 
     Args:
         keys: of one object.
-        facts: what is known of this node.
+        facts: the node.
     """
     if not keys:
         return
     size = len(prefix_of(keys[0])) - 1
     if found := prefix_without_bypass(size, facts):
-        why = "and this node's default route is of a kind that can't be copied to keep its way"
+        why = "and this node's default route is of a kind that can't be copied to keep that reachable"
         yield Rejection(keys, f"would capture {facts.protected.describe(found)}, {why}")
     elif max(keys.packed[size :: keys.size]) > LONGEST_DEFAULT:
         for each in followers(size, facts):
@@ -141,22 +143,22 @@ def default_refusals(keys: KeySet, facts: Facts) -> Iterator[Rejection]:
 def refusals(
     keys: KeySet, facts: Facts, gateways: Collection[bytes], path: NextHops | None = None
 ) -> Iterator[Rejection]:
-    """What must not be routed on this node.
+    """Yield the keys that must not be routed on this node.
 
-    Refused is what would change the next hop of a protected address: win the longest-prefix match against the route it
-    would take without any route of ours, and lead elsewhere. So is a gateway in use, one of the node's own addresses,
-    or a part of a connected subnet or of a protected prefix. A broader prefix, which changes nothing for them, is
-    accepted.
+    A key is rejected if it would change the next hop of a protected address: it would win the longest-prefix match
+    against the route that the address has without any route of ours, and lead elsewhere. A key is also rejected if it
+    holds a gateway in use, is one of the node's own addresses, or is a part of a connected subnet or of a protected
+    prefix. A broader prefix changes nothing for them, and is accepted.
 
-    In another table than main there is no match to win: a rule that leads packets there comes before main, or may. So
-    if one may match the node's own packets, every prefix that holds such an address, or overlaps with such a subnet, is
-    refused. If none does, nothing is: that table is for the packets of others, whoever made the rules for them.
+    In a table other than main there is no match to win: a rule that leads packets there comes before main, or may. So
+    if a rule may lead the node's own packets there, every prefix that holds such an address, or overlaps with such a
+    subnet, is rejected. Without such a rule nothing is: the table is for forwarded packets.
 
     Args:
         keys: of one object, so of one table.
-        facts: what is known of this node.
-        gateways: packed addresses of all gateways in use on it.
-        path: that the routes are to have; None when that is not known.
+        facts: the node.
+        gateways: packed addresses of all gateways in use on the node.
+        path: next hops of the routes; None for unknown.
     """
     if not keys:
         return
@@ -165,18 +167,18 @@ def refusals(
         yield from _captures(keys, facts, facts.lookups, gateways)
         yield from _changes(keys, facts.protected, facts.foreign, path)
     elif rule := _rule_towards(table, keys, facts):
-        why = f"; rule {rule.priority} may lead packets of this node itself to table {table}"
+        why = f"; policy rule {rule.priority} may lead packets that this node sends to table {table}"
         captures = [*_captures(keys, facts, {}, gateways), *_around_subnets(keys, facts)]
         for each in (*captures, *_changes(keys, facts.protected, ForeignRib(), None)):
             yield Rejection(each.keys, each.why + why)
 
 
 def _rule_towards(table: int, keys: KeySet, facts: Facts) -> Rule | None:
-    """The first rule that may lead packets of the node itself to a table, of the family of these keys."""
+    """Return the first rule that may lead packets of this node to a table, of the family of these keys."""
     size = len(prefix_of(keys[0]))
     own = [host_prefix(address) for address in facts.addresses]
     for rule in facts.rules:
-        # A packet may have no source yet when its route is looked up, but then it gets one of the node's own.
+        # A packet without a source address gets one of the node's own when its route is looked up.
         source = rule.senders
         if (rule.table, len(source)) == (table, size) and any(contains(source, each) for each in own):
             return rule
@@ -201,7 +203,7 @@ def _captures(
 
 
 def _changes(keys: KeySet, protected: Protection, foreign: ForeignRib, path: NextHops | None) -> Iterator[Rejection]:
-    """The keys that would change where packets to something protected go."""
+    """Yield the keys that would change the next hops of packets to a protected address."""
     holding, inside = protected.meet(keys)
     for key in holding:
         prefix = prefix_of(key)
@@ -221,7 +223,7 @@ def _changes(keys: KeySet, protected: Protection, foreign: ForeignRib, path: Nex
 
 
 def _around_subnets(keys: KeySet, facts: Facts) -> Iterator[Rejection]:
-    """The keys whose prefixes are broader than a connected subnet and hold it."""
+    """Yield the keys whose prefixes are broader than a connected subnet and hold it."""
     for subnet, interface in facts.subnets:
         if len(subnet) == len(prefix_of(keys[0])) and (found := _holding(keys, subnet[:-1], range(subnet[-1]))):
             text = f"would capture {unpack_prefix(subnet)}, a subnet that {interface} of this node is connected to"
@@ -229,16 +231,16 @@ def _around_subnets(keys: KeySet, facts: Facts) -> Iterator[Rejection]:
 
 
 def _within(keys: KeySet, prefix: bytes) -> KeySet:
-    """The keys whose prefixes are equal to ``prefix`` or more specific."""
+    """Return the keys whose prefixes are equal to ``prefix`` or more specific."""
     return keys.between(prefix, host_prefix(last_address(prefix)))
 
 
 def _capturing(keys: KeySet, address: bytes, lookups: Mapping[bytes, Lookup]) -> KeySet:
-    """The keys that would win the longest-prefix match for ``address``; without a look-up, all that hold it.
+    """Return the keys that would win the longest-prefix match for ``address``; without a look-up, all that hold it.
 
-    Equal length counts too: such a route differs by its metric only, and if ours is not the lowest now it may be when
-    the other goes. A look-up that already ends at a route of ours tells nothing about the one beneath: then any of ours
-    that holds the address counts.
+    Equal length counts too. Such a route differs by its metric only, and wins at the latest when the other one goes. A
+    look-up that ends at a route of ours does not reveal the route beneath: then every key that holds the address
+    counts.
     """
     lookup = lookups.get(address)
     shortest = 0 if lookup is None or lookup.ours else lookup.prefix_length
@@ -246,8 +248,8 @@ def _capturing(keys: KeySet, address: bytes, lookups: Mapping[bytes, Lookup]) ->
 
 
 def _holding(keys: KeySet, address: bytes, lengths: range) -> KeySet:
-    """The keys whose prefixes hold ``address`` and have one of these lengths."""
-    # Whatever holds the address sorts in here, and in most cases nothing does.
+    """Return the keys whose prefixes hold ``address`` and have one of these lengths."""
+    # All prefixes that hold the address sort in here. In most cases there is none.
     near = keys.between(supernet(address, lengths.start), host_prefix(address)) if lengths else keys[:0]
     if not near:
         return near

@@ -60,7 +60,7 @@ class Packet:
 
 
 class RuleAction(enum.Enum):
-    """What a rule does with the packets that it matches, in the words of `ip rule`."""
+    """The action of a rule on the packets that it matches, in the words of `ip rule`."""
 
     LOOKUP = "lookup"
     GOTO = "goto"
@@ -90,7 +90,7 @@ class Rule:
     Attributes:
         priority: the kernel evaluates the rule with the lowest number first.
         address_size: 4 for an IPv4 rule, 16 for an IPv6 one.
-        action: what the rule does with a packet.
+        action: see `RuleAction`.
         table: the table of a LOOKUP; 0 where a VRF decides.
         goto: priority of the rule with which a GOTO continues.
         source: packed prefix of the source addresses that match; empty for any.
@@ -134,7 +134,7 @@ class Rule:
 
     @property
     def ours(self) -> bool:
-        """Whether this program made the rule."""
+        """True if this program made the rule."""
         return self.protocol == PROTOCOL
 
     @property
@@ -144,7 +144,7 @@ class Rule:
 
     @property
     def may_lead_own_packets(self) -> bool:
-        """Whether the rule may lead packets that this host sends to a table.
+        """True if the rule may lead packets that this host sends to a table.
 
         They come in by lo. They are marked or bound to an interface only if the sender asks for that, and then the
         sender asks for the rule.

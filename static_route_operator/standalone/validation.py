@@ -16,6 +16,7 @@ import yaml
 from static_route_operator.api import API_VERSION
 from static_route_operator.api.crd.staticroute import custom_resource_definition
 from static_route_operator.api.manifest import unwrap
+from static_route_operator.api.resolution import resolve
 from static_route_operator.api.staticroute import KIND, StaticRoute
 from static_route_operator.errors import InvalidSpecError, ManifestError
 from static_route_operator.standalone.manifests import Loader, list_manifests
@@ -147,7 +148,7 @@ def _check(file: str, document: _Document, known: dict[str, str]) -> Iterator[Fi
         yield finding(error.field, error.problem)
         return
     places = {str(entry): index for index, entry in enumerate(body["spec"]["destinations"])}
-    for each in route.refused:
+    for each in resolve(route).refused:
         index = f"[{places[each.text]}]" if each.text in places else ""
         yield finding(f"spec.destinations{index}", each.problem)
 

@@ -45,15 +45,15 @@ def everywhere(agents: Sequence["Agent"], routes: Mapping[str, str], seconds: fl
             time.sleep(0.02)
 
 
-def lived_with(agents: Sequence["Agent"], routes: Mapping[str, str], seconds: float = 20) -> None:
-    """Wait until these are the routes everywhere, and no change is on trial: what fails from then on undoes none.
+def confirmed(agents: Sequence["Agent"], routes: Mapping[str, str], seconds: float = 20) -> None:
+    """Wait until these are the routes everywhere, and confirmed: a failure from then on rolls none back.
 
     Raises:
-        AssertionError: see `everywhere`; or something stays on trial.
+        AssertionError: see `everywhere`; or a change stays unconfirmed.
     """
     everywhere(agents, routes, seconds)
     for agent in agents:
-        agent.wait_for_verdicts(len(routes))
+        agent.wait_for_confirmation(len(routes))
     everywhere(agents, routes, seconds)
 
 
@@ -163,20 +163,20 @@ class Agent:
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(30)
 
-    def kill(self, *, on_trial: bool = False) -> None:
+    def kill(self, *, unconfirmed: bool = False) -> None:
         """Take its life without a word.
 
         Args:
-            on_trial: whatever is on trial; else when nothing is, since the next agent would undo that.
+            unconfirmed: do not wait for unconfirmed changes, which the next agent then rolls back.
         """
-        if self.alive and not on_trial:
-            self.wait_for_verdicts()
+        if self.alive and not unconfirmed:
+            self.wait_for_confirmation()
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
-    def wait_for_verdicts(self, routes: int = 0) -> None:
-        """Wait until nothing is on trial, and so many routes at least are told: a route is there before its row is."""
+    def wait_for_confirmation(self, routes: int = 0) -> None:
+        """Wait until no change is unconfirmed and the rows count this many routes: a route precedes its row."""
 
         def known() -> bool:
             rows = self.rows()
@@ -185,7 +185,7 @@ class Agent:
                 and sum(row["programmed"] for row in rows) >= routes
             )
 
-        eventually("nothing is on trial", known)
+        eventually("no change is unconfirmed", known)
 
     def log(self) -> str:
         """All that it said."""

@@ -135,7 +135,7 @@ def apply_as(cluster: Cluster, tmp_path: Path) -> ApplyAs:
 def clean(cluster: Cluster, agents: list[Agent]) -> None:
     """End these agents, and leave no StaticRoute and no route behind."""
     for agent in agents:
-        agent.kill(on_trial=True)
+        agent.kill(unconfirmed=True)
         for family in ("-4", "-6"):
             agent.ip(family, "rule", "flush", "protocol", "245")
             agent.ip(family, "route", "flush", "table", "all", "proto", "245")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from static_route_operator.api.resolution import resolve
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
 from static_route_operator.standalone.validation import validate
@@ -219,7 +220,7 @@ def test_refused(cluster: Cluster, what: str, destinations: list[str], gateway: 
         route = StaticRoute.parse(manifest)
     except InvalidSpecError:
         return
-    assert route.refused
+    assert resolve(route).refused
 
 
 @pytest.mark.parametrize(("destinations", "gateway"), ACCEPTED)
@@ -227,7 +228,7 @@ def test_accepted(cluster: Cluster, destinations: list[str], gateway: str) -> No
     """What can work is accepted by the API server, and by the node's own check as well."""
     manifest = body(destinations, gateway)
     assert dry_run(cluster, manifest) == ""
-    assert StaticRoute.parse(manifest).refused == ()
+    assert resolve(StaticRoute.parse(manifest)).refused == ()
 
 
 def _with(options: dict[str, object]) -> dict[str, Any]:
@@ -253,7 +254,7 @@ def test_option_accepted(cluster: Cluster, options: dict[str, object]) -> None:
     """An option that can work is accepted by the API server, and by the node's own check as well."""
     manifest = _with(options)
     assert dry_run(cluster, manifest) == ""
-    assert StaticRoute.parse(manifest).refused == ()
+    assert resolve(StaticRoute.parse(manifest)).refused == ()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.cluster.agent import ROOT, Agent, eventually, everywhere, lived_with
+from tests.cluster.agent import ROOT, Agent, confirmed, eventually, everywhere
 from tests.lab.cluster import Cluster
 
 GATEWAY, OTHER = "10.116.0.5", "10.116.0.12"
@@ -128,7 +128,7 @@ def test_same_name_again(agents: list[Agent], apply: Callable[..., str], cluster
 def test_the_api_server_is_gone_for_a_minute(agents: list[Agent], apply: Callable[..., str], cluster: Cluster) -> None:
     """Without the API server all routes stay, drift is still repaired, and changes follow once it is back."""
     apply("site", [SITE], GATEWAY)
-    lived_with(agents, {SITE: GATEWAY})
+    confirmed(agents, {SITE: GATEWAY})
     cluster.stop_api()
     try:
         agents[1].ip("route", "del", SITE)
@@ -167,7 +167,7 @@ def test_the_api_server_answers_with_errors(
     apply("changed", ["10.1.0.0/16"], GATEWAY)
     apply("deleted", [OTHER_SITE], GATEWAY)
     before = {SITE: GATEWAY, "10.1.0.0/16": GATEWAY, OTHER_SITE: GATEWAY}
-    lived_with([agent], before)
+    confirmed([agent], before)
     fault(mode)
     apply("changed", ["10.1.0.0/16"], OTHER)
     cluster.kubectl("delete", "staticroute", "deleted")
@@ -191,7 +191,7 @@ def test_a_missed_deletion_is_found_by_the_list(
     agent.start_and_sync("--daemonset=", "--list-seconds=2")
     apply("kept", [SITE], GATEWAY)
     apply("deleted", [OTHER_SITE], GATEWAY)
-    lived_with([agent], {SITE: GATEWAY, OTHER_SITE: GATEWAY})
+    confirmed([agent], {SITE: GATEWAY, OTHER_SITE: GATEWAY})
     fault("gone")
     cluster.kubectl("delete", "staticroute", "deleted")
     everywhere([agent], {SITE: GATEWAY})

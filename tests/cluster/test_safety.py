@@ -54,8 +54,8 @@ def _reason(cluster: Cluster, name: str) -> str:
     return cluster.kubectl("get", "noderoutestate", "node1", "-o", f"jsonpath={path}", check=False)
 
 
-def test_a_change_that_cuts_off_is_undone(behind: Agent, apply: Callable[..., str], cluster: Cluster) -> None:
-    """A version that passes the guards and cuts its node off from the API server is undone; a newer one is tried."""
+def test_a_change_that_cuts_off_is_rolled_back(behind: Agent, apply: Callable[..., str], cluster: Cluster) -> None:
+    """A version that passes the guards and cuts its node off from the API server is rolled back; a newer one counts."""
     apply("other", [SITE], GATEWAY)
     apply("trap", [OTHER_SITE], GATEWAY)
     good = {SITE: GATEWAY, OTHER_SITE: GATEWAY}
@@ -65,7 +65,7 @@ def test_a_change_that_cuts_off_is_undone(behind: Agent, apply: Callable[..., st
     everywhere([behind], {SITE: GATEWAY, "10.200.0.0/25": NOBODY})
     cut_off = time.monotonic()
     everywhere([behind], good)
-    print(f"undone after {time.monotonic() - cut_off:.1f} s")
+    print(f"reverted after {time.monotonic() - cut_off:.1f} s")
 
     eventually("the row tells", lambda: _reason(cluster, "trap") == "RolledBack", 40)
     row = behind.row("trap")
@@ -78,12 +78,12 @@ def test_a_change_that_cuts_off_is_undone(behind: Agent, apply: Callable[..., st
 
 
 def test_killed_while_cut_off(behind: Agent, apply: Callable[..., str], cluster: Cluster) -> None:
-    """An agent that is killed before it could undo such a change does so at its next start, without the API server."""
+    """An agent killed before it could roll back such a change does so at its next start, without the API server."""
     apply("trap", [OTHER_SITE], GATEWAY)
     everywhere([behind], {OTHER_SITE: GATEWAY})
     apply("trap", ["10.200.0.0/25"], NOBODY)
     everywhere([behind], {"10.200.0.0/25": NOBODY})
-    behind.kill(on_trial=True)
+    behind.kill(unconfirmed=True)
 
     behind.start()
     everywhere([behind], {OTHER_SITE: GATEWAY})

@@ -1,4 +1,4 @@
-"""Default routes: what they take along, what is pinned, and that nothing is left of them."""
+"""Default routes: the traffic that follows them, the bypass routes, and removal without a trace."""
 
 import json
 import subprocess
@@ -27,12 +27,12 @@ def dump() -> str:
         for what in (["route", "show", "table", "all"], ["rule", "show"])
     ]
     shown = [subprocess.run(["ip", "-d", *each], capture_output=True, text=True, check=True) for each in commands]
-    # Of expiring routes the time that is left is no difference.
+    # The time left to an expiring route is no difference.
     return "\n".join(each.stdout for each in shown)
 
 
 def way(machine: Machine, address: str, *options: str) -> str:
-    """Where the kernel sends a packet of this machine: gateway, interface and source."""
+    """Return the kernel's path of a packet of this machine: gateway, interface and source."""
     (found,) = machine.query("route", "get", address, *options)
     return " ".join(found[key] for key in ("gateway", "dev", "prefsrc") if key in found)
 
@@ -86,8 +86,8 @@ async def test_ipv6_default_route(machine: Machine, node: Engine) -> None:
     await node.until(lambda: dump() == before, "all is as before")
 
 
-async def test_pins_follow(machine: Machine, node: Engine) -> None:
-    """When the old default route moves, or the API server does, the pins are moved too."""
+async def test_bypass_routes_follow(machine: Machine, node: Engine) -> None:
+    """Bypass routes follow the old default route and the addresses of the API server."""
     await node.settle(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
 
     machine.ip(
@@ -95,20 +95,22 @@ async def test_pins_follow(machine: Machine, node: Engine) -> None:
             "10.1.0.2 dev lo", "10.1.0.77 dev eth1"
         )
     )
-    await node.until(lambda: way(machine, API) == "10.1.0.77 eth1 10.1.0.2", "the pin has moved")
+    await node.until(lambda: way(machine, API) == "10.1.0.77 eth1 10.1.0.2", "the bypass route has moved")
     assert way(machine, "198.51.100.1") == "10.0.0.1 eth0 10.0.0.2"
 
     node.protected = lambda: protection({"203.0.113.7": "API server"})
     node.reconciler.wake()
-    await node.until(lambda: way(machine, "203.0.113.7") == "10.1.0.77 eth1 10.1.0.2", "the new one is pinned")
+    await node.until(
+        lambda: way(machine, "203.0.113.7") == "10.1.0.77 eth1 10.1.0.2", "the new address has a bypass route"
+    )
     assert way(machine, API) == "10.0.0.1 eth0 10.0.0.2"
 
     machine.ip("route del default via 10.1.0.77", "route add default dev eth1 scope link metric 9")
-    await node.until(lambda: way(machine, "203.0.113.7") == "eth1 10.1.0.2", "the pin leads to a neighbour")
+    await node.until(lambda: way(machine, "203.0.113.7") == "eth1 10.1.0.2", "the bypass route leads to a neighbour")
 
 
 async def test_what_others_delete_is_back(machine: Machine, node: Engine) -> None:
-    """Rules and pins that somebody deletes come back by themselves."""
+    """Rules and bypass routes that another program deletes come back by themselves."""
     await node.settle(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
     there = dump()
 
@@ -119,8 +121,8 @@ async def test_what_others_delete_is_back(machine: Machine, node: Engine) -> Non
     await node.until(lambda: dump() == there, "the table is back")
 
 
-async def test_default_route_that_can_not_be_pinned_is_refused(machine: Machine, node: Engine) -> None:
-    """Where the old default route is none that can be copied, nothing is programmed, and the object says why."""
+async def test_default_route_without_bypass_routes_is_refused(machine: Machine, node: Engine) -> None:
+    """If the old default route can't be copied, nothing is programmed, and the object says why."""
     machine.ip("route del default", "route add unreachable default")
     before = dump()
     node.put(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
@@ -131,8 +133,8 @@ async def test_default_route_that_can_not_be_pinned_is_refused(machine: Machine,
     assert dump() == before
 
 
-async def test_nothing_leads_there_without_its_pins(machine: Machine, node: Engine) -> None:
-    """While the place of a pin is taken by somebody else, traffic goes as before; when it is free, it follows."""
+async def test_nothing_leads_there_without_bypass_routes(machine: Machine, node: Engine) -> None:
+    """While another program holds the place of a bypass route, traffic keeps its path; then it follows."""
     machine.ip(f"route add {API} via 10.0.0.9 table 245 proto bird")
     node.put(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
     node.complete()
@@ -159,7 +161,7 @@ async def test_another_gateway_is_one_replacement(machine: Machine, node: Engine
 
 
 async def test_excludes_go_as_before(machine: Machine, node: Engine) -> None:
-    """What is excluded from a default route takes the old one."""
+    """Addresses that are excluded from a default route take the old one."""
     await node.settle(route(destinations=["0.0.0.0/0"], excludes=["198.18.0.0/15"], allowDefaultRoute=True))
 
     assert way(machine, "198.18.7.7") == "10.1.0.1 eth1 10.1.0.2"
@@ -194,7 +196,7 @@ async def test_next_agent_takes_over_without_a_gap(machine: Machine, node: Engin
 
 
 async def test_default_route_is_kept_while_its_gateway_is_away(machine: Machine, node: Engine) -> None:
-    """Without a way to its gateway a default route stays as it is, and what is protected is pinned all the while."""
+    """A default route stays while its gateway can't be reached, and so do the bypass routes."""
     await node.settle(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
     machine.ip(
         "address add 10.0.0.3/32 dev eth0", "address del 10.0.0.2/24 dev eth0", "address add 10.0.0.2/32 dev eth0"
@@ -209,7 +211,7 @@ async def test_default_route_is_kept_while_its_gateway_is_away(machine: Machine,
 
 
 async def test_uninstalling_leaves_nothing(machine: Machine, node: Engine) -> None:
-    """When the operator is removed, routes and rules are what they were before it came."""
+    """Removing the operator restores routes and rules as they were before it came."""
     before = dump()
     await node.settle(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
     assert dump() != before

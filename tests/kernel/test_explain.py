@@ -54,12 +54,12 @@ DESTINATIONS = {
 }
 
 
-# What may stand before a StaticRoute's route, in the words of the cause.
+# Obstacles before a StaticRoute's route, in the words of the cause.
 SHADOWS = (
     "more specific",
     "no rule leads",
     "leads to table",
-    "is not for such a packet",
+    "does not match this packet",
     "lower than",
     "comes before",
 )
@@ -73,7 +73,7 @@ class Case:
         family: 4 or 6.
         packet: what is sent.
         routes: commands for `ip` that make routes of other programs.
-        rules: likewise policy rules.
+        rules: commands for `ip` that make policy rules.
         objects: what StaticRoutes say: name and spec.
         owners: whose a gateway is: the name of an object, or empty for another program.
     """
@@ -191,7 +191,7 @@ class _Generator:
 
 
 class _Wire:
-    """What leaves the machine, and a way in for packets of strangers."""
+    """The packets that leave the machine, and a way in for packets of strangers."""
 
     def __init__(self, machine: Machine) -> None:
         self._sockets = {}
@@ -242,7 +242,7 @@ class _Wire:
 
     def leaves_to(self, destination: bytes, token: bytes, patience: float) -> str | None:
         """The gateway to which the frame with this content is sent; None when none leaves in time."""
-        # That it was dropped is told to its sender, with its content.
+        # The sender gets an error with the content of the dropped packet.
         start, end = (30, 34) if len(destination) == 4 else (38, 54)
         deadline = time.monotonic() + patience
         while (left := deadline - time.monotonic()) > 0:
@@ -297,7 +297,7 @@ def _prepared(machine: Machine, case: Case) -> Iterator[None]:
 
 @pytest.fixture
 def wire(machine: Machine) -> Iterator[_Wire]:
-    """What leaves the machine, which forwards packets of strangers."""
+    """Yield the wires of the machine, which forwards packets of strangers."""
     for setting in ("ipv4/ip_forward", "ipv6/conf/all/forwarding"):
         Path("/proc/sys/net", setting).write_text("1")
     for name in ("all", "eth0", "eth1"):
@@ -308,7 +308,7 @@ def wire(machine: Machine) -> Iterator[_Wire]:
 
 
 def _kind(explained: dict[str, Any]) -> str:
-    """What a case was about, to see that all kinds were met."""
+    """Return the kind of a case, to check that all kinds were met."""
     cause = explained["cause"]
     if explained["verdict"] == "Shadowed":
         for words in SHADOWS:
@@ -351,12 +351,12 @@ async def test_explain_agrees_with_packets(engine: Engine, wire: _Wire) -> None:
 
 
 def _tried(engine: Engine, case: Case, number: int) -> bool:
-    """Whether the reconciler has done what it can for the objects of a case."""
+    """Report whether the reconciler has tried to program the objects of a case."""
     return {row.name: row.generation for row in engine.reconciler.rows} == dict.fromkeys(case.objects, number)
 
 
 def _check_route(case: Case, explained: dict[str, Any], seen: str | None, said: object) -> None:
-    """The frame tells whose route it was."""
+    """Check that the frame left by the route that was named."""
     if seen is None:
         assert explained["kernel"]["error"], said
         return
@@ -368,12 +368,12 @@ def _check_route(case: Case, explained: dict[str, Any], seen: str | None, said: 
 
 
 def test_a_rule_to_a_table_with_the_same_default_route(machine: Machine) -> None:
-    """A route that stands in two tables alike is told with the table that the packet was sent by, and its rule."""
+    """A route that is in two tables is shown with the table that the packet used, and with its rule."""
     machine.ip("route add default via 10.0.0.1", "route add default via 10.0.0.1 table 100")
     machine.ip("rule add to 203.0.113.0/24 lookup 100")
     forwarder = RouteTracer()
-    told = forwarder.forward(Packet(pack_address("203.0.113.145")))
+    forwarding = forwarder.forward(Packet(pack_address("203.0.113.145")))
     forwarder.close()
-    assert told.route is not None
-    assert told.policy is not None
-    assert (told.route.table, told.policy.table) == (100, 100)
+    assert forwarding.route is not None
+    assert forwarding.policy is not None
+    assert (forwarding.route.table, forwarding.policy.table) == (100, 100)

@@ -1,4 +1,4 @@
-"""What people ask of a host: the verbs of the program, with the program at work."""
+"""The verbs that ask a host, with the program at work."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def program(machine: Machine, tmp_path: Path) -> Iterator[Program]:
 
 
 def test_explain_tells_the_way_of_a_packet(machine: Machine, program: Program) -> None:
-    """It follows the StaticRoute until another program's route takes it; then that is told, and the exit code too."""
+    """A packet follows the StaticRoute until another program's rule takes it; text and exit code say so."""
     done = call("explain", "192.0.2.9", "--local")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(
@@ -44,7 +44,7 @@ def test_explain_tells_the_way_of_a_packet(machine: Machine, program: Program) -
 
 
 def test_explain_says_whose_route_is_not_there(machine: Machine, program: Program) -> None:
-    """Where another program holds the place, the agent's words say so; where nobody wants it, that is said."""
+    """The cause is the agent's message if another program holds the place; if no StaticRoute asks, it says so."""
     (node,) = json.loads(call("explain", "203.0.113.7", "--local", "-o", "json").stdout)["nodes"]
     assert (node["verdict"], node["object"]) == ("Missing", "taken")
     assert "another program's route holds 203.0.113.7/32 (via 10.0.0.9 proto static)" in node["cause"]
@@ -53,7 +53,7 @@ def test_explain_says_whose_route_is_not_there(machine: Machine, program: Progra
 
 
 def test_diff_compares_with_the_kernel_itself(machine: Machine, program: Program) -> None:
-    """What another program holds is missing, with the agent's words; when it is gone there is no difference."""
+    """A route whose place another program holds is missing, with the agent's message, until the other route goes."""
     done = call("diff", "--local", "-o", "json")
     assert done.returncode == 1
     (node,) = json.loads(done.stdout)["nodes"]
@@ -87,7 +87,7 @@ def test_without_a_process_it_is_said_what_is_not_known(machine: Machine) -> Non
 
 
 def test_snapshot_has_all_there_is(machine: Machine, program: Program) -> None:
-    """Links, addresses, rules and routes of all tables are told in the words of `ip`, which the image lacks."""
+    """Links, addresses, rules and routes of all tables are shown in the words of `ip`, which the image lacks."""
     machine.ip("rule add from 10.0.0.2 lookup 77", "route add blackhole 192.0.2.128/25 table 77 metric 5")
     lines = call("snapshot").stdout.splitlines()
 
@@ -99,7 +99,7 @@ def test_snapshot_has_all_there_is(machine: Machine, program: Program) -> None:
 
 
 def test_summary_leaves_the_routes_out(program: Program) -> None:
-    """What became of the objects is told without the routes, of which there may be many."""
+    """The summary has the outcome of each object without the routes, of which there may be many."""
     done = call("routes", "--summary", "-o", "json")
     summary = json.loads(done.stdout)
     assert [each["name"] for each in summary["objects"]] == ["nat", "taken"]
@@ -108,6 +108,6 @@ def test_summary_leaves_the_routes_out(program: Program) -> None:
 
 
 def test_level_of_the_log_is_changed_while_it_runs(program: Program) -> None:
-    """From then on the program tells more, and that it does."""
+    """From then on the program logs more, and logs the change."""
     assert "debug" in call("log-level", "debug", "--local").stdout
     program.says("The log level is now debug")

@@ -220,7 +220,7 @@ async def test_on_link_gateway_follows_the_route_towards_it(machine: Machine, en
     engine.complete()
     row = await engine.state_is("nat", "Failed")
     assert row.reason == Reason.GATEWAY_UNREACHABLE
-    assert row.message == (f"gateway {family.elsewhere} may be on any interface: this node has no route towards it")
+    assert row.message == (f"gateway {family.elsewhere} may be on any interface: this node has no route to it")
 
     machine.ip(f"route add default via {family.gateway} proto static metric 4000")
     await engine.state_is("nat", "Programmed")
@@ -241,7 +241,7 @@ async def test_on_link_gateway_behind_a_route_of_ours_is_told(machine: Machine, 
     engine.put(_object(family, family.elsewhere, onLink=True))
 
     row = await engine.state_is("nat", "Failed")
-    assert "is one of a StaticRoute" in row.message
+    assert "belongs to a StaticRoute" in row.message
     await engine.rest()
     assert machine.routes() == {around: f"{family.gateway} eth0"}
 
@@ -296,7 +296,7 @@ async def test_table_is_guarded_as_soon_as_a_rule_leads_own_packets_there(
     row = await engine.state_is("nat", "Refused")
     assert row.message.startswith(
         f"{family.destination} would capture {protected} (API server);"
-        " rule 1000 may lead packets of this node itself to table 100;"
+        " policy rule 1000 may lead packets that this node sends to table 100;"
     )
     await engine.until(lambda: not machine.routes(table="100"), "the route is gone")
 

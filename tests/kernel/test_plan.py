@@ -1,4 +1,4 @@
-"""What a plan says: of what is there and what is asked for, and that it comes to pass."""
+"""Plans: a line for each change, and every change comes to pass."""
 
 import dataclasses
 import json
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from static_route_operator.api.noderoutestate import Row
 from static_route_operator.api.nodeselector import Node
+from static_route_operator.api.resolution import resolve
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.node.dryruns import DryRuns
@@ -98,7 +99,7 @@ def test_prune_shows_what_else_would_go(machine: Machine, tmp_path: Path) -> Non
 
 
 def test_nothing_to_do(machine: Machine, tmp_path: Path) -> None:
-    """Where all is as it should be the exit code is 0, from standard input too."""
+    """The exit code is 0 if nothing would change."""
     machine.ip("route add 192.0.2.1 via 10.0.0.1 proto 245")
     file = tmp_path / "nat.yaml"
     file.write_text(yaml.safe_dump(manifest()))
@@ -151,7 +152,7 @@ def test_running_process_knows_the_others(machine: Machine, tmp_path: Path) -> N
 
 
 async def test_forecast_leaves_the_reconciler_alone(machine: Machine, engine: Engine) -> None:
-    """A reconciler at work neither notices that its routes are planned anew, nor takes over what was planned."""
+    """A reconciler at work neither notices a dry run, nor takes over its plan."""
     await engine.settle(route(destinations=["192.0.2.1"]))
     rows, runs = engine.reconciler.rows, engine.operations()
     forecast = await Planner(engine.inventory, engine.reconciler).forecast(
@@ -165,7 +166,7 @@ async def test_forecast_leaves_the_reconciler_alone(machine: Machine, engine: En
 
 
 async def test_rules_of_a_default_route_are_not_written(machine: Machine, engine: Engine) -> None:
-    """What is planned neither adds the rules that a default route needs, nor takes away those that are there."""
+    """A forecast names the rules that a default route needs or leaves behind, and neither adds nor deletes one."""
     machine.ip("route add default via 10.1.0.1")
     default = route("default", destinations=["0.0.0.0/0"], allowDefaultRoute=True)
     planner = Planner(engine.inventory, engine.reconciler)
@@ -235,7 +236,7 @@ def test_prune_shows_the_rules_that_would_go(machine: Machine, tmp_path: Path) -
 
 
 async def test_dry_run_touches_nothing(machine: Machine, engine: Engine) -> None:
-    """A dry run is told in the row; the routes stay those of the last version, until it is none any more."""
+    """The row reports a dry run; the routes stay those of the last version until the dry run ends."""
     machine.ip("route add 192.0.2.9 via 10.0.0.3 proto static")
     dry_runs = DryRuns(engine.inventory, engine.reconciler, Planner(engine.inventory, engine.reconciler))
     await engine.settle(route(destinations=["192.0.2.1", "192.0.2.2"]))
@@ -257,7 +258,7 @@ async def test_dry_run_touches_nothing(machine: Machine, engine: Engine) -> None
 
 
 def test_once_with_a_dry_run(machine: Machine, tmp_path: Path) -> None:
-    """`run --once` tells what a dry run would do, and that is no failure."""
+    """`run --once` reports the changes of a dry run, which are no failure."""
     file = tmp_path / "nat.yaml"
     file.write_text(yaml.safe_dump_all([manifest("dry", destinations=["192.0.2.7"], dryRun=True), manifest("real")]))
     done = call("run", "--manifests", str(tmp_path), "--once")
@@ -359,9 +360,9 @@ def _carried_out(forecast: Forecast, there: Routes) -> Routes:
         if change.kind is Kind.DELETE:
             routes.drop(change.keys)
         elif change.kind in {Kind.ADD, Kind.CHANGE}:
-            assert change.path is not None
+            assert change.next_hops is not None
             assert (change.before is None) == (change.kind is Kind.ADD)
-            routes.put(change.path, change.keys)
+            routes.put(change.next_hops, change.keys)
     return routes
 
 
@@ -382,6 +383,6 @@ async def test_what_is_planned_comes_to_pass(
         names = {each.name for each in after}
         assert forecast.rows == tuple(row for row in rows if row.name in names)
         counts: Mapping[str, int] = forecast.counts()
-        asked = sum(len(each.keys) for each in after)
+        asked = sum(len(resolve(each).keys) for each in after)
         others = [each for each in forecast.routes if each.name not in names or each.kind is Kind.DELETE]
         assert sum(counts.values()) == asked + sum(len(each.keys) for each in others)

@@ -10,6 +10,7 @@ import pytest
 
 from static_route_operator.api.noderoutestate import Reason
 from static_route_operator.api.nodeselector import Node
+from static_route_operator.api.resolution import Version
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.messages import RTM_DELROUTE, RTM_NEWROUTE, RouteDecoder
 from static_route_operator.kernel.netlink import NetlinkSocket, messages
@@ -73,7 +74,7 @@ async def test_held_object_keeps_what_it_has(machine: Machine, engine: Engine) -
     machine.ip("route del 192.0.2.1")
     await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
 
-    engine.inventory.release("uid-nat", 2)
+    engine.inventory.release(Version("uid-nat", 2))
     await engine.routes_are({"192.0.2.2/32": "10.0.0.3 eth0"})
 
 
@@ -88,7 +89,7 @@ async def test_what_was_there_is_spared_while_its_owner_is_held(machine: Machine
     engine.remove("other")
     await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
 
-    engine.inventory.release("uid-held", 2)
+    engine.inventory.release(Version("uid-held", 2))
     await engine.routes_are({"192.0.2.2/32": "10.0.0.1 eth0"})
 
 
@@ -370,7 +371,7 @@ async def test_protected_addresses_are_asked_for_in_each_run(machine: Machine, e
     engine.reconciler.wake()
 
     row = await engine.state_is("nat", "Refused")
-    assert row.message.startswith("192.0.2.0/24 would capture 192.0.2.7 (API server); take it out of")
+    assert row.message.startswith("192.0.2.0/24 would capture 192.0.2.7 (API server); remove it from")
     await engine.routes_are({"198.51.100.1/32": "10.0.0.1 eth0"})
 
 

@@ -1,14 +1,17 @@
-"""On a real kernel: changes that cut a node off are undone, be it by the next process; and what is kept of routes."""
+"""On a real kernel: changes that cut a node off are rolled back, if need be by the next process, and state is kept."""
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from static_route_operator.api import gateways
 from static_route_operator.api.noderoutestate import Reason
 from static_route_operator.api.nodeselector import Node
+from static_route_operator.api.resolution import ResolvedRoute, resolve
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.node.inventory import Inventory
 from static_route_operator.node.rollback.confirmation import Confirmation
@@ -16,11 +19,12 @@ from static_route_operator.node.rollback.endpoints import Endpoint, TcpEndpoint
 from static_route_operator.node.rollback.reachability import Reachability
 from static_route_operator.node.state.directory import StateDirectory
 from static_route_operator.observability.metrics import Metrics
+from static_route_operator.routing.prefixes import pack_address
 from tests.kernel.engine import Engine
 from tests.kernel.gateway import PORT, Gateway
 from tests.kernel.machine import Machine
 from tests.kernel.namespaces import new_network_namespace
-from tests.unit.builders import route
+from tests.unit.builders import keys, route
 
 # What must be reached: behind the gateway that never dies.
 SERVER = "198.51.100.10"
@@ -82,8 +86,8 @@ def _capturing(gateway: str, generation: int = 1, name: str = "nat") -> StaticRo
     return route(name, gateway, ["198.51.100.0/24"], generation=generation)
 
 
-async def test_undone(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
-    """A version that cuts the node off is undone, the last good one is back, and only a new version is tried."""
+async def test_rolled_back(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
+    """A version that cuts the node off is rolled back to the last confirmed one, and only a new version is tried."""
     other = route("other", NOBODY, ["192.0.2.1"])
     await engine.settle(_capturing(GOOD), other)
     good = {"198.51.100.0/24": f"{GOOD} eth1", "192.0.2.1/32": f"{NOBODY} eth0"}
@@ -97,7 +101,7 @@ async def test_undone(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
     assert engine.machine.routes() == good
     await engine.until(lambda: not engine.confirmation.open, "the cause is found")
     assert engine.count("rollbacks_total") == 1
-    assert "this node reaches server" in caplog.text
+    assert "rolled back: without the change this node reaches server" in caplog.text
 
     engine.put(_capturing(NOBODY, 2))
     await engine.rest()
@@ -111,6 +115,31 @@ async def test_undone(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
     assert engine.machine.routes() == good
 
 
+async def test_new_revision(engine: Engine, new_engine: NewEngine) -> None:
+    """Another gateway and prefix under the same generation are rolled back like a new spec, and stay so."""
+    good = route("nat", GOOD, ["198.51.100.0/25"])
+    await engine.settle(good)
+    bad = replace(
+        resolve(good), keys=keys("198.51.100.0/24"), gateways=(gateways.Gateway(pack_address(NOBODY)),), revision="2"
+    )
+
+    _use(engine, bad)
+    await engine.until(lambda: f"{NOBODY} eth0" in engine.machine.routes().get("198.51.100.0/24", ""), "it is tried")
+    row = await engine.state_is("nat", "Failed", 1)
+
+    assert row.reason is Reason.ROLLED_BACK
+    assert engine.machine.routes() == {"198.51.100.0/25": f"{GOOD} eth1"}
+    await engine.until(lambda: not engine.confirmation.open, "the cause is found")
+    await engine.stop()
+    following = new_engine()
+    _use(following, bad)
+    await following.rest()
+    assert following.machine.routes() == {"198.51.100.0/25": f"{GOOD} eth1"}
+
+    _use(following, replace(bad, keys=keys("198.51.100.0/26"), gateways=resolve(good).gateways, revision="3"))
+    await following.until(lambda: "198.51.100.0/26" in following.machine.routes(), "a newer one is in force")
+
+
 async def test_first_version(engine: Engine) -> None:
     """Of an object whose first version cuts the node off nothing stays."""
     await engine.settle(route("other", GOOD, ["192.0.2.1"]))
@@ -122,7 +151,7 @@ async def test_first_version(engine: Engine) -> None:
 
 
 async def test_one_of_two(engine: Engine) -> None:
-    """Of changes that came together the one that has to do with what is not reached is undone, and no other."""
+    """Of changes that came together only the one that concerns the lost endpoint is rolled back."""
     engine.put(_capturing(NOBODY), route("other", NOBODY, ["192.0.2.1"]))
     engine.complete()
 
@@ -133,7 +162,7 @@ async def test_one_of_two(engine: Engine) -> None:
 
 
 async def test_hidden_cause(engine: Engine, gateway: Gateway) -> None:
-    """A change that cuts the node off by a rule elsewhere is undone although it has no route to what is not reached."""
+    """A change that cuts the node off by a rule elsewhere is rolled back, though it has no route to the endpoint."""
     gateway.run("ip route add 198.51.100.0/24 via 10.8.0.1 table 77")
     gateway.run(f"ip rule add to {SERVER} lookup 77")
     engine.put(route("hidden", NOBODY, ["198.51.100.0/25"], table=77), route("other", GOOD, ["192.0.2.1"]))
@@ -153,12 +182,12 @@ async def test_coincidence(engine: Engine, gateway: Gateway, caplog: pytest.LogC
     engine.put(route("nat", NOBODY, ["203.0.113.0/24"]))
 
     await engine.until(
-        lambda: "203.0.113.0/24" not in engine.machine.routes() and engine.confirmation.open, "it is undone"
+        lambda: "203.0.113.0/24" not in engine.machine.routes() and engine.confirmation.open, "it is reverted"
     )
     await engine.state_is("nat", "Programmed", 1)
 
     assert engine.machine.routes() == {"192.0.2.1/32": f"{GOOD} eth1", "203.0.113.0/24": f"{NOBODY} eth0"}
-    assert "not reached without it either, so applied again" in caplog.text
+    assert "reinstated: without the change this node does not reach server" in caplog.text
     assert engine.count("rollbacks_total") == 0
 
 
@@ -175,10 +204,10 @@ async def test_not_reached_before(new_engine: NewEngine, gateway: Gateway) -> No
 
 
 async def test_killed_in_between(new_engine: NewEngine, engine: Engine, tmp_path: Path) -> None:
-    """What was on trial when a process was killed is undone by the next, before it hears of any object."""
+    """Changes unconfirmed when a process was killed are rolled back by the next, before it hears of any object."""
     await engine.settle(_capturing(GOOD))
     engine.put(_capturing(NOBODY, 2), route("new", NOBODY, ["203.0.113.0/24"]))
-    await engine.until(lambda: len(engine.machine.routes()) == 2 and engine.confirmation.open, "both are on trial")
+    await engine.until(lambda: len(engine.machine.routes()) == 2 and engine.confirmation.open, "both are unconfirmed")
     await _kill(engine, tmp_path)
 
     following = new_engine()
@@ -193,10 +222,10 @@ async def test_killed_in_between(new_engine: NewEngine, engine: Engine, tmp_path
 
 
 async def test_killed_twice(new_engine: NewEngine, engine: Engine, tmp_path: Path) -> None:
-    """What was on trial is undone once: what came to be good after that stays so, whatever comes."""
+    """An unconfirmed change is rolled back once: a version confirmed after that stays, whatever comes."""
     await engine.settle(_capturing(GOOD))
     engine.put(_capturing(NOBODY, 2))
-    await engine.until(lambda: engine.confirmation.open, "it is on trial")
+    await engine.until(lambda: engine.confirmation.open, "it is unconfirmed")
     await _kill(engine, tmp_path)
 
     following = new_engine()
@@ -207,13 +236,13 @@ async def test_killed_twice(new_engine: NewEngine, engine: Engine, tmp_path: Pat
     third = new_engine()
 
     await third.routes_are({"198.51.100.0/25": f"{GOOD} eth1"})
-    assert third.inventory.routes["uid-nat"] == newer
+    assert third.inventory.routes["uid-nat"] == resolve(newer)
     await third.rest()
     assert third.operations() == {"add": 0, "replace": 0, "delete": 0}
 
 
 async def test_not_for_this_node_any_more(engine: Engine, gateway: Gateway) -> None:
-    """A version that takes away from its node the route by which it reaches what it must is undone."""
+    """A version that takes away from its node the route to a required endpoint is rolled back."""
     gateway.run(f"ip route replace default via {NOBODY}")
     engine.put(_capturing(GOOD))
     engine.complete()
@@ -226,7 +255,7 @@ async def test_not_for_this_node_any_more(engine: Engine, gateway: Gateway) -> N
     terms = [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["b"]}]}]
     elsewhere = route("nat", GOOD, ["198.51.100.0/24"], generation=2, nodeSelector={"nodeSelectorTerms": terms})
     engine.put(elsewhere)
-    await engine.until(lambda: engine.confirmation.open and not engine.machine.routes(), "it is on trial")
+    await engine.until(lambda: engine.confirmation.open and not engine.machine.routes(), "it is unconfirmed")
 
     await engine.routes_are({"198.51.100.0/24": f"{GOOD} eth1"})
     await engine.until(lambda: not engine.confirmation.open, "the cause is found")
@@ -270,13 +299,19 @@ async def test_after_a_reboot(new_engine: NewEngine, engine: Engine) -> None:
     await following.routes_are({prefix: path for prefix, path in both.items() if prefix != "192.0.2.0/24"})
 
 
+def _use(engine: Engine, version: ResolvedRoute) -> None:
+    """Put a version in force, as a source beside the spec would."""
+    engine.inventory._use(version)
+    engine.inventory._changed()
+
+
 async def _kill(engine: Engine, directory: Path) -> None:
     """It ends without another word, some moments after a change: nothing is written any more."""
-    await engine.until((directory / "state" / "node1.trials").exists, "it is written down")
+    await engine.until((directory / "state" / "node1.journal").exists, "it is written down")
     for task in engine._tasks:
         task.cancel()
-    judging = engine.confirmation._judging
-    assert judging is not None
-    judging.cancel()
-    await asyncio.wait([*engine._tasks, judging])
+    checking = engine.confirmation._checking
+    assert checking is not None
+    checking.cancel()
+    await asyncio.wait([*engine._tasks, checking])
     engine._tasks.clear()

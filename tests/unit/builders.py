@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from static_route_operator.api.resolution import ResolvedRoute, resolve
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.routing.facts import Facts, Subnet
 from static_route_operator.routing.foreign import ForeignRib, Lookup
@@ -48,6 +49,13 @@ def route(
     """A StaticRoute, parsed."""
     metadata = {"uid": uid or f"uid-{name}", "generation": generation, "creationTimestamp": created}
     return StaticRoute.parse(manifest(name, gateway, destinations, metadata=metadata, **spec))
+
+
+def resolved(
+    name: str = "nat", gateway: str | None = "10.0.0.1", destinations: Iterable[str] = ("192.0.2.1",), **more: Any
+) -> ResolvedRoute:
+    """Return a StaticRoute, parsed as in `route`, and resolved."""
+    return resolve(route(name, gateway, destinations, **more))
 
 
 def key(prefix: str) -> bytes:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from static_route_operator.api.resolution import resolve
 from static_route_operator.api.staticroute import StaticRoute
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -20,7 +21,7 @@ def test_example_is_valid(path: Path) -> None:
         text = text.replace(placeholder, gateway + str(index))
     for document in yaml.safe_load_all(text):
         if document["kind"] == "StaticRoute":
-            assert StaticRoute.parse(document).refused == ()
+            assert resolve(StaticRoute.parse(document)).refused == ()
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def _destination() -> Schema:
 
 
 def _options() -> dict[str, Schema]:
-    """What may be said about the routes beside where they lead, as in `ip route`."""
+    """Return the schemas of the route options, named as in `ip route`."""
     return {
         "excludes": {
             "type": "array",

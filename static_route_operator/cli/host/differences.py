@@ -51,7 +51,7 @@ def differences(desired: Wanted, installed: Routes, interfaces: dict[int, str]) 
     """Return the routes that differ, by destination."""
     had: dict[bytes, NextHops] = dict(installed.in_order()) if installed != desired.routes else {}
     found = []
-    for action, path, keys in diff(desired.routes, installed, retained=desired.retained):
+    for action, next_hops, keys in diff(desired.routes, installed, retained=desired.retained):
         for key in keys:
             owner = desired.owner(key)
             now = had.get(key)
@@ -59,7 +59,7 @@ def differences(desired: Wanted, installed: Routes, interfaces: dict[int, str]) 
                 {
                     "kind": KINDS[action],
                     "object": owner.name if owner else None,
-                    "wanted": None if action is Action.DELETE else describe_route(key, path, interfaces),
+                    "wanted": None if action is Action.DELETE else describe_route(key, next_hops, interfaces),
                     "present": describe_route(key, now, interfaces) if now is not None else None,
                     "message": owner.message if owner else "no StaticRoute wants it",
                 }

@@ -1,7 +1,7 @@
-"""Which way packets for a destination take on this host, and whether that is what the StaticRoutes want.
+"""The path of packets to a destination on this host, compared with what the StaticRoutes ask for.
 
-The agent says which StaticRoutes want the destination and which of them wins; the kernel says what it does. Where the
-two differ, this says what stands in between.
+The agent reports which StaticRoutes ask for the destination and which of them has precedence. The kernel reports what
+happens to a packet. Where the two differ, the answer names the obstacle and the remedy.
 """
 
 import enum
@@ -20,58 +20,58 @@ LOCAL_KINDS = frozenset({"local", "broadcast", "anycast", "multicast"})
 
 
 class Verdict(enum.StrEnum):
-    """Whether packets go where the StaticRoutes want them."""
+    """The result of the comparison."""
 
-    FOLLOWS = "Follows"  # the packet takes the route of the StaticRoute that wins
-    SHADOWED = "Shadowed"  # that route is there, and something else takes the packet
-    MISSING = "Missing"  # a StaticRoute wins, and its route is not in the kernel
-    NOT_HERE = "NotHere"  # StaticRoutes want it, and none can be programmed on this node
-    NO_STATIC_ROUTE = "NoStaticRoute"  # none wants it
-    UNKNOWN = "Unknown"  # no agent says what is wanted
+    FOLLOWS = "Follows"  # the packet takes the route of the StaticRoute that has precedence
+    SHADOWED = "Shadowed"  # that route is installed, and a rule or another route takes precedence
+    MISSING = "Missing"  # that route is not installed
+    NOT_HERE = "NotHere"  # StaticRoutes ask for the destination, and none can be programmed on this node
+    NO_STATIC_ROUTE = "NoStaticRoute"  # no StaticRoute asks for the destination
+    UNKNOWN = "Unknown"  # no agent answers
 
 
 def explain(packet: Packet, http_address: str, http_port: int) -> dict[str, Any]:
-    """The way of a packet, as a JSON object.
+    """Return the path of a packet as a JSON object.
 
     Args:
-        packet: which.
+        packet: the packet.
         http_address: where the process on this host serves.
-        http_port: likewise.
+        http_port: port of the same.
 
     Raises:
         KernelError: the kernel does not answer.
     """
-    forwarder = RouteTracer()
+    tracer = RouteTracer()
     try:
-        forwarding = forwarder.forward(packet)
+        forwarding = tracer.forward(packet)
     finally:
-        forwarder.close()
+        tracer.close()
     try:
-        told = ask(http_address, http_port, f"/claims/{unpack_address(packet.destination)}")
+        answer = ask(http_address, http_port, f"/claims/{unpack_address(packet.destination)}")
     except NoProcessError as error:
-        told = {"node": socket.gethostname(), "claims": None, "note": f"{error}: the kernel alone is asked"}
-    return compare(forwarding, told)
+        answer = {"node": socket.gethostname(), "claims": None, "note": f"{error}; only the kernel was asked"}
+    return compare(forwarding, answer)
 
 
-def compare(forwarding: Forwarding, told: Mapping[str, Any]) -> dict[str, Any]:
-    """What the kernel does beside what is wanted.
+def compare(forwarding: Forwarding, answer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the path of a packet beside what the StaticRoutes ask for.
 
     Args:
-        forwarding: what the kernel does.
-        told: what the agent says is wanted; ``claims`` is None when there is no agent.
+        forwarding: the kernel's treatment of the packet.
+        answer: the agent's answer; ``claims`` is None without an agent.
     """
-    claims: Sequence[Mapping[str, Any]] | None = told["claims"]
+    claims: Sequence[Mapping[str, Any]] | None = answer["claims"]
     verdict, owner, text, cause = _judge(forwarding, claims)
     packet = forwarding.packet
-    route, policy = forwarding.route, forwarding.policy
-    notes = [told["note"]] if "note" in told else []
-    if not told.get("complete", True):
+    route, rule = forwarding.route, forwarding.policy
+    notes = [answer["note"]] if "note" in answer else []
+    if not answer.get("complete", True):
         notes.append("the agent has no complete list of StaticRoutes yet")
     if forwarding.bound is not None:
         bound = f"a socket that is bound to {forwarding.source}, as TCP's are once connected"
         notes.append(f"{bound}, sends {_words(forwarding.bound)}")
     return {
-        "node": told["node"],
+        "node": answer["node"],
         "destination": unpack_address(packet.destination),
         "packet": {
             "source": packet.source_text or None,
@@ -91,7 +91,7 @@ def compare(forwarding: Forwarding, told: Mapping[str, Any]) -> dict[str, Any]:
             "interface": forwarding.hop.interface if forwarding.hop else None,
             "source": forwarding.source or None,
             "route": describe_route(route) if route else None,
-            "rule": str(policy) if policy else None,
+            "rule": str(rule) if rule else None,
         },
         "claims": claims,
         "candidates": [describe_route(each) for each in forwarding.candidates],
@@ -100,7 +100,7 @@ def compare(forwarding: Forwarding, told: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def describe_route(route: Route) -> dict[str, Any]:
-    """A route of the kernel as a JSON object."""
+    """Return a route of the kernel as a JSON object."""
     return {
         "destination": route.destination,
         "type": route.kind,
@@ -116,7 +116,7 @@ def describe_route(route: Route) -> dict[str, Any]:
 
 
 def route_words(route: Route) -> str:
-    """A route in the words of `ip route`."""
+    """Return a route in the words of `ip route`."""
     words = [*([route.kind] if route.kind != "unicast" else []), route.destination]
     if len(route.hops) > 1:
         words += [f"nexthop {_words(hop)} weight {hop.weight}" for hop in route.hops]
@@ -133,13 +133,13 @@ def _words(hop: NextHop) -> str:
 
 
 class _Judgement(NamedTuple):
-    """What is so.
+    """The result of the comparison, in words.
 
     Attributes:
-        verdict: in a word.
-        object: the StaticRoute whose route the packet takes, or that wants it in vain.
-        text: what happens to the packet.
-        cause: why that is not what a StaticRoute wants, and what to do; empty when it is.
+        verdict: see `Verdict`.
+        object: the StaticRoute whose route the packet takes, or that asks for the packet in vain.
+        text: the path of the packet.
+        cause: the obstacle and the remedy; empty if the packet follows the StaticRoute.
     """
 
     verdict: Verdict
@@ -161,15 +161,15 @@ def _judge(forwarding: Forwarding, claims: Sequence[Mapping[str, Any]] | None) -
             (each for each in claims if each["standing"] == CandidateStatus.HELD and _is_of(route, each)), None
         ):
             name = held["object"]
-            return _Judgement(Verdict.NOT_HERE, name, way, f"StaticRoute {name} left it as it was: {held['message']}")
+            return _Judgement(Verdict.NOT_HERE, name, way, f"StaticRoute {name} retains this route: {held['message']}")
     if not claims:
-        cause = "No StaticRoute wants this destination here"
+        cause = "No StaticRoute on this node has this destination"
         if route is not None and route.protocol == PROTOCOL:
-            cause += ", and this route of the operator is about to be removed"
+            cause += ", and the agent is about to remove this route of the operator"
         return _Judgement(Verdict.NO_STATIC_ROUTE, None, way, f"{cause}.")
     if not winners:
         first = claims[0]
-        why = first["message"] or "the agent is about to"
+        why = first["message"] or "the agent is about to do that"
         return _Judgement(
             Verdict.NOT_HERE, first["object"], way, f"StaticRoute {first['object']} is not programmed here: {why}"
         )
@@ -183,7 +183,7 @@ def _judge(forwarding: Forwarding, claims: Sequence[Mapping[str, Any]] | None) -
 
 
 def _is_of(route: Route, claim: Mapping[str, Any]) -> bool:
-    """Whether a route of the kernel has the place of what a StaticRoute wants."""
+    """Report whether a route of the kernel has the key of a StaticRoute's route."""
     place: tuple[Any, ...] = (claim["destination"], claim["table"], claim["metric"])
     return (route.destination, route.table, route.metric) == place
 
@@ -194,45 +194,45 @@ def _follows(claim: Mapping[str, Any], forwarding: Forwarding, way: str) -> _Jud
     hop = forwarding.hop
     if hop is not None and (hop.gateway, hop.interface) not in desired:
         to = " or ".join(f"via {gateway} dev {interface}" for gateway, interface in sorted(desired)) or "nowhere"
-        cause = f"StaticRoute {name} wants it to go {to}: the agent is about to mend that (`diff` shows it)"
+        cause = f"StaticRoute {name} leads {to}: the agent is about to correct this route (`diff` shows it)"
         return _Judgement(Verdict.MISSING, name, way, cause)
     if hop is None:
-        return _Judgement(Verdict.FOLLOWS, name, f"{way}, as StaticRoute {name} wants: {claim['message']}")
+        return _Judgement(Verdict.FOLLOWS, name, f"{way}, as StaticRoute {name} asks for: {claim['message']}")
     return _Judgement(Verdict.FOLLOWS, name, f"StaticRoute {name}: {way}")
 
 
 def _way(forwarding: Forwarding) -> str:
-    """What the kernel does with the packet, in words."""
-    route, policy = forwarding.route, forwarding.policy
+    """Describe the path of the packet."""
+    route, rule = forwarding.route, forwarding.policy
     by = f" by {route_words(route)}" if route else ""
     if forwarding.error:
-        if route is None and policy is not None and policy.action is not RuleAction.LOOKUP:
-            by = f" by the rule {policy}"
-        return f"dropped ({forwarding.error})" + (by or ": no route holds it")
+        if route is None and rule is not None and rule.action is not RuleAction.LOOKUP:
+            by = f" by the rule {rule}"
+        return f"dropped ({forwarding.error})" + (by or ": no route matches")
     if route is not None and route.kind in LOCAL_KINDS:
-        return f"it is for this node itself{by}"
+        return f"delivered to this node itself{by}"
     hop = _words(forwarding.hop) if forwarding.hop else "nowhere"
     if route is not None and len(route.hops) > 1:
-        return f"{hop}, one of {len(route.hops)} next hops chosen by the flow's addresses,{by}"
+        return f"{hop}, one of {len(route.hops)} next hops, chosen by the addresses of the flow,{by}"
     return f"{hop},{by}"
 
 
 def _shadow(claim: Mapping[str, Any], forwarding: Forwarding) -> str:
-    """What takes the packet before the route of a StaticRoute, and what to do."""
+    """Name the rule or route that takes precedence over the route of a StaticRoute, and the remedy."""
     ours = f"the route of StaticRoute {claim['object']} to {claim['destination']} in table {table_name(claim['table'])}"
-    route, policy = forwarding.route, forwarding.policy
-    if policy is not None and policy.action is not RuleAction.LOOKUP:
-        return f"The rule '{policy}' comes before {ours}: remove the rule, or let it spare this destination."
+    route, rule = forwarding.route, forwarding.policy
+    if rule is not None and rule.action is not RuleAction.LOOKUP:
+        return f"The rule '{rule}' comes before {ours}: remove the rule, or exclude this destination from it."
     if route is None:
         leads = _leading(claim["table"], forwarding)
-        return f"{_capital(ours)} is not looked at: {leads}"
+        return f"{_capital(ours)} is not used: {leads}"
     if route.table != claim["table"]:
         leads = _leading(claim["table"], forwarding)
         if leads:
-            return f"{_capital(ours)} is not looked at: {leads}"
+            return f"{_capital(ours)} is not used: {leads}"
         return (
-            f"The rule '{policy}' leads to table {table_name(route.table)} before {ours} is looked at:"
-            f" remove the rule, give it a higher number, or set spec.table: {route.table} in the StaticRoute."
+            f"The rule '{rule}' leads to table {table_name(route.table)} before {ours} is used:"
+            f" remove the rule, give it a higher priority number, or set spec.table: {route.table} in the StaticRoute."
         )
     others = f"a route of another program (proto {protocol_name(route.protocol)})"
     if route.prefix[-1] > int(claim["destination"].rpartition("/")[2]):
@@ -245,22 +245,21 @@ def _shadow(claim: Mapping[str, Any], forwarding: Forwarding) -> str:
             f"{_capital(others)} has metric {route.metric}, lower than {claim['metric']} of {ours}: lower spec.metric."
         )
     if route.destination == claim["destination"] and route.metric == claim["metric"]:
-        return f"{_capital(others)} stands before {ours}, with the same metric: remove it."
+        return f"{_capital(others)} precedes {ours}, with the same metric: remove it."
     return f"{_capital(ours)} can't be used now: its interface is down, or has no carrier (`ip link`)."
 
 
 def _leading(table: int, forwarding: Forwarding) -> str:
-    """Why no rule leads such a packet to a table; empty when one does."""
+    """Explain why no rule leads the packet to a table; return an empty text if one does."""
     packet = forwarding.packet
     leading = [each for each in forwarding.policies if each.action is RuleAction.LOOKUP and each.table == table]
     if any(each.matches(packet) for each in leading):
         return ""
     if not leading:
-        return (
-            f"no rule leads to table {table_name(table)}; add one, as `ip rule add to ... lookup {table_name(table)}`."
-        )
+        name = table_name(table)
+        return f"no rule leads to table {name}; add one, such as `ip rule add to ... lookup {name}`."
     rules = ", ".join(f"'{each}'" for each in leading[:3])
-    return f"its rule {rules} is not for such a packet; ask with --mark, --source or --iif for one that it is for."
+    return f"the rule {rules} does not match this packet; set --mark, --source or --iif to trace one that it matches."
 
 
 def _capital(text: str) -> str:

@@ -3,6 +3,7 @@
 A module is loaded when its verb is used, so that `--help`, `--version` and each verb start without the libraries of the
 others. In a verb that asks either the cluster or this host, netlink is imported where the host is asked: it exists only
 on Linux, and the cluster is asked from any machine.
+The controller is imported when it runs, since its Kubernetes client is an extra of the package.
 """
 
 # Summaries for the list of verbs, which `--help` shows without loading the modules.

@@ -51,9 +51,9 @@ def _row(node: str, each: Mapping[str, Any], *, wide: bool) -> tuple[str, ...]:
 
 
 def _rule_row(node: str, each: Mapping[str, Any]) -> tuple[str, ...]:
-    wanted, present = ("-", each["rule"]) if each["kind"] == "Surplus" else (each["rule"], "-")
+    desired, installed = ("-", each["rule"]) if each["kind"] == "Surplus" else (each["rule"], "-")
     objects = ", ".join(each["objects"]) or "-"
-    return (node, each["kind"], f"{each['family']} rule", wanted, present, objects, each["message"] or "-")
+    return (node, each["kind"], f"{each['family']} rule", desired, installed, objects, each["message"] or "-")
 
 
 def _way(route: Mapping[str, Any] | None, *, wide: bool) -> str:

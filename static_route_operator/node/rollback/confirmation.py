@@ -1,8 +1,9 @@
-"""Changes are applied provisionally: one that cuts this node off from what it reached before does not stay.
+"""Confirmation of changes: one that cuts this node off from what it reached before does not stay.
 
-After a change this node asks again what answered before it. If something does not answer any more, the change is
-undone, and that is asked once more: only what answers again without the change was cut off by it. None of this needs
-the API server, and a file tells the next process what was on trial when this one was killed.
+After a change this node probes again every endpoint that answered before. If one no longer answers, the change is
+reverted, and the endpoint is probed once more: only if it answers again without the change did the change cut it off.
+None of this needs the API server, and a journal tells the next process which changes were unconfirmed when this one was
+killed.
 """
 
 import asyncio
@@ -15,12 +16,12 @@ from pathlib import Path
 
 from static_route_operator.api.noderoutestate import Row
 from static_route_operator.api.nodeselector import selects
-from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.api.resolution import ResolvedRoute
 from static_route_operator.node.inventory import Inventory
 from static_route_operator.node.rollback.endpoints import Endpoint
 from static_route_operator.node.rollback.reachability import Reachability
 from static_route_operator.node.rollback.requirements import RequiredEndpoints
-from static_route_operator.node.rollback.unconfirmed import UnconfirmedChange, UnconfirmedChanges, Undone, touches
+from static_route_operator.node.rollback.unconfirmed import RolledBack, UnconfirmedChange, UnconfirmedChanges, touches
 from static_route_operator.node.state.directory import StateDirectory
 from static_route_operator.node.state.snapshot import Snapshot
 from static_route_operator.observability.metrics import Metrics
@@ -31,36 +32,37 @@ from static_route_operator.supervision import Signal
 
 logger = logging.getLogger(__name__)
 
-# Of the time until a change is undone: the first part is for what answered before to answer again, the second for it to
-# do so without the objects that are suspected; another such part without any that is on trial.
+# Shares of the time within which a change is rolled back: the first for the endpoints to answer again with the change,
+# the second without the suspected objects; then another such share without any unconfirmed change.
 FIRST_PART = 0.5
 SECOND_PART = 0.25
 
-# What is undone is so in the kernel within milliseconds; an answer to that is waited for no longer than this. Seconds.
-UNDOING = 1.0
+# Seconds to wait until a reverted change is out of the kernel, which takes milliseconds.
+REVERTING = 1.0
 
-# The first change after the start waits no longer than this until it is known what answers. Seconds.
+# Seconds that the first change after the start waits until it is known which endpoints answer.
 FIRST_LOOK = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class _Begun:
-    """A trial, and what had answered before it."""
+class _Watched:
+    """An unconfirmed change, and the endpoints that answered before it."""
 
-    trial: UnconfirmedChange
-    counted: Mapping[str, Endpoint]
+    change: UnconfirmedChange
+    answered: Mapping[str, Endpoint]
 
 
 class Confirmation:
-    """Decides which version of each object is in force.
+    """The decision which version of each object is in force.
 
     Args:
-        inventory: the objects as they are wanted, and this node.
-        metrics: where to count.
-        reach: what this node must reach; None tries nothing.
-        state: where is kept what outlives this process; None keeps nothing.
-        protected: asked for what no route may capture, by who tells it, to be kept too.
-        seconds: within which a change that cuts this node off is undone.
+        inventory: the newest version of each object, and this node.
+        metrics: the counters of this process.
+        reach: the endpoints that this node must reach; None confirms every change at once.
+        state: the directory for what outlives this process; None keeps nothing.
+        protected: called for the protected prefixes by source, to be kept too.
+        seconds: time within which a change that cuts this node off is rolled back.
+        changes: the versions to begin with.
 
     Attributes:
         on_change: emitted when other versions come into force.
@@ -75,6 +77,7 @@ class Confirmation:
         state: StateDirectory | None = None,
         protected: Callable[[], Mapping[str, Mapping[bytes, str]]] = dict,
         seconds: float = 10.0,
+        changes: UnconfirmedChanges | None = None,
     ) -> None:
         self.on_change: Signal[[]] = Signal()
         self._inventory = inventory
@@ -83,10 +86,10 @@ class Confirmation:
         self._state = state
         self._protected = protected
         self._seconds = seconds
-        self._trials = UnconfirmedChanges()
-        self._begun: list[_Begun] = []
-        self._applied: dict[str, _Begun] = {}
-        self._judging: asyncio.Task[None] | None = None
+        self._changes = changes or UnconfirmedChanges()
+        self._begun: list[_Watched] = []
+        self._applied: dict[str, _Watched] = {}
+        self._checking: asyncio.Task[None] | None = None
         self._settled = asyncio.Event()
         self._plan = Plan()
         self._unsettled = True
@@ -104,109 +107,107 @@ class Confirmation:
         server: Callable[[], Endpoint | None] = lambda: None,
         protected: Callable[[], Mapping[str, Mapping[bytes, str]]] = dict,
     ) -> "Confirmation":
-        """As the settings want it, in the running event loop.
+        """Make one from the settings, in the running event loop.
 
         Args:
-            settings: of the process.
+            settings: the settings of the process.
             inventory: see `Confirmation`.
             metrics: see `Confirmation`.
-            server: asked for the API server; None where there is none.
+            server: called for the API server; returns None where there is none.
             protected: see `Confirmation`.
 
         Raises:
-            SettingsError: one of them can't be used.
+            SettingsError: a setting can't be used.
         """
-        necessities = RequiredEndpoints(settings.probes, server)
+        required = RequiredEndpoints(settings.probes, server)
         node = settings.node_name or socket.gethostname()
         return cls(
             inventory,
             metrics,
-            reach=Reachability(necessities.endpoints) if settings.rollback_seconds else None,
+            reach=Reachability(required.endpoints) if settings.rollback_seconds else None,
             state=StateDirectory(Path(settings.state_dir), node) if settings.state_dir else None,
             protected=protected,
             seconds=settings.rollback_seconds,
         )
 
     def shadow_copy(self, inventory: Inventory, metrics: Metrics) -> "Confirmation":
-        """One with other objects that knows what was undone here, but tries nothing and keeps nothing."""
-        other = Confirmation(inventory, metrics)
-        other._trials.good = dict(self._trials.good)
-        other._trials.undone = dict(self._trials.undone)
-        return other
+        """Return one for another inventory, with the same versions rolled back, which probes and keeps nothing."""
+        changes = UnconfirmedChanges(self._changes.confirmed, self._changes.rolled_back)
+        return Confirmation(inventory, metrics, changes=changes)
 
     async def run(self) -> None:
-        """Keep what this node reaches known, until cancelled."""
+        """Probe the required endpoints until cancelled."""
         if self._interrupted:
             await self._save()
-            await self._hold()
+            await self._journal()
         if self._reach is not None:
             await self._reach.run()
         await asyncio.Event().wait()
 
     def look_again(self) -> None:
-        """The API server may answer that did not."""
+        """Probe soon: the API server may answer that did not."""
         if self._reach is not None:
             self._reach.look_again()
 
     @property
     def version(self) -> int:
-        """Moves when other versions come into force."""
-        return self._trials.version
+        """Return a number that moves when other versions come into force."""
+        return self._changes.version
 
     @property
     def open(self) -> bool:
-        """Whether anything is on trial, or undone and the cause not known yet."""
-        return bool(self._trials.open)
+        """Report whether any change is unconfirmed, or reverted and its part in the failure not known yet."""
+        return bool(self._changes.open)
 
     def recall(self) -> Snapshot:
-        """Take in what was kept when this program last ran, and give back the last known good state."""
+        """Restore the versions that the last run of this program left, and return its last known good state."""
         if self._state is None:
             return Snapshot()
         snapshot, interrupted = self._state.load()
         routes = {route.uid: (route, version) for route, version in snapshot.routes}
-        for trial in interrupted:
-            route, before = trial.route, trial.before
+        for change in interrupted:
+            route, before = change.route, change.before
             logger.warning(
-                "StaticRoute %s: generation %d was on trial when this program ended, and is undone",
+                "StaticRoute %s (%s): rolled back: this program ended before this node had confirmed the version",
                 route.name,
-                route.generation,
+                route.version,
             )
             _, version = routes.pop(route.uid, (route, 0))
             if before is not None:
                 routes[route.uid] = before, version
-        self._trials.take_as_good(route for route, _ in routes.values())
-        self._trials.undone = {each.uid: each for each in snapshot.undone}
-        why = "undone since the agent ended before it was known whether this node lives with it"
-        self._trials.undo(interrupted, why)
-        self._trials.convict(interrupted, why)
+        rolled_back = {each.version.uid: each for each in snapshot.rolled_back}
+        self._changes = UnconfirmedChanges({uid: route for uid, (route, _) in routes.items()}, rolled_back)
+        why = "rolled back because the agent ended before this node had confirmed this version"
+        self._changes.revert(interrupted, why)
+        self._changes.reject(interrupted, why)
         self._interrupted = bool(interrupted)
         return replace(snapshot, routes=tuple(routes.values()))
 
-    def in_force(self, routes: Iterable[StaticRoute]) -> Iterator[StaticRoute]:
-        """Of each object the version that counts, if there is one."""
-        return self._trials.in_force(routes)
+    def in_force(self, routes: Iterable[ResolvedRoute]) -> Iterator[ResolvedRoute]:
+        """Yield the version of each object that is in force, if there is one."""
+        return self._changes.in_force(routes)
 
     def permitted(self, operations: Sequence[Operation], *, complete: bool) -> list[Operation]:
-        """What may be done, whether or not all objects are known."""
+        """Return the operations that may be carried out; ``complete`` tells that all objects are known."""
         if complete:
-            self._trials.forget_released()
+            self._changes.forget_reverted_keys()
             return list(operations)
-        return list(self._trials.released(operations))
+        return list(self._changes.permitted(operations))
 
     async def begin(self, plan: Plan, operations: Sequence[Operation]) -> None:
-        """These operations are about to be carried out."""
-        untried = self._trials.untried(plan, operations, self._inventory.routes)
-        if not untried:
+        """Take in that these operations are about to be carried out."""
+        introduced = self._changes.introduced(plan, operations, self._inventory.routes)
+        if not introduced:
             return
         self._unsettled = True
-        counted = await self._answering()
-        self._begun += [_Begun(trial, counted) for trial in untried]
-        if counted:
-            self._trials.begin(untried)
-            await self._hold()
+        answered = await self._answering()
+        self._begun += [_Watched(change, answered) for change in introduced]
+        if answered:
+            self._changes.begin(introduced)
+            await self._journal()
 
     async def _answering(self) -> Mapping[str, Endpoint]:
-        """What this node reaches."""
+        """Return the endpoints that answer."""
         if self._reach is None:
             return {}
         with contextlib.suppress(TimeoutError):
@@ -215,129 +216,130 @@ class Confirmation:
         return dict(self._reach.answering)
 
     def settle(self, plan: Plan, installed: Routes, *, complete: bool) -> None:
-        """A plan was carried out, as far as the kernel let it."""
-        trials = self._trials
+        """Take in that a plan was carried out, as far as the kernel let it."""
+        changes = self._changes
         news = False
-        for begun in self._begun:
-            if begun.counted:
-                self._applied[begun.trial.route.uid] = begun
+        for watched in self._begun:
+            if watched.answered:
+                self._applied[watched.change.route.uid] = watched
             else:
-                news |= trials.take_as_good([begun.trial.route])
+                news |= changes.confirm([watched.change.route])
         self._begun.clear()
         if plan is not self._plan or self._unsettled:
             self._plan = plan
-            self._unsettled, lived_with = trials.lived_with(plan, installed)
-            news |= trials.take_as_good(lived_with)
+            self._unsettled, already_installed = changes.already_installed(plan, installed)
+            news |= changes.confirm(already_installed)
         if complete and self._retained != self._inventory.version:
             self._retained = self._inventory.version
-            news |= trials.retain(self._inventory.routes)
+            news |= changes.retain(self._inventory.routes)
         self._settled.set()
-        if self._applied and (self._judging is None or self._judging.done()):
-            self._judging = asyncio.get_running_loop().create_task(self._judge())
+        if self._applied and (self._checking is None or self._checking.done()):
+            self._checking = asyncio.get_running_loop().create_task(self._check())
         kept = (self._inventory.node, self._protected())
         if complete and (news or kept != self._kept):
             self._kept = kept
             self._keep()
 
     def rows(self, rows: Sequence[Row]) -> tuple[Row, ...]:
-        """The rows of all objects, with what trials have to say of them."""
-        return self._trials.rows(rows, self._concerns_this_node)
+        """Return the rows of all objects, changed where a version is unconfirmed or rolled back."""
+        return self._changes.rows(rows, self._concerns_this_node)
 
     async def conclude(self) -> None:
-        """Wait until nothing is on trial: the next process would undo it."""
+        """Wait until no change is unconfirmed: the next process would roll it back."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._seconds):
-                while self.open and self._judging is not None:
-                    await asyncio.wait({self._judging})
+                while self.open and self._checking is not None:
+                    await asyncio.wait({self._checking})
 
     async def stop(self) -> None:
-        """Judge no more. What is on trial stays so for the next process."""
-        if self._judging is not None:
-            self._judging.cancel()
+        """Stop checking. Unconfirmed changes stay so for the next process."""
+        if self._checking is not None:
+            self._checking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
-                await self._judging
+                await self._checking
         if self._state is not None:
             await self._state.close()
 
     async def forget(self) -> None:
-        """Leave nothing behind that could come back."""
+        """Remove all kept state, so that no route comes back at the next start."""
         if self._state is not None:
             await self._state.clear()
 
-    # Verdicts.
+    # Checks of unconfirmed changes.
 
-    async def _judge(self) -> None:
-        """Find out about what is on trial until nothing is."""
+    async def _check(self) -> None:
+        """Confirm or roll back changes until none is unconfirmed."""
         try:
-            await self._find_out()
+            await self._decide()
         except Exception:
-            # A defect must not keep this node from telling how it fares, for ever.
-            logger.exception("What is on trial can't be judged, and counts as good")
-            self._trials.acquit(self._trials.open)
+            # A defect must not keep this node from reporting for ever.
+            logger.exception("The confirmation of changes failed; all unconfirmed changes count as confirmed")
+            self._changes.reinstate(self._changes.open)
             self.on_change.emit()
 
-    async def _find_out(self) -> None:
+    async def _decide(self) -> None:
         while self._applied:
             batch, self._applied = self._applied, {}
-            counted = {name: each for begun in batch.values() for name, each in begun.counted.items()}
-            failing = await self._failing(counted, FIRST_PART)
-            running = self._trials.running
-            trials = [begun.trial for uid, begun in batch.items() if running.get(uid) is begun.trial]
-            if failing and trials:
-                await self._find_cause({name: counted[name] for name in failing}, failing)
-                # What is still in force has to answer for itself.
+            answered = {name: each for watched in batch.values() for name, each in watched.answered.items()}
+            failing = await self._failing(answered, FIRST_PART)
+            awaiting = self._changes.awaiting
+            changes = [watched.change for uid, watched in batch.items() if awaiting.get(uid) is watched.change]
+            if failing and changes:
+                await self._find_cause({name: answered[name] for name in failing}, failing)
+                # Check again the changes that are still in force: they were applied together with the cause.
                 again = {**batch, **self._applied}
-                self._applied = {uid: begun for uid, begun in again.items() if running.get(uid) is begun.trial}
+                self._applied = {uid: watched for uid, watched in again.items() if awaiting.get(uid) is watched.change}
             else:
-                self._trials.take_as_good(trial.route for trial in trials)
+                self._changes.confirm(change.route for change in changes)
                 self._keep()
-            await self._hold()
+            await self._journal()
             self.on_change.emit()
 
     async def _find_cause(self, endpoints: Mapping[str, Endpoint], reasons: Mapping[str, str]) -> None:
-        """Something does not answer any more: find out whether it does without what is on trial."""
+        """Find out whether endpoints that no longer answer do so without the unconfirmed changes."""
         what = ", ".join(f"{name} ({reason})" for name, reason in reasons.items())
-        running = list(self._trials.running.values())
+        awaiting = list(self._changes.awaiting.values())
         addresses = {address for each in endpoints.values() for address in each.addresses}
-        suspects = [each for each in running if any(touches(each, address) for address in addresses)]
-        await self._undo(suspects or running, what)
+        suspects = [each for each in awaiting if any(touches(each, address) for address in addresses)]
+        await self._revert(suspects or awaiting, what)
         if not await self._failing(endpoints, SECOND_PART):
-            await self._convict(suspects or running, endpoints, what)
+            await self._reject(suspects or awaiting, endpoints, what)
             return
-        if others := list(self._trials.running.values()):
-            await self._undo(others, what)
+        if others := list(self._changes.awaiting.values()):
+            await self._revert(others, what)
             if not await self._failing(endpoints, SECOND_PART):
-                self._trials.retry(suspects or running)
-                await self._convict(others, endpoints, what)
+                self._changes.retry(suspects or awaiting)
+                await self._reject(others, endpoints, what)
                 return
-        undone = list(self._trials.suspended.values())
-        logger.warning("%s: not reached without it either, so applied again: %s", _names(undone), what)
-        self._trials.acquit(undone)
+        reverted = list(self._changes.reverted.values())
+        logger.warning("%s: reinstated: without the change this node does not reach %s either", _names(reverted), what)
+        self._changes.reinstate(reverted)
         self._reach_no_more(endpoints)
         self._keep()
 
-    async def _undo(self, trials: Sequence[UnconfirmedChange], what: str) -> None:
-        """Undo these in the kernel too."""
-        logger.error("%s: this node does not reach %s any more: undone", _names(trials), what)
-        self._trials.undo(trials, f"undone since this node does not reach {what} any more")
+    async def _revert(self, changes: Sequence[UnconfirmedChange], what: str) -> None:
+        """Take changes out of force, and wait until they are out of the kernel."""
+        logger.error("%s: reverted: this node no longer reaches %s", _names(changes), what)
+        self._changes.revert(changes, f"reverted because this node no longer reaches {what}")
         self._settled.clear()
         self.on_change.emit()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(UNDOING):
+            async with asyncio.timeout(REVERTING):
                 await self._settled.wait()
 
-    async def _convict(self, trials: Sequence[UnconfirmedChange], endpoints: Mapping[str, Endpoint], what: str) -> None:
-        """Without these all is well."""
-        logger.error("%s: this node reaches %s again: rolled back", _names(trials), ", ".join(endpoints))
-        self._metrics.rollbacks.inc(len(trials))
-        self._trials.convict(trials, f"undone since this node did not reach {what} any more, and did again without it")
+    async def _reject(self, changes: Sequence[UnconfirmedChange], endpoints: Mapping[str, Endpoint], what: str) -> None:
+        """Keep these rolled back: connectivity returned without them."""
+        logger.error("%s: rolled back: without the change this node reaches %s", _names(changes), ", ".join(endpoints))
+        self._metrics.rollbacks.inc(len(changes))
+        why = f"rolled back because this node did not reach {what} with this version, and did without it"
+        self._changes.reject(changes, why)
         if self._reach is not None:
             self._reach.answering.update(endpoints)
-        # Before what was on trial is forgotten.
+        # Save before the journal forgets these changes: a process killed in between would try them again.
         await self._save()
 
     async def _failing(self, endpoints: Mapping[str, Endpoint], part: float) -> Mapping[str, str]:
-        """Which of these do not answer within a part of the time, and why."""
+        """Return the endpoints that do not answer within a part of the time: the reasons by name."""
         if self._reach is None:
             return {}
         return await self._reach.failing(endpoints.values(), self._seconds * part)
@@ -347,10 +349,9 @@ class Confirmation:
             for name in endpoints:
                 self._reach.answering.pop(name, None)
 
-    async def _hold(self) -> None:
-        """Write down what has no verdict yet."""
+    async def _journal(self) -> None:
         if self._state is not None:
-            await self._state.hold(self._trials.open)
+            await self._state.journal(self._changes.open)
 
     def _keep(self) -> None:
         if self._state is not None:
@@ -362,26 +363,26 @@ class Confirmation:
             await self._state.save()
 
     def _snapshot(self) -> Snapshot:
-        trials, inventory = self._trials, self._inventory
-        # What is not in the plan is not for this node, as soon as that can be told.
-        selected = [each.route.uid for each in self._plan.objects] if inventory.complete else trials.good
-        uids = dict.fromkeys([*selected, *trials.undone])
-        good = [route for uid in uids if (route := trials.good.get(uid)) is not None]
+        changes, inventory = self._changes, self._inventory
+        # With all objects known, an object that is not in the plan does not select this node: leave it out.
+        selected = [each.route.uid for each in self._plan.objects] if inventory.complete else changes.confirmed
+        uids = dict.fromkeys([*selected, *changes.rolled_back])
+        confirmed = [route for uid in uids if (route := changes.confirmed.get(uid)) is not None]
         return Snapshot(
             inventory.node,
-            tuple((route, inventory.resource_version(route.uid)) for route in good),
+            tuple((route, inventory.resource_version(route.uid)) for route in confirmed),
             self._protected(),
-            tuple(trials.undone[uid] for uid in trials.undone.keys() - trials.suspended.keys()),
+            tuple(changes.rolled_back[uid] for uid in changes.rolled_back.keys() - changes.reverted.keys()),
         )
 
-    def _concerns_this_node(self, undone: Undone) -> bool:
-        """Whether the version that was undone is still what is wanted here."""
-        route, node = self._inventory.routes.get(undone.uid), self._inventory.node
-        if route is None or not undone.matches(route):
+    def _concerns_this_node(self, rolled_back: RolledBack) -> bool:
+        """Report whether a rolled back version is still the newest of its object, and for this node."""
+        route, node = self._inventory.routes.get(rolled_back.version.uid), self._inventory.node
+        if route is None or route.version != rolled_back.version:
             return False
-        return selects(route.node_selector, node) if node else not route.selective
+        return selects(route.spec.node_selector, node) if node else not route.spec.selective
 
 
-def _names(trials: Iterable[UnconfirmedChange]) -> str:
-    """The objects on trial, for people."""
-    return ", ".join(f"StaticRoute {each.route.name} (generation {each.route.generation})" for each in trials)
+def _names(changes: Iterable[UnconfirmedChange]) -> str:
+    """Name the objects and versions, for people."""
+    return ", ".join(f"StaticRoute {each.route.name} ({each.route.version})" for each in changes)

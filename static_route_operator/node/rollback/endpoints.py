@@ -1,4 +1,4 @@
-"""What a node must reach, and one attempt to reach it: over a new connection, by whatever way the kernel has now."""
+"""Endpoints that a node must reach. Each probe is a new connection, over the way that the kernel has now."""
 
 import asyncio
 import contextlib
@@ -19,11 +19,11 @@ from static_route_operator.planning.targets import Target
 from static_route_operator.routing.prefixes import family_of, pack_address, unpack_address
 
 DNS_PORT = 53
-# A query for the name servers of the root, which every server has an answer to, be it a refusal (RFC 1035).
+# A query for the name servers of the root, which every server answers, if only with a refusal (RFC 1035).
 _DNS_QUESTION = b"\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\x01"
 _LONGEST_STATUS_LINE = 4096
 
-# What may be lost on the way is sent again after this, until it is answered. Seconds.
+# Seconds after which a datagram is sent again, until the answer comes.
 AGAIN = 0.5
 _STATUS = re.compile(rb"HTTP/\d(?:\.\d)? [23]\d\d\b")
 
@@ -31,34 +31,34 @@ HTTP_PORT = 80
 
 
 class Endpoint(Protocol):
-    """Something that can be reached or not."""
+    """A server or machine that answers probes."""
 
     @property
     def name(self) -> str:
-        """What it is, for people; no other has the same."""
+        """Return a unique name for people."""
 
     @property
     def addresses(self) -> tuple[bytes, ...]:
-        """The packed addresses at which it is reached, as far as they are known."""
+        """Return the packed addresses of the endpoint, as far as they are known."""
 
-    async def ask(self) -> None:
-        """Reach it once, however long that takes.
+    async def probe(self) -> None:
+        """Reach the endpoint once, however long that takes.
 
         Raises:
-            OSError: it refuses, or can't be reached. The text says why.
+            OSError: the endpoint refuses, or can't be reached. The text says why.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class TcpEndpoint:
-    """A server that takes a connection and, if it is asked to, speaks TLS or answers an HTTP request.
+    """A server that accepts a TCP connection and, on request, completes a TLS handshake or answers over HTTP.
 
     Attributes:
-        what: for people, such as ``API server``.
+        what: kind of the server for people, such as ``API server``.
         host: address, or name that the host's resolver knows.
-        port: of the server.
-        path: what to ask for by HTTP; empty asks nothing.
-        context: asked for what to speak TLS with; None speaks none.
+        port: TCP port.
+        path: path to request over HTTP; empty sends no request.
+        context: called for the TLS context; None stands for no TLS.
     """
 
     what: str
@@ -69,18 +69,18 @@ class TcpEndpoint:
 
     @property
     def name(self) -> str:
-        """What it is, and where."""
+        """Return the kind and the address."""
         return f"{self.what} {_host(self.host)}:{self.port}{self.path}"
 
     @property
     def addresses(self) -> tuple[bytes, ...]:
-        """Its address; none of a name."""
+        """Return the address; none for a host given by name."""
         with contextlib.suppress(InvalidPrefixError):
             return (pack_address(self.host),)
         return ()
 
-    async def ask(self) -> None:
-        """Connect, and what else there is to do."""
+    async def probe(self) -> None:
+        """Connect, with the TLS handshake and the HTTP request if there are any."""
         context = self.context() if self.context else None
         reader, writer = await asyncio.open_connection(self.host, self.port, ssl=context)
         try:
@@ -90,7 +90,7 @@ class TcpEndpoint:
                 if not _STATUS.match(line):
                     raise ConnectionError(f"answers {line[:40]!r}")
         finally:
-            # No farewell is waited for: it may not come.
+            # Do not wait for the other end to close: that may never come.
             writer.transport.abort()
 
 
@@ -99,23 +99,23 @@ class DnsEndpoint:
     """A DNS server.
 
     Attributes:
-        address: packed.
+        address: packed address.
     """
 
     address: bytes
 
     @property
     def name(self) -> str:
-        """What it is, and where."""
+        """Return the kind and the address."""
         return f"DNS server {unpack_address(self.address)}"
 
     @property
     def addresses(self) -> tuple[bytes, ...]:
-        """Its address."""
+        """Return the address."""
         return (self.address,)
 
-    async def ask(self) -> None:
-        """Ask a question; any answer will do."""
+    async def probe(self) -> None:
+        """Send a query, and wait for any answer."""
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[None] = loop.create_future()
         identity = os.urandom(2)
@@ -129,36 +129,36 @@ class DnsEndpoint:
 
 
 class _Answer(asyncio.DatagramProtocol):
-    """Waits for one."""
+    """Receiver of one answer."""
 
     def __init__(self, identity: bytes, answered: asyncio.Future[None]) -> None:
         self._identity = identity
         self._answered = answered
 
     def datagram_received(self, data: bytes, _: object) -> None:
-        """It may be an answer."""
+        """Take in a datagram, which is the answer if its identity is that of the query."""
         if data.startswith(self._identity) and not self._answered.done():
             self._answered.set_result(None)
 
     def error_received(self, exc: Exception) -> None:
-        """It is refused on the way."""
+        """Take in that the query was refused on the way."""
         if not self._answered.done():
             self._answered.set_exception(exc)
 
 
 class Echoes:
-    """Sends echo requests for all endpoints that are asked by ICMP; its sockets are opened when they are needed."""
+    """Echo requests of all endpoints that are probed over ICMP, through sockets that are opened on first use."""
 
     def __init__(self) -> None:
         self._sockets: dict[socket.AddressFamily, EchoSocket] = {}
         self._numbers = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[None]] = {}
 
-    async def ask(self, address: bytes) -> None:
-        """Wait until a packed address answers.
+    async def probe(self, address: bytes) -> None:
+        """Send echo requests until a packed address answers.
 
         Raises:
-            OSError: it can't be asked.
+            OSError: no request can be sent.
         """
         target = Target(address, 0, Check())
         family = family_of(address)
@@ -188,9 +188,9 @@ class EchoEndpoint:
     """A machine that answers echo requests.
 
     Attributes:
-        what: for people, such as ``default gateway``.
-        address: packed.
-        echoes: what asks it.
+        what: kind of the machine for people, such as ``default gateway``.
+        address: packed address.
+        echoes: sender of the requests.
     """
 
     what: str
@@ -199,28 +199,28 @@ class EchoEndpoint:
 
     @property
     def name(self) -> str:
-        """What it is, and where."""
+        """Return the kind and the address."""
         return f"{self.what} {unpack_address(self.address)}"
 
     @property
     def addresses(self) -> tuple[bytes, ...]:
-        """Its address."""
+        """Return the address."""
         return (self.address,)
 
-    async def ask(self) -> None:
-        """Wait for an answer."""
-        await self.echoes.ask(self.address)
+    async def probe(self) -> None:
+        """Send echo requests, and wait for an answer."""
+        await self.echoes.probe(self.address)
 
 
 def parse_endpoints(setting: str, echoes: Echoes) -> list[Endpoint]:
-    """The endpoints that a setting names.
+    """Read the endpoints that a setting names.
 
     Args:
         setting: such as ``icmp://10.0.0.1,tcp://[fd00::1]:22,http://10.0.0.5:8080/healthz``.
-        echoes: what asks by ICMP.
+        echoes: sender of the requests over ICMP.
 
     Raises:
-        SettingsError: one can't be used.
+        SettingsError: an endpoint can't be used.
     """
     return list(_parse(filter(None, (part.strip() for part in setting.split(","))), echoes))
 
@@ -247,13 +247,13 @@ def _endpoint(url: SplitResult, echoes: Echoes) -> Endpoint:
         case "http":
             return TcpEndpoint("HTTP", unpack_address(address), url.port or HTTP_PORT, url.path or "/")
         case "tcp":
-            raise ValueError("names no port")
+            raise ValueError("has no port")
         case _:
-            raise ValueError("is of none of these kinds")
+            raise ValueError("has an unknown scheme")
 
 
 async def _insist(send: Callable[[], None], answered: asyncio.Future[None]) -> None:
-    """Send now and then until there is an answer."""
+    """Send again and again until the answer comes."""
     while not answered.done():
         send()
         await asyncio.wait({answered}, timeout=AGAIN)

@@ -1,4 +1,4 @@
-"""What this node reaches: looked at now and then, so that it is known before a change what must answer after it."""
+"""Reachability of the required endpoints, probed now and then: a change is held against what answered before it."""
 
 import asyncio
 import logging
@@ -9,28 +9,28 @@ from static_route_operator.supervision import AROUND, FULL, Backoff
 
 logger = logging.getLogger(__name__)
 
-# From one look to the next, ± 20 %. Seconds. What went wrong since does no harm: what answers neither with a change nor
-# without it is not held against it.
+# Seconds between two rounds of probes, ± 20 %. A failure since the last round does no harm: an endpoint that answers
+# neither with a change nor without it is not held against the change.
 INTERVAL = 120.0
-# While something does not answer, looks follow after these, growing. Seconds.
+# Seconds to the next round while an endpoint does not answer; doubled each time.
 FIRST_AGAIN = 1.0
-# One attempt takes no longer: time for a segment that is lost to be sent again. Seconds.
+# Seconds that one attempt may take: time for a lost segment to be sent again.
 ATTEMPT = 2.0
-# From an attempt that failed to the next. Seconds.
+# Seconds between a failed attempt and the next.
 PAUSE = 0.2
-# Many nodes apply a change in the same moment: they ask what they share with this spread. Seconds.
+# Seconds over which probes are spread: many nodes apply a change in the same moment, and probe the same endpoints.
 SPREAD = 0.1
 
 
 class Reachability:
-    """Knows what answers.
+    """The required endpoints that answer.
 
     Args:
-        endpoints: asked in each look for what there is to reach.
+        endpoints: called in each round for the required endpoints.
 
     Attributes:
-        answering: what answered last, by name.
-        looked: set after the first look.
+        answering: by name, the endpoints that answered last.
+        looked: set after the first round.
     """
 
     def __init__(self, endpoints: Callable[[], Awaitable[Iterable[Endpoint]]]) -> None:
@@ -40,11 +40,11 @@ class Reachability:
         self.looked = asyncio.Event()
 
     def look_again(self) -> None:
-        """Something may answer that did not."""
+        """Probe soon: an endpoint may answer that did not."""
         self._again.set()
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Probe until cancelled."""
         backoff = Backoff(FIRST_AGAIN, INTERVAL, AROUND)
         while True:
             if await self._look():
@@ -62,13 +62,13 @@ class Reachability:
                 pass
 
     async def _look(self) -> bool:
-        """Whether all answer."""
+        """Probe all endpoints; report whether all answer."""
         endpoints = {each.name: each for each in await self._endpoints()}
         for name in self.answering.keys() - endpoints.keys():
             del self.answering[name]
-        return all(await asyncio.gather(*map(self._look_at, endpoints.values())))
+        return all(await asyncio.gather(*map(self._probe, endpoints.values())))
 
-    async def _look_at(self, endpoint: Endpoint) -> bool:
+    async def _probe(self, endpoint: Endpoint) -> bool:
         reason = await attempt(endpoint, ATTEMPT)
         if not reason:
             self.answering[endpoint.name] = endpoint
@@ -77,16 +77,17 @@ class Reachability:
         return not reason
 
     async def failing(self, endpoints: Iterable[Endpoint], seconds: float) -> dict[str, str]:
-        """What of these does not answer within some seconds, with the reason, by name."""
-        asked = list(endpoints)
-        reasons = await asyncio.gather(*(self._persist(each, seconds) for each in asked))
-        return {each.name: reason for each, reason in zip(asked, reasons, strict=True) if reason}
+        """Return the endpoints that do not answer within some seconds: the reasons by name."""
+        probed = list(endpoints)
+        reasons = await asyncio.gather(*(self._persist(each, seconds) for each in probed))
+        return {each.name: reason for each, reason in zip(probed, reasons, strict=True) if reason}
 
     async def _persist(self, endpoint: Endpoint, seconds: float) -> str:
+        """Probe until the endpoint answers or the time is up; return the last reason, empty after an answer."""
         await asyncio.sleep(FULL.of(SPREAD))
         left, reason = seconds, ""
         while left > 0:
-            # Not by the clock: a process, or a machine, that stood still has not waited.
+            # Count the time of attempts, not the clock: a process or machine that was suspended has not waited.
             allowed = min(ATTEMPT, left)
             started = asyncio.get_running_loop().time()
             reason = await attempt(endpoint, allowed)
@@ -98,10 +99,10 @@ class Reachability:
 
 
 async def attempt(endpoint: Endpoint, seconds: float) -> str:
-    """Ask once; why it failed, or nothing."""
+    """Probe once; return the reason of a failure, empty after an answer."""
     try:
         async with asyncio.timeout(seconds):
-            await endpoint.ask()
+            await endpoint.probe()
     except TimeoutError:
         return f"no answer in {seconds:.3g} s"
     except OSError as error:

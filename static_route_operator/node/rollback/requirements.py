@@ -1,4 +1,4 @@
-"""What a node must reach whatever its routes are: its DNS servers, its default gateway, and what is named to it."""
+"""Endpoints that a node must reach whatever its routes are."""
 
 import contextlib
 from collections.abc import Callable
@@ -9,14 +9,14 @@ from static_route_operator.node.rollback.endpoints import DnsEndpoint, EchoEndpo
 
 
 class RequiredEndpoints:
-    """All of them, as they are now.
+    """The API server, the DNS servers and default gateways of this node, and the endpoints of a setting.
 
     Args:
-        setting: the endpoints that the user names.
-        server: asked for the API server; None where there is none.
+        setting: endpoints that the user names (`--probes`).
+        server: called for the API server; returns None where there is none.
 
     Raises:
-        SettingsError: an endpoint that the user names can't be used.
+        SettingsError: an endpoint of the setting can't be used.
     """
 
     def __init__(self, setting: str, server: Callable[[], Endpoint | None] = lambda: None) -> None:
@@ -25,11 +25,11 @@ class RequiredEndpoints:
         self._server = server
 
     async def endpoints(self) -> list[Endpoint]:
-        """Each once."""
+        """Return all required endpoints as they are now."""
         found = list(self._named)
         if (server := self._server()) is not None:
             found.append(server)
-        # A protected prefix of one address ends with its length.
+        # The protected prefix of one address ends with the length of the prefix.
         found += [DnsEndpoint(prefix[:-1]) for prefix in name_servers()]
         with contextlib.suppress(OSError):
             found += [EchoEndpoint("default gateway", address, self._echoes) for address in default_gateways()]

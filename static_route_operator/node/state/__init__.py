@@ -1,1 +1,1 @@
-"""What outlives this process: the last known good routes, and what was on trial when it ended."""
+"""State on disk that outlives this process: the last known good routes, and the journal of unconfirmed changes."""

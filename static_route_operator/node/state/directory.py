@@ -1,7 +1,8 @@
-"""The state directory of a node: what is kept there, by a thread of its own, so that no disk holds up a route.
+"""The state directory of a node, written by a thread of its own, so that no disk holds up a route.
 
-The snapshot is written some time after a change, once for many. What is on trial is written before it is applied, or at
-least at the same time, since this process may be killed in between; it reaches the disk only if the trial lasts.
+The snapshot is written some time after a change, once for many. The journal of unconfirmed changes is written before
+they are applied, or at least at the same time, since this process may be killed in between. The journal is put on the
+disk only if the changes stay unconfirmed for a while.
 """
 
 import asyncio
@@ -17,43 +18,43 @@ from static_route_operator.node.state.files import StateFileError, read_whole, s
 from static_route_operator.node.state.snapshot import (
     Snapshot,
     SnapshotError,
+    pack_journal,
     pack_snapshot,
-    pack_trials,
+    unpack_journal,
     unpack_snapshot,
-    unpack_trials,
 )
 
 logger = logging.getLogger(__name__)
 
-# What the files hold, and in which version of the form: one that another version of this program wrote is not read.
-SNAPSHOT = "snapshot 1"
-TRIALS = "trials 1"
+# Kinds of the files, with the versions of their formats. A file of another version is not read.
+SNAPSHOT = "snapshot 2"
+JOURNAL = "journal 1"
 
-# From a change to its snapshot: many changes become one. Seconds.
+# Seconds from a change to its snapshot: many changes become one.
 COALESCE = 1.0
-# What could not be written is tried again after this. Seconds.
+# Seconds until a failed write is tried again.
 RETRY = 60.0
-# A change waits no longer than this until what it puts on trial is written. Seconds.
-PATIENCE = 0.005
-# At the end this is waited for what is still to be written. Seconds.
-LAST_WORDS = 5.0
-# A trial that lasts for so long is worth to be put on the disk. Seconds.
-LASTING = 1.0
+# Seconds that a change waits for the journal.
+JOURNAL_PATIENCE = 0.005
+# Seconds that the end of this process waits for the last writes.
+CLOSE_PATIENCE = 5.0
+# Seconds after which a journal is put on the disk. Most changes are confirmed by then.
+SYNC_DELAY = 1.0
 
 
 class StateDirectory:
     """The files of one node, in the running event loop.
 
     Args:
-        path: of the directory, which is made if it is not there.
-        node: name of the node: several may share a directory, and none takes the state of another for its own.
+        path: the directory, which is made if it is not there.
+        node: name of the node. Several nodes may share a directory, and none uses the state of another.
     """
 
     def __init__(self, path: Path, node: str) -> None:
         self._path = path
         self._snapshot_file = path / f"{node}.snapshot"
-        self._trials_file = path / f"{node}.trials"
-        # One thread: what is asked for is done in order.
+        self._journal_file = path / f"{node}.journal"
+        # One thread, so that writes keep their order.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="state")
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._snapshot: Callable[[], Snapshot] | None = None
@@ -62,89 +63,85 @@ class StateDirectory:
         self._cleared = self._closed = False
 
     def load(self) -> tuple[Snapshot, list[UnconfirmedChange]]:
-        """What was kept last, and what was on trial; nothing of what can't be used, which is told."""
-        snapshot, trials = Snapshot(), list[UnconfirmedChange]()
+        """Return the last snapshot and the unconfirmed changes; empty, with a warning, where a file can't be used."""
+        snapshot, changes = Snapshot(), list[UnconfirmedChange]()
         try:
             if (payload := read_whole(self._snapshot_file, SNAPSHOT)) is not None:
                 snapshot = _unpacked(self._snapshot_file, unpack_snapshot, payload)
         except (OSError, StateFileError) as error:
-            logger.warning("The last known good routes are not used; they wait for the API server: %s", error)
+            logger.warning("The last known good routes can't be used; routes wait for the API server: %s", error)
         try:
-            if (payload := read_whole(self._trials_file, TRIALS)) is not None:
-                trials = _unpacked(self._trials_file, unpack_trials, payload)
+            if (payload := read_whole(self._journal_file, JOURNAL)) is not None:
+                changes = _unpacked(self._journal_file, unpack_journal, payload)
         except (OSError, StateFileError) as error:
-            logger.warning("Whether any change was on trial is not known: %s", error)
-        return snapshot, trials
+            logger.warning("The journal of unconfirmed changes can't be used; none of them is rolled back: %s", error)
+        return snapshot, changes
 
     def keep(self, snapshot: Callable[[], Snapshot]) -> None:
-        """Write a snapshot soon.
-
-        Args:
-            snapshot: asked for it when it is written.
-        """
+        """Write a snapshot soon; ``snapshot`` is called for it at that time."""
         if self._cleared:
             return
         self._snapshot = snapshot
         self._after("save", COALESCE, self._save_soon)
 
     async def save(self) -> bool:
-        """Write the snapshot now, if one is to be written; whether all is on the disk."""
-        if (ask := self._snapshot) is None:
+        """Write the snapshot now, if one is due; report whether it is on the disk."""
+        if (make := self._snapshot) is None:
             return True
         self._snapshot = None
-        snapshot = ask()
+        snapshot = make()
         try:
             await self._do(lambda: self._write(self._snapshot_file, SNAPSHOT, pack_snapshot(snapshot), sync=True))
         except OSError as error:
             self._failed(error)
-            self._snapshot = self._snapshot or ask
+            self._snapshot = self._snapshot or make
             self._after("save", RETRY, self._save_soon)
             return False
         if self._failing:
-            logger.info("The state of this node can be kept again in %s", self._path)
+            logger.info("The state of this node can be written again to %s", self._path)
         self._failing = False
         return True
 
-    async def hold(self, trials: Sequence[UnconfirmedChange]) -> None:
-        """Write down what is on trial, in place of what was; for so long as a change may wait for it."""
+    async def journal(self, changes: Sequence[UnconfirmedChange]) -> None:
+        """Replace the journal of unconfirmed changes, and wait for the disk no longer than a change may."""
         if self._cleared:
             return
-        writing = self._do(lambda: self._hold(trials))
-        writing.add_done_callback(self._held)
-        if trials:
-            self._after("sync", LASTING, lambda: writing.get_loop().create_task(self._sync_trials()))
-            await asyncio.wait({writing}, timeout=PATIENCE)
+        writing = self._do(lambda: self._write_journal(changes))
+        writing.add_done_callback(self._journal_written)
+        if changes:
+            self._after("sync", SYNC_DELAY, lambda: writing.get_loop().create_task(self._sync_journal()))
+            await asyncio.wait({writing}, timeout=JOURNAL_PATIENCE)
         elif timer := self._timers.pop("sync", None):
             timer.cancel()
 
     async def clear(self) -> None:
-        """Remove all that is kept, for good: nothing is kept any more."""
+        """Remove all files, and write none from now on."""
         self._cleared = True
         self._snapshot = None
         self._stop_timers()
         try:
             await self._do(self._clear)
         except OSError as error:
-            logger.warning("The state of this node can't be removed: %s: remove %s by hand", error, self._path)
+            logger.warning("The state of this node can't be removed: %s; remove %s by hand", error, self._path)
 
     async def close(self) -> None:
-        """Write what is still to be written, and end, unless that was done."""
+        """Finish all writes, and stop the thread; a second call does nothing."""
         if self._closed:
             return
         self._closed = True
         pending = self._snapshot is not None
         self._stop_timers()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LAST_WORDS):
+            async with asyncio.timeout(CLOSE_PATIENCE):
                 if pending:
                     await self.save()
-                # What was asked for before is done by then.
+                # The thread works in order: all earlier writes are done by then.
                 await self._do(_nothing)
         self._stop_timers()
         self._thread.shutdown(wait=False)
 
     def _do(self, work: Callable[[], None]) -> asyncio.Future[None]:
-        """Have the thread do something, after all that it was asked for before this call."""
+        """Have the thread do some work, after all earlier work."""
         return asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     def _save_soon(self) -> None:
@@ -154,33 +151,33 @@ class StateDirectory:
         self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_whole(file, kind, payload, sync=sync)
 
-    def _hold(self, trials: Sequence[UnconfirmedChange]) -> None:
-        if trials:
-            self._write(self._trials_file, TRIALS, pack_trials(trials), sync=False)
+    def _write_journal(self, changes: Sequence[UnconfirmedChange]) -> None:
+        if changes:
+            self._write(self._journal_file, JOURNAL, pack_journal(changes), sync=False)
         else:
-            self._trials_file.unlink(missing_ok=True)
+            self._journal_file.unlink(missing_ok=True)
 
-    def _held(self, writing: asyncio.Future[None]) -> None:
+    def _journal_written(self, writing: asyncio.Future[None]) -> None:
         if not writing.cancelled() and (error := writing.exception()) is not None:
             self._failed(error)
 
-    async def _sync_trials(self) -> None:
+    async def _sync_journal(self) -> None:
         with contextlib.suppress(OSError):
-            await self._do(lambda: sync_file(self._trials_file))
+            await self._do(lambda: sync_file(self._journal_file))
 
     def _clear(self) -> None:
-        for file in (self._snapshot_file, self._trials_file):
+        for file in (self._snapshot_file, self._journal_file):
             file.unlink(missing_ok=True)
 
     def _failed(self, error: BaseException) -> None:
         if not self._failing:
             logger.warning(
-                "The state of this node can't be kept: %s; after a reboot its routes wait for the API server", error
+                "The state of this node can't be written: %s; after a reboot its routes wait for the API server", error
             )
         self._failing = True
 
     def _after(self, name: str, delay: float, action: Callable[[], object]) -> None:
-        """Call an action later, unless it is due already."""
+        """Call an action later, unless an earlier call of that name is pending."""
         loop = asyncio.get_running_loop()
         timer = self._timers.get(name)
         if timer is None or timer.cancelled() or timer.when() <= loop.time():
@@ -193,7 +190,7 @@ class StateDirectory:
 
 
 def _nothing() -> None:
-    """All that was asked for before is done."""
+    """Do nothing: the work before is done by then."""
 
 
 _T = TypeVar("_T")

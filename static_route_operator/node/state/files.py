@@ -1,4 +1,4 @@
-"""Small files that are whole or not there: written aside, checksummed, and put in place by a rename."""
+"""Small files that are replaced as a whole: written aside, checksummed, and put in place by a rename."""
 
 import contextlib
 import os
@@ -11,21 +11,21 @@ _MAGIC = "static-route-operator"
 
 
 class StateFileError(StaticRouteError):
-    """A file of the state directory that can't be used. The text names it and says why."""
+    """A file of the state directory that can't be used. The text names the file and the reason."""
 
 
 def write_whole(path: Path, kind: str, payload: bytes, *, sync: bool) -> None:
-    """Write a file in place of what there was.
+    """Write a file, in place of the one there was.
 
     Args:
-        path: of the file.
-        kind: what it holds, and in which version of the format: one word each.
-        payload: its content.
-        sync: whether it must be on the disk when this returns; else it outlives this process, but may not outlive the
-            machine.
+        path: the file.
+        kind: kind of the content and version of its format, one word each.
+        payload: content.
+        sync: put the file on the disk before this returns; else it outlives this process, but perhaps not a crash of
+            the machine.
 
     Raises:
-        OSError: it can't be written; what there was is still there.
+        OSError: the file can't be written; the old one is still there.
     """
     aside = path.with_suffix(path.suffix + ".new")
     descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
@@ -46,10 +46,10 @@ def write_whole(path: Path, kind: str, payload: bytes, *, sync: bool) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """See to it that a file, or which files a directory has, is on the disk.
+    """Put a file, or the entries of a directory, on the disk.
 
     Raises:
-        OSError: it can't be done, or it is not there.
+        OSError: the file is not there, or the disk fails.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -59,11 +59,11 @@ def sync_file(path: Path) -> None:
 
 
 def read_whole(path: Path, kind: str) -> bytes | None:
-    """The content of a file; None when there is none.
+    """Return the content of a file; None when there is no file.
 
     Raises:
-        StateFileError: it is not of this kind and version, or damaged.
-        OSError: it can't be read.
+        StateFileError: the file is damaged, or of another kind or version of the format.
+        OSError: the file can't be read.
     """
     try:
         data = path.read_bytes()
@@ -71,8 +71,8 @@ def read_whole(path: Path, kind: str) -> bytes | None:
         return None
     first, _, rest = data.partition(b"\n")
     if first != f"{_MAGIC} {kind}".encode():
-        raise StateFileError(f"{path} is none of this version: it begins with {first[:40]!r}, not {_MAGIC} {kind}")
+        raise StateFileError(f"{path} is of another format: it begins with {first[:40]!r}, not with {_MAGIC} {kind}")
     checksum, _, payload = rest.partition(b"\n")
     if checksum != f"{zlib.crc32(payload):08x} {len(payload)}".encode():
-        raise StateFileError(f"{path} is damaged: its checksum is not that of its content")
+        raise StateFileError(f"{path} is damaged: the checksum does not match the content")
     return payload

@@ -1,4 +1,4 @@
-"""How an agent learns what it protects of the cluster, in virtual time."""
+"""The addresses that an agent protects, in virtual time."""
 
 import asyncio
 from typing import Any, cast
@@ -27,22 +27,22 @@ class Cluster:
         self.asked = 0
 
     async def addresses(self) -> set[str]:
-        """As `Api.addresses`."""
+        """Return the addresses, as `Api.addresses`."""
         self.asked += 1
         if not self.answers:
-            raise ApiError("GET", None, "told so")
+            raise ApiError("GET", None, "as set")
         return self.known_by
 
     async def get(self, path: str) -> dict[str, Any]:
-        """As `Api.get`."""
+        """Return the ConfigMap, as `Api.get`."""
         assert path == f"/api/v1/namespaces/ours/configmaps/{NAME}"
         if not self.answers:
-            raise ApiError("GET", 404, "told so")
+            raise ApiError("GET", 404, "as set")
         return {"data": {"nodes": "10.0.0.2\n10.0.0.3\n", "services": "10.96.0.0/12\n"}}
 
 
 def _new(protected: Protected, *texts: str) -> bool:
-    """Whether these are protected, of addresses that this test uses no others."""
+    """Report whether exactly these of the addresses of this test are protected."""
     known = {
         pack_prefix(text)
         for text in ("10.96.0.1", "203.0.113.5", "203.0.113.6", "10.0.0.2", "10.0.0.3", "10.96.0.0/12")
@@ -51,7 +51,7 @@ def _new(protected: Protected, *texts: str) -> bool:
 
 
 def test_all_is_known_after_one_look() -> None:
-    """Before the first StaticRoute is, an agent knows the API server's addresses and what the controller says."""
+    """An agent knows the API server's addresses and the controller's ConfigMap before the first StaticRoute."""
     protected = Protected()
     asyncio.run(Addresses(cast("Api", Cluster()), protected, "ours").load())
 
@@ -59,7 +59,7 @@ def test_all_is_known_after_one_look() -> None:
 
 
 def test_an_api_server_that_does_not_answer_stops_nothing() -> None:
-    """What is known stays, and the API server is asked again soon, then seldom; a moved endpoint is seen."""
+    """Known addresses stay, and retries are frequent until one succeeds; a moved endpoint is noticed."""
     cluster, protected = Cluster(), Protected()
 
     async def play() -> None:

@@ -1,4 +1,4 @@
-"""When a node says how its StaticRoutes fare, in virtual time."""
+"""The times at which a node writes its NodeRouteState, in virtual time."""
 
 import asyncio
 import contextlib
@@ -53,7 +53,7 @@ class Scene:
         self._state: NodeRouteState | None = None
 
     def run(self, seconds: float, **changes: tuple[float, NodeRouteState | None]) -> None:
-        """Let the writer run for so long; each change is a time and what is so from then on."""
+        """Run the writer for some seconds; each change is a time and the state from then on."""
 
         async def run() -> None:
             writer = NodeStateWriter(cast("Api", self.api), lambda: self._state, self.counts, self.metrics)
@@ -73,7 +73,7 @@ class Scene:
 
     @property
     def written(self) -> list[dict[str, Any]]:
-        """The objects that were written."""
+        """Return the objects that were written."""
         return [body for _, body, _ in self.api.patches]
 
 
@@ -89,7 +89,7 @@ def test_one_write_soon_after_a_change_and_none_at_rest() -> None:
 
 
 def test_burst_is_one_write() -> None:
-    """What follows a change at once comes along."""
+    """Changes that follow another one within moments go into the same write."""
     scene = Scene()
     scene.run(60, first=(1, _state(1)), second=(1.1, _state(2)), third=(1.4, _state(3)))
 
@@ -97,7 +97,7 @@ def test_burst_is_one_write() -> None:
 
 
 def test_writes_keep_a_distance() -> None:
-    """A state that changes all the time is written every now and then, the newest last."""
+    """A state that changes all the time is written at intervals, the newest state last."""
     scene = Scene()
     scene.run(200, **{f"change{number}": (number / 2, _state(number)) for number in range(1, 201)})
 
@@ -107,7 +107,7 @@ def test_writes_keep_a_distance() -> None:
 
 
 def test_equal_state_is_not_written() -> None:
-    """A wake-up without a change costs no request, nor does a change that was taken back in time."""
+    """A wake-up without a change costs no request, nor does a change that is reversed in time."""
     scene = Scene()
     scene.run(600, first=(1, _state()), again=(100, _state()), other=(200, _state(2)), back=(200.1, _state()))
 
@@ -115,7 +115,7 @@ def test_equal_state_is_not_written() -> None:
 
 
 def test_nothing_is_written_while_not_all_is_known() -> None:
-    """A state that is not known yet is waited for, without another wake-up."""
+    """The writer waits for an unknown state, and needs no further wake-up for that."""
     scene = Scene()
     asyncio_changes = {"unknown": (1.0, None), "known": (100.0, _state())}
     scene.run(200, **asyncio_changes)
@@ -125,7 +125,7 @@ def test_nothing_is_written_while_not_all_is_known() -> None:
 
 
 def test_new_node_of_the_same_name_is_written() -> None:
-    """A Node that was deleted and made again owns the object anew."""
+    """A Node that was deleted and created again owns the object with its new uid."""
     scene = Scene()
     scene.run(100, first=(1, _state()), again=(50, _state(uid="uid-2")))
 
@@ -134,7 +134,7 @@ def test_new_node_of_the_same_name_is_written() -> None:
 
 @pytest.mark.parametrize("status", [None, 403, 404, 410, 429, 500, 503])
 def test_refused_write_is_tried_again(status: int | None, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever the answer, it is tried for ever, less and less often; said once at the start and once at the end."""
+    """The writer retries after any answer, less and less often; the log has a line at the start and one at the end."""
     caplog.set_level(logging.INFO)
     scene = Scene(*[status] * 20)
     scene.run(20 * LAST_BACKOFF, first=(1, _state()))
@@ -163,7 +163,7 @@ def _state_of(*names: str, generation: int = 1) -> NodeRouteState:
 
 
 def _delay(reach: Mapping[str, int], before: NodeRouteState, after: NodeRouteState) -> float:
-    """Mean of the seconds from a change to its write, without those that all have in common."""
+    """Return the mean of the seconds from a change to its write, without the delay that is common to all."""
     delays = []
     for _ in range(200):
         scene = Scene()
@@ -175,7 +175,7 @@ def _delay(reach: Mapping[str, int], before: NodeRouteState, after: NodeRouteSta
 
 
 def test_nodes_are_spread_by_their_number_and_their_rows() -> None:
-    """On 5,000 nodes the reports of one change come at a rate that an API server takes; on three at once."""
+    """On 5,000 nodes the writes of one change come at a rate that an API server can take; on three nodes, at once."""
     before, after = _state_of("a", "b"), _state_of("a", "b", generation=2)
 
     assert _delay({"a": 3, "b": 3}, before, after) == pytest.approx(LEAST_SPREAD / 2, rel=0.3)
@@ -184,14 +184,14 @@ def test_nodes_are_spread_by_their_number_and_their_rows() -> None:
 
 
 def test_only_what_changed_counts() -> None:
-    """A StaticRoute for few nodes is told of at once on a node that has others for thousands."""
+    """A StaticRoute for few nodes is reported at once by a node that has others for thousands."""
     mixed = NodeRouteState("node1", "uid-1", (*_state_of("few", generation=2).rows, *_state_of("many").rows))
 
     assert _delay({"few": 3, "many": 5000}, _state_of("few", "many"), mixed) < LEAST_SPREAD
 
 
 def test_what_has_no_status_counts_as_the_widest() -> None:
-    """A StaticRoute that is new, or gone, may concern every node."""
+    """A new StaticRoute, or a deleted one, may concern every node."""
     reach = NodeCounts()
     assert reach.nodes(["new"]) == 0
     reach.put("few", 3)
@@ -203,7 +203,7 @@ def test_what_has_no_status_counts_as_the_widest() -> None:
 
 
 def test_all_nodes_together_keep_to_the_rate() -> None:
-    """Where something changes all the time, the writes of one node are as far apart as those of all take."""
+    """If the state changes all the time, the writes of one node are as far apart as one round of all nodes takes."""
     scene = Scene()
     scene.counts.put("a", 5000)
     scene.run(500, **{f"change{number}": (number / 2, _state(number)) for number in range(1, 1000)})

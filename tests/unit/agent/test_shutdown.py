@@ -1,4 +1,4 @@
-"""Why an agent is asked to end: the table of signs that can be trusted."""
+"""The shutdown decision: the table of signs that can be trusted."""
 
 import asyncio
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ def _daemonset_for(**labels: str) -> Answer:
 
 
 class ApiServer:
-    """Gives the answers it is told to; an HTTP status or silence in the place of an object is an error.
+    """An API server with given answers; an HTTP status or silence in place of an object is an error.
 
     Args:
         daemonset: the answers about the DaemonSet, of which the last is repeated.
@@ -37,13 +37,13 @@ class ApiServer:
         self.asked: list[str] = []
 
     async def get(self, path: str) -> Mapping[str, Any]:
-        """One answer."""
+        """Return one answer."""
         self.asked.append(path)
         answers = self._answers[path]
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(answer, Mapping):
             return answer
-        raise ApiError(f"GET {path}", answer, "told so")
+        raise ApiError(f"GET {path}", answer, "as set")
 
 
 def _decide(
@@ -54,7 +54,7 @@ def _decide(
 
 
 @pytest.mark.parametrize(
-    ("daemonset", "namespace", "verdict"),
+    ("daemonset", "namespace", "decision"),
     [
         (LIVE, LIVE, ShutdownDecision.KEEP),
         (404, LIVE, ShutdownDecision.REMOVE),
@@ -68,13 +68,13 @@ def _decide(
         (503, GOING, ShutdownDecision.REMOVE),
     ],
 )
-def test_plain_answers_are_believed_at_once(daemonset: Answer, namespace: Answer, verdict: ShutdownDecision) -> None:
-    """Both there and living: keep. One of them gone or going: remove, whatever is said of the other; without a wait."""
-    assert _decide([daemonset], [namespace]) == (verdict, 0)
+def test_plain_answers_are_believed_at_once(daemonset: Answer, namespace: Answer, decision: ShutdownDecision) -> None:
+    """Both exist: keep. One is gone or being deleted: remove, whatever the other is. Neither takes any time."""
+    assert _decide([daemonset], [namespace]) == (decision, 0)
 
 
 @pytest.mark.parametrize(
-    ("desired", "labels", "verdict"),
+    ("selector", "labels", "decision"),
     [
         ({}, {"zone": "a"}, ShutdownDecision.KEEP),
         ({"zone": "a"}, {"zone": "a", "gpu": ""}, ShutdownDecision.KEEP),
@@ -84,74 +84,74 @@ def test_plain_answers_are_believed_at_once(daemonset: Answer, namespace: Answer
     ],
 )
 def test_daemonset_that_does_not_want_this_node_is_as_good_as_gone(
-    desired: dict[str, str], labels: dict[str, str], verdict: ShutdownDecision
+    selector: dict[str, str], labels: dict[str, str], decision: ShutdownDecision
 ) -> None:
-    """A node that the DaemonSet selects no more is left by the operator; of unknown labels nothing is concluded."""
-    assert _decide([_daemonset_for(**desired)], [LIVE], labels)[0] is verdict
+    """The operator leaves a node that the DaemonSet no longer selects; unknown labels decide nothing."""
+    assert _decide([_daemonset_for(**selector)], [LIVE], labels)[0] is decision
 
 
 @pytest.mark.parametrize(
     ("daemonset", "namespace"), [(403, 403), (401, 401), (403, LIVE), (401, LIVE), (LIVE, 403), (403, SILENCE)]
 )
 def test_lasting_refusal_means_an_uninstall(daemonset: Answer, namespace: Answer) -> None:
-    """RBAC or the ServiceAccount gone for three seconds: the operator is being removed."""
-    verdict, seconds = _decide([daemonset], [namespace])
+    """RBAC or the ServiceAccount is gone for three seconds: the operator is being uninstalled."""
+    decision, seconds = _decide([daemonset], [namespace])
 
-    assert verdict is ShutdownDecision.REMOVE
+    assert decision is ShutdownDecision.REMOVE
     assert 3 <= seconds < 4
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_short_refusal_is_waited_out(status: int) -> None:
-    """A refusal that passes (a token being renewed) is none."""
-    verdict, seconds = _decide([status, status, status, LIVE], [LIVE])
+    """A refusal that passes, as while a token is renewed, does not count."""
+    decision, seconds = _decide([status, status, status, LIVE], [LIVE])
 
-    assert verdict is ShutdownDecision.KEEP
+    assert decision is ShutdownDecision.KEEP
     assert 1 <= seconds < 2
 
 
 @pytest.mark.parametrize("error", [SILENCE, 500, 503, 429])
 def test_silence_keeps_the_routes(error: Answer) -> None:
-    """An API server that does not answer, or only with its own troubles, is asked again for 15 s; routes stay."""
-    verdict, seconds = _decide([error], [error])
+    """The agent asks for 15 s if the API server does not answer, or only with errors of its own; then routes stay."""
+    decision, seconds = _decide([error], [error])
 
-    assert verdict is ShutdownDecision.KEEP
+    assert decision is ShutdownDecision.KEEP
     assert 15 <= seconds < 16
 
 
 def test_refusals_count_in_a_row_only() -> None:
-    """Refusals with silence between them prove nothing, however long it goes on."""
+    """Refusals with silence between them prove nothing, however long that lasts."""
     daemonset: list[Answer] = [403, 403, 403, 503] * 20
-    verdict, seconds = _decide(daemonset, [SILENCE])
+    decision, seconds = _decide(daemonset, [SILENCE])
 
-    assert verdict is ShutdownDecision.KEEP
+    assert decision is ShutdownDecision.KEEP
     assert 15 <= seconds < 16
 
 
-@pytest.mark.parametrize(("last", "verdict"), [(LIVE, ShutdownDecision.KEEP), (404, ShutdownDecision.REMOVE)])
-def test_answer_after_silence_decides(last: Answer, verdict: ShutdownDecision) -> None:
-    """The first clear answer counts, also after many without one."""
+@pytest.mark.parametrize(("last", "decision"), [(LIVE, ShutdownDecision.KEEP), (404, ShutdownDecision.REMOVE)])
+def test_answer_after_silence_decides(last: Answer, decision: ShutdownDecision) -> None:
+    """The first clear answer counts, also after many requests without one."""
     decided, seconds = _decide([SILENCE] * 10 + [last], [SILENCE] * 10 + [LIVE])
 
-    assert decided is verdict
+    assert decided is decision
     assert 5 <= seconds < 6
 
 
 def test_slow_answers_count_as_time() -> None:
-    """The limit is on the whole, however long each question takes."""
+    """The limit covers all requests together, however long each takes."""
 
     async def get(path: str) -> Mapping[str, Any]:
         await asyncio.sleep(2)
         raise ApiError(f"GET {path}", None, "timed out")
 
-    verdict, seconds = virtual_time.run(decide(get, "static-routes", "k8s-staticroute-operator", {}))
+    decision, seconds = virtual_time.run(decide(get, "static-routes", "k8s-staticroute-operator", {}))
 
-    assert verdict is ShutdownDecision.KEEP
+    assert decision is ShutdownDecision.KEEP
     assert 15 <= seconds < 20
 
 
 def test_own_objects_are_asked_about_by_name() -> None:
-    """The questions are about the DaemonSet and the Namespace that were given, and no others."""
+    """The agent asks for the given DaemonSet and Namespace, and for nothing else."""
     server = ApiServer([LIVE], [LIVE])
     virtual_time.run(decide(server.get, "static-routes", "k8s-staticroute-operator", {}))
 

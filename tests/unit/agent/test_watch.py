@@ -1,4 +1,4 @@
-"""How Kopf is set up, and what becomes of what it tells."""
+"""The settings of Kopf, and the effects of the events that it delivers."""
 
 import asyncio
 from itertools import islice
@@ -31,7 +31,7 @@ def test_kopf_does_not_end_the_process() -> None:
 
 
 def test_only_the_own_node_and_the_own_crd_are_watched() -> None:
-    """An agent asks for its own Node and the one CustomResourceDefinition, not for all of the cluster's."""
+    """An agent watches its own Node and the one CustomResourceDefinition, not all of the cluster."""
     selectors = watch_settings("node1").watching.field_selectors
 
     assert selectors["v1", "nodes"] == "metadata.name=node1"
@@ -42,7 +42,7 @@ def test_only_the_own_node_and_the_own_crd_are_watched() -> None:
 
 
 def test_kopf_keeps_nothing_of_an_object() -> None:
-    """Objects with thousands of destinations are not copied at each event, and not held for seconds after it."""
+    """Objects with thousands of destinations are not copied at each event, and not kept for seconds after the event."""
     settings = watch_settings("node1")
     body: Any = manifest(destinations=["192.0.2.1"] * 2000)
 
@@ -51,7 +51,7 @@ def test_kopf_keeps_nothing_of_an_object() -> None:
 
 
 def test_every_request_has_an_end() -> None:
-    """No request and no silent watch is waited for without a limit."""
+    """Every request and every silent watch has a time limit."""
     settings = watch_settings("node1")
 
     assert settings.networking.request_timeout
@@ -61,7 +61,7 @@ def test_every_request_has_an_end() -> None:
 
 
 def test_backoffs_grow_and_never_end() -> None:
-    """A request is tried for ever, at first soon and later every half minute at most; each request starts anew."""
+    """Retries of a request never end, soon at first and later every half minute at most; each request starts afresh."""
     backoffs = EndlessBackoffs()
 
     first = list(islice(backoffs, 1000))
@@ -72,7 +72,7 @@ def test_backoffs_grow_and_never_end() -> None:
     assert isinstance(watch_settings("node1").networking.error_backoffs, EndlessBackoffs)
 
 
-class Told:
+class Scene:
     """A watch of node1, fed by hand, and the inventory that it feeds."""
 
     def __init__(self, *, staged: bool = False) -> None:
@@ -91,19 +91,19 @@ class Told:
         self.relists += 1
 
     async def event(self, kind: str | None, body: dict[str, Any]) -> None:
-        """What Kopf does with an event of a StaticRoute."""
+        """Deliver an event of a StaticRoute, as Kopf does."""
         event: Any = {"type": kind, "object": body}
         await self._handlers[kind](event)
         await asyncio.sleep(0)
 
     async def status(self, kind: str | None, body: dict[str, Any]) -> None:
-        """What Kopf does with the same event besides."""
+        """Deliver the same event to the handler of statuses, as Kopf does."""
         event: Any = {"type": kind, "object": body}
         await self.watch._see_status(event)
         await asyncio.sleep(0)
 
     async def node(self, kind: str | None, name: str, **labels: str) -> None:
-        """What Kopf does with an event of a Node."""
+        """Deliver an event of a Node, as Kopf does."""
         metadata = {"name": name, "uid": f"uid-{name}", "labels": labels or None}
         event: Any = {"type": kind, "object": {"metadata": metadata}}
         await self.watch._see_node(event)
@@ -111,14 +111,14 @@ class Told:
 
     @property
     def names(self) -> list[str]:
-        """The objects in the inventory."""
+        """Return the names of the objects in the inventory."""
         return sorted(each.name for each in self.inventory.routes.values())
 
 
 @pytest.fixture
-async def told() -> Told:
-    """A watch fed by hand."""
-    return Told()
+async def scene() -> Scene:
+    """Return a watch fed by hand."""
+    return Scene()
 
 
 def _object(name: str = "a", generation: int = 1, version: int = 1, **changes: Any) -> dict[str, Any]:
@@ -127,80 +127,80 @@ def _object(name: str = "a", generation: int = 1, version: int = 1, **changes: A
 
 
 @pytest.mark.parametrize("kind", ["ADDED", "MODIFIED", None])
-async def test_object_is_taken_in_by_any_event(told: Told, kind: str | None) -> None:
-    """Listed, added or changed: the first event about an object takes it in."""
-    await told.event(kind, _object())
+async def test_any_event_adds_the_object(scene: Scene, kind: str | None) -> None:
+    """The first event about an object adds the object, whether it is listed, created or changed."""
+    await scene.event(kind, _object())
 
-    assert told.names == ["a"]
+    assert scene.names == ["a"]
 
 
-async def test_changes_beside_the_spec_are_passed_over(told: Told) -> None:
-    """A change of status or labels does not move the generation, and is not even parsed."""
-    await told.event("ADDED", _object())
-    version = told.inventory.version
-    await told.event("MODIFIED", _object(version=2))
-    assert told.inventory.version == version
+async def test_changes_beside_the_spec_are_passed_over(scene: Scene) -> None:
+    """A change of status or labels leaves the generation as it is, and the object is not even parsed."""
+    await scene.event("ADDED", _object())
+    version = scene.inventory.version
+    await scene.event("MODIFIED", _object(version=2))
+    assert scene.inventory.version == version
 
-    await told.event("MODIFIED", _object(generation=2, version=3, gateway="10.0.0.3"))
-    assert told.inventory.version == version + 1
-    assert told.inventory.routes["uid-a"].generation == 2
+    await scene.event("MODIFIED", _object(generation=2, version=3, gateway="10.0.0.3"))
+    assert scene.inventory.version == version + 1
+    assert scene.inventory.routes["uid-a"].generation == 2
 
 
 @pytest.mark.parametrize("kind", ["ADDED", "MODIFIED", None])
-async def test_object_that_is_being_deleted_is_gone(told: Told, kind: str | None) -> None:
-    """Routes go when an object is asked to go, however long somebody's finalizer holds it."""
-    await told.event("ADDED", _object())
-    await told.event(kind, _object(metadata={"deletionTimestamp": "2024-01-01T00:00:00Z"}))
+async def test_object_that_is_being_deleted_is_gone(scene: Scene, kind: str | None) -> None:
+    """Routes go when deletion is requested, however long a finalizer holds the object."""
+    await scene.event("ADDED", _object())
+    await scene.event(kind, _object(metadata={"deletionTimestamp": "2024-01-01T00:00:00Z"}))
 
-    assert told.names == []
-
-
-async def test_deleted_object_is_gone(told: Told) -> None:
-    """A deletion event removes the object, and a new one of the same name may come."""
-    await told.event("ADDED", _object())
-    await told.event("DELETED", _object())
-    assert told.names == []
-
-    await told.event("ADDED", _object(metadata={"uid": "another"}))
-    assert told.names == ["a"]
+    assert scene.names == []
 
 
-async def test_invalid_object_is_told_as_such(told: Told) -> None:
+async def test_deleted_object_is_gone(scene: Scene) -> None:
+    """A deletion event removes the object, and a new object of the same name may follow."""
+    await scene.event("ADDED", _object())
+    await scene.event("DELETED", _object())
+    assert scene.names == []
+
+    await scene.event("ADDED", _object(metadata={"uid": "another"}))
+    assert scene.names == ["a"]
+
+
+async def test_invalid_object_is_known_as_such(scene: Scene) -> None:
     """An object that can't be parsed keeps its last good version and is known as invalid, by its generation."""
-    await told.event("ADDED", _object())
-    await told.event("MODIFIED", _object(generation=2, version=2, gateway="nowhere"))
+    await scene.event("ADDED", _object())
+    await scene.event("MODIFIED", _object(generation=2, version=2, gateway="nowhere"))
 
-    assert told.names == ["a"]
-    assert told.inventory.invalid["uid-a"].generation == 2
-    assert told.inventory.invalid["uid-a"].error.field == "spec.gateway"
+    assert scene.names == ["a"]
+    assert scene.inventory.invalid["uid-a"].generation == 2
+    assert scene.inventory.invalid["uid-a"].error.field == "spec.gateway"
 
 
-async def test_status_tells_on_how_many_nodes_an_object_is(told: Told) -> None:
-    """Any event tells it; an object without a status, or with one of the retired operator, says nothing."""
-    counts = told.watch.counts
+async def test_status_has_the_number_of_nodes(scene: Scene) -> None:
+    """Any event delivers the number; an object without a status, or with one of the retired operator, has none."""
+    counts = scene.watch.counts
     for kind, name, status in (
         ("ADDED", "new", None),
         ("ADDED", "retired", {"create_fn": [{"destination": "192.0.2.1"}]}),
         (None, "few", {"nodes": {"selected": 3}}),
         ("MODIFIED", "many", {"nodes": {"selected": 5000}}),
     ):
-        await told.status(kind, _object(name) | ({"status": status} if status else {}))
+        await scene.status(kind, _object(name) | ({"status": status} if status else {}))
     assert [counts.nodes([name]) for name in ("new", "retired", "few", "many")] == [5000, 5000, 3, 5000]
 
-    await told.status("DELETED", _object("few"))
+    await scene.status("DELETED", _object("few"))
     assert counts.nodes(["few"]) == 5000
 
 
-async def test_relist_is_noticed(told: Told) -> None:
-    """An object listed for the second time shows that Kopf has listed anew, so deletions may have been missed."""
-    await told.event(None, _object())
-    assert told.relists == 0
-    await told.event(None, _object())
-    assert told.relists == 1
+async def test_relist_is_noticed(scene: Scene) -> None:
+    """A second event of the listed type shows that Kopf has listed again, so deletions may have been missed."""
+    await scene.event(None, _object())
+    assert scene.relists == 0
+    await scene.event(None, _object())
+    assert scene.relists == 1
 
 
-async def test_only_the_own_node_counts(told: Told) -> None:
-    """Name, labels and uid of this node are taken in, changes too; other nodes and deletions change nothing."""
+async def test_only_the_own_node_counts(scene: Scene) -> None:
+    """Name, labels and uid of this node count, and their changes; other nodes and deletions change nothing."""
     seen = []
     for kind, name, labels in (
         ("ADDED", "node2", {"zone": "b"}),
@@ -208,20 +208,20 @@ async def test_only_the_own_node_counts(told: Told) -> None:
         ("DELETED", "node1", {"zone": "a"}),
         ("MODIFIED", "node1", {}),
     ):
-        await told.node(kind, name, **labels)
-        seen.append(told.inventory.node)
+        await scene.node(kind, name, **labels)
+        seen.append(scene.inventory.node)
 
     first, later = Node("node1", {"zone": "a"}, "uid-node1"), Node("node1", {}, "uid-node1")
     assert seen == [None, first, first, later]
 
 
 def test_addresses_of_the_cluster_come_from_the_own_namespace_alone() -> None:
-    """What a ConfigMap of that name says elsewhere does not count; when it is gone, what it said stays."""
+    """A ConfigMap of that name in another namespace does not count; the data of a deleted one stay."""
     seen: list[Any] = []
 
     async def play() -> None:
-        told = Told()
-        told.watch.on_addresses.connect(seen.append)
+        scene = Scene()
+        scene.watch.on_addresses.connect(seen.append)
         for kind, namespace, data in (
             (None, "static-routes", {"nodes": "10.0.0.2"}),
             ("ADDED", "elsewhere", {"nodes": "203.0.113.1"}),
@@ -230,7 +230,7 @@ def test_addresses_of_the_cluster_come_from_the_own_namespace_alone() -> None:
         ):
             metadata = {"name": NAME, "namespace": namespace}
             event: Any = {"type": kind, "object": {"metadata": metadata, "data": data}}
-            await told.watch._see_addresses(event)
+            await scene.watch._see_addresses(event)
             await asyncio.sleep(0)
 
     asyncio.run(play())
@@ -240,7 +240,7 @@ def test_addresses_of_the_cluster_come_from_the_own_namespace_alone() -> None:
 
 
 def test_only_event_handlers_are_registered() -> None:
-    """Kopf is given no change handler, daemon or timer: each of those writes to the object."""
+    """Kopf gets no change handler, daemon or timer: each of those writes to the object."""
 
     async def build() -> kopf.OperatorRegistry:
         return Watch("node1", Inventory(), Metrics(), "static-routes")._registry()
@@ -257,29 +257,29 @@ def _staged(generation: int, threshold: int, phase: str = "Progressing") -> dict
     return {"observedGeneration": generation, "nodes": {"selected": 3}, "rollout": stage}
 
 
-async def test_staged_generation_waits_for_its_turn(told: Told) -> None:
-    """Until the status releases it the last generation stays in force; then the new one is, without another event."""
+async def test_staged_generation_waits_for_its_turn(scene: Scene) -> None:
+    """The last generation stays in force until the status releases the new one, without another event."""
     place = rank("node1")
     first = _object(rollout={}) | {"status": _staged(1, EVERYONE, "Complete")}
-    await told.event("ADDED", first)
+    await scene.event("ADDED", first)
     second = _object(generation=2, version=2, gateway="10.0.0.3", rollout={}) | {"status": first["status"]}
-    await told.event("MODIFIED", second)
-    await told.status("MODIFIED", second)
-    assert told.inventory.routes["uid-a"].generation == 1
+    await scene.event("MODIFIED", second)
+    await scene.status("MODIFIED", second)
+    assert scene.inventory.routes["uid-a"].generation == 1
 
-    await told.status("MODIFIED", second | {"status": _staged(2, place - 1)})
-    assert told.inventory.routes["uid-a"].generation == 1
-    await told.status("MODIFIED", second | {"status": _staged(2, place)})
-    assert told.inventory.routes["uid-a"].generation == 2
-    assert not told.inventory.gated
+    await scene.status("MODIFIED", second | {"status": _staged(2, place - 1)})
+    assert scene.inventory.routes["uid-a"].generation == 1
+    await scene.status("MODIFIED", second | {"status": _staged(2, place)})
+    assert scene.inventory.routes["uid-a"].generation == 2
+    assert not scene.inventory.gated
 
 
-async def test_setting_stages_what_does_not_say(told: Told) -> None:
-    """With the setting any object waits for the controller; without it only one with spec.rollout does."""
-    await told.event("ADDED", _object())
-    assert told.names == ["a"]
+async def test_setting_stages_what_does_not_say(scene: Scene) -> None:
+    """With the setting every object waits for the controller; without it only an object with spec.rollout does."""
+    await scene.event("ADDED", _object())
+    assert scene.names == ["a"]
 
-    staged = Told(staged=True)
+    staged = Scene(staged=True)
     await staged.event("ADDED", _object())
     assert staged.names == []
     await staged.status("MODIFIED", _object() | {"status": {"observedGeneration": 1, "nodes": {"selected": 3}}})

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from static_route_operator.api.addresses import SPECIAL_RANGES, parse_gateway
-from static_route_operator.api.destinations import compile_destinations, parse_destination
+from static_route_operator.api.destinations import compile_keys, parse_destination, parse_destinations
 from static_route_operator.errors import InvalidPrefixError
 from static_route_operator.routing.keys import default_table_metric, pack_table_metric
 from static_route_operator.routing.prefixes import pack_address, pack_prefix
@@ -147,17 +147,20 @@ def test_many_are_compiled_as_each_by_itself(entries: list[str], gateway: str) -
                 bad.append((str(entry), f"'{entry}' is not of the address family of gateway {gateway}"))
 
     for _ in range(2):
-        keys, refused = compile_destinations(entries, packed, default_table_metric(packed))
+        destinations = parse_destinations(entries, packed)
+        keys = compile_keys(destinations, (), default_table_metric(packed))
 
         assert list(keys) == sorted(prefix + default_table_metric(packed) for prefix in good)
-        assert list(refused) == bad
+        assert list(destinations.refused) == bad
 
 
 def test_equal_lists_are_compiled_once() -> None:
     """A list that some object has already costs nothing again; another table, or another split of the text, is new."""
     gateway, table_metric = pack_address("10.0.0.1"), default_table_metric(pack_address("10.0.0.1"))
-    keys, _ = compile_destinations(["192.0.2.1", "192.0.2.2"], gateway, table_metric)
+    some = parse_destinations(["192.0.2.1", "192.0.2.2"], gateway)
+    keys = compile_keys(some, (), table_metric)
 
-    assert compile_destinations(["192.0.2.1", "192.0.2.2"], gateway, table_metric)[0] is keys
-    assert compile_destinations(["192.0.2.1", "192.0.2.2"], gateway, pack_table_metric(7, 0))[0] != keys
-    assert compile_destinations(["192.0.2.1\n192.0.2.2"], gateway, table_metric)[1]
+    assert parse_destinations(["192.0.2.1", "192.0.2.2"], gateway) is some
+    assert compile_keys(parse_destinations(["192.0.2.2", "192.0.2.1"], gateway), (), table_metric) is keys
+    assert compile_keys(some, (), pack_table_metric(7, 0)) != keys
+    assert parse_destinations(["192.0.2.1\n192.0.2.2"], gateway).refused

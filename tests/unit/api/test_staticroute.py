@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 
 from static_route_operator.api.nodeselector import NodeSelector
+from static_route_operator.api.resolution import resolve
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
 from static_route_operator.routing.keys import unpack_table_metric
 from static_route_operator.routing.prefixes import pack_address
-from tests.unit.builders import keys, manifest, route
+from tests.unit.builders import keys, manifest, resolved, route
 
 
 def test_every_field_is_read() -> None:
@@ -31,9 +32,9 @@ def test_every_field_is_read() -> None:
 
     assert isinstance(parsed.node_selector, NodeSelector)
     assert (parsed.name, parsed.uid, parsed.generation) == ("nat", "u1", 3)
-    assert parsed.gateway == pack_address("10.0.0.1")
-    assert parsed.keys == keys("192.0.2.1/32", "203.0.113.0/24")
-    assert parsed.refused == ()
+    assert [each.address for each in parsed.gateways] == [pack_address("10.0.0.1")]
+    assert resolve(parsed).keys == keys("192.0.2.1/32", "203.0.113.0/24")
+    assert parsed.destinations.refused == ()
     assert parsed.precedence == (5, "2024-05-01T10:00:00Z", "nat")
 
 
@@ -47,14 +48,14 @@ def test_absent_fields_have_the_documented_defaults() -> None:
 
 def test_equal_destinations_count_once() -> None:
     """A destination written twice, or as a host and as its CIDR, is one route."""
-    parsed = route(destinations=["192.0.2.1", "192.0.2.1/32", "192.0.2.1"])
+    parsed = resolved(destinations=["192.0.2.1", "192.0.2.1/32", "192.0.2.1"])
 
     assert parsed.keys == keys("192.0.2.1/32")
 
 
 def test_refused_destinations_do_not_stop_the_others() -> None:
     """Each destination that can't be routed is kept apart with its reason; the others are used."""
-    parsed = route(destinations=["192.0.2.1", "10.0.0.1/8", "127.0.0.1", "fd00::/8", "x", "192.0.2.9"])
+    parsed = resolved(destinations=["192.0.2.1", "10.0.0.1/8", "127.0.0.1", "fd00::/8", "x", "192.0.2.9"])
 
     assert parsed.keys == keys("192.0.2.1", "192.0.2.9")
     assert [(each.text, each.problem) for each in parsed.refused] == [
@@ -69,8 +70,8 @@ def test_an_object_of_refused_destinations_alone_is_still_an_object() -> None:
     """Where every destination is refused, the object stays, so that its state can be told."""
     parsed = StaticRoute.parse(manifest(destinations=["127.0.0.1", 5]))  # type: ignore[list-item]  # as YAML may have it
 
-    assert not parsed.keys
-    assert [each.text for each in parsed.refused] == ["127.0.0.1", "5"]
+    assert not resolve(parsed).keys
+    assert [each.text for each in parsed.destinations.refused] == ["127.0.0.1", "5"]
 
 
 def _without(body: dict[str, Any], *path: str) -> dict[str, Any]:
@@ -130,9 +131,9 @@ def test_precedence_is_priority_then_age_then_name(first: dict[str, Any], second
 
 def test_default_route_has_a_table_of_its_own() -> None:
     """A default route, whole or in halves, stands in table 245 with all that the object wants: main is not touched."""
-    both = route(destinations=["0.0.0.0/1", "128.0.0.0/1", "192.0.2.1"], allowDefaultRoute=True)
+    both = resolved(destinations=["0.0.0.0/1", "128.0.0.0/1", "192.0.2.1"], allowDefaultRoute=True)
 
-    assert both.takes_default
+    assert both.spec.takes_default
     assert not both.refused
     assert {unpack_table_metric(each)[0] for each in both.keys} == {245}
     assert len(both.keys) == 3
@@ -140,25 +141,25 @@ def test_default_route_has_a_table_of_its_own() -> None:
 
 def test_default_route_in_a_table_that_is_named_is_the_users_own() -> None:
     """With a table of the user's, the rules that lead there are the user's too."""
-    own = route(destinations=["0.0.0.0/0"], allowDefaultRoute=True, table=100)
+    own = resolved(destinations=["0.0.0.0/0"], allowDefaultRoute=True, table=100)
 
-    assert not own.takes_default
+    assert not own.spec.takes_default
     assert {unpack_table_metric(each)[0] for each in own.keys} == {100}
 
 
 @pytest.mark.parametrize("spec", [{}, {"allowDefaultRoute": False}, {"allowDefaultRoute": None}])
 def test_default_route_without_opt_in_is_refused(spec: dict[str, Any]) -> None:
     """Its other destinations are routed as ever, in main."""
-    some = route(destinations=["0.0.0.0/0", "192.0.2.1"], **spec)
+    some = resolved(destinations=["0.0.0.0/0", "192.0.2.1"], **spec)
 
-    assert not some.takes_default
+    assert not some.spec.takes_default
     assert [each.text for each in some.refused] == ["0.0.0.0/0"]
     assert {unpack_table_metric(each)[0] for each in some.keys} == {254}
 
 
 def test_opt_in_alone_changes_nothing() -> None:
     """An object that allows a default route and has none is as any other."""
-    assert route(allowDefaultRoute=True).keys == route().keys
+    assert resolved(allowDefaultRoute=True).keys == resolved().keys
 
 
 def test_opt_in_is_true_or_false() -> None:
@@ -181,4 +182,4 @@ def test_default_route_is_restored_as_one(gateway: str, default: str) -> None:
     """What is kept of it on the host makes the same object again, its table and the care for it included."""
     some = route(gateway=gateway, destinations=[default], allowDefaultRoute=True)
 
-    assert StaticRoute.restore(some.manifest, some.keys, some.refused) == some
+    assert StaticRoute.restore(some.manifest, some.destinations) == some

@@ -1,4 +1,4 @@
-"""An API server that records patches and refuses the first ones."""
+"""An API server that takes patches and fails on demand."""
 
 import asyncio
 from typing import Any
@@ -7,7 +7,7 @@ from static_route_operator.errors import ApiError
 
 
 class FakeApi:
-    """Stand-in for `Api` and the controller's `Client`.
+    """A stand-in for `Api` and the controller's `Client` that records its requests.
 
     Attributes:
         patches: path, body and content type of each accepted patch.
@@ -21,10 +21,10 @@ class FakeApi:
         self.refusals = list(refusals)
 
     async def patch(self, path: str, body: Any, *, content_type: str) -> dict[str, Any]:
-        """As `Api.patch`."""
+        """Record a patch, as `Api.patch`."""
         await asyncio.sleep(0.01)
         if self.refusals:
-            raise ApiError(f"PATCH {path}", self.refusals.pop(0), "refused by the test")
+            raise ApiError(f"PATCH {path}", self.refusals.pop(0), "as set")
         self.patches.append((path, body, content_type))
         self.times.append(asyncio.get_running_loop().time())
         return {}

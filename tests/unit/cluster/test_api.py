@@ -1,4 +1,4 @@
-"""Where the API server is, with what credentials, and what is asked of it."""
+"""Requests to the API server: address, credentials and content."""
 
 import kopf
 import pytest
@@ -17,7 +17,7 @@ INFO = kopf.ConnectionInfo(server="https://kubernetes.default.svc", token="t")  
 def test_address_in_a_pod_is_the_kubelets(
     monkeypatch: pytest.MonkeyPatch, host: str, port: str | None, server: str
 ) -> None:
-    """In a pod the API server is reached by the address that the kubelet gave, without any name server."""
+    """In a pod the agent uses the address from the kubelet, without any name server."""
     monkeypatch.setattr(kopf, "login_with_service_account", lambda **_: INFO)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", host)
     monkeypatch.delenv("KUBERNETES_SERVICE_PORT", raising=False)
@@ -30,7 +30,7 @@ def test_address_in_a_pod_is_the_kubelets(
 
 
 def test_without_a_service_account_the_kubeconfig_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Outside of a pod the user's kubeconfig is used as it is."""
+    """Outside of a pod the user's kubeconfig is used unchanged."""
     monkeypatch.setattr(kopf, "login_with_service_account", lambda **_: None)
     monkeypatch.setattr(kopf, "login_with_kubeconfig", lambda **_: INFO)
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.96.0.1")
@@ -39,7 +39,7 @@ def test_without_a_service_account_the_kubeconfig_counts(monkeypatch: pytest.Mon
 
 
 def test_without_any_credentials_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither a service account nor a kubeconfig: the error says what was looked for."""
+    """Without a ServiceAccount and a kubeconfig the error names both."""
     monkeypatch.setattr(kopf, "login_with_service_account", lambda **_: None)
     monkeypatch.setattr(kopf, "login_with_kubeconfig", lambda **_: None)
 
@@ -60,7 +60,7 @@ def test_without_any_credentials_it_is_said(monkeypatch: pytest.MonkeyPatch) -> 
 def test_api_server_is_reached_at_its_url(
     monkeypatch: pytest.MonkeyPatch, server: str, host: str, port: int, tls: bool
 ) -> None:
-    """The address, the port, and TLS or not, are those of the URL; a port that it leaves out is that of its scheme."""
+    """Address, port and TLS follow the URL; a missing port is the default of the scheme."""
     monkeypatch.setattr(kopf, "login_with_service_account", lambda **_: None)
     monkeypatch.setattr(kopf, "login_with_kubeconfig", lambda **_: kopf.ConnectionInfo(server=server))
 
@@ -71,7 +71,7 @@ def test_api_server_is_reached_at_its_url(
 
 
 async def test_patch_is_sent_whole_and_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A patch goes out with its query, kind and body; the object comes back, created (201) or changed (200)."""
+    """A patch has its query, content type and body; the result is the object, created (201) or changed (200)."""
     seen = []
 
     async def answer(request: web.Request) -> web.Response:

@@ -1,4 +1,4 @@
-"""How the watch engine begins Kopf anew: when it ends, when it doesn't end, when it misses a resource."""
+"""Restarts of Kopf: when it ends, when it does not end, when it misses a resource."""
 
 import asyncio
 import threading
@@ -28,7 +28,7 @@ class Plain(Engine):
 
 
 class FakeKopf:
-    """Instead of an operator, one that does what it is told.
+    """A stand-in for Kopf's operator that behaves as set.
 
     Attributes:
         starts: operators begun.
@@ -44,7 +44,7 @@ class FakeKopf:
         self.root: Callable[[threading.Event], Awaitable[None]] = self.until_stopped
 
     async def spawn_tasks(self, *, insights: Insights, stop_flag: threading.Event, **_: Any) -> list[Any]:
-        """Begin one."""
+        """Start an operator."""
         self.starts += 1
         self.insights = insights
         if self.found:
@@ -53,12 +53,12 @@ class FakeKopf:
         return [asyncio.create_task(self.root(stop_flag))]  # type: ignore[arg-type]
 
     async def until_stopped(self, stop: threading.Event) -> None:
-        """End when asked to."""
+        """End when the stop flag is set."""
         while not stop.is_set():  # noqa: ASYNC110  set by another thread
             await asyncio.sleep(0.01)
 
     async def reaches(self, starts: int) -> None:
-        """Wait for so many starts."""
+        """Wait for a number of starts."""
         async with asyncio.timeout(LONG):
             while self.starts < starts:  # noqa: ASYNC110  counted in another thread
                 await asyncio.sleep(0.01)
@@ -66,7 +66,7 @@ class FakeKopf:
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeKopf:
-    """Kopf, replaced, and all pauses short."""
+    """Replace Kopf, and make all delays short."""
     fake = FakeKopf()
     monkeypatch.setattr(kopf, "spawn_tasks", fake.spawn_tasks)
     for pause in ("FIRST_BACKOFF", "LAST_BACKOFF", "ENDING"):
@@ -76,7 +76,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> FakeKopf:
 
 @pytest.fixture
 async def plain(fake: FakeKopf) -> AsyncIterator[Engine]:
-    """A running engine."""
+    """Return a running engine."""
     plain = Plain("test", frozenset({"things"}), lambda: engine_settings({}), ApiMetrics())
     plain.start()
     await fake.reaches(1)
@@ -85,25 +85,25 @@ async def plain(fake: FakeKopf) -> AsyncIterator[Engine]:
 
 
 async def test_a_watch_that_has_what_it_needs_goes_on(fake: FakeKopf, plain: Engine) -> None:
-    """Nothing is begun anew without a reason."""
+    """Nothing restarts without a reason."""
     await asyncio.sleep(A_WHILE)
 
     assert fake.starts == 1
 
 
-async def test_a_watch_that_is_told_to_restart_begins_anew(fake: FakeKopf, plain: Engine) -> None:
-    """And who lists is told, since a deletion in between is seen by no watch."""
-    told = asyncio.Event()
-    plain.on_relist.connect(told.set)
+async def test_a_restart_on_demand_starts_the_watch_again(fake: FakeKopf, plain: Engine) -> None:
+    """A restart is reported, since no watch sees a deletion in between."""
+    relisted = asyncio.Event()
+    plain.on_relist.connect(relisted.set)
 
     plain.restart()
 
-    await asyncio.wait_for(told.wait(), LONG)
+    await asyncio.wait_for(relisted.wait(), LONG)
     await fake.reaches(2)
 
 
 async def test_a_missing_resource_is_looked_for_again(fake: FakeKopf, plain: Engine) -> None:
-    """The API server serves a resource later than it tells of its CRD, and Kopf looks once."""
+    """The API server may serve a resource later than it announces the CRD, and Kopf looks once."""
     fake.found = False
     plain.restart()
 
@@ -117,7 +117,7 @@ async def test_a_missing_resource_is_looked_for_again(fake: FakeKopf, plain: Eng
 
 
 async def test_an_operator_that_does_not_end_is_ended(fake: FakeKopf, plain: Engine) -> None:
-    """Tasks of Kopf that swallow a cancellation don't keep the watch away for good."""
+    """Tasks of Kopf that swallow a cancellation do not stop the watch for good."""
 
     async def stubborn(_stop: threading.Event) -> None:
         asked = 0

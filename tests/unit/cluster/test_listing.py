@@ -1,4 +1,4 @@
-"""Complete lists, and what is concluded from them."""
+"""Complete lists, and the conclusions from them."""
 
 import asyncio
 import contextlib
@@ -30,7 +30,7 @@ def _list(*names: str, version: int = 10, deleting: tuple[str, ...] = ()) -> dic
 
 
 class Scene:
-    """An API server that gives the answers it is told to (the last for ever), and all around it.
+    """An API server with given answers (the last one repeats), and the parts around a listing.
 
     Args:
         answers: lists, HTTP statuses, or None for silence.
@@ -45,21 +45,21 @@ class Scene:
         self.metrics = Metrics()
 
     async def get(self, path: str, *, accept: str) -> dict[str, Any]:
-        """As `Api.get`."""
+        """Return an answer, as `Api.get`."""
         assert path == f"{PATH}?resourceVersion=0"
         assert "PartialObjectMetadataList" in accept
         self.times.append(asyncio.get_running_loop().time())
         answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
         if isinstance(answer, dict):
             return answer
-        raise ApiError(f"GET {path}", answer, "told so")
+        raise ApiError(f"GET {path}", answer, "as set")
 
     def restart(self) -> None:
-        """As `Watch.restart`."""
+        """Count a restart, as `Engine.restart`."""
         self.restarts += 1
 
     def run(self, seconds: float, *, request_at: float | None = None) -> None:
-        """Let the listing run for so long, in virtual time."""
+        """Run the listing for some seconds of virtual time."""
 
         async def run() -> None:
             listing = Listing(cast("Api", self), self.inventory, cast("Watch", self), self.metrics, INTERVAL)
@@ -71,7 +71,7 @@ class Scene:
         virtual_time.run(run())
 
     def count(self, result: str) -> str:
-        """The metric of lists with a result."""
+        """Return the metric of lists with a result."""
         text = generate_latest(self.metrics.registry).decode()
         (line,) = [
             each
@@ -82,7 +82,7 @@ class Scene:
 
 
 def test_list_completes_the_inventory() -> None:
-    """The first list says which objects there are; an object that is being deleted is none."""
+    """The first list shows the objects that exist; an object that is being deleted does not count."""
     scene = Scene(_list("a", deleting=("b",)))
     scene.inventory.put(route("a"), 5)
     scene.inventory.put(route("b"), 5)
@@ -94,7 +94,7 @@ def test_list_completes_the_inventory() -> None:
 
 
 def test_empty_list_is_a_list() -> None:
-    """A cluster without any StaticRoute is completely known too."""
+    """A cluster without StaticRoutes is completely known too."""
     scene = Scene(_list())
     scene.run(1)
 
@@ -102,7 +102,7 @@ def test_empty_list_is_a_list() -> None:
 
 
 def test_list_is_repeated_now_and_then() -> None:
-    """After each list that went well there is a long pause, jittered."""
+    """After each successful list there is a long pause with jitter."""
     scene = Scene(_list())
     scene.run(INTERVAL * 10)
 
@@ -112,7 +112,7 @@ def test_list_is_repeated_now_and_then() -> None:
 
 
 def test_failed_list_is_tried_again_soon_and_less_and_less_often() -> None:
-    """While the API server does not answer, lists are tried with growing pauses, and nothing is concluded."""
+    """While the API server does not answer, the delays between lists grow, and nothing is concluded."""
     scene = Scene(None, 503, 403, 429, _list())
     scene.inventory.put(route("a"), 5)
     scene.run(INTERVAL / 2)
@@ -123,7 +123,7 @@ def test_failed_list_is_tried_again_soon_and_less_and_less_often() -> None:
 
 
 def test_unreachable_server_removes_nothing() -> None:
-    """However long the API server is away, what is known of the cluster stays."""
+    """However long the API server is away, the known objects stay."""
     scene = Scene(None)
     scene.inventory.put(route("a"), 5)
     scene.run(24 * 3600.0)
@@ -143,7 +143,7 @@ def test_request_brings_the_next_list_forward() -> None:
 
 
 def test_absent_resource_is_believed_after_a_while() -> None:
-    """An API server that says for half a minute that there is no such resource is believed; at first it is not."""
+    """An answer that the resource does not exist counts only after half a minute."""
     brief = Scene(404)
     brief.inventory.put(route("a"), 5)
     brief.run(ABSENT_AFTER * 0.9)
@@ -156,8 +156,8 @@ def test_absent_resource_is_believed_after_a_while() -> None:
     assert lasting.inventory.complete
 
 
-def test_absence_with_other_answers_between_starts_anew() -> None:
-    """The half minute must be without any other answer."""
+def test_absence_with_other_answers_between_starts_afresh() -> None:
+    """Any other answer starts the half minute afresh."""
     scene = Scene(*[404, 503] * 20)
     scene.inventory.put(route("a"), 5)
     scene.run(ABSENT_AFTER * 6)
@@ -165,8 +165,8 @@ def test_absence_with_other_answers_between_starts_anew() -> None:
     assert list(scene.inventory.routes) == ["uid-a"]
 
 
-def test_deaf_watch_is_begun_anew() -> None:
-    """A watch that does not deliver what a list shows is restarted after a minute, not before."""
+def test_deaf_watch_is_restarted() -> None:
+    """A watch that does not deliver the listed objects is restarted after a minute, not before."""
     patient = Scene(_list("a"))
     patient.run(DEAF_AFTER * 0.9)
     assert patient.restarts == 0

@@ -46,7 +46,7 @@ class Cluster(FakeApi):
             return {"data": self.stored} if self.stored else {}
         assert path == KUBERNETES_ENDPOINTS
         if self.endpoints is None:
-            raise ApiError(f"GET {path}", 503, "refused by the test")
+            raise ApiError(f"GET {path}", 503, "as set")
         return {"endpoints": [{"addresses": self.endpoints}]}
 
     def written(self) -> list[tuple[str, str, str]]:

@@ -11,108 +11,108 @@ from static_route_operator.health.detector import (
     FIRST_HOLD,
     FIRST_SAMPLES,
     IDLE_INTERVAL,
-    MOST_DEADLINE,
-    MOST_HOLD,
+    MAX_DEADLINE,
+    MAX_HOLD,
     QUIET,
     Detector,
 )
 
 
 def up(check: Check | None = None, rtt: float = 0.001) -> Detector:
-    """A judge that has seen its gateway answer for a while, until time 0."""
-    judge = Detector(check or Check())
+    """A detector that has seen its gateway answer for a while, until time 0."""
+    detector = Detector(check or Check())
     for second in range(-20, 0):
-        judge.answered(second, rtt)
-    return judge
+        detector.answered(second, rtt)
+    return detector
 
 
-def fall(judge: Detector, now: float) -> None:
+def fall(detector: Detector, now: float) -> None:
     """Lose probes until the gateway is down."""
-    while judge.state is not GatewayState.DOWN:
-        judge.failed(now, "no answer")
+    while detector.state is not GatewayState.DOWN:
+        detector.failed(now, "no answer")
 
 
-def rise(judge: Detector, now: float) -> float:
+def rise(detector: Detector, now: float) -> float:
     """Answer every second until the gateway is up; when it was."""
-    while not judge.answered(now, 0.001):
+    while not detector.answered(now, 0.001):
         now += 1
     return now
 
 
 def test_first_answer_tells() -> None:
     """A gateway is unknown until it first answers."""
-    judge = Detector(Check())
-    states = [judge.state]
-    assert judge.answered(0, 0.001)
-    assert [*states, judge.state] == [GatewayState.UNKNOWN, GatewayState.UP]
+    detector = Detector(Check())
+    states = [detector.state]
+    assert detector.answered(0, 0.001)
+    assert [*states, detector.state] == [GatewayState.UNKNOWN, GatewayState.UP]
 
 
 def test_unknown_gateway_that_never_answers_is_down() -> None:
     """As many losses as it takes make an unknown gateway down; that is no flap."""
-    judge = Detector(Check(failure_threshold=2))
-    assert not judge.failed(0, "no answer")
-    assert judge.failed(1, "no answer")
-    assert (judge.state, judge.flaps, judge.held(1)) == (GatewayState.DOWN, 0, 0)
+    detector = Detector(Check(failure_threshold=2))
+    assert not detector.failed(0, "no answer")
+    assert detector.failed(1, "no answer")
+    assert (detector.state, detector.flaps, detector.hold_down(1)) == (GatewayState.DOWN, 0, 0)
 
 
 @given(st.integers(1, 5), st.integers(1, 5), st.lists(st.booleans(), max_size=60))
 def test_thresholds(failures: int, successes: int, answers: list[bool]) -> None:
     """It goes down with exactly so many losses in a row, and up with exactly so many answers in a row."""
-    judge = Detector(Check(failure_threshold=failures, success_threshold=successes))
-    judge.answered(0, 0.001)
+    detector = Detector(Check(failure_threshold=failures, success_threshold=successes))
+    detector.answered(0, 0.001)
     expected, row = GatewayState.UP, 0
     for number, answer in enumerate(answers):
-        now = (number + 1) * (QUIET + MOST_HOLD)
-        changed = judge.answered(now, 0.001) if answer else judge.failed(now, "no answer")
+        now = (number + 1) * (QUIET + MAX_HOLD)
+        changed = detector.answered(now, 0.001) if answer else detector.failed(now, "no answer")
         row = row + 1 if answer is (expected is GatewayState.DOWN) else 0
         if row == (successes if answer else failures):
             expected, row = (GatewayState.UP if answer else GatewayState.DOWN), 0
             assert changed
         else:
             assert not changed
-        assert judge.state is expected
+        assert detector.state is expected
 
 
 def test_late_answer_forgives() -> None:
     """The answer to a probe that counts as lost clears the losses, and teaches patience."""
-    judge = up(Check(interval=0.01))
-    judge.failed(0, "no answer")
-    judge.failed(0, "no answer")
-    assert not judge.answered(0, 0.02, late=True)
-    assert not judge.failed(0, "no answer")
-    assert judge.state is GatewayState.UP
-    assert judge.deadline > 0.005
-    assert (judge.sent, judge.lost) == (23, 3)
+    detector = up(Check(interval=0.01))
+    detector.failed(0, "no answer")
+    detector.failed(0, "no answer")
+    assert not detector.answered(0, 0.02, late=True)
+    assert not detector.failed(0, "no answer")
+    assert detector.state is GatewayState.UP
+    assert detector.deadline > 0.005
+    assert (detector.sent, detector.lost) == (23, 3)
 
 
 def test_down_for_certain() -> None:
     """A link that is down needs no losses."""
-    judge = up()
-    assert judge.down(0, "link down")
-    assert (judge.state, judge.reason) == (GatewayState.DOWN, "link down")
-    assert not judge.down(1, "link down")
+    detector = up()
+    assert detector.down(0, "link down")
+    assert (detector.state, detector.reason) == (GatewayState.DOWN, "link down")
+    assert not detector.down(1, "link down")
 
 
 def test_doubt_after_a_loss_is_certainty() -> None:
     """A neighbour that the kernel calls FAILED, and that left a probe unanswered, is down."""
-    judge = up()
-    judge.failed(0, "no answer")
-    assert judge.doubt(0, "neighbour FAILED")
-    assert judge.reason == "neighbour FAILED"
+    detector = up()
+    detector.failed(0, "no answer")
+    assert detector.suspect(0, "neighbour FAILED")
+    assert detector.reason == "neighbour FAILED"
 
 
 def test_doubt_needs_one_loss() -> None:
     """A neighbour that is called FAILED though it answers has one probe to show that it is well."""
-    judge = up()
-    assert not judge.doubt(0, "neighbour FAILED")
-    assert judge.failed(0, "no answer")
-    assert (judge.state, judge.reason) == (GatewayState.DOWN, "neighbour FAILED")
+    detector = up()
+    assert not detector.suspect(0, "neighbour FAILED")
+    assert detector.failed(0, "no answer")
+    assert (detector.state, detector.reason) == (GatewayState.DOWN, "neighbour FAILED")
 
-    judge = up()
-    judge.doubt(0, "neighbour FAILED")
-    judge.answered(0, 0.001)
-    assert not judge.failed(0, "no answer")
-    assert judge.state is GatewayState.UP
+    detector = up()
+    detector.suspect(0, "neighbour FAILED")
+    detector.answered(0, 0.001)
+    assert not detector.failed(0, "no answer")
+    assert detector.state is GatewayState.UP
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_doubt_needs_one_loss() -> None:
         (CheckType.TCP, 1.0, 0.0001, 0.1001),
         (CheckType.HTTP, 0.01, 0.0001, 0.0201),
         (CheckType.ICMP, 0.01, 0.05, 0.075),
-        (CheckType.ICMP, 0.01, 9.0, MOST_DEADLINE),
+        (CheckType.ICMP, 0.01, 9.0, MAX_DEADLINE),
     ],
 )
 def test_deadline_is_learnt(type_: CheckType, interval: float, rtt: float, expected: float) -> None:
@@ -140,12 +140,12 @@ def test_deadline_before_the_first_answer() -> None:
 
 def test_one_very_late_answer_is_soon_forgotten() -> None:
     """A single answer that took a second hardly changes the deadline; many do."""
-    judge = up(Check(interval=0.01))
-    judge.answered(0, 1.0, late=True)
-    assert judge.deadline < 0.01
+    detector = up(Check(interval=0.01))
+    detector.answered(0, 1.0, late=True)
+    assert detector.deadline < 0.01
     for _ in range(100):
-        judge.answered(0, 1.0, late=True)
-    assert judge.deadline > 1
+        detector.answered(0, 1.0, late=True)
+    assert detector.deadline > 1
 
 
 def test_timeout_is_the_deadline() -> None:
@@ -157,90 +157,90 @@ def test_timeout_is_the_deadline() -> None:
 @given(st.floats(1e-5, 2.0), st.lists(st.floats(0.5, 1.5), min_size=50, max_size=50))
 def test_deadline_covers_what_is_usual(rtt: float, spread: list[float]) -> None:
     """An answer that takes as long as answers have taken is not late."""
-    judge = Detector(Check(interval=0.01))
+    detector = Detector(Check(interval=0.01))
     for factor in spread:
-        judge.answered(0, rtt * factor)
-    smoothed = judge.round_trip.smoothed
+        detector.answered(0, rtt * factor)
+    smoothed = detector.round_trip.smoothed
     assert smoothed is not None
     assert 0.5 * rtt * 0.99 <= smoothed <= 1.5 * rtt * 1.01
-    assert judge.deadline >= smoothed * 0.99
+    assert detector.deadline >= smoothed * 0.99
 
 
 def test_return_of_another_machine() -> None:
     """What comes back may be farther: the round-trip time is learnt anew."""
-    judge = up(Check(interval=0.01))
-    fall(judge, 0)
-    assert judge.deadline == FIRST_DEADLINE
+    detector = up(Check(interval=0.01))
+    fall(detector, 0)
+    assert detector.deadline == FIRST_DEADLINE
     for second in range(FIRST_SAMPLES):
-        judge.answered(second, 0.3)
-    assert judge.round_trip.smoothed == 0.3
+        detector.answered(second, 0.3)
+    assert detector.round_trip.smoothed == 0.3
 
 
 def test_first_answers_may_be_slow() -> None:
     """What waited for the address of the neighbour does not spoil the estimate, and meanwhile there is patience."""
-    judge = Detector(Check(interval=0.01))
+    detector = Detector(Check(interval=0.01))
     for rtt in (0.9, 0.4, 0.001, 0.001, 0.001):
-        assert judge.deadline == FIRST_DEADLINE
-        judge.answered(0, rtt)
-    assert judge.deadline == pytest.approx(0.003)
+        assert detector.deadline == FIRST_DEADLINE
+        detector.answered(0, rtt)
+    assert detector.deadline == pytest.approx(0.003)
 
 
 def test_pace() -> None:
     """A pending verdict is hastened; a gateway that does not answer is not asked as often as one that does."""
-    judge = up(Check(interval=0.01))
-    assert judge.pause == 0.01
-    judge.failed(0, "no answer")
-    assert judge.pause == 0.005
-    fall(judge, 0)
-    assert judge.pause == IDLE_INTERVAL
+    detector = up(Check(interval=0.01))
+    assert detector.pause == 0.01
+    detector.failed(0, "no answer")
+    assert detector.pause == 0.005
+    fall(detector, 0)
+    assert detector.pause == IDLE_INTERVAL
 
-    judge = up(Check(interval=1, success_threshold=3))
-    fall(judge, 0)
-    assert judge.pause == 1
-    judge.answered(1, 0.001)
-    assert judge.pause == 0.5
+    detector = up(Check(interval=1, success_threshold=3))
+    fall(detector, 0)
+    assert detector.pause == 1
+    detector.answered(1, 0.001)
+    assert detector.pause == 0.5
 
 
 def test_first_failure_is_not_held_against_it() -> None:
     """A gateway that fails once is back as soon as it answers often enough."""
-    judge = up()
-    fall(judge, 0)
-    assert rise(judge, 1) == 2
+    detector = up()
+    fall(detector, 0)
+    assert rise(detector, 1) == 2
 
 
 def test_flapping_is_held_back_ever_longer() -> None:
     """Each further failure soon after doubles the time for which it is held back, up to a limit."""
-    judge, now, holds = up(), 0.0, []
+    detector, now, holds = up(), 0.0, []
     for _ in range(9):
-        fall(judge, now)
-        holds.append(judge.held(now))
-        now = rise(judge, now) + 1
+        fall(detector, now)
+        holds.append(detector.hold_down(now))
+        now = rise(detector, now) + 1
     assert holds[:4] == [0, FIRST_HOLD, 2 * FIRST_HOLD, 4 * FIRST_HOLD]
-    assert holds[-1] == MOST_HOLD
-    assert judge.flaps == 9
+    assert holds[-1] == MAX_HOLD
+    assert detector.flaps == 9
 
 
 def test_quiet_time_heals() -> None:
     """After a long time without a failure the next one is as the first."""
-    judge, now = up(), 0.0
+    detector, now = up(), 0.0
     for _ in range(5):
-        fall(judge, now)
-        now = rise(judge, now) + 1
+        fall(detector, now)
+        now = rise(detector, now) + 1
     now += QUIET
-    fall(judge, now)
-    assert judge.held(now) == 0
+    fall(detector, now)
+    assert detector.hold_down(now) == 0
 
 
 def test_held_back_gateway_must_answer_at_the_end() -> None:
     """The time alone does not let it up: it has to answer then, and all along since its last loss."""
-    judge = up()
-    fall(judge, 0)
-    now = rise(judge, 0)
-    fall(judge, now)
-    assert not judge.answered(now + FIRST_HOLD - 0.1, 0.001)
-    assert not judge.failed(now + FIRST_HOLD, "no answer")
-    assert not judge.answered(now + FIRST_HOLD + 0.1, 0.001)
-    assert judge.answered(now + FIRST_HOLD + 0.2, 0.001)
+    detector = up()
+    fall(detector, 0)
+    now = rise(detector, 0)
+    fall(detector, now)
+    assert not detector.answered(now + FIRST_HOLD - 0.1, 0.001)
+    assert not detector.failed(now + FIRST_HOLD, "no answer")
+    assert not detector.answered(now + FIRST_HOLD + 0.1, 0.001)
+    assert detector.answered(now + FIRST_HOLD + 0.2, 0.001)
 
 
 @pytest.mark.parametrize(

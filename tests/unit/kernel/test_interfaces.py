@@ -75,7 +75,7 @@ def test_addresses_are_own_ones_and_subnets() -> None:
 
 
 def test_point_to_point_link_reaches_its_peer() -> None:
-    """On a point-to-point link the own address and the peer's are told apart, and the subnet is the peer's."""
+    """On a point-to-point link the own address is not the peer's, and the subnet is around the peer's."""
     addresses, subnets = parse_addresses([_address(2, 32, "172.16.0.9", "172.16.0.1")], {2: "tun0"})
 
     assert addresses == {pack_address("172.16.0.1"): "tun0"}

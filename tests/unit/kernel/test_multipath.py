@@ -50,7 +50,7 @@ def test_next_hop_that_nobody_knows_makes_it_shared() -> None:
 
 
 def test_own_next_hops_are_parted_but_for_the_last() -> None:
-    """What is not wanted is deleted from a shared route, which takes our own only, yet never all there are."""
+    """Surplus next hops of ours are deleted from a shared route, but never all that it has."""
     installed = _marked(NextHops((A, B, C)), None, NextHops((A,)))
     assert part(installed, routes({ONE: NextHops((A,))})) == [Operation(Action.DELETE, NextHops((B, C)), pack([ONE]))]
 

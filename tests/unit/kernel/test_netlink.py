@@ -93,7 +93,7 @@ def test_all_messages_of_a_datagram_are_found() -> None:
 
 @pytest.mark.parametrize("tail", [b"\0" * 8, b"\0" * 16, struct.pack("=IHHII", 3, 24, 0, 0, 0)])
 def test_rubbish_behind_a_message_ends_the_datagram(tail: bytes) -> None:
-    """What is too short for a message, or claims to be, is not read for ever."""
+    """Bytes too few for a message, or with such a length in them, are not read for ever."""
     assert [each.kind for each in messages(_message(24, b"abcd") + tail)] == [24]
 
 
@@ -110,7 +110,7 @@ def test_attributes_are_read_with_their_flags_cleared() -> None:
 
 @pytest.mark.parametrize("rest", [b"\0\0", struct.pack("=HH", 0, 1), struct.pack("=HH", 3, 1)])
 def test_rubbish_behind_an_attribute_ends_them(rest: bytes) -> None:
-    """What is too short for an attribute, or claims to be, is not read for ever."""
+    """Bytes too few for an attribute, or with such a length in them, are not read for ever."""
     view = struct.pack("=HHI", 8, 1, 5) + rest
 
     assert [kind for kind, _ in attributes(view)] == [1]
@@ -123,7 +123,7 @@ def test_only_a_full_buffer_counts_as_lost_messages() -> None:
 
 
 def test_message_names_the_request_it_answers() -> None:
-    """The sequence number and the port of a message are told apart."""
+    """The sequence number and the port of a message are not mixed up."""
     (message,) = messages(struct.pack("=IHHII", 16, NLMSG_NOOP, 2, 3, 4))
 
     assert message == Message(NLMSG_NOOP, 2, 3, 4, b"")

@@ -7,9 +7,10 @@ import pytest
 
 from static_route_operator.api import store
 from static_route_operator.api.nodeselector import Node
+from static_route_operator.api.resolution import Version, resolve
 from static_route_operator.errors import InvalidSpecError
 from static_route_operator.node.inventory import Invalid, Inventory
-from tests.unit.builders import route
+from tests.unit.builders import resolved, route
 
 NODE = Node("node1", {"zone": "a"})
 
@@ -70,12 +71,12 @@ def test_complete_waits_for_every_listed_object(inventory: Inventory) -> None:
     inventory.set_node(NODE)
     inventory.put(route("a"), 1)
     inventory.replace({"uid-a": 1, "uid-b": 2, "uid-c": 3}, 3)
-    assert (inventory.missing, inventory.complete) == (frozenset({"uid-b", "uid-c"}), False)
+    assert not inventory.complete
 
     inventory.put(route("b"), 2)
-    assert (inventory.missing, inventory.complete) == (frozenset({"uid-c"}), False)
+    assert not inventory.complete
     inventory.put(_invalid("c"), 3)
-    assert (inventory.missing, inventory.complete) == (frozenset(), True)
+    assert inventory.complete
 
 
 def test_awaited_object_that_is_deleted_is_not_waited_for(inventory: Inventory) -> None:
@@ -152,11 +153,11 @@ def test_invalid_object_keeps_its_last_good_version(inventory: Inventory) -> Non
     good, better = route("a"), route("a", "10.0.0.3", generation=3)
     inventory.put(good, 1)
     inventory.put(_invalid("a"), 2)
-    assert inventory.routes == {"uid-a": good}
+    assert inventory.routes == {"uid-a": resolve(good)}
     assert inventory.invalid["uid-a"].name == "a"
 
     inventory.put(better, 3)
-    assert inventory.routes == {"uid-a": better}
+    assert inventory.routes == {"uid-a": resolve(better)}
     assert inventory.invalid == {}
 
 
@@ -242,9 +243,9 @@ def test_held_version_leaves_the_last_one_in_force(inventory: Inventory, changes
     assert (inventory.routes["uid-a"].generation, inventory.gated["uid-a"].generation) == (1, 2)
 
     before = changes.count
-    inventory.release("uid-a", 1)
+    inventory.release(Version("uid-a", 1))
     assert changes.count == before, "that is another one"
-    inventory.release("uid-a", 2)
+    inventory.release(Version("uid-a", 2))
     assert (inventory.routes["uid-a"].generation, inventory.gated, changes.count) == (2, {}, before + 1)
     inventory.put(route("a", generation=2), 3, released=False)
     assert not inventory.gated, "what is in force already is not taken back"
@@ -267,7 +268,7 @@ def test_held_version_without_a_last_one_is_in_doubt(inventory: Inventory, end: 
     inventory.put(route("new"), 2, released=False)
     match end:
         case "release":
-            inventory.release("uid-old", 1)
+            inventory.release(Version("uid-old", 1))
         case "remove":
             inventory.remove("uid-old")
         case _:
@@ -278,16 +279,16 @@ def test_held_version_without_a_last_one_is_in_doubt(inventory: Inventory, end: 
 
 def test_remembered_objects_stand_until_a_list(inventory: Inventory) -> None:
     """What was known before a start is in force at once, completes nothing, and goes if a list does not have it."""
-    inventory.remember(Node("node1"), [(route("kept"), 5), (route("gone"), 6), (route("newer"), 9)])
+    inventory.remember(Node("node1"), [(resolved("kept"), 5), (resolved("gone"), 6), (resolved("newer"), 9)])
     assert {each.name for each in inventory.routes.values()} == {"kept", "gone", "newer"}
 
     inventory.replace({"uid-kept": 5}, 8)
     inventory.set_node(Node("node1"))
+    known = inventory.complete
     assert {each.name for each in inventory.routes.values()} == {"kept", "newer"}
-    assert inventory.missing == {"uid-kept"}
 
     inventory.put(route("kept", generation=2), 7)
-    assert inventory.complete
+    assert (known, inventory.complete) == (False, True)
     assert inventory.routes["uid-kept"].generation == 2
 
 
@@ -305,7 +306,7 @@ def test_remembered_node_completes_nothing(inventory: Inventory) -> None:
 
 def test_remembered_object_may_be_deleted_or_forgotten(inventory: Inventory) -> None:
     """A remembered object goes with its deletion, and when there is no such resource any more."""
-    inventory.remember(None, [(route("one"), 5), (route("two"), 6)])
+    inventory.remember(None, [(resolved("one"), 5), (resolved("two"), 6)])
 
     inventory.remove("uid-one")
     assert {each.name for each in inventory.routes.values()} == {"two"}
@@ -317,7 +318,7 @@ def test_dry_run_is_never_in_force(inventory: Inventory) -> None:
     """A dry run leaves the last version in force, whatever is released, until a version comes that is none."""
     inventory.put(route("a"), 1)
     inventory.put(route("a", generation=2, dryRun=True), 2)
-    inventory.release("uid-a", 2)
+    inventory.release(Version("uid-a", 2))
     assert (inventory.routes["uid-a"].generation, [each.generation for each in inventory.dry_runs]) == (1, [2])
 
     inventory.put(route("a", generation=3), 3)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from static_route_operator.api.noderoutestate import RowState
-from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.api.resolution import ResolvedRoute
 from static_route_operator.node.rows import Outcome, make_rows
 from static_route_operator.planning.changes import Forecast, Kind, State, dry_run_row, make_forecast
 from static_route_operator.planning.diff import diff
@@ -16,7 +16,7 @@ from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.prefixes import pack_address
 from static_route_operator.routing.routes import Action, Failure, Routes
 from static_route_operator.routing.rules import Rule
-from tests.unit.builders import ETH0, facts, key, pack, paths, route, routes
+from tests.unit.builders import ETH0, facts, key, pack, paths, resolved, routes
 
 DESTINATIONS = ("192.0.2.0/24", "192.0.2.1/32", "192.0.2.2/32", "198.51.100.0/24", "10.0.0.77/32")
 GATEWAYS = ("10.0.0.1", "10.0.0.3", "10.9.0.1", "10.0.0.2")
@@ -26,7 +26,7 @@ _keys = st.sampled_from([key(each) for each in DESTINATIONS])
 _installed = st.dictionaries(_keys, st.sampled_from(VIA))
 _objects = st.lists(
     st.builds(
-        route,
+        resolved,
         st.sampled_from("abc"),
         st.sampled_from(GATEWAYS),
         st.lists(st.sampled_from(DESTINATIONS), min_size=1, unique=True),
@@ -39,9 +39,9 @@ _objects = st.lists(
 
 
 def _foresee(
-    installed: dict[bytes, NextHops], foreign: Collection[bytes], objects: list[StaticRoute]
+    installed: dict[bytes, NextHops], foreign: Collection[bytes], objects: list[ResolvedRoute]
 ) -> tuple[Plan, Forecast, dict[bytes, NextHops]]:
-    """The plan of objects, what is foreseen of it, and what a kernel makes of it."""
+    """Return the plan of objects, the forecast, and the routes of a kernel after the plan."""
     plan = make_plan(objects, facts(gateways=GATEWAYS))
     kernel, failures = dict(installed), {}
     for action, path, some in diff(plan.desired, routes(installed), retained=plan.retained):
@@ -61,7 +61,7 @@ def _foresee(
 
 @given(_installed, st.sets(_keys), _objects)
 def test_forecast_comes_to_pass(
-    installed: dict[bytes, NextHops], foreign: set[bytes], objects: list[StaticRoute]
+    installed: dict[bytes, NextHops], foreign: set[bytes], objects: list[ResolvedRoute]
 ) -> None:
     """Carried out by itself it gives what the kernel has, and each destination of each object has one lot."""
     _, forecast, kernel = _foresee(installed, foreign - installed.keys(), objects)
@@ -71,8 +71,8 @@ def test_forecast_comes_to_pass(
             assert not change.keys - routes(installed).through(change.before)
         if change.kind is Kind.DELETE:
             after.drop(change.keys)
-        elif change.path is not None:
-            after.put(change.path, change.keys)
+        elif change.next_hops is not None:
+            after.put(change.next_hops, change.keys)
     assert paths(after) == kernel
 
     for each in objects:
@@ -83,20 +83,20 @@ def test_forecast_comes_to_pass(
 
 @given(_installed, st.sets(_keys), _objects)
 def test_what_is_denied_says_why(
-    installed: dict[bytes, NextHops], foreign: set[bytes], objects: list[StaticRoute]
+    installed: dict[bytes, NextHops], foreign: set[bytes], objects: list[ResolvedRoute]
 ) -> None:
     """Whatever an object can't have has a reason in words, also in the form for programs."""
     _, forecast, _ = _foresee(installed, foreign - installed.keys(), objects)
 
-    for told in forecast.to_json()["routes"]:
-        if told["action"] not in {"add", "change", "delete"}:
-            assert told["reason"]
-            assert told["object"]
+    for change in forecast.to_json()["routes"]:
+        if change["action"] not in {"add", "change", "delete"}:
+            assert change["reason"]
+            assert change["object"]
 
 
 def test_row_of_a_dry_run() -> None:
     """It says what would be done and with which outcome; where the object is not for the node any more, that too."""
-    desired = route("a", "10.0.0.3", ["192.0.2.1", "192.0.2.2"], generation=7)
+    desired = resolved("a", "10.0.0.3", ["192.0.2.1", "192.0.2.2"], generation=7)
     plan, forecast, _ = _foresee({key("192.0.2.1/32"): VIA[0]}, {key("192.0.2.2/32")}, [desired])
     row = dry_run_row(desired, forecast)
 
@@ -116,7 +116,7 @@ def test_row_of_a_dry_run() -> None:
 
 def test_rules_have_their_objects() -> None:
     """A rule that would be added names the objects it is for; one that would be deleted, those that it was for."""
-    default = route("a", "10.0.0.1", ["0.0.0.0/0"], allowDefaultRoute=True)
+    default = resolved("a", "10.0.0.1", ["0.0.0.0/0"], allowDefaultRoute=True)
     plan, forecast, _ = _foresee({}, (), [default])
 
     assert [str(change.rule) for change in forecast.rules] == [str(rule) for rule in sorted(plan.rules)]

@@ -45,14 +45,14 @@ def test_replies_leave_where_the_request_came_in() -> None:
 
 
 def test_source_of_a_default_route_is_not_led_elsewhere() -> None:
-    """Packets that get a source by the default route would else leave by the old one."""
+    """Packets that get their source from the default route would otherwise leave by the old one."""
     path = NextHops.via(pack_address("10.0.0.1"), ETH0, source=pack_address("198.51.100.3"))
 
     assert "32700: from 198.51.100.3 lookup main" not in {str(rule) for rule in make_rules([("nat", path)], _node())}
 
 
 def test_no_default_route_has_no_rules() -> None:
-    """There is nothing to lead to."""
+    """Without a default route there are no rules."""
     assert make_rules([], _node()) == {}
 
 
@@ -72,8 +72,8 @@ def test_rule_names_the_objects_of_its_family() -> None:
     assert all(rule.ours for rule in rules)
 
 
-def test_default_route_that_can_not_be_copied_is_told() -> None:
-    """Something that is protected must follow it, so it stands in the way."""
+def test_default_route_that_can_not_be_copied_is_found() -> None:
+    """A protected prefix uses it, and can have no bypass route."""
     assert prefix_without_bypass(4, _node()) is None
     node = _node(UNKNOWN_IPV4)
     assert prefix_without_bypass(4, node) == followers(4, node)[0]

@@ -6,7 +6,7 @@ from typing import Any
 from static_route_operator.planning.desired import describe_wanted, parse_wanted
 from static_route_operator.planning.plan import make_plan
 from static_route_operator.routing.options import METRIC_OPTIONS
-from tests.unit.builders import facts, key, route
+from tests.unit.builders import facts, key, resolved
 
 
 def test_what_is_told_is_read_again() -> None:
@@ -15,12 +15,12 @@ def test_what_is_told_is_read_again() -> None:
     gateways = [{"address": "10.0.0.1", "weight": 3}, {"address": "10.0.0.3"}]
     plan = make_plan(
         [
-            route("plain", source="10.0.0.2", onLink=True, **metrics),
-            route("several", None, ["192.0.2.2", "192.0.2.4/31"], gateways=gateways),
-            route("far", "172.31.0.1", ["192.0.2.9"]),
-            route("dropped", "172.31.0.1", ["192.0.2.10"], whenAllGatewaysDown="Blackhole"),
-            route("ipv6", "fd00::1", ["2001:db8::/32"], table=7, metric=9),
-            route("default", destinations=["0.0.0.0/0"], allowDefaultRoute=True),
+            resolved("plain", source="10.0.0.2", onLink=True, **metrics),
+            resolved("several", None, ["192.0.2.2", "192.0.2.4/31"], gateways=gateways),
+            resolved("far", "172.31.0.1", ["192.0.2.9"]),
+            resolved("dropped", "172.31.0.1", ["192.0.2.10"], whenAllGatewaysDown="Blackhole"),
+            resolved("ipv6", "fd00::1", ["2001:db8::/32"], table=7, metric=9),
+            resolved("default", destinations=["0.0.0.0/0"], allowDefaultRoute=True),
         ],
         facts(),
     )

@@ -1,13 +1,14 @@
-"""From the routes there are to the routes there should be."""
+"""From the installed to the desired routes and rules."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from static_route_operator.planning.diff import diff
+from static_route_operator.planning.diff import diff, diff_rules
 from static_route_operator.routing.keyset import by_family
 from static_route_operator.routing.nexthops import UNKNOWN_IPV4, UNKNOWN_IPV6, NextHops
 from static_route_operator.routing.prefixes import pack_address
 from static_route_operator.routing.routes import Action, Operation, Routes
+from static_route_operator.routing.rules import Rule
 from tests.unit.builders import key, paths, routes
 
 KEYS4 = [key(f"192.0.2.{last}") for last in range(6)]
@@ -38,7 +39,7 @@ some_keys = st.sets(st.sampled_from(KEYS4 + KEYS6))
 
 
 def _apply(operations: list[Operation], installed: Routes) -> dict[bytes, NextHops]:
-    """What the kernel would make of it; it is stricter than the kernel."""
+    """Return the routes after operations, by rules stricter than the kernel's."""
     routes = paths(installed)
     for action, path, keys in operations:
         assert keys.size == path.key_size
@@ -96,7 +97,7 @@ def test_replace_comes_first_and_delete_last(desired: Routes, installed: Routes)
 
 @given(wanted_routes)
 def test_nothing_is_done_where_all_is_well(desired: Routes) -> None:
-    """What is as it should be is not touched."""
+    """Routes that are as desired are not touched."""
     assert diff(desired, routes(paths(desired))) == []
 
 
@@ -108,3 +109,18 @@ def test_routes_are_grouped_by_path(desired: Routes, installed: Routes) -> None:
     groups = [(action, path) for action, path, _ in operations]
     assert len(groups) == len(set(groups))
     assert all(keys for _, _, keys in operations)
+
+
+def test_rule_that_leads_to_our_table_is_added_last_and_deleted_first() -> None:
+    """The rules before it spare packets from the table, so there is no moment without them."""
+    spare, lead, other = (Rule(priority=each, table=245, protocol=245) for each in (32701, 32702, 9))
+
+    added = diff_rules([lead, spare], [other])
+    assert [(action, rule.priority) for action, rule in added] == [
+        (Action.ADD, 32701),
+        (Action.ADD, 32702),
+        (Action.DELETE, 9),
+    ]
+    deleted = diff_rules([], [spare, other, lead])
+    assert [rule.priority for _, rule in deleted] == [32702, 32701, 9]
+    assert diff_rules({spare: ("nat",)}, [spare]) == []

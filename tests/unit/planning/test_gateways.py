@@ -7,7 +7,7 @@ import pytest
 from static_route_operator.api.healthcheck import Check
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.api.nodeselector import Node
-from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.api.resolution import ResolvedRoute
 from static_route_operator.planning.gateways import GatewaySelection, GatewaySelector
 from static_route_operator.planning.plan import make_plan
 from static_route_operator.planning.targets import Target
@@ -15,22 +15,22 @@ from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.foreign import Lookup
 from static_route_operator.routing.nexthops import BLACKHOLE_IPV4, BLACKHOLE_IPV6, NextHop, NextHops
 from static_route_operator.routing.prefixes import pack_address
-from tests.unit.builders import ETH0, facts, key, keys, paths, route
+from tests.unit.builders import ETH0, facts, key, keys, paths, resolved
 
 A, B, C = "10.0.0.1", "10.0.0.3", "10.0.0.4"
 HERE = facts(gateways=[A, B, C])
 NODE = Node("node1", {"zone": "a"})
 
 
-def _object(*gateways: dict[str, Any], name: str = "nat", **spec: Any) -> StaticRoute:
-    return route(name, None, gateways=list(gateways), **spec)
+def _object(*gateways: dict[str, Any], name: str = "nat", **spec: Any) -> ResolvedRoute:
+    return resolved(name, None, gateways=list(gateways), **spec)
 
 
 def _target(address: str) -> Target:
     return Target(pack_address(address), ETH0, Check())
 
 
-def _choose(some: StaticRoute, *down: str, known: Facts = HERE, probed: tuple[str, ...] = ()) -> GatewaySelection:
+def _choose(some: ResolvedRoute, *down: str, known: Facts = HERE, probed: tuple[str, ...] = ()) -> GatewaySelection:
     return GatewaySelector(NODE, known, {_target(each) for each in down}, map(_target, probed)).choose(some)
 
 
@@ -167,7 +167,7 @@ def test_object_without_a_gateway_leaves_its_prefixes_to_the_next() -> None:
     """One that can't use any gateway claims nothing, unless it is to drop the packets."""
     for policy, expected in (("Keep", B), ("Withdraw", B), ("Blackhole", None)):
         first = _object({"address": A}, name="a", healthCheck={}, whenAllGatewaysDown=policy)
-        plan = make_plan([first, route("b", B)], HERE, node=NODE, down={_target(A)})
+        plan = make_plan([first, resolved("b", B)], HERE, node=NODE, down={_target(A)})
 
         path = NextHops.via(pack_address(expected), ETH0) if expected else BLACKHOLE_IPV4
         assert paths(plan.desired) == {key("192.0.2.1"): path}

@@ -44,7 +44,7 @@ def test_gateway_on_a_connected_subnet_is_usable(gateway: str) -> None:
             "fd00::1",
             RowState.FAILED,
             Reason.GATEWAY_UNREACHABLE,
-            "gateway fd00::1 is not on any subnet of this node (it has none of this address family)",
+            "gateway fd00::1 is not on any subnet of this node (it has no subnet of this address family)",
         ),
         (
             facts(lookups={"10.0.0.2": LOCAL}),
@@ -65,7 +65,7 @@ def test_gateway_on_a_connected_subnet_is_usable(gateway: str) -> None:
             "10.0.0.1",
             RowState.FAILED,
             Reason.GATEWAY_UNREACHABLE,
-            "gateway 10.0.0.1 is on 10.0.0.0/24 of eth0, which has no route to it now: is eth0 up?",
+            "gateway 10.0.0.1 is on 10.0.0.0/24 of eth0, but this node has no route to it now: is eth0 up?",
         ),
     ],
     ids=["not on link", "no address of the family", "own address", "broadcast", "interface down"],
@@ -103,7 +103,7 @@ def test_own_address_outside_its_subnets_is_refused() -> None:
 
 @pytest.mark.parametrize("destination", ["10.0.0.0/8", "10.0.0.0/23", "10.0.1.0/24", "9.255.255.255/32", "10.0.1.0/32"])
 def test_broader_and_neighbouring_prefixes_are_accepted(destination: str) -> None:
-    """What is broader than a connected subnet, or next to it, changes nothing for it and is accepted."""
+    """A prefix broader than a connected subnet, or next to it, changes nothing for the subnet and is accepted."""
     assert _refused(facts(), destination) == {}
 
 
@@ -113,7 +113,7 @@ PROTECTED = facts(protected={"172.20.0.1": "API server"}, others=OTHERS)
 
 @pytest.mark.parametrize("destination", ["172.20.0.1/32", "172.20.0.0/24", "172.20.0.0/17", "172.20.0.0/16"])
 def test_capturing_a_protected_address_is_refused(destination: str) -> None:
-    """What would win against the route to a protected address is refused, equal length included."""
+    """A prefix that would win against the route to a protected address is refused, also one of equal length."""
     assert _refused(PROTECTED, destination) == {destination: "would capture 172.20.0.1 (API server)"}
 
 
@@ -126,14 +126,14 @@ def test_what_leaves_a_protected_address_alone_is_accepted(destination: str) -> 
 @pytest.mark.parametrize("others", [{}, {"0.0.0.0/0": "10.0.0.3"}], ids=["without a route", "by the default route"])
 @pytest.mark.parametrize("destination", ["172.20.0.1/32", "172.16.0.0/12", "128.0.0.0/2"])
 def test_any_prefix_captures_what_only_a_weak_route_leads_to(others: dict[str, str], destination: str) -> None:
-    """Where there is nothing better than the default route, every prefix that holds the address counts."""
+    """If a protected address uses the default route, every prefix that holds the address counts."""
     node = facts(protected={"172.20.0.1": "API server"}, others=others)
 
     assert list(_refused(node, destination)) == [destination]
 
 
 def test_route_that_leads_where_packets_go_already_is_accepted() -> None:
-    """What has the next hop that a protected address has today changes nothing for it; with a source of its own it may.
+    """A route with the next hop that a protected address has today changes nothing; with a source of its own it may.
 
     Neither does a blackhole, or a path that is not known.
     """
@@ -147,7 +147,7 @@ def test_route_that_leads_where_packets_go_already_is_accepted() -> None:
 
 def test_parts_of_a_protected_prefix_are_refused_with_what_they_hold() -> None:
     """A part of a prefix is named with it, and with the address that it holds where that is known too."""
-    protected = {"10.96.0.0/12": "Services", "10.96.0.1": "API server", "10.98.0.0/16": "told twice"}
+    protected = {"10.96.0.0/12": "Services", "10.96.0.1": "API server", "10.98.0.0/16": "listed twice"}
     node = facts(protected=protected, others={"0.0.0.0/0": "10.0.0.3"})
 
     assert _refused(
@@ -217,23 +217,23 @@ def test_gateway_on_no_subnet_can_be_on_link() -> None:
 @pytest.mark.parametrize(
     ("lookup", "state", "message"),
     [
-        (None, RowState.FAILED, "may be on any interface: this node has no route towards it"),
+        (None, RowState.FAILED, "may be on any interface: this node has no route to it"),
         (
             Lookup(8, ETH0, on_link=False, local=False, ours=True),
             RowState.FAILED,
-            "may be on any interface: this node's route towards it is one of a StaticRoute, maybe through itself",
+            "may be on any interface: this node's route to it belongs to a StaticRoute, maybe through itself",
         ),
         (
             Lookup(0, 0, on_link=False, local=False, ours=False),
             RowState.FAILED,
-            "may be on any interface: this node's route towards it has several next hops",
+            "may be on any interface: this node's route to it has several next hops",
         ),
         (LOCAL, RowState.REFUSED, "is a local or broadcast address of this node"),
     ],
     ids=["no route", "a route of ours", "multipath", "own address"],
 )
 def test_on_link_gateway_without_one_interface_is_told(lookup: Lookup | None, state: RowState, message: str) -> None:
-    """Where it can't be told on which interface an onLink gateway would be, the message says why."""
+    """If the interface of an onLink gateway is ambiguous, the message says why."""
     node = facts(lookups={"10.9.9.9": lookup} if lookup else {})
     problem = gateway_problem(ELSEWHERE, node, on_link=True)
 
@@ -291,7 +291,7 @@ def test_table_that_own_packets_are_not_looked_up_in_takes_everything(rules: tup
     ids=["any source", "subnet of the node", "address of the node"],
 )
 def test_table_that_own_packets_may_be_looked_up_in_is_guarded(rule: Rule) -> None:
-    """Where a rule may lead the node's own packets, each prefix that holds what must stay reachable is refused.
+    """If a rule may lead the node's own packets there, each prefix with an address that must stay reachable is refused.
 
     There is no better match in that table, so broad prefixes capture too; the message names the rule.
     """
@@ -299,7 +299,7 @@ def test_table_that_own_packets_may_be_looked_up_in_is_guarded(rule: Rule) -> No
 
     assert sorted(refused) == sorted(HARMFUL)
     assert refused["172.16.0.0/12"] == (
-        "would capture 172.20.0.1 (API server); rule 10 may lead packets of this node itself to table 100"
+        "would capture 172.20.0.1 (API server); policy rule 10 may lead packets that this node sends to table 100"
     )
     assert refused["10.0.0.0/8"].startswith(
         "would capture 10.0.0.0/24, a subnet that eth0 of this node is connected to;"

@@ -10,19 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from static_route_operator.api.noderoutestate import Reason, RowState
-from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.api.resolution import ResolvedRoute
 from static_route_operator.planning.plan import ObjectPlan, Plan, make_plan
 from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.foreign import Lookup
 from static_route_operator.routing.keys import prefix_of
 from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.prefixes import pack_address, unpack_prefix
-from tests.unit.builders import ETH0, facts, key, keys, make_key, paths, route
+from tests.unit.builders import ETH0, facts, key, keys, make_key, paths, resolved
 
 UNREACHABLE = "172.31.0.1"
 
 
-def _plan(*routes: StaticRoute, protected: dict[str, str] | None = None) -> Plan:
+def _plan(*routes: ResolvedRoute, protected: dict[str, str] | None = None) -> Plan:
     return make_plan(routes, facts(protected=protected))
 
 
@@ -32,7 +32,9 @@ def _by_name(plan: Plan) -> dict[str, ObjectPlan]:
 
 def test_each_destination_goes_through_the_gateway() -> None:
     """Every destination has a route by way of the gateway and the interface it is on, IPv4 and IPv6 alike."""
-    plan = _plan(route("v4", "10.0.0.1", ["192.0.2.0/24", "198.51.100.7"]), route("v6", "fd00::1", ["2001:db8::/32"]))
+    plan = _plan(
+        resolved("v4", "10.0.0.1", ["192.0.2.0/24", "198.51.100.7"]), resolved("v6", "fd00::1", ["2001:db8::/32"])
+    )
 
     assert paths(plan.desired) == {
         key("192.0.2.0/24"): NextHops.via(pack_address("10.0.0.1"), ETH0),
@@ -46,18 +48,18 @@ def test_each_destination_goes_through_the_gateway() -> None:
 @pytest.mark.parametrize(
     ("winner", "loser"),
     [
-        (route("z", priority=1, created="2025"), route("a", "10.0.0.3", priority=2, created="2024")),
-        (route("z", created="2024-01-01T00:00:00Z"), route("a", "10.0.0.3", created="2024-01-01T00:00:01Z")),
-        (route("a"), route("b", "10.0.0.3")),
+        (resolved("z", priority=1, created="2025"), resolved("a", "10.0.0.3", priority=2, created="2024")),
+        (resolved("z", created="2024-01-01T00:00:00Z"), resolved("a", "10.0.0.3", created="2024-01-01T00:00:01Z")),
+        (resolved("a"), resolved("b", "10.0.0.3")),
     ],
     ids=["priority", "age", "name"],
 )
-def test_first_in_precedence_gets_the_prefix(winner: StaticRoute, loser: StaticRoute) -> None:
+def test_first_in_precedence_gets_the_prefix(winner: ResolvedRoute, loser: ResolvedRoute) -> None:
     """Of two objects that want a prefix one gets it: by priority, then age, then name; the other says whose it is."""
     for order in ((winner, loser), (loser, winner)):
         plan = _plan(*order)
 
-        assert paths(plan.desired) == {key("192.0.2.1"): NextHops.via(winner.gateway, ETH0)}
+        assert paths(plan.desired) == {key("192.0.2.1"): NextHops.via(winner.gateways[0].address, ETH0)}
         objects = _by_name(plan)
         assert objects[winner.name].problems == ()
         assert not objects[loser.name].keys
@@ -68,7 +70,7 @@ def test_first_in_precedence_gets_the_prefix(winner: StaticRoute, loser: StaticR
 
 def test_only_the_shared_prefixes_stand_by() -> None:
     """A loser keeps the prefixes that nobody else wants."""
-    plan = _plan(route("a", destinations=["192.0.2.1"]), route("b", "10.0.0.3", ["192.0.2.1", "192.0.2.2"]))
+    plan = _plan(resolved("a", destinations=["192.0.2.1"]), resolved("b", "10.0.0.3", ["192.0.2.1", "192.0.2.2"]))
 
     assert _by_name(plan)["b"].keys == keys("192.0.2.2")
     assert plan.desired.through(NextHops.via(pack_address("10.0.0.3"), ETH0)) == keys("192.0.2.2")
@@ -76,15 +78,15 @@ def test_only_the_shared_prefixes_stand_by() -> None:
 
 def test_loser_takes_over_when_the_winner_goes() -> None:
     """Without the winner the next in precedence gets the prefix."""
-    second, third = route("b", "10.0.0.3"), route("c")
+    second, third = resolved("b", "10.0.0.3"), resolved("c")
 
-    assert paths(_plan(third, second).desired) == {key("192.0.2.1"): NextHops.via(second.gateway, ETH0)}
+    assert paths(_plan(third, second).desired) == {key("192.0.2.1"): NextHops.via(second.gateways[0].address, ETH0)}
 
 
 def test_unusable_gateway_claims_nothing_and_its_keys_are_held() -> None:
     """An object whose gateway can't be reached here leaves its prefixes to others; what is there of it is held."""
-    down = route("down", UNREACHABLE, ["192.0.2.1", "192.0.2.2"], priority=1)
-    plan = _plan(down, route("up", destinations=["192.0.2.1"]))
+    down = resolved("down", UNREACHABLE, ["192.0.2.1", "192.0.2.2"], priority=1)
+    plan = _plan(down, resolved("up", destinations=["192.0.2.1"]))
 
     assert paths(plan.desired) == {key("192.0.2.1"): NextHops.via(pack_address("10.0.0.1"), ETH0)}
     objects = _by_name(plan)
@@ -97,7 +99,7 @@ def test_unusable_gateway_claims_nothing_and_its_keys_are_held() -> None:
 def test_options_are_in_the_path_and_in_the_key() -> None:
     """Source, mtu and onLink say how the routes go; table and metric are part of what the kernel holds once."""
     options: dict[str, Any] = {"table": 100, "metric": 7, "mtu": 1400, "source": "10.0.0.2", "onLink": True}
-    plan = _plan(route(**options))
+    plan = _plan(resolved(**options))
 
     path = NextHops.via(pack_address("10.0.0.1"), ETH0, pack_address("10.0.0.2"), ((2, 1400),), on_link=True)
     assert paths(plan.desired) == {make_key("192.0.2.1", 100, 7): path}
@@ -106,7 +108,7 @@ def test_options_are_in_the_path_and_in_the_key() -> None:
 @pytest.mark.parametrize("options", [{"table": 100}, {"metric": 7}])
 def test_another_table_or_metric_is_no_competition(options: dict[str, Any]) -> None:
     """Objects that want a prefix in other tables, or with other metrics, each have it: the kernel takes both."""
-    plan = _plan(route("a"), route("b", "10.0.0.3", **options))
+    plan = _plan(resolved("a"), resolved("b", "10.0.0.3", **options))
 
     assert [each.problems for each in plan.objects] == [(), ()]
     assert len(plan.desired) == 2
@@ -114,7 +116,7 @@ def test_another_table_or_metric_is_no_competition(options: dict[str, Any]) -> N
 
 def test_missing_source_claims_nothing_and_its_keys_are_held() -> None:
     """An object whose source is no address of the node leaves its prefixes to others, as with a bad gateway."""
-    plan = _plan(route("a", source="10.0.0.99"), route("b", "10.0.0.3"))
+    plan = _plan(resolved("a", source="10.0.0.99"), resolved("b", "10.0.0.3"))
 
     assert paths(plan.desired) == {key("192.0.2.1"): NextHops.via(pack_address("10.0.0.3"), ETH0)}
     objects = _by_name(plan)
@@ -126,7 +128,7 @@ def test_missing_source_claims_nothing_and_its_keys_are_held() -> None:
 def test_gateway_of_an_object_without_its_source_is_not_captured() -> None:
     """A gateway stays reachable as it is while its object waits for its source."""
     lookup = {"10.9.0.1": Lookup(16, ETH0, on_link=True, local=False, ours=False)}
-    objects = [route("a", "10.9.0.1", source="10.0.0.99"), route("b", "10.0.0.3", ["10.9.0.0/24"])]
+    objects = [resolved("a", "10.9.0.1", source="10.0.0.99"), resolved("b", "10.0.0.3", ["10.9.0.0/24"])]
     plan = make_plan(objects, facts(lookups=lookup))
 
     assert [each.reason for each in _by_name(plan)["b"].problems] == [Reason.PROTECTED_DESTINATION]
@@ -135,15 +137,15 @@ def test_gateway_of_an_object_without_its_source_is_not_captured() -> None:
 def test_on_link_gateway_goes_out_where_the_node_would_send_to_it() -> None:
     """An onLink gateway on no subnet is looked for on the interface of the node's route towards it."""
     lookup = {UNREACHABLE: Lookup(0, 7, on_link=False, local=False, ours=False)}
-    plan = make_plan([route("a", UNREACHABLE, onLink=True)], facts(lookups=lookup))
+    plan = make_plan([resolved("a", UNREACHABLE, onLink=True)], facts(lookups=lookup))
 
     assert paths(plan.desired) == {key("192.0.2.1"): NextHops.via(pack_address(UNREACHABLE), 7, on_link=True)}
 
 
 def test_refused_destinations_are_neither_wanted_nor_held() -> None:
     """What would cut the node off is left out, whatever else is wrong with the object."""
-    usable = _plan(route(destinations=["10.0.0.9", "192.0.2.1"]))
-    unusable = _plan(route(gateway=UNREACHABLE, destinations=["10.0.0.9", "192.0.2.1"]))
+    usable = _plan(resolved(destinations=["10.0.0.9", "192.0.2.1"]))
+    unusable = _plan(resolved(gateway=UNREACHABLE, destinations=["10.0.0.9", "192.0.2.1"]))
 
     assert set(paths(usable.desired)) == set(unusable.retained[0]) == {key("192.0.2.1")}
 
@@ -151,9 +153,9 @@ def test_refused_destinations_are_neither_wanted_nor_held() -> None:
 def test_problems_are_worst_first() -> None:
     """The first problem of an object is its worst, so that one line can stand for it."""
     plan = _plan(
-        route("a", destinations=["192.0.2.1"]),
-        route("b", UNREACHABLE, ["10.0.0.9", "192.0.2.1", "127.0.0.1"]),
-        route("c", "10.0.0.3", ["10.0.0.9", "192.0.2.1", "192.0.2.2"]),
+        resolved("a", destinations=["192.0.2.1"]),
+        resolved("b", UNREACHABLE, ["10.0.0.9", "192.0.2.1", "127.0.0.1"]),
+        resolved("c", "10.0.0.3", ["10.0.0.9", "192.0.2.1", "192.0.2.2"]),
     )
 
     objects = _by_name(plan)
@@ -164,20 +166,20 @@ def test_problems_are_worst_first() -> None:
 def test_messages_name_a_few_and_count_the_rest() -> None:
     """A message about thousands of destinations stays short and says how many there are."""
     destinations = [f"10.0.0.{last}" for last in range(10, 110)]
-    plan = _plan(route(destinations=[*destinations, "192.0.2.1"]))
+    plan = _plan(resolved(destinations=[*destinations, "192.0.2.1"]))
 
     (problem,) = plan.objects[0].problems
     assert problem.reason is Reason.PROTECTED_DESTINATION
     assert "10.0.0.10/32 is in 10.0.0.0/24" in problem.message
-    assert "; and 97 more; take it out of" in problem.message
+    assert "; and 97 more; remove it from" in problem.message
 
 
 def test_standby_message_names_every_winner() -> None:
     """Where several objects win, each is named."""
     plan = _plan(
-        route("a", destinations=["192.0.2.1"]),
-        route("b", destinations=["192.0.2.2"]),
-        route("c", "10.0.0.3", ["192.0.2.1", "192.0.2.2"]),
+        resolved("a", destinations=["192.0.2.1"]),
+        resolved("b", destinations=["192.0.2.2"]),
+        resolved("c", "10.0.0.3", ["192.0.2.1", "192.0.2.2"]),
     )
 
     (problem,) = _by_name(plan)["c"].problems
@@ -186,14 +188,14 @@ def test_standby_message_names_every_winner() -> None:
 
 def test_protected_addresses_stay_reachable() -> None:
     """A destination that holds a protected address is refused and told, the others are programmed."""
-    plan = _plan(route(destinations=["172.20.0.0/16", "192.0.2.1"]), protected={"172.20.0.1": "API server"})
+    plan = _plan(resolved(destinations=["172.20.0.0/16", "192.0.2.1"]), protected={"172.20.0.1": "API server"})
 
     assert set(paths(plan.desired)) == {key("192.0.2.1")}
     (problem,) = plan.objects[0].problems
     assert problem.state is RowState.REFUSED
     assert problem.message == (
-        "172.20.0.0/16 would capture 172.20.0.1 (API server); take it out of spec.destinations,"
-        " or what is protected out of it by spec.excludes"
+        "172.20.0.0/16 would capture 172.20.0.1 (API server); remove it from spec.destinations,"
+        " or cut the protected part out with spec.excludes"
     )
 
 
@@ -202,10 +204,10 @@ _REFUSED = key("10.0.0.9")
 
 
 @st.composite
-def _routes(draw: st.DrawFn) -> list[StaticRoute]:
+def _routes(draw: st.DrawFn) -> list[ResolvedRoute]:
     names = draw(st.lists(st.sampled_from("abcdefgh"), unique=True, max_size=6))
     return [
-        route(
+        resolved(
             name,
             draw(st.sampled_from(["10.0.0.1", "10.0.0.3", UNREACHABLE])),
             draw(st.lists(st.sampled_from(_DESTINATIONS), min_size=1)),
@@ -224,10 +226,10 @@ def _owners(plan: Plan) -> dict[bytes, list[str]]:
     return owners
 
 
-def _expected_owners(routes: Sequence[StaticRoute]) -> dict[bytes, list[str]]:
+def _expected_owners(routes: Sequence[ResolvedRoute]) -> dict[bytes, list[str]]:
     expected: dict[bytes, list[str]] = {}
-    for each in sorted(routes, key=lambda one: (one.priority, one.created, one.name)):
-        if each.gateway == pack_address(UNREACHABLE):
+    for each in sorted(routes, key=lambda one: (one.spec.priority, one.spec.created, one.name)):
+        if each.gateways[0].address == pack_address(UNREACHABLE):
             continue
         for one in each.keys:
             if one != _REFUSED:
@@ -236,7 +238,7 @@ def _expected_owners(routes: Sequence[StaticRoute]) -> dict[bytes, list[str]]:
 
 
 @given(_routes(), st.randoms(use_true_random=False))
-def test_every_prefix_has_the_one_owner_it_should(routes: list[StaticRoute], random: Random) -> None:
+def test_every_prefix_has_the_one_owner_it_should(routes: list[ResolvedRoute], random: Random) -> None:
     """Each prefix belongs to the first in precedence whose gateway is usable and to no other, in whatever order."""
     plan = make_plan(routes, facts())
     shuffled = list(routes)
@@ -245,12 +247,12 @@ def test_every_prefix_has_the_one_owner_it_should(routes: list[StaticRoute], ran
     assert make_plan(shuffled, facts()) == plan
     owners = _expected_owners(routes)
     assert _owners(plan) == owners
-    gateways = {each.name: each.gateway for each in routes}
+    gateways = {each.name: each.gateways[0].address for each in routes}
     assert paths(plan.desired) == {one: NextHops.via(gateways[names[0]], ETH0) for one, names in owners.items()}
 
 
 @given(_routes())
-def test_every_destination_is_accounted_for(routes: list[StaticRoute]) -> None:
+def test_every_destination_is_accounted_for(routes: list[ResolvedRoute]) -> None:
     """An object that has not got all its destinations says why, and its keys are sorted; one that has is silent."""
     for each in make_plan(routes, facts()).objects:
         assert list(each.keys) == sorted(each.keys)
@@ -258,7 +260,7 @@ def test_every_destination_is_accounted_for(routes: list[StaticRoute]) -> None:
 
 
 @given(st.lists(_routes(), min_size=2, max_size=4))
-def test_plan_after_another_is_the_same_as_the_first(versions: list[list[StaticRoute]]) -> None:
+def test_plan_after_another_is_the_same_as_the_first(versions: list[list[ResolvedRoute]]) -> None:
     """What was planned before saves work and changes nothing."""
     before = None
     for routes in versions:
@@ -272,11 +274,11 @@ def test_plan_after_another_is_the_same_as_the_first(versions: list[list[StaticR
 
 def test_what_did_not_change_is_not_made_anew() -> None:
     """A change of one object among many leaves the routes of other gateways the very same."""
-    many = [route(f"r{each}", "10.0.0.1", [f"192.0.{each}.1", f"192.0.{each}.2"]) for each in range(20)]
-    other = route("other", "10.0.0.3", ["198.51.100.1"])
+    many = [resolved(f"r{each}", "10.0.0.1", [f"192.0.{each}.1", f"192.0.{each}.2"]) for each in range(20)]
+    other = resolved("other", "10.0.0.3", ["198.51.100.1"])
     before = make_plan([*many, other], facts())
 
-    after = make_plan([*many[:-1], route("r19", "10.0.0.3", ["192.0.19.1", "192.0.19.2"]), other], facts(), before)
+    after = make_plan([*many[:-1], resolved("r19", "10.0.0.3", ["192.0.19.1", "192.0.19.2"]), other], facts(), before)
 
     first, second = (NextHops.via(pack_address(gateway), ETH0) for gateway in ("10.0.0.1", "10.0.0.3"))
     assert len(after.desired.through(first)) == 38
@@ -287,7 +289,7 @@ def test_what_did_not_change_is_not_made_anew() -> None:
 
 def test_second_object_with_the_same_destinations_is_seen() -> None:
     """Two objects with equal lists share their keys in memory, and still only one of them has the routes."""
-    first, second = route("a"), route("b", "10.0.0.3")
+    first, second = resolved("a"), resolved("b", "10.0.0.3")
     assert first.keys is second.keys
 
     plan = make_plan([first, second], facts(), make_plan([first], facts()))
@@ -305,7 +307,7 @@ def _default_node() -> Facts:
 def test_default_route_pins_what_would_follow_it() -> None:
     """What is protected and goes by main's default route is pinned to that; what has a route or a subnet is not."""
     node = _default_node()
-    plan = make_plan([route(destinations=["0.0.0.0/0"], allowDefaultRoute=True)], node)
+    plan = make_plan([resolved(destinations=["0.0.0.0/0"], allowDefaultRoute=True)], node)
 
     assert paths(plan.bypass) == {
         make_key(f"{each}", 245, 0): NextHops.via(pack_address("10.0.0.3"), ETH0)
@@ -322,10 +324,10 @@ def test_default_route_pins_what_would_follow_it() -> None:
 def test_pins_and_rules_go_with_the_last_default_route() -> None:
     """While another default route is there they stay; then nothing is left of them."""
     node = _default_node()
-    one, two = (route(name, allowDefaultRoute=True, destinations=["0.0.0.0/0"]) for name in ("a", "b"))
+    one, two = (resolved(name, allowDefaultRoute=True, destinations=["0.0.0.0/0"]) for name in ("a", "b"))
     both = make_plan([one, two], node)
     left = make_plan([two], node, both)
-    none = make_plan([route("c", "10.0.0.3")], node, left)
+    none = make_plan([resolved("c", "10.0.0.3")], node, left)
 
     assert both.bypass == left.bypass
     assert both.rules.keys() == left.rules.keys()
@@ -336,7 +338,7 @@ def test_pins_and_rules_go_with_the_last_default_route() -> None:
 def test_rules_stay_with_a_default_route_that_is_kept() -> None:
     """While its gateway can't be reached, a default route that is to stay is led to as before, and pinned."""
     node = _default_node()
-    some = route(destinations=["0.0.0.0/0"], allowDefaultRoute=True)
+    some = resolved(destinations=["0.0.0.0/0"], allowDefaultRoute=True)
     before = make_plan([some], node)
     after = make_plan([some], replace(node, lookups={}), before, rules=before.rules.keys())
 
@@ -348,7 +350,7 @@ def test_rules_stay_with_a_default_route_that_is_kept() -> None:
 
 def test_destinations_of_a_default_route_do_not_come_before_its_pins() -> None:
     """What is a part of something that is pinned is refused, the rest is routed."""
-    some = route(destinations=["0.0.0.0/0", "10.244.7.0/24", "192.0.2.1"], allowDefaultRoute=True)
+    some = resolved(destinations=["0.0.0.0/0", "10.244.7.0/24", "192.0.2.1"], allowDefaultRoute=True)
     (planned,) = make_plan([some], _default_node()).objects
 
     (problem,) = planned.problems
@@ -358,7 +360,7 @@ def test_destinations_of_a_default_route_do_not_come_before_its_pins() -> None:
 
 def test_node_without_a_default_route_has_nothing_to_pin() -> None:
     """What has no way today can't lose it."""
-    some = route(destinations=["0.0.0.0/0"], allowDefaultRoute=True)
+    some = resolved(destinations=["0.0.0.0/0"], allowDefaultRoute=True)
     plan = make_plan([some], facts(protected={"169.254.169.254": "metadata service"}))
 
     assert not len(plan.bypass)

@@ -43,7 +43,7 @@ def write(tmp_path: Path) -> Callable[..., Path]:
 
 
 def _gateways(inventory: Inventory) -> dict[str, str]:
-    return {each.name: unpack_address(each.gateway) for each in inventory.routes.values()}
+    return {each.name: unpack_address(each.gateways[0].address) for each in inventory.routes.values()}
 
 
 def _generations(inventory: Inventory) -> dict[str, int]:
@@ -75,7 +75,7 @@ def test_manifests_of_the_reference_operator_are_read(tmp_path: Path) -> None:
     )
 
     (parsed,) = read_manifest(file)
-    assert (parsed.name, unpack_address(parsed.gateway)) == ("static-route-ifconfig.me", "10.116.0.5")
+    assert (parsed.name, unpack_address(parsed.gateways[0].address)) == ("static-route-ifconfig.me", "10.116.0.5")
 
 
 def test_time_of_creation_stays_text(tmp_path: Path) -> None:

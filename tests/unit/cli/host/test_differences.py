@@ -1,4 +1,4 @@
-"""What a host should have beside what it has."""
+"""Differences between the desired and the installed routes and rules of a host."""
 
 from static_route_operator.cli.host.differences import differences, rule_differences
 from static_route_operator.planning.desired import describe_wanted, parse_wanted
@@ -6,16 +6,18 @@ from static_route_operator.planning.plan import make_plan
 from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.prefixes import pack_address
 from static_route_operator.routing.rules import Rule
-from tests.unit.builders import ETH0, facts, key, route, routes
+from tests.unit.builders import ETH0, facts, key, resolved, routes
 
 OURS = NextHops.via(pack_address("10.0.0.1"), ETH0)
 OTHER = NextHops.via(pack_address("10.0.0.3"), ETH0)
 
 
 def test_each_difference_has_both_sides_and_an_owner() -> None:
-    """What is missing, leads elsewhere or is too many is told; what is as wanted, or held, is not."""
+    """Missing, different and surplus routes are shown; routes that are as desired, or retained, are not."""
     destinations = ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
-    plan = make_plan([route("nat", destinations=destinations), route("far", "172.31.0.1", ["192.0.2.8"])], facts())
+    plan = make_plan(
+        [resolved("nat", destinations=destinations), resolved("far", "172.31.0.1", ["192.0.2.8"])], facts()
+    )
     desired = parse_wanted(describe_wanted(plan, {}))
     present = routes({key("192.0.2.1"): OURS, key("192.0.2.2"): OTHER, key("192.0.2.8"): OTHER, key("192.0.2.9"): OURS})
 
@@ -34,7 +36,7 @@ def test_each_difference_has_both_sides_and_an_owner() -> None:
 
 def test_rule_that_is_missing_or_surplus_differs() -> None:
     """A rule that a StaticRoute needs and that is not installed is missing; one that none needs is surplus."""
-    plan = make_plan([route("default", destinations=["0.0.0.0/0"], allowDefaultRoute=True)], facts())
+    plan = make_plan([resolved("default", destinations=["0.0.0.0/0"], allowDefaultRoute=True)], facts())
     desired = parse_wanted(describe_wanted(plan, {}))
     main, ours = sorted(plan.rules)
     stray = Rule(priority=9, table=7, protocol=245)

@@ -20,11 +20,11 @@ class Server:
         self.name = name
         self.delay = delay
         self.refusal = refusal
-        self.asked: list[float] = []
+        self.probed: list[float] = []
 
-    async def ask(self) -> None:
+    async def probe(self) -> None:
         """Answer."""
-        self.asked.append(asyncio.get_running_loop().time())
+        self.probed.append(asyncio.get_running_loop().time())
         if self.refusal:
             raise ConnectionRefusedError(self.refusal)
         await asyncio.sleep(1e6 if self.delay is None else self.delay)
@@ -62,12 +62,12 @@ def test_looks_are_seldom_but_for_what_does_not_answer() -> None:
         reach = _reachability(good, returns)
         running = asyncio.ensure_future(reach.run())
         await asyncio.sleep(10)
-        asked = len(returns.asked)
+        asked = len(returns.probed)
         assert 3 <= asked <= 5
         returns.refusal = ""
         reach.look_again()
         await asyncio.sleep(3 * INTERVAL)
-        assert 3 <= len(returns.asked) - asked <= 5
+        assert 3 <= len(returns.probed) - asked <= 5
         running.cancel()
         return set(reach.answering)
 
@@ -86,24 +86,24 @@ def test_what_fails_after_a_change() -> None:
     """What is silent or refuses for as long as is waited fails, with the reason; what answers in time does not."""
     silent, refuses, late = Server("silent", None), Server("refuses", refusal="no"), Server("late", None)
 
-    async def ask() -> dict[str, str]:
+    async def probe() -> dict[str, str]:
         asyncio.get_running_loop().call_later(2.5, setattr, late, "delay", 0.1)
         return await _reachability().failing([silent, refuses, late, Server("good")], 5.0)
 
-    failing, took = run(ask())
+    failing, took = run(probe())
 
     assert failing.keys() == {"silent", "refuses"}
     assert failing["silent"].startswith("no answer in ")
     assert failing["refuses"] == "no"
     assert 5.0 <= took <= 5.0 + SPREAD + PAUSE
-    assert len(silent.asked) == 3
+    assert len(silent.probed) == 3
 
 
 def test_standing_still_is_no_waiting() -> None:
     """A process that stood still for longer than is waited asks again before it says that something fails."""
     server = Server("server", None)
 
-    async def ask() -> dict[str, str]:
+    async def probe() -> dict[str, str]:
         loop = asyncio.get_running_loop()
 
         def stand_still() -> None:
@@ -114,7 +114,7 @@ def test_standing_still_is_no_waiting() -> None:
         loop.call_later(1.0, stand_still)
         return await _reachability().failing([server], 5.0)
 
-    assert run(ask())[0] == {}
+    assert run(probe())[0] == {}
 
 
 def test_named_by_the_user() -> None:

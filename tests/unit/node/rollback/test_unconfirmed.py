@@ -1,24 +1,28 @@
-"""Which version of an object is in force."""
+"""Versions of objects in force: confirmed, unconfirmed, rolled back."""
+
+from dataclasses import replace
 
 import pytest
 
 from static_route_operator.api.noderoutestate import Reason, RowState
-from static_route_operator.api.staticroute import StaticRoute
+from static_route_operator.api.resolution import ResolvedRoute
 from static_route_operator.node.rollback.unconfirmed import UnconfirmedChange, UnconfirmedChanges, touches
 from static_route_operator.node.rows import Outcome, make_rows
 from static_route_operator.planning.diff import diff
 from static_route_operator.planning.plan import Plan, make_plan
 from static_route_operator.routing.prefixes import pack_address
 from static_route_operator.routing.routes import Operation, Routes
-from tests.unit.builders import facts, keys, route
+from tests.unit.builders import facts, keys, resolved
 
-OLD = route(destinations=["192.0.2.0/24", "198.51.100.0/24"])
-NEW = route(destinations=["192.0.2.0/24", "203.0.113.0/24"], generation=2)
+OLD = resolved(destinations=["192.0.2.0/24", "198.51.100.0/24"])
+NEW = resolved(destinations=["192.0.2.0/24", "203.0.113.0/24"], generation=2)
 OTHER_NODES = {"nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["b"]}]}]}
-OTHER = route("other", destinations=["203.0.113.7"])
+OTHER = resolved("other", destinations=["203.0.113.7"])
+# The old version, after a source beside the spec delivered other prefixes.
+REVISED = replace(OLD, keys=keys("192.0.2.0/24", "203.0.113.0/24"), revision="2")
 
 
-def _plan(*routes: StaticRoute) -> Plan:
+def _plan(*routes: ResolvedRoute) -> Plan:
     return make_plan(routes, facts())
 
 
@@ -27,88 +31,110 @@ def _change(before: Plan, after: Plan) -> list[Operation]:
 
 
 @pytest.fixture
-def trials() -> UnconfirmedChanges:
-    """The old version is good."""
-    trials = UnconfirmedChanges()
-    trials.take_as_good([OLD])
-    return trials
+def changes() -> UnconfirmedChanges:
+    """The old version is confirmed."""
+    return UnconfirmedChanges({OLD.uid: OLD})
 
 
-def test_only_what_is_new_is_tried(trials: UnconfirmedChanges) -> None:
-    """A version goes on trial with its first change of the kernel; the repair of a good one is no trial."""
+def test_only_new_versions_are_unconfirmed(changes: UnconfirmedChanges) -> None:
+    """A version is unconfirmed with its first change of the kernel; the repair of a confirmed one is no change."""
     nothing, old, new = Plan(), _plan(OLD, OTHER), _plan(NEW, OTHER)
-    trials.take_as_good([OTHER])
+    changes.confirm([OTHER])
 
-    assert trials.untried(old, _change(nothing, old)) == []
-    assert trials.untried(new, []) == []
-    assert trials.untried(new, _change(old, new)) == [UnconfirmedChange(NEW, OLD)]
+    assert changes.introduced(old, _change(nothing, old)) == []
+    assert changes.introduced(new, []) == []
+    assert changes.introduced(new, _change(old, new)) == [UnconfirmedChange(NEW, OLD)]
 
-    trials.begin([UnconfirmedChange(NEW, OLD)])
-    assert trials.untried(new, _change(nothing, new)) == []
-
-
-def test_fewer_destinations_are_a_change_too(trials: UnconfirmedChanges) -> None:
-    """A version that only takes routes away is on trial like any other."""
-    less = route(destinations=["192.0.2.0/24"], generation=2)
-
-    assert trials.untried(_plan(less), _change(_plan(OLD), _plan(less))) == [UnconfirmedChange(less, OLD)]
+    changes.begin([UnconfirmedChange(NEW, OLD)])
+    assert changes.introduced(new, _change(nothing, new)) == []
 
 
-def test_not_for_this_node_any_more(trials: UnconfirmedChanges) -> None:
-    """A version that takes all routes of its object away, since it is for other nodes, is on trial too."""
-    elsewhere = route(destinations=["192.0.2.0/24"], generation=2, nodeSelector=OTHER_NODES)
+def test_new_revision_of_the_same_generation(changes: UnconfirmedChanges) -> None:
+    """Other prefixes under the same generation are a new version: unconfirmed first, and rolled back like any other."""
+    old, revised = _plan(OLD), _plan(REVISED)
+
+    (change,) = changes.introduced(revised, _change(old, revised))
+    assert change == UnconfirmedChange(REVISED, OLD)
+    changes.begin([change])
+    (row,) = changes.rows(make_rows(revised, Outcome(revised.desired, {}), [], []), lambda _: True)
+    assert (row.generation, row.reason) == (1, Reason.AWAITING_CONFIRMATION)
+
+    changes.revert([change], "why")
+    changes.reject([change], "why")
+    assert list(changes.in_force([REVISED])) == [OLD]
+    (row,) = changes.rows(make_rows(old, Outcome(old.desired, {}), [], []), lambda _: True)
+    assert row.reason is Reason.ROLLED_BACK
+    assert row.message.endswith("the last confirmed version (generation 1) is in force")
+
+    newer = replace(REVISED, revision="3")
+    assert list(changes.in_force([newer])) == [newer]
+    changes.confirm([newer])
+    assert list(changes.in_force([newer])) == [newer]
+    assert changes.rolled_back == {}
+
+
+def test_fewer_destinations_are_a_change_too(changes: UnconfirmedChanges) -> None:
+    """A version that only takes routes away is unconfirmed like any other."""
+    less = resolved(destinations=["192.0.2.0/24"], generation=2)
+
+    assert changes.introduced(_plan(less), _change(_plan(OLD), _plan(less))) == [UnconfirmedChange(less, OLD)]
+
+
+def test_not_for_this_node_any_more(changes: UnconfirmedChanges) -> None:
+    """A version that takes all routes of its object away, since it is for other nodes, is unconfirmed too."""
+    elsewhere = resolved(destinations=["192.0.2.0/24"], generation=2, nodeSelector=OTHER_NODES)
     operations = _change(_plan(OLD, OTHER), _plan(OTHER))
 
-    assert trials.untried(_plan(OTHER), operations, {"uid-nat": elsewhere}) == [UnconfirmedChange(elsewhere, OLD)]
-    assert trials.untried(_plan(OTHER), operations, {}) == []
+    assert changes.introduced(_plan(OTHER), operations, {"uid-nat": elsewhere}) == [UnconfirmedChange(elsewhere, OLD)]
+    assert changes.introduced(_plan(OTHER), operations, {}) == []
 
 
-def test_undone_until_there_is_a_newer_one(trials: UnconfirmedChanges) -> None:
-    """The version before counts in place of an undone one, also when that comes again; a newer one counts itself."""
-    trials.undo([UnconfirmedChange(NEW, OLD)], "why")
-    newer = route(destinations=["192.0.2.0/24"], generation=3)
+def test_rolled_back_until_there_is_a_newer_one(changes: UnconfirmedChanges) -> None:
+    """A rolled back version gives way to the one before, also when it comes again; a newer one is in force."""
+    changes.revert([UnconfirmedChange(NEW, OLD)], "why")
+    newer = resolved(destinations=["192.0.2.0/24"], generation=3)
 
-    assert list(trials.in_force([NEW, OTHER])) == [OLD, OTHER]
-    assert list(trials.in_force([newer])) == [newer]
+    assert list(changes.in_force([NEW, OTHER])) == [OLD, OTHER]
+    assert list(changes.in_force([newer])) == [newer]
 
-    trials.take_as_good([newer])
-    assert trials.undone == {}
+    changes.confirm([newer])
+    assert changes.rolled_back == {}
 
 
-def test_first_version_leaves_nothing(trials: UnconfirmedChanges) -> None:
-    """Of an object without a good version none is in force when its first is undone."""
-    trials.undo([UnconfirmedChange(OTHER)], "why")
+def test_first_version_leaves_nothing(changes: UnconfirmedChanges) -> None:
+    """Of an object without a confirmed version none is in force when its first is reverted."""
+    changes.revert([UnconfirmedChange(OTHER)], "why")
 
-    assert list(trials.in_force([OTHER])) == []
+    assert list(changes.in_force([OTHER])) == []
 
 
 def test_without_generations() -> None:
     """Where versions have no number, as in a directory of manifests, their content tells them apart."""
-    bad, good = (route(generation=0, destinations=[text]) for text in ("192.0.2.1", "192.0.2.2"))
-    trials = UnconfirmedChanges()
-    trials.undo([UnconfirmedChange(bad)], "why")
+    bad, good = (resolved(generation=0, destinations=[text]) for text in ("192.0.2.1", "192.0.2.2"))
+    changes = UnconfirmedChanges()
+    changes.revert([UnconfirmedChange(bad)], "why")
 
-    assert list(trials.in_force([bad])) == []
-    assert list(trials.in_force([good])) == [good]
-
-
-def test_acquitted(trials: UnconfirmedChanges) -> None:
-    """A version that was undone for nothing is in force again, and not tried any more."""
-    trials.undo([UnconfirmedChange(NEW, OLD)], "why")
-    trials.acquit([UnconfirmedChange(NEW, OLD)])
-
-    assert list(trials.in_force([NEW])) == [NEW]
-    assert trials.untried(_plan(NEW), _change(_plan(OLD), _plan(NEW))) == []
-    assert not trials.open
+    assert list(changes.in_force([bad])) == []
+    assert list(changes.in_force([good])) == [good]
 
 
-def test_only_what_was_undone_is_deleted_early(trials: UnconfirmedChanges) -> None:
-    """While not all objects are known, nothing is deleted but the routes of an undone version."""
-    stray = route("stray", destinations=["100.64.0.0/10"])
+def test_reinstated(changes: UnconfirmedChanges) -> None:
+    """A version whose rollback did not help is in force again, and no longer unconfirmed."""
+    changes.revert([UnconfirmedChange(NEW, OLD)], "why")
+    changes.reinstate([UnconfirmedChange(NEW, OLD)])
+
+    assert list(changes.in_force([NEW])) == [NEW]
+    assert changes.introduced(_plan(NEW), _change(_plan(OLD), _plan(NEW))) == []
+    assert not changes.open
+
+
+def test_only_reverted_routes_are_deleted_early(changes: UnconfirmedChanges) -> None:
+    """While not all objects are known, nothing is deleted but the routes of a reverted version."""
+    stray = resolved("stray", destinations=["100.64.0.0/10"])
     installed = _plan(NEW, stray)
-    trials.undo([UnconfirmedChange(NEW, OLD)], "why")
+    changes.revert([UnconfirmedChange(NEW, OLD)], "why")
 
-    permitted = list(trials.released(_change(installed, _plan(OLD))))
+    permitted = list(changes.permitted(_change(installed, _plan(OLD))))
 
     left = Routes()
     for path, there in installed.desired:
@@ -118,20 +144,20 @@ def test_only_what_was_undone_is_deleted_early(trials: UnconfirmedChanges) -> No
     assert left == _plan(OLD, stray).desired
 
 
-def test_rows(trials: UnconfirmedChanges) -> None:
-    """A row tells of a trial while it lasts, and of an undone version what failed and what is in force."""
-    trials.take_as_good([OTHER])
+def test_rows(changes: UnconfirmedChanges) -> None:
+    """A row tells that a version is unconfirmed, or rolled back with the reason and the version in force."""
+    changes.confirm([OTHER])
     plan = _plan(NEW, OTHER)
-    trials.begin([UnconfirmedChange(NEW, OLD)])
-    rows = trials.rows(make_rows(plan, Outcome(plan.desired, {}), [], []), lambda _: True)
+    changes.begin([UnconfirmedChange(NEW, OLD)])
+    rows = changes.rows(make_rows(plan, Outcome(plan.desired, {}), [], []), lambda _: True)
     assert [(row.name, row.state, row.reason) for row in rows] == [
         ("nat", RowState.PENDING, Reason.AWAITING_CONFIRMATION),
         ("other", RowState.PROGRAMMED, Reason.PROGRAMMED),
     ]
 
-    trials.undo([UnconfirmedChange(NEW, OLD)], "the API server does not answer")
+    changes.revert([UnconfirmedChange(NEW, OLD)], "the API server does not answer")
     plan = _plan(OLD, OTHER)
-    row, _ = trials.rows(make_rows(plan, Outcome(plan.desired, {}), [], []), lambda _: True)
+    row, _ = changes.rows(make_rows(plan, Outcome(plan.desired, {}), [], []), lambda _: True)
     assert (row.state, row.reason, row.generation, row.programmed) == (
         RowState.PENDING,
         Reason.AWAITING_CONFIRMATION,
@@ -139,33 +165,33 @@ def test_rows(trials: UnconfirmedChanges) -> None:
         2,
     )
     assert row.message == (
-        "the API server does not answer; it is being found out whether that helps; "
-        "its last good version (generation 1) is in force"
+        "the API server does not answer; checking whether the rollback restored connectivity; "
+        "the last confirmed version (generation 1) is in force"
     )
 
-    trials.convict([UnconfirmedChange(NEW, OLD)], "the API server did not answer")
-    row, _ = trials.rows(make_rows(plan, Outcome(plan.desired, {}), [], []), lambda _: True)
+    changes.reject([UnconfirmedChange(NEW, OLD)], "the API server did not answer")
+    row, _ = changes.rows(make_rows(plan, Outcome(plan.desired, {}), [], []), lambda _: True)
     assert (row.state, row.reason, row.generation, row.programmed) == (RowState.FAILED, Reason.ROLLED_BACK, 2, 2)
     assert row.message == (
-        "the API server did not answer; it is not tried again: change the object; "
-        "its last good version (generation 1) is in force"
+        "the API server did not answer; this version is not tried again: change the object; "
+        "the last confirmed version (generation 1) is in force"
     )
 
 
-def test_gone(trials: UnconfirmedChanges) -> None:
+def test_gone(changes: UnconfirmedChanges) -> None:
     """Of an object that is gone nothing is remembered."""
-    trials.begin([UnconfirmedChange(NEW, OLD)])
+    changes.begin([UnconfirmedChange(NEW, OLD)])
 
-    assert trials.retain(["uid-other"])
-    assert (trials.good, trials.open) == ({}, [])
-    assert not trials.retain(["uid-other"])
+    assert changes.retain(["uid-other"])
+    assert (changes.confirmed, changes.open) == ({}, [])
+    assert not changes.retain(["uid-other"])
 
 
 def test_touches() -> None:
-    """A change has to do with the addresses that the version, or the one before it, routes."""
-    trial = UnconfirmedChange(NEW, OLD)
+    """A change concerns the addresses that the version, or the one before it, routes."""
+    change = UnconfirmedChange(NEW, OLD)
 
-    assert [touches(trial, pack_address(text)) for text in ("203.0.113.9", "198.51.100.1", "10.0.0.1", "fd00::1")] == [
+    assert [touches(change, pack_address(text)) for text in ("203.0.113.9", "198.51.100.1", "10.0.0.1", "fd00::1")] == [
         True,
         True,
         False,
@@ -173,13 +199,13 @@ def test_touches() -> None:
     ]
 
 
-def test_lived_with() -> None:
-    """Without a trial a version is good when all of it is in the kernel."""
-    trials, plan = UnconfirmedChanges(), _plan(OLD, OTHER)
+def test_already_installed() -> None:
+    """Without an unconfirmed change a version is confirmed once all of it is in the kernel."""
+    changes, plan = UnconfirmedChanges(), _plan(OLD, OTHER)
     part = Routes({path: there - keys("203.0.113.7") for path, there in plan.desired})
 
-    assert trials.lived_with(plan, part) == (True, [OLD])
-    assert trials.lived_with(plan, plan.desired) == (
+    assert changes.already_installed(plan, part) == (True, [OLD])
+    assert changes.already_installed(plan, plan.desired) == (
         False,
         [OTHER, OLD] if plan.objects[0].route is OTHER else [OLD, OTHER],
     )

@@ -16,10 +16,10 @@ from static_route_operator.node.state import directory as module
 from static_route_operator.node.state.directory import StateDirectory
 from static_route_operator.node.state.files import write_whole
 from static_route_operator.node.state.snapshot import Snapshot
-from tests.unit.builders import route
+from tests.unit.builders import resolved
 
-SNAPSHOT = Snapshot(Node("node1"), ((route(), 7),))
-TRIALS = [UnconfirmedChange(route(generation=2), route())]
+SNAPSHOT = Snapshot(Node("node1"), ((resolved(), 7),))
+CHANGES = [UnconfirmedChange(resolved(generation=2), resolved())]
 
 
 def _with(
@@ -46,7 +46,7 @@ async def _keep(state: StateDirectory) -> None:
 
 def test_kept(tmp_path: Path) -> None:
     """What is kept is there for the next process, though it ends before the snapshot was due."""
-    assert _with(tmp_path / "made" / "anew", _keep) == (SNAPSHOT, [])
+    assert _with(tmp_path / "made" / "first", _keep) == (SNAPSHOT, [])
 
 
 def test_many_changes_are_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,15 +67,15 @@ def test_many_changes_are_written_once(tmp_path: Path, monkeypatch: pytest.Monke
     assert asked == [99]
 
 
-def test_on_trial(tmp_path: Path) -> None:
-    """What is on trial is there when the process is killed at once, and is not once it has a verdict."""
+def test_journal(tmp_path: Path) -> None:
+    """Unconfirmed changes are there when the process is killed at once, and gone once none is unconfirmed."""
 
-    async def hold(state: StateDirectory) -> None:
-        await state.hold(TRIALS)
-        assert state.load() == (Snapshot(), TRIALS)
-        await state.hold([])
+    async def journal(state: StateDirectory) -> None:
+        await state.journal(CHANGES)
+        assert state.load() == (Snapshot(), CHANGES)
+        await state.journal([])
 
-    assert _with(tmp_path, hold) == (Snapshot(), [])
+    assert _with(tmp_path, journal) == (Snapshot(), [])
 
 
 def test_removed(tmp_path: Path) -> None:
@@ -84,10 +84,10 @@ def test_removed(tmp_path: Path) -> None:
     async def clear(state: StateDirectory) -> None:
         await _keep(state)
         await state.save()
-        await state.hold(TRIALS)
+        await state.journal(CHANGES)
         await state.clear()
         await _keep(state)
-        await state.hold(TRIALS)
+        await state.journal(CHANGES)
 
     assert _with(tmp_path, clear) == (Snapshot(), [])
     assert list(tmp_path.iterdir()) == []
@@ -116,7 +116,7 @@ def test_disk_that_can_not_be_written(
 
     async def work(state: StateDirectory) -> None:
         monkeypatch.setattr(module, "write_whole", fail)
-        await state.hold(TRIALS)
+        await state.journal(CHANGES)
         await _keep(state)
         assert not await state.save()
         assert not await state.save()
@@ -124,7 +124,7 @@ def test_disk_that_can_not_be_written(
 
     assert _with(tmp_path, work) == (SNAPSHOT, [])
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-    assert "can't be kept: [Errno" in caplog.text
+    assert "can't be written: [Errno" in caplog.text
 
 
 def test_damaged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -132,14 +132,14 @@ def test_damaged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     _with(tmp_path, _keep)
     file = tmp_path / "node1.snapshot"
     file.write_bytes(file.read_bytes()[:-1])
-    write_whole(tmp_path / "node1.trials", module.TRIALS, b'{"trials": 1}\n', sync=False)
+    write_whole(tmp_path / "node1.journal", module.JOURNAL, b'{"changes": 1}\n', sync=False)
 
     async def nothing(_: StateDirectory) -> None:
         pass
 
     assert _with(tmp_path, nothing) == (Snapshot(), [])
     assert "node1.snapshot is damaged" in caplog.text
-    assert "node1.trials can't be read" in caplog.text
+    assert "node1.journal can't be read" in caplog.text
 
 
 def test_a_slow_disk_holds_up_no_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,9 +150,9 @@ def test_a_slow_disk_holds_up_no_change(tmp_path: Path, monkeypatch: pytest.Monk
         while not release:
             pass
 
-    async def hold(state: StateDirectory) -> None:
+    async def journal(state: StateDirectory) -> None:
         monkeypatch.setattr(module, "write_whole", stuck)
-        await state.hold(TRIALS)
+        await state.journal(CHANGES)
         release.append(True)
 
-    _with(tmp_path, hold)
+    _with(tmp_path, journal)
