@@ -46,7 +46,7 @@ async def run(settings: ClusterSettings) -> None:
     api = Api()
     addresses = Addresses(api, protected, settings.namespace)
     confirmation = Confirmation.of(
-        settings, inventory, metrics, server=lambda: _endpoint(api), protected=lambda: protected.told
+        settings, inventory, metrics, server=lambda: _endpoint(api), protected=lambda: protected.reported
     )
     _recall(confirmation, inventory, protected)
 

@@ -1,1 +1,1 @@
-"""Health of gateways: probes, and the detection of failures."""
+"""Health checks of gateways: probes, and the detectors that decide from them."""

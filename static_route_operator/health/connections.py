@@ -1,4 +1,4 @@
-"""TCP handshakes, and HTTP requests over them."""
+"""Probes by TCP handshake, and by an HTTP request after it."""
 
 import asyncio
 import errno
@@ -12,9 +12,10 @@ from collections.abc import Callable
 from static_route_operator.api.healthcheck import CheckType
 from static_route_operator.planning.targets import Target
 
-# Close with a reset, so that neither side keeps connections in TIME_WAIT: 100 a second would pile up.
+# Close with a reset: otherwise connections in TIME_WAIT would pile up, up to 100 a second.
 _RESET = struct.pack("=ii", 1, 0)
-# Offset of the round-trip time in struct tcp_info (linux/tcp.h), in microseconds: at first that of the handshake.
+# Offset of the round-trip time (microseconds) in struct tcp_info of linux/tcp.h. Right after the handshake, it is that
+# of the handshake.
 _TCPI_RTT_AT = 68
 
 _STATUS_LINE = re.compile(rb"HTTP/\d(?:\.\d)? (\d{3})\b")
@@ -25,12 +26,12 @@ class Connection:
     """One probe.
 
     Args:
-        target: the target to connect to.
+        target: the gateway, and its check with the port.
         answered: called with the time of the event loop at which the answer arrived.
-        failed: called with the reason when the connection is refused.
+        failed: called with the reason, in words, when the gateway refuses.
 
     Raises:
-        OSError: the probe cannot be sent.
+        OSError: the connection can't be started.
     """
 
     def __init__(self, target: Target, answered: Callable[[float], None], failed: Callable[[str], None]) -> None:
@@ -55,14 +56,14 @@ class Connection:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name.encode() + b"\0")
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         if target.family == socket.AF_INET:
-            # Never reach the gateway through another one when its subnet is gone from the interface.
+            # Do not probe through another gateway if this one's network is gone from the interface.
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_DONTROUTE, 1)
         number = self._socket.connect_ex((target.address, target.check.port))
         if number not in {0, errno.EINPROGRESS}:
             raise OSError(number, os.strerror(number))
 
     def poll(self) -> None:
-        """Handle an answer that has arrived and that the event loop has not noticed yet."""
+        """Report an answer that has arrived but that the event loop has not seen yet."""
         poll = select.poll()
         poll.register(self._socket.fileno(), self._waits_for)
         if poll.poll(0):
@@ -72,7 +73,7 @@ class Connection:
                 self._readable()
 
     def close(self) -> None:
-        """Close the connection, if it is open. No callback is called afterwards."""
+        """Close the connection if it is open; no callback follows."""
         if self._socket.fileno() >= 0:
             self._loop.remove_writer(self._socket.fileno())
             self._loop.remove_reader(self._socket.fileno())

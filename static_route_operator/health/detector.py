@@ -1,4 +1,4 @@
-"""Detection of failures: when a probe is lost, when a gateway is down, and when it is up again.
+"""The detector: decides from answers and losses whether a gateway is up or down, and after what time a probe is lost.
 
 Pure: callers pass the time, in seconds of any monotonic clock.
 """
@@ -8,34 +8,34 @@ import statistics
 from static_route_operator.api.healthcheck import Check, CheckType
 from static_route_operator.api.noderoutestate import GatewayState
 
-# Seconds to wait for an answer before a round-trip time is known (RFC 6298, 2.1).
-FIRST_DEADLINE = 1.0
-# Number of answers from which the first round-trip time is computed.
+# Seconds of the RTO before the first samples, from RFC 6298 (2.1).
+INITIAL_RTO = 1.0
+# Answers before an RTO is learned.
 FIRST_SAMPLES = 5
-# Seconds of tolerated delay at least. The kernel answers echo requests and handshakes; a process answers HTTP, and may
-# have to wait for its turn.
+# Seconds by which an answer may exceed the usual round-trip time at least. The kernel answers echo requests and
+# handshakes; a process answers HTTP and may have to wait for its turn.
 MIN_MARGIN = {CheckType.ICMP: 0.002, CheckType.TCP: 0.002, CheckType.HTTP: 0.02}
-# Tolerated delay as a fraction of the interval, which costs little beside the interval itself.
+# Tolerated delay of an answer, as a fraction of the interval, beside which it costs little.
 INTERVAL_MARGIN = 0.1
-# Tolerated growth of the round-trip time, as a fraction.
+# Tolerated growth of the round-trip time, as a fraction: the path may become longer at any time.
 PATH_MARGIN = 0.5
-# Seconds. Longest deadline that is learned.
-MAX_DEADLINE = 5.0
+# Seconds that no learned RTO exceeds.
+MAX_RTO = 5.0
 
-# Time to the next probe while a change of state is pending, as a fraction of the interval.
+# Fraction of the interval between probes while a change of the state is pending.
 FAST_RETRY = 0.5
-# Seconds between probes of a gateway that is down, at least: they pile up in the queue of its neighbour entry.
+# Seconds between probes, at least, of a gateway that does not answer: its probes pile up in the neighbour's queue.
 IDLE_INTERVAL = 0.1
 
-# Seconds of hold-down of a gateway that goes down again: 2, 4, 8, … from then.
-FIRST_HOLD = 2.0
-MAX_HOLD = 60.0
-# Seconds for which a gateway must be up until earlier failures no longer count.
-QUIET = 120.0
+# Seconds for which a gateway that goes down a second time stays down. Each further time doubles them.
+FIRST_HOLD_DOWN = 2.0
+MAX_HOLD_DOWN = 60.0
+# Seconds up after which earlier failures no longer count.
+STABLE_TIME = 120.0
 
 
 class RoundTrip:
-    """Estimate of the round-trip time and of the timeout, as in TCP (RFC 6298).
+    """The estimate of the round-trip time and of the RTO, as in TCP (RFC 6298).
 
     Attributes:
         last: the last sample in seconds; None before the first.
@@ -48,47 +48,50 @@ class RoundTrip:
         self._variation = 0.0
         self._first: list[float] = []
 
-    def add(self, sample: float, most: float) -> None:
-        """Add a sample, capped at ``most`` so that one outlier does not inflate the timeout for minutes.
+    def add(self, sample: float, limit: float) -> None:
+        """Add a sample, capped so that one outlier does not inflate the RTO for minutes.
 
-        Late answers count, too: unlike a TCP segment that was sent twice, an answer identifies its probe.
+        Late answers count too: unlike the acknowledgement of a TCP segment that was sent twice, an answer names its
+        probe.
         """
         self.last = sample
-        sample = min(sample, most)
+        sample = min(sample, limit)
         if self.smoothed is not None:
             self._variation += (abs(self.smoothed - sample) - self._variation) / 4
             self.smoothed += (sample - self.smoothed) / 8
             return
-        # The first answers may have waited until an address was resolved, or a SYN was sent again.
+        # The first answers may have waited for address resolution, or for a second SYN.
         self._first.append(sample)
         if len(self._first) == FIRST_SAMPLES:
             self.smoothed = statistics.median(self._first)
             self._variation = self.smoothed / 2
             self._first.clear()
 
-    def forget(self) -> None:
-        """Drop the estimate, but keep the last sample for display."""
+    def reset(self) -> None:
+        """Start the estimate again; keep the last sample for display."""
         self.smoothed = None
         self._first.clear()
 
-    def timeout(self, margin: float) -> float | None:
-        """Return the seconds to wait for an answer: at least the usual time and a margin; None while unknown."""
+    def rto(self, margin: float) -> float | None:
+        """Return the RTO in seconds, at least the usual time plus a margin; None before the first samples."""
         if self.smoothed is None:
             return None
         return self.smoothed + max(4 * self._variation, PATH_MARGIN * self.smoothed, margin)
 
 
 class Detector:
-    """The failure detector of one gateway.
+    """The state of one gateway, decided from its probes.
 
     Args:
-        check: thresholds and times.
+        check: the thresholds and times.
 
     Attributes:
-        reason: of the last loss, for people.
-        sent: number of probes that were answered or lost.
-        lost: number of lost probes.
-        flaps: number of changes from up to down.
+        state: up, down, or unknown before the first decision.
+        reason: the reason of the last loss, in words.
+        round_trip: the estimate from the answers.
+        sent: probes that were answered or lost.
+        lost: the lost ones among them.
+        flaps: changes from up to down.
     """
 
     def __init__(self, check: Check) -> None:
@@ -101,26 +104,28 @@ class Detector:
         self._suspicion = ""
         self._up_at = 0.0
         self._held_until = 0.0
-        self._downs = 0
+        # Seconds of the next hold-down: a gateway that fails for the first time may come back at once.
+        self._next_hold_down = 0.0
 
     @property
-    def deadline(self) -> float:
-        """Seconds after which a probe that is sent now is lost."""
+    def timeout(self) -> float:
+        """Seconds after which a probe sent now is lost: as configured, or else the RTO."""
         if self._check.timeout is not None:
             return self._check.timeout
         margin = max(MIN_MARGIN[self._check.type], INTERVAL_MARGIN * self._check.interval)
-        timeout = self.round_trip.timeout(margin)
-        if timeout is None:
-            return max(FIRST_DEADLINE, self._check.interval)
-        # The address of a suspect neighbour must be resolved first, which takes another round trip.
-        return min(timeout * (2 if self._suspicion else 1), MAX_DEADLINE)
+        rto = self.round_trip.rto(margin)
+        if rto is None:
+            return max(INITIAL_RTO, self._check.interval)
+        # The address of a suspect neighbour has to be resolved first: another round trip.
+        return min(rto * (2 if self._suspicion else 1), MAX_RTO)
 
     @property
     def pause(self) -> float:
         """Seconds from the last probe to the next.
 
-        While a change of state is pending, probes follow faster, but not at once: a pause of the gateway, or a burst
-        that fills a queue, takes all probes sent within it. Three losses still take one whole interval of silence.
+        While a change is pending the next probe is a fast retry, but not an immediate one: a pause of the gateway, or a
+        burst that fills a queue, takes all probes sent within it. Three losses still take one whole interval of
+        silence.
         """
         interval = self._check.interval
         if self.state is GatewayState.UP:
@@ -129,17 +134,17 @@ class Detector:
         return max(interval * FAST_RETRY if pending else interval, IDLE_INTERVAL)
 
     def hold_down(self, now: float) -> float:
-        """Return the remaining seconds of hold-down."""
+        """Return the seconds for which the gateway stays down although it may answer."""
         return max(0.0, self._held_until - now) if self.state is GatewayState.DOWN else 0.0
 
     def answered(self, now: float, rtt: float, *, late: bool = False) -> bool:
-        """Count an answer; report whether that changes the state.
+        """Count an answer and return whether it changes the state.
 
-        A late answer to a probe that was counted as lost is still an answer: the gateway is up, and slower than
-        estimated.
+        A late answer to a probe that counts as lost is an answer all the same: the gateway works, and is slower than
+        the estimate.
         """
         self.sent += not late
-        self.round_trip.add(rtt, 2 * self.deadline)
+        self.round_trip.add(rtt, 2 * self.timeout)
         self._failures = 0
         self._suspicion = ""
         self._successes += 1
@@ -149,15 +154,15 @@ class Detector:
             self._successes < self._check.success_threshold or now < self._held_until
         ):
             return False
-        # The first answer makes an unknown gateway up, since it has no failures.
+        # The first answer of an unknown gateway suffices: no loss contradicts it.
         self.state = GatewayState.UP
         self._up_at = now
         return True
 
     def failed(self, now: float, reason: str, *, outdated: bool = False) -> bool:
-        """Count a probe that was lost or refused; report whether that changes the state.
+        """Count a lost or refused probe and return whether it changes the state.
 
-        An outdated probe, followed by one that was answered, changes only the counters.
+        The loss of an outdated probe, when a later one was answered, only counts in the statistics.
         """
         self.sent += 1
         self.lost += 1
@@ -169,16 +174,16 @@ class Detector:
         return (self._failures >= self._check.failure_threshold or bool(self._suspicion)) and self._fall(now)
 
     def down(self, now: float, reason: str) -> bool:
-        """Declare the gateway down; report whether that changes the state."""
+        """Declare the gateway down, since it certainly can't be reached; return whether that changes the state."""
         self.reason = reason
         self._successes = 0
         return self._fall(now)
 
     def suspect(self, now: float, reason: str) -> bool:
-        """Suspect that the gateway is unreachable; report whether that changes the state.
+        """Note evidence that the gateway can't be reached; return whether it changes the state.
 
-        The gateway is down at once if a probe has been lost since the last answer. Otherwise the next probe alone
-        decides: the kernel also reports a healthy neighbour as FAILED when a person deletes its entry.
+        After a loss the gateway is down at once. Otherwise the next probe alone decides: the kernel reports a neighbour
+        as FAILED also when somebody deletes the entry of a working one.
         """
         if self._failures or self.state is not GatewayState.UP:
             return self.down(now, reason)
@@ -191,12 +196,11 @@ class Detector:
             return False
         if self.state is GatewayState.UP:
             self.flaps += 1
-            if now - self._up_at >= QUIET:
-                self._downs = 0
-            if self._downs:
-                self._held_until = now + min(FIRST_HOLD * 2.0 ** (self._downs - 1), MAX_HOLD)
-            self._downs += 1
+            if now - self._up_at >= STABLE_TIME:
+                self._next_hold_down = 0.0
+            self._held_until = now + self._next_hold_down
+            self._next_hold_down = min(max(2 * self._next_hold_down, FIRST_HOLD_DOWN), MAX_HOLD_DOWN)
         self.state = GatewayState.DOWN
         # Another machine may come back at the same address.
-        self.round_trip.forget()
+        self.round_trip.reset()
         return True

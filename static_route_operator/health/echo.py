@@ -1,8 +1,8 @@
-"""Echo requests, ICMP and ICMPv6: one socket per family serves all gateways.
+"""Probes by ICMP and ICMPv6 echo requests, with one socket per family for all gateways.
 
-The socket is raw if the process has CAP_NET_RAW, else a ping socket, which the system may grant to a group of users
-(net.ipv4.ping_group_range). A raw socket is preferred, since before Linux 5.18 the output interface of an IPv6 ping
-socket cannot be chosen.
+With CAP_NET_RAW, the socket is a raw one. Otherwise it is a ping socket, which the system may grant to a group of users
+(net.ipv4.ping_group_range). The raw one is better: before Linux 5.18 an IPv6 ping socket ignores the interface to send
+by.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from static_route_operator.planning.targets import Target
 
-# From asm-generic/socket.h, linux/in.h, linux/icmp.h and linux/icmpv6.h; Python's socket module has none of these.
+# From asm-generic/socket.h, linux/in.h, linux/icmp.h and linux/icmpv6.h, which Python's socket module lacks.
 SO_SNDBUFFORCE = 32
 SO_TIMESTAMPNS = 35
 SOL_RAW = 255
@@ -27,15 +27,15 @@ ECHO = {socket.AF_INET: 8, socket.AF_INET6: 128}
 ECHO_REPLY = {socket.AF_INET: 0, socket.AF_INET6: 129}
 PROTOCOL = {socket.AF_INET: socket.IPPROTO_ICMP, socket.AF_INET6: socket.IPPROTO_ICMPV6}
 
-# Bytes. Requests to gateways that do not answer wait for seconds in the queue of the neighbour entry, and count against
-# this buffer. When it is full, no gateway can be probed.
+# Bytes of the send buffer. Requests to dead gateways wait for a link-layer address in the neighbour's queue for seconds
+# and fill the buffer; once it is full, no gateway can be probed.
 SEND_BUFFER = 8 << 20
 
-# Traffic class of network control, as for BFD and routing protocols, so that a full queue does not drop probes first.
+# Traffic class of network control, as BFD and routing protocols use: full queues should drop other packets first.
 CLASS = 0xC0
 
 _HEADER = struct.Struct(">BBHHH")  # type, code, checksum, identifier, sequence number
-# Payload that the answer returns: a secret of this socket, the prober and the number of the probe.
+# A secret of this socket, the prober and the number of the probe; the answer repeats them.
 _PAYLOAD = struct.Struct(">8sIQ")
 _TIME = struct.Struct("=qq")
 _ANCILLARY = socket.CMSG_SPACE(_TIME.size)
@@ -44,7 +44,7 @@ _PKTINFO6 = struct.Struct("=16sI")  # source, interface
 
 
 class EchoSocket:
-    """A socket that sends echo requests of one family and reports the answers.
+    """The socket that sends echo requests of one family and receives the answers.
 
     Args:
         family: IPv4 or IPv6.
@@ -52,7 +52,7 @@ class EchoSocket:
             loop at which the answer arrived.
 
     Raises:
-        OSError: the process may open neither kind of socket.
+        OSError: this process may open neither kind of socket.
     """
 
     def __init__(self, family: socket.AddressFamily, answered: Callable[[int, int, str, float], None]) -> None:
@@ -63,10 +63,10 @@ class EchoSocket:
         self._identifier = int.from_bytes(self._secret[:2])
         self._socket = self._open()
         self._raw = self._socket.type == socket.SOCK_RAW
-        self._socket.setblocking(False)  # noqa: FBT003  the method's name explains the argument
+        self._socket.setblocking(False)  # noqa: FBT003  the name of the method says it
         with contextlib.suppress(PermissionError):
             self._socket.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, SEND_BUFFER)
-        # The kernel stamps the arrival, so that a process that reads late does not make the gateway look slow.
+        # The kernel stamps the arrival of answers, so a process that reads late does not measure a slow gateway.
         self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         if family == socket.AF_INET:
             self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, CLASS)
@@ -80,7 +80,7 @@ class EchoSocket:
             raw = socket.socket(family, socket.SOCK_RAW, protocol)
         except PermissionError:
             return socket.socket(family, socket.SOCK_DGRAM, protocol)
-        # A raw socket receives every ICMP message of the machine; a set bit in the filter blocks a type.
+        # A raw socket receives every ICMP message of the machine. Set bits filter types out.
         reply = ECHO_REPLY[family]
         if family == socket.AF_INET:
             raw.setsockopt(SOL_RAW, ICMP_FILTER, struct.pack("=I", ~(1 << reply) & 0xFFFFFFFF))
@@ -91,7 +91,7 @@ class EchoSocket:
         return raw
 
     def send(self, target: Target, prober: int, number: int) -> None:
-        """Send a request to a gateway, through its interface if the target has one.
+        """Send an echo request to a gateway through its interface, or by the routing tables if it has none.
 
         Raises:
             OSError: the request was not sent.
@@ -100,11 +100,11 @@ class EchoSocket:
         kind, sequence = ECHO[self._family], number & 0xFFFF
         message = _HEADER.pack(kind, 0, 0, self._identifier, sequence) + payload
         if self._family == socket.AF_INET:
-            # The kernel fills in a checksum for all but raw sockets of IPv4.
+            # The kernel fills in the checksum, except on raw IPv4 sockets.
             if self._raw:
                 message = _HEADER.pack(kind, 0, _checksum(message), self._identifier, sequence) + payload
             info = (socket.IPPROTO_IP, IP_PKTINFO, _PKTINFO.pack(target.interface, bytes(4), bytes(4)))
-            # Never reach the gateway through another one when its subnet is gone from the interface.
+            # Do not probe through another gateway if this one's network is gone from the interface.
             flags = socket.MSG_DONTROUTE if target.interface else 0
             self._socket.sendmsg([message], [info], flags, (target.address, 0))
         else:
@@ -112,14 +112,14 @@ class EchoSocket:
             self._socket.sendmsg([message], [info], 0, (target.address, 0))
 
     def read(self) -> None:
-        """Report all answers that have arrived."""
+        """Read all answers that have arrived and report them."""
         while True:
             try:
                 data, ancillary, _, address = self._socket.recvmsg(256, _ANCILLARY)
             except BlockingIOError:
                 return
             except OSError:
-                # An ICMP error for some probe, which will be lost.
+                # An ICMP error from some router. The probe that it concerns will be lost.
                 continue
             start = (data[0] & 15) * 4 if self._raw and self._family == socket.AF_INET else 0
             if len(data) < start + _HEADER.size + _PAYLOAD.size or data[start] != ECHO_REPLY[self._family]:
@@ -135,7 +135,7 @@ class EchoSocket:
 
 
 def _age(ancillary: list[tuple[int, int, bytes]]) -> float:
-    """Return the seconds since the kernel received the message just read."""
+    """Return the seconds since the kernel received a message, from its ancillary data."""
     for level, kind, value in ancillary:
         if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
             seconds, nanoseconds = _TIME.unpack(value)

@@ -1,4 +1,4 @@
-"""Health of the gateways in use, from probes and from the kernel's notifications."""
+"""The health of the gateways in use, from probes and from the kernel's link and neighbour events."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -11,14 +11,14 @@ from static_route_operator.planning.targets import Health, Target
 
 
 class Gateways:
-    """The health of the gateways in use. Until started, no gateway is probed.
+    """The gateways in use and their health. Before `start` no gateway is probed.
 
     Args:
-        metrics: where the gateways are exported.
-        on_change: called when the health of a gateway has changed, with true if the gateway went down or came back.
+        metrics: shows each gateway.
+        on_change: called after a change of a gateway's health, with True if it went down or came back.
 
     Attributes:
-        down: targets whose gateways are down.
+        down: the targets whose gateways are down.
     """
 
     def __init__(self, metrics: Metrics, on_change: Callable[[bool], None]) -> None:
@@ -31,17 +31,17 @@ class Gateways:
         metrics.watch_gateways(self._observed)
 
     def start(self) -> None:
-        """Start probing in the running event loop."""
+        """Start probing, in the running event loop."""
         self._probers = Probers(self._health_changed)
 
     def stop(self) -> None:
-        """Stop probing. No callback is called afterwards."""
+        """Stop probing; no callback follows."""
         self._neighbours.stop()
         if self._probers is not None:
             self._probers.close()
 
     def want(self, targets: Sequence[Target], interfaces: Mapping[int, str]) -> None:
-        """Probe these targets, and no others.
+        """Probe exactly these targets.
 
         Args:
             targets: without duplicates.
@@ -52,7 +52,7 @@ class Gateways:
         self._targets, self._interfaces = targets, interfaces
         self._probers.want(targets)
         self.down = self.down.intersection(targets)
-        # Nodes with many pods have many neighbours, so listen only while there are targets.
+        # Nodes with many pods have many neighbours: listen to their events only if gateways are probed.
         if targets and not self._neighbours.running:
             self._neighbours.start()
         elif not targets:
@@ -63,7 +63,7 @@ class Gateways:
         return {each: self._probers.health(each) for each in self._targets} if self._probers is not None else {}
 
     def rows(self) -> tuple[GatewayRow, ...]:
-        """Return a row for each gateway, sorted by address."""
+        """Return a row for each gateway, in the order of their addresses."""
         return tuple(
             GatewayRow(
                 target.address,
@@ -110,9 +110,9 @@ class Gateways:
 
     def _health_changed(self, target: Target, health: Health) -> None:
         down = self.down | {target} if health.state is GatewayState.DOWN else self.down - {target}
-        turned = down != self.down
+        changed = down != self.down
         self.down = down
-        self._on_change(turned)
+        self._on_change(changed)
 
     def _link_changed(self, interface: int, up: bool) -> None:
         if self._probers is not None:

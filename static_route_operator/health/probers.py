@@ -1,8 +1,8 @@
-"""Periodic probes of all gateways.
+"""Probers: probe gateways periodically and report when one goes down or comes back.
 
-One heap of due events and one timer serve all targets. A probe counts as lost only after everything that has arrived
-by its deadline is read. If the process or the machine stood still and the deadline is handled late, the answer gets
-more time, since the gateway is not to blame.
+One heap of due times and one timer serve all targets. A probe without an answer at its timeout counts as lost only
+after everything that has arrived was read. If this process reads late, because it or the whole machine stood still, the
+answer gets more time: the gateway is not to blame.
 """
 
 import asyncio
@@ -24,24 +24,25 @@ from static_route_operator.supervision import FULL, Jitter
 
 logger = logging.getLogger(__name__)
 
-# Factor on the seconds between probes, so that probes do not run in step with each other or with other periodic work,
-# and are never less frequent than configured.
+# Factor of the interval: keeps probes out of step with each other and everything else, and the interval a maximum.
 JITTER = Jitter(0.9, 1.0)
+# Seconds over which the first probes are spread. Longer, a new gateway would stay unknown for too long.
+FIRST_SPREAD = 0.1
 
-# Seconds of lateness that are ignored. Rounding makes a timer of asyncio up to 1 ms late.
+# Seconds by which a timer may be late without a stall; asyncio's own rounding makes up to 1 ms of them.
 LATENESS = 0.003
-# Number of times that a probe gets more time because we are late. Gateways fail on machines that are always late, too.
+# Extensions that a probe gets because this process is late: gateways die on a machine that is always late, too.
 MAX_GRACES = 3
 # Seconds of one extension, at most.
 MAX_GRACE = 1.0
 
-# Lost probes of a target for which late answers are still accepted.
-MAX_LATE = 8
-# Probes in flight to a target, at most.
-MAX_IN_FLIGHT = 128
+# Lost probes per target whose late answers still count.
+LATE_PROBES = 8
+# Probes under way per target.
+MAX_OPEN = 128
 
-# Errors of sending a probe that say nothing about the gateway.
-OUR_FAULT = frozenset(
+# Errors of sending that say nothing about the gateway.
+LOCAL_ERRORS = frozenset(
     {
         *(errno.EAGAIN, errno.ENOBUFS, errno.ENOMEM),  # buffers are full
         *(errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL),  # no descriptor or port is free
@@ -51,16 +52,16 @@ OUR_FAULT = frozenset(
 
 
 class Transport(Protocol):
-    """The carrier of probes, which calls back when they are answered or refused; see `Transports`."""
+    """A carrier of probes that calls its callbacks when they are answered or refused; see `Transports`."""
 
     def send(self, target: Target, prober: int, number: int) -> None:
-        """Send a probe; raise OSError if that fails."""
+        """Send a probe; raise OSError when that fails."""
 
     def poll(self, target: Target, prober: int, number: int) -> None:
-        """Handle the answer to a probe if it has arrived."""
+        """Report an answer to this probe that has arrived but is not read yet."""
 
     def forget(self, prober: int, number: int) -> None:
-        """Stop waiting for a probe."""
+        """Drop this probe; its answer is no longer reported."""
 
     def close(self) -> None:
         """Close all sockets."""
@@ -72,18 +73,18 @@ Failed = Callable[[int, int, str], None]
 
 @dataclass(slots=True, eq=False)
 class _Probe:
-    """A probe in flight, or a lost one whose answer may come late."""
+    """A probe under way, or lost and possibly answered late."""
 
     number: int
     sent: float
-    deadline: float
+    timeout: float
     graces: int = 0
     lost: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class _Prober:
-    """The state of one target and its probes."""
+    """The detector and the open probes of one target."""
 
     target: Target
     identity: int
@@ -96,7 +97,7 @@ class _Prober:
 
 
 class _Due(NamedTuple):
-    """An event: a probe to send (None), or the deadline of a probe."""
+    """The time to send a probe (None), or the timeout of one."""
 
     when: float
     order: int
@@ -108,8 +109,8 @@ class Probers:
     """The probers of all targets, in the running event loop.
 
     Args:
-        on_change: called with a target and its health when it goes up or down.
-        transport: makes the carrier of the probes from two callbacks.
+        on_change: called with the target and its health when a gateway goes up or down.
+        transport: makes the carrier of the probes from the two callbacks.
     """
 
     def __init__(
@@ -129,7 +130,7 @@ class Probers:
         self._timer: asyncio.TimerHandle | None = None
 
     def want(self, targets: Iterable[Target]) -> None:
-        """Probe these targets from now on, and no others. Targets that are probed already are not disturbed."""
+        """Probe exactly these targets from now on; those probed already keep their state."""
         desired = dict.fromkeys(targets)
         for target in [each for each in self._probers if each not in desired]:
             self._stop(self._probers.pop(target))
@@ -138,8 +139,7 @@ class Probers:
             if target not in self._probers:
                 prober = _Prober(target, next(self._identities), Detector(target.check), time.time())
                 self._probers[target] = self._by_identity[prober.identity] = prober
-                # Spread the first probes, but do not leave a new gateway unknown for long.
-                self._send_at(prober, now + FULL.of(min(target.check.interval, 0.1)))
+                self._send_at(prober, now + FULL.of(min(target.check.interval, FIRST_SPREAD)))
         self._arm()
 
     def health(self, target: Target) -> Health:
@@ -161,19 +161,19 @@ class Probers:
         )
 
     def link_down(self, interface: int) -> None:
-        """Declare all gateways behind an interface down: the interface is down, or has lost its carrier."""
+        """Declare the gateways behind an interface down, after it went down or lost its carrier."""
         for prober in self._behind(interface):
             self._conclude(prober, prober.detector.down(self._loop.time(), "link down"))
 
     def link_up(self, interface: int) -> None:
-        """Probe the gateways behind an interface at once: the interface is up again."""
+        """Probe the gateways behind an interface at once, after it came up."""
         for prober in self._behind(interface):
             if prober.detector.state is not GatewayState.UP:
                 self._send_at(prober, self._loop.time())
         self._arm()
 
     def neighbour_failed(self, address: bytes, interface: int) -> None:
-        """Suspect a gateway (packed address) whose link-layer address the kernel could not resolve."""
+        """Suspect the gateway of a packed address, after the kernel failed to resolve its link-layer address."""
         for prober in self._behind(interface):
             if prober.target.gateway == address:
                 self._conclude(prober, prober.detector.suspect(self._loop.time(), "neighbour FAILED"))
@@ -182,7 +182,7 @@ class Probers:
         self._arm()
 
     def close(self) -> None:
-        """Stop probing. No callback is called afterwards."""
+        """Stop probing; no callback follows."""
         self.want(())
         if self._timer is not None:
             self._timer.cancel()
@@ -198,14 +198,12 @@ class Probers:
             self._transport.forget(prober.identity, number)
         prober.probes.clear()
 
-    # Due events.
-
     def _send_at(self, prober: _Prober, when: float) -> None:
         prober.next_send = when
         heapq.heappush(self._heap, _Due(when, next(self._orders), prober, None))
 
     def _stale(self, due: _Due) -> bool:
-        """Report whether an event has been superseded."""
+        """Report whether an entry of the heap has been settled since."""
         if due.probe is None:
             return due.when != due.prober.next_send or due.prober.identity not in self._by_identity
         return due.probe.lost or due.probe.number not in due.prober.probes
@@ -241,42 +239,39 @@ class Probers:
         now = self._loop.time()
         prober.last_sent = now
         number = next(self._numbers)
-        if len(prober.probes) < MAX_IN_FLIGHT:
+        if len(prober.probes) < MAX_OPEN:
             try:
                 self._transport.send(prober.target, prober.identity, number)
             except OSError as error:
-                if error.errno in OUR_FAULT:
+                if error.errno in LOCAL_ERRORS:
                     prober.detector.reason = f"can't be sent: {os.strerror(error.errno or 0)}"
                 else:
                     self._lose(prober, os.strerror(error.errno or 0).lower(), number)
             else:
-                probe = _Probe(number, now, prober.detector.deadline)
+                probe = _Probe(number, now, prober.detector.timeout)
                 prober.probes[number] = probe
-                heapq.heappush(self._heap, _Due(now + probe.deadline, next(self._orders), prober, probe))
+                heapq.heappush(self._heap, _Due(now + probe.timeout, next(self._orders), prober, probe))
         self._schedule(prober)
 
     def _schedule(self, prober: _Prober) -> None:
-        pause = JITTER.of(prober.detector.pause)
-        self._send_at(prober, prober.last_sent + pause)
-
-    # Results of probes.
+        self._send_at(prober, prober.last_sent + JITTER.of(prober.detector.pause))
 
     def _expire(self, prober: _Prober, probe: _Probe, lateness: float) -> None:
-        """Handle the deadline of a probe."""
+        """Declare a probe lost after its timeout, unless it is answered or this process is late."""
         self._transport.poll(prober.target, prober.identity, probe.number)
         if probe.number not in prober.probes:
             return
         if lateness > LATENESS and probe.graces < MAX_GRACES:
             probe.graces += 1
-            grace = min(max(probe.deadline, lateness), MAX_GRACE)
+            grace = min(max(probe.timeout, lateness), MAX_GRACE)
             heapq.heappush(self._heap, _Due(self._loop.time() + grace, next(self._orders), prober, probe))
             return
         probe.lost = True
         late = [each.number for each in prober.probes.values() if each.lost]
-        for number in late[:-MAX_LATE]:
+        for number in late[:-LATE_PROBES]:
             del prober.probes[number]
             self._transport.forget(prober.identity, number)
-        self._lose(prober, f"no answer in {_duration(probe.deadline)}", probe.number)
+        self._lose(prober, f"no answer in {_duration(probe.timeout)}", probe.number)
 
     def _answered(self, identity: int, number: int, arrived: float) -> None:
         if (found := self._settle(identity, number)) is not None:
@@ -285,8 +280,8 @@ class Probers:
             rtt = max(0.0, arrived - probe.sent)
             self._conclude(prober, prober.detector.answered(self._loop.time(), rtt, late=probe.lost))
             if prober.detector.state is not GatewayState.UP:
-                self._hasten(prober)
-            # An answer settles most deadlines, so do not wake up for them.
+                self._retry_fast(prober)
+            # Most timeouts are settled by an answer: do not wake up for them.
             if self._heap and self._stale(self._heap[0]):
                 self._arm()
 
@@ -304,10 +299,10 @@ class Probers:
     def _lose(self, prober: _Prober, reason: str, number: int) -> None:
         outdated = number < prober.last_answered
         self._conclude(prober, prober.detector.failed(self._loop.time(), reason, outdated=outdated))
-        self._hasten(prober)
+        self._retry_fast(prober)
 
-    def _hasten(self, prober: _Prober) -> None:
-        """Send the next probe earlier if the detector asks for it after a loss."""
+    def _retry_fast(self, prober: _Prober) -> None:
+        """Send the next probe earlier if the detector asks for a fast retry."""
         when = prober.last_sent + prober.detector.pause
         if when < prober.next_send:
             self._send_at(prober, max(when, self._loop.time()))
@@ -328,8 +323,8 @@ class Probers:
         try:
             self._on_change(prober.target, health)
         except Exception:
-            # The other gateways are still probed.
-            logger.exception("Handling a change of a gateway's health failed")
+            # An error in a callback must not stop the probes of other gateways.
+            logger.exception("Could not react to a change of a gateway's health")
 
 
 def _duration(seconds: float) -> str:

@@ -1,4 +1,4 @@
-"""Transports of probes, by type of health check."""
+"""The sockets that carry probes to gateways, by type of check."""
 
 import functools
 import logging
@@ -14,12 +14,12 @@ logger = logging.getLogger(__name__)
 
 
 class Transports:
-    """The carrier of probes over the network. Sockets are opened at their first use.
+    """The real network. Sockets are opened at their first use.
 
     Args:
         answered: called with the prober, the number of the probe, and the time of the event loop at which the answer
             arrived.
-        failed: called with the prober, the number of the probe, and the reason when the gateway refuses.
+        failed: called with the prober, the number of the probe, and the reason in words when the gateway refuses.
     """
 
     def __init__(self, answered: Callable[[int, int, float], None], failed: Callable[[int, int, str], None]) -> None:
@@ -33,7 +33,7 @@ class Transports:
         """Send a probe.
 
         Raises:
-            OSError: the probe cannot be sent.
+            OSError: the probe can't be sent.
         """
         key = prober, number
         if target.check.type is CheckType.ICMP:
@@ -47,14 +47,14 @@ class Transports:
             )
 
     def poll(self, target: Target, prober: int, number: int) -> None:
-        """Handle the answer to a probe if it has arrived."""
+        """Report an answer to this probe that has arrived but is not read yet."""
         if target.check.type is CheckType.ICMP:
             self._echo[target.family].read()
         elif (connection := self._connections.get((prober, number))) is not None:
             connection.poll()
 
     def forget(self, prober: int, number: int) -> None:
-        """Stop waiting for a probe."""
+        """Drop this probe; its answer is no longer reported."""
         self._gateways.pop((prober, number), None)
         if (connection := self._connections.pop((prober, number), None)) is not None:
             connection.close()

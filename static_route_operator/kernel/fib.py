@@ -1,11 +1,10 @@
-"""The forwarding tables (FIB) of this network namespace, over one request socket: read, look up, apply."""
+"""The forwarding tables (FIB) of this network namespace, read and written over one request socket."""
 
 import asyncio
 import dataclasses
 import errno
 import functools
 import itertools
-import struct
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from typing import TypeVar
 
@@ -24,28 +23,22 @@ from static_route_operator.kernel.interfaces import (
 from static_route_operator.kernel.messages import (
     AF_INET,
     AF_INET6,
-    PROTOCOL_AT,
     RTA_DST,
-    RTA_GATEWAY,
-    RTA_MULTIPATH,
-    RTA_OIF,
     RTA_TABLE,
-    RTA_VIA,
     RTM_F_FIB_MATCH,
     RTM_GETROUTE,
     RTM_NEWROUTE,
     RTMSG,
-    RTN_UNICAST,
+    WORD,
     RouteDecoder,
-    describe,
     encode,
+    parse_route,
 )
 from static_route_operator.kernel.netlink import (
     HEADER,
     NLM_F_REQUEST,
     Message,
     NetlinkSocket,
-    attributes,
     blocks,
     lost_messages,
     messages,
@@ -53,8 +46,10 @@ from static_route_operator.kernel.netlink import (
     parse_refusal,
 )
 from static_route_operator.kernel.rules import ALL_RULES, parse_rules
+from static_route_operator.routing.description import holder_words
 from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.foreign import ForeignRib, Lookup
+from static_route_operator.routing.kernelroute import LOCAL_KINDS, UNICAST, KernelRoute
 from static_route_operator.routing.keys import (
     IPV4_KEY_SIZE,
     IPV6_KEY_SIZE,
@@ -67,24 +62,21 @@ from static_route_operator.routing.keyset import KeySet, by_family, unpack
 from static_route_operator.routing.nexthops import PROTOCOL, NextHops
 from static_route_operator.routing.routes import Action, Failure, Operation, Routes
 
-# The kernel acts on routes inside send(), at about 4 µs each. So many are sent at once; unless they are few, not by the
-# event loop, which has others to serve in the meantime.
+# Messages of one send(). The kernel acts on routes inside send(), for about 4 µs each.
 BATCH = 4096
+# Messages that the event loop sends itself; a thread sends more, or other tasks would wait for the kernel.
 FEW = 128
 
-# What an answer may take of the receive buffer, the kernel's own accounting included: each message may be refused.
+# Bytes that an answer may take of the receive buffer, with the kernel's own overhead. The kernel may refuse every
+# message of a batch, so the answers of a whole batch must fit.
 _ANSWER_SIZE = 2048
 
-# Addresses to which nothing but a default route leads: a reserved one (RFC 1112), and one that nobody was given.
+# Addresses to which only a default route leads: a reserved one (RFC 1112), and one that is not assigned.
 NOWHERE = (b"\xf0\0\0\1", b"\x20\0" + bytes(13) + b"\1")
-
-RTN_LOCAL_KINDS = frozenset({2, 3, 4, 5})  # local, broadcast, anycast, multicast
-
-_WORD = struct.Struct("=I")
 
 
 class Fib:
-    """This namespace's forwarding tables. One task at a time may use it."""
+    """The forwarding tables of this namespace, for one task at a time."""
 
     def __init__(self) -> None:
         self._socket = NetlinkSocket()
@@ -100,15 +92,15 @@ class Fib:
         self._socket.close()
 
     def reopen(self) -> None:
-        """Start over with a new socket: after any error, so that no late answer is taken for another request's."""
+        """Open a new socket. After an error, a late answer on the old one could pass for that of another request."""
         self._socket.close()
         self._socket = NetlinkSocket()
 
     async def read(self, expected: Routes | None = None) -> Routes:
-        """All routes of this program (protocol 245) in every table, IPv4 and IPv6, filtered by the kernel.
+        """Read all routes of this program (protocol 245) in every table, IPv4 and IPv6, filtered by the kernel.
 
         Args:
-            expected: what is probably there: as long as it is, nothing is built anew.
+            expected: the routes that are probably installed. Those that are share the memory of ``expected``.
 
         Raises:
             KernelError: the kernel refused, or the tables change too fast to get one complete dump.
@@ -116,7 +108,7 @@ class Fib:
         return await _whole(lambda: self._read(expected or Routes()))
 
     async def read_foreign(self) -> ForeignRib:
-        """The routes of others in the main and the local table, IPv4 and IPv6.
+        """Read the routes of other programs in the main and the local table, IPv4 and IPv6.
 
         Raises:
             KernelError: see `read`.
@@ -124,11 +116,11 @@ class Fib:
         return await _whole(self._read_foreign)
 
     async def look(self, asked: Iterable[bytes], *, rules: bool = False) -> Facts:
-        """What this node knows of itself now.
+        """Read the facts of this node: interfaces, addresses, and the routes to some addresses.
 
         Args:
             asked: packed addresses to look up: gateways and sources.
-            rules: whether the policy rules matter; some nodes have one for each pod.
+            rules: read the policy rules too; some nodes have one for each pod.
         """
         names, down = parse_links(await _whole(lambda: self._messages(RTM_GETLINK, ALL_LINKS)))
         addresses, subnets = parse_addresses(await _whole(lambda: self._messages(RTM_GETADDR, ALL_ADDRESSES)), names)
@@ -137,20 +129,20 @@ class Fib:
         return Facts(addresses, subnets, self._look_up(asked), interfaces=names, down=down, rules=leading)
 
     async def apply(self, operations: Sequence[Operation]) -> dict[bytes, Failure]:
-        """Carry out operations in order; what the kernel refused, by key. All others are done.
+        """Carry out operations in order, and return the failures by key; all other changes are made.
 
         The messages ask for no acknowledgement: the kernel has acted on a buffer when send() returns, and always
         answers a message that failed.
 
         Raises:
-            KernelError: answers were lost, so what failed is not known; read the tables again.
+            KernelError: answers were lost, so the failures are not known; read the tables again.
         """
         failures: dict[bytes, Failure] = {}
         batches = self._batches(operations)
         many = sum(len(keys) for _, _, keys in operations) > FEW
         under_way: _Batch | None = None
         try:
-            # While the kernel acts on one batch, the next one is encoded: by a thread, or sending would wait for it.
+            # Encode the next batch while the kernel acts on the current one; on the event loop, sending would wait.
             while batch := await asyncio.to_thread(next, batches, None) if many else next(batches, None):
                 if under_way:
                     failures |= await self._outcome(under_way)
@@ -159,31 +151,31 @@ class Fib:
             return failures | await self._outcome(under_way) if under_way else failures
         finally:
             if under_way and under_way.sending:
-                # The socket must not be closed under it.
+                # Closing the socket during send() would let a new socket take its descriptor.
                 await asyncio.wait({under_way.sending})
 
     def _batches(self, operations: Sequence[Operation]) -> Iterator["_Batch"]:
         most = min(BATCH, self._socket.receive_buffer // _ANSWER_SIZE)
-        for action, path, keys in operations:
+        for action, next_hops, keys in operations:
             for part in keys.interleaved(most):
                 first = self._next_sequences(len(part))
-                yield _Batch(action, part, first, encode(action, path, part, first))
+                yield _Batch(action, part, first, encode(action, next_hops, part, first))
 
     async def _outcome(self, batch: "_Batch") -> dict[bytes, Failure]:
-        """What the kernel refused of a batch, when it has acted on all of it."""
+        """Return the failures of a batch, when the kernel has acted on all of it."""
         if batch.sending:
             await asyncio.shield(batch.sending)
         failures = {}
         for message in self._answers():
             refusal = parse_refusal(message)
-            # Gone already is what a deletion is for.
+            # A route that is already gone needs no deletion.
             if refusal.errno and not (batch.action is Action.DELETE and refusal.errno == errno.ESRCH):
                 failures[batch.keys[message.sequence - batch.first]] = Failure(refusal.errno, refusal.text)
         await asyncio.sleep(0)
         return failures
 
     async def dump(self, kind: int, request: bytes) -> list[Message]:
-        """All that the kernel has of one kind, such as policy rules.
+        """Return all messages of one kind, such as those of policy rules.
 
         Raises:
             KernelError: see `read`.
@@ -191,7 +183,7 @@ class Fib:
         return await _whole(lambda: self._messages(kind, request))
 
     def ask(self, kind: int, flags: int, bodies: Sequence[bytes]) -> dict[int, Failure]:
-        """Have the kernel act on a few messages that are not routes, in order; what it refused, by number.
+        """Have the kernel act on a few messages that are not routes, in order, and return the failures by number.
 
         Raises:
             KernelError: answers were lost.
@@ -207,33 +199,35 @@ class Fib:
         return {number: Failure(each.errno, each.text) for number, each in refusals.items() if each.errno}
 
     async def shadowed(self, routes: Routes) -> KeySet:
-        """Which of these IPv4 routes share their key with a route of another program.
+        """Return the IPv4 routes that share their key with a route of another program.
 
-        The kernel keeps several IPv4 routes with one key, in an order of their own (`ip route append`, `prepend`); of
-        IPv6 ones it makes one. This reads all tables, so it costs more than `read` where others have many routes.
+        The kernel keeps several IPv4 routes with one key, in the order of `ip route append` and `prepend`; it merges
+        IPv6 routes into one. This reads all tables, so it costs more than `read` where others have many routes.
         """
         found = await self.occupied([keys for _, keys in routes if keys.size == IPV4_KEY_SIZE])
         return found[0] if found else KeySet(IPV4_KEY_SIZE)
 
     async def occupied(self, sets: Sequence[KeySet]) -> tuple[KeySet, ...]:
-        """Which of these places routes of other programs hold, by family. This reads all tables of their families."""
+        """Return the keys that routes of other programs hold, by family. This reads all tables of these families."""
         return by_family(await _whole(lambda: self._occupied(sets)))
 
     async def foreign_first(self, keys: Collection[bytes]) -> set[bytes]:
-        """Before which of these routes a route of another program stands in the kernel, with the same key."""
+        """Return the keys at which a foreign route precedes ours."""
         standing = await self._standing(keys)
-        return {key for key, message in standing.items() if message.body[PROTOCOL_AT] != PROTOCOL}
+        return {key for key, route in standing.items() if route.protocol != PROTOCOL}
 
     async def holders(self, keys: Collection[bytes]) -> dict[bytes, str]:
-        """Who holds the place of each of these routes in the kernel, in the words of `ip route`."""
-        return {key: describe(message.body) for key, message in (await self._standing(keys)).items()}
+        """Return the holder of each key in the kernel, in the words of `ip route`; a free key is absent."""
+        return {key: holder_words(route) for key, route in (await self._standing(keys)).items()}
 
-    async def _standing(self, keys: Collection[bytes]) -> dict[bytes, Message]:
-        """The route that stands first at each of these places in the kernel, whoever made it."""
+    async def _standing(self, keys: Collection[bytes]) -> dict[bytes, KernelRoute]:
+        """Return the first route of each key in the kernel, whichever program made it; a free key is absent."""
         decoder = RouteDecoder()
         answers = self._route_to(list({prefix_of(key)[:-1] for key in keys}))
-        found = {route.key: answer for answer in answers.values() if (route := decoder.decode(answer.body))}
-        # A look-up finds only what is used now: not what has a higher metric, drops packets, or is in another table.
+        found = {
+            route.key: parse_route(answer.body) for answer in answers.values() if (route := decoder.decode(answer.body))
+        }
+        # A look-up finds only the route in use: none with a higher metric, none that drops packets, no other table.
         missing = set(keys) - found.keys()
         for family, table in {
             (AF_INET if len(key) == IPV4_KEY_SIZE else AF_INET6, unpack_table_metric(key)[0]) for key in missing
@@ -241,26 +235,27 @@ class Fib:
             found |= await _whole(functools.partial(self._first_in, family, table, missing))
         return {key: found[key] for key in keys if key in found}
 
-    async def _first_in(self, family: int, table: int, keys: Collection[bytes]) -> dict[bytes, Message]:
-        """The first route of each key in a table; the kernel tells them in the order in which it looks at them."""
+    async def _first_in(self, family: int, table: int, keys: Collection[bytes]) -> dict[bytes, KernelRoute]:
+        """Return the first route of each key in a table; the kernel dumps them in the order of a look-up."""
         decoder = RouteDecoder()
-        found: dict[bytes, Message] = {}
+        found: dict[bytes, KernelRoute] = {}
         request = RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
-        request += pack_attribute(RTA_TABLE, _WORD.pack(table))
+        request += pack_attribute(RTA_TABLE, WORD.pack(table))
         async for message in self._dump(RTM_GETROUTE, request, messages):
-            if (route := decoder.decode(message.body)) and route.key in keys:
-                found.setdefault(route.key, message)
+            route = decoder.decode(message.body)
+            if route and route.key in keys and route.key not in found:
+                found[route.key] = parse_route(message.body)
         return found
 
     def _send(self, buffer: bytearray, number: int) -> asyncio.Future[None] | None:
-        """Hand a buffer to the kernel; the end of that, unless it has acted on it already."""
+        """Send a buffer; return a future if a thread does it, None if it is done."""
         if number <= FEW:
             self._socket.send(buffer)
             return None
         return asyncio.get_running_loop().run_in_executor(None, self._socket.send, buffer)
 
     def _next_sequences(self, count: int) -> int:
-        """The first of ``count`` sequence numbers that no late answer can carry."""
+        """Reserve ``count`` sequence numbers, which no late answer carries, and return the first."""
         if self._sequence + count >= 1 << 31:
             self._sequence = 0
         first = self._sequence + 1
@@ -281,12 +276,12 @@ class Fib:
         for family in (AF_INET, AF_INET6):
             decoder = RouteDecoder()
             async for block in self._dump(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, PROTOCOL, 0, 0, 0), blocks):
-                for protocol, path, keys in decoder.decode_block(block.packed, block.size):
+                for protocol, next_hops, keys in decoder.decode_block(block.packed, block.size):
                     if protocol == PROTOCOL:
-                        if path not in found:
-                            found[path] = _Gathered(expected.through(path))
-                        found[path].take(keys)
-        return Routes({path: gathered.keys() for path, gathered in found.items()})
+                        if next_hops not in found:
+                            found[next_hops] = _Gathered(expected.through(next_hops))
+                        found[next_hops].take(keys)
+        return Routes({next_hops: gathered.keys() for next_hops, gathered in found.items()})
 
     async def _read_foreign(self) -> ForeignRib:
         main: dict[NextHops, list[bytes]] = {}
@@ -294,16 +289,16 @@ class Fib:
         for family in (AF_INET, AF_INET6):
             decoder = RouteDecoder()
             async for block in self._dump(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0), blocks):
-                for protocol, path, packed in decoder.decode_block(block.packed, block.size):
+                for protocol, next_hops, packed in decoder.decode_block(block.packed, block.size):
                     if protocol == PROTOCOL:
                         continue
-                    table, _ = unpack_table_metric(packed[: path.key_size])
+                    table, _ = unpack_table_metric(packed[: next_hops.key_size])
                     if table == TABLE_MAIN:
-                        main.setdefault(path, []).append(packed)
+                        main.setdefault(next_hops, []).append(packed)
                     elif table == TABLE_LOCAL:
-                        local.setdefault(path.key_size, []).append(packed)
+                        local.setdefault(next_hops.key_size, []).append(packed)
         return ForeignRib(
-            {path: KeySet.of(path.key_size, unpack(b"".join(pieces), path.key_size)) for path, pieces in main.items()},
+            {each: KeySet.of(each.key_size, unpack(b"".join(pieces), each.key_size)) for each, pieces in main.items()},
             [KeySet.of(size, unpack(b"".join(pieces), size)) for size, pieces in local.items()],
         )
 
@@ -328,14 +323,14 @@ class Fib:
     async def _dump(
         self, kind: int, request: bytes, pieces: Callable[[bytes], Iterable[Piece]]
     ) -> AsyncIterator[Piece]:
-        """See `dump`; others have a turn after each datagram."""
+        """Yield the pieces of a dump (see `dumps.dump`); other tasks run after each datagram."""
         for found in dump(self._socket, self._next_sequences(1), kind, request, pieces):
             for piece in found:
                 yield piece
             await asyncio.sleep(0)
 
     def _route_to(self, addresses: Sequence[bytes]) -> dict[bytes, Message]:
-        """The route the kernel would use for each address; an address without one is absent."""
+        """Look up the route to each address; an address without one is absent."""
         first = self._next_sequences(len(addresses))
         requests = []
         for sequence, address in enumerate(addresses, first):
@@ -352,23 +347,25 @@ class Fib:
         }
 
     def _look_up(self, addresses: Iterable[bytes]) -> dict[bytes, Lookup]:
-        return {address: _lookup(answer) for address, answer in self._route_to(list(addresses)).items()}
+        return {
+            address: _lookup(parse_route(answer.body)) for address, answer in self._route_to(list(addresses)).items()
+        }
 
 
 def default_gateways() -> list[bytes]:
-    """The packed addresses of the next hops of this node's default routes, of each family the best one's.
+    """Return the packed gateway of the best default route of each family, if that has a single one.
 
     Raises:
-        OSError: the kernel can't be asked.
+        OSError: the kernel does not answer.
     """
     fib = Fib()
     try:
         answers = fib._route_to(NOWHERE)  # noqa: SLF001  of this module
     finally:
         fib.close()
-    bodies = [answer.body for answer in answers.values()]
-    found = [dict(attributes(body, RTMSG.size)) for body in bodies if RTMSG.unpack_from(body)[1] == 0]
-    return [each[RTA_GATEWAY] for each in found if RTA_GATEWAY in each]
+    routes = [parse_route(answer.body) for answer in answers.values()]
+    hops = [route.hops[0] for route in routes if route.prefix[-1] == 0 and len(route.hops) == 1]
+    return [hop.gateway for hop in hops if hop.gateway]
 
 
 _T = TypeVar("_T")
@@ -376,14 +373,13 @@ _T = TypeVar("_T")
 
 @dataclasses.dataclass
 class _Batch:
-    """Messages that are sent at once.
+    """The messages of one send().
 
     Attributes:
-        action: what they ask for.
-        keys: of which routes.
-        first: the sequence number of the first message; the others follow.
+        keys: the routes, in the order of the messages.
+        first: sequence number of the first message; the following messages count up.
         buffer: the messages.
-        sending: ends when the kernel has acted on them; None if it has done so already.
+        sending: done when the kernel has acted on the messages; None if it already has.
     """
 
     action: Action
@@ -394,7 +390,7 @@ class _Batch:
 
 
 async def _whole(dump: Callable[[], Awaitable[_T]]) -> _T:
-    """What a dump gives, taken again as often as it is interrupted."""
+    """Return the result of a dump; repeat the dump while changes interrupt it."""
     for _ in range(TRIES):
         try:
             return await dump()
@@ -404,12 +400,12 @@ async def _whole(dump: Callable[[], Awaitable[_T]]) -> _T:
 
 
 class _Gathered:
-    """The keys of one path out of a dump, beside those that are expected.
+    """The keys of one group of a dump, compared with the expected keys as they come.
 
-    As long as they come as expected, nothing is held of them.
+    While the dump agrees with the expected keys, it takes no memory.
 
     Args:
-        expected: what is probably there.
+        expected: the keys that the dump probably has.
     """
 
     def __init__(self, expected: KeySet) -> None:
@@ -418,17 +414,17 @@ class _Gathered:
         self._pieces: list[bytes] = []
 
     def take(self, packed: bytes) -> None:
-        """Take in the next ones, in the kernel's order."""
+        """Add the next keys, in the kernel's order."""
         if not self._pieces:
             if self._expected.packed.startswith(packed, self._position):
                 self._position += len(packed)
                 return
             self._pieces.append(self._expected.packed[: self._position])
-        # The kernel sorts by address like us, but has the longest prefix of an address first.
+        # The kernel sorts by address as a KeySet does, but puts the longest prefix of an address first.
         self._pieces.append(b"".join(sorted(unpack(packed, self._expected.size))))
 
     def keys(self) -> KeySet:
-        """All that were taken in."""
+        """Return all keys that were added."""
         expected, size = self._expected, self._expected.size
         if not self._pieces:
             return expected if self._position == len(expected.packed) else expected[: self._position // size]
@@ -439,15 +435,12 @@ class _Gathered:
         return KeySet(size, packed)
 
 
-def _lookup(answer: Message) -> Lookup:
-    _, length, _, _, _, protocol, _, kind, _ = RTMSG.unpack_from(answer.body)
-    found = dict(attributes(answer.body, RTMSG.size))
-    interface = _WORD.unpack(found[RTA_OIF])[0] if RTA_OIF in found else 0
-    direct = not found.keys() & {RTA_GATEWAY, RTA_VIA, RTA_MULTIPATH}
+def _lookup(route: KernelRoute) -> Lookup:
+    hop = route.hops[0] if len(route.hops) == 1 else None
     return Lookup(
-        prefix_length=length,
-        interface=interface,
-        on_link=kind == RTN_UNICAST and direct and interface != 0,
-        local=kind in RTN_LOCAL_KINDS,
-        ours=protocol == PROTOCOL,
+        prefix_length=route.prefix[-1],
+        interface=hop.interface if hop else 0,
+        on_link=hop is not None and route.kind == UNICAST and not hop.gateway,
+        local=route.kind in LOCAL_KINDS,
+        ours=route.protocol == PROTOCOL,
     )

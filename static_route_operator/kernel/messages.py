@@ -1,12 +1,12 @@
-"""Route messages: many encoded into one buffer, and read back as keys and paths.
+"""Route messages: many encoded into one buffer, and read back as keys and next hops.
 
-Encoding: the message of one route is a template, repeated once per route; then each byte that differs between the
-routes is a column, filled by one strided assignment from the same column of the packed keys. There is no loop over
-routes in Python.
+Encoding: the message of one route is a template, repeated once per route. Then each byte that differs between the
+routes is a column, filled by one strided assignment from the same column of the packed keys. No loop in Python runs
+over the routes.
 
 Decoding is the same backwards: in the kernel's messages the destination stands right after the table, and everything
-else is the same for all routes that share a path. With the destination's columns cleared the messages of such routes
-are equal, so a path is decoded once, and the keys are cut out by columns.
+else is equal for all routes that share table, metric and next hops. With the columns of the destination cleared, the
+messages of such routes are equal, so one of them is parsed, and the keys are cut out by columns.
 """
 
 import struct
@@ -24,7 +24,8 @@ from static_route_operator.kernel.netlink import (
     attributes,
     pack_attribute,
 )
-from static_route_operator.routing.keys import DEFAULT_METRIC_IPV4, IPV4_KEY_SIZE
+from static_route_operator.routing.kernelroute import BLACKHOLE, THROW, UNICAST, KernelNextHop, KernelRoute
+from static_route_operator.routing.keys import DEFAULT_METRIC_IPV4, IPV4_KEY_SIZE, TABLE_MAIN, pack_table_metric
 from static_route_operator.routing.keyset import KeySet
 from static_route_operator.routing.nexthops import (
     BLACKHOLE_IPV4,
@@ -34,10 +35,9 @@ from static_route_operator.routing.nexthops import (
     UNKNOWN_IPV6,
     NextHop,
     NextHops,
-    protocol_name,
 )
 from static_route_operator.routing.options import METRIC_OPTIONS, Metrics
-from static_route_operator.routing.prefixes import unpack_address
+from static_route_operator.routing.prefixes import mask
 from static_route_operator.routing.routes import Action
 
 RTM_NEWROUTE = 24
@@ -54,12 +54,13 @@ RTA_PRIORITY = 6
 RTA_PREFSRC = 7
 RTA_METRICS = 8
 RTA_MULTIPATH = 9
-RTA_TABLE = 15
 RTA_CACHEINFO = 12
+RTA_TABLE = 15
 RTA_VIA = 18
 RTA_PREF = 20
 RTA_NH_ID = 30
 
+RTNH_F_DEAD = 1
 RTNH_F_ONLINK = 4
 
 RTN_UNSPEC = 0
@@ -73,11 +74,13 @@ RTM_F_FIB_MATCH = 0x2000
 
 # family, destination length, source length, tos, table, protocol, scope, type, flags
 RTMSG = struct.Struct("=BBBBBBBBI")
-PROTOCOL_AT = 5
+WORD = struct.Struct("=I")
 _TABLE_AT = RTMSG.size + ATTRIBUTE.size
-_DESTINATION_AT = _TABLE_AT + 4 + ATTRIBUTE.size
+_DESTINATION_AT = _TABLE_AT + WORD.size + ATTRIBUTE.size
+_SEQUENCE_AT = 8
 
-# What may stand in a route that this program wrote; anything else is of somebody else's making.
+# Attributes of the routes that this program writes, and those that the kernel adds to them. Any other one means that
+# another program changed the route.
 _OWN_ATTRIBUTES = frozenset(
     {
         RTA_DST,
@@ -94,52 +97,60 @@ _OWN_ATTRIBUTES = frozenset(
 )
 
 # RTAX numbers of the metrics that this program writes.
-_METRICS = frozenset(option.number for option in METRIC_OPTIONS)
+_OWN_METRICS = frozenset(option.number for option in METRIC_OPTIONS)
 
-# length, flags, hops, interface; attributes follow
+# length, flags, weight less 1, interface; attributes follow
 _NEXTHOP = struct.Struct("=HBBI")
 
-# Names of rtm_type in the words of `ip route`.
-_KIND_NAMES = {RTN_BLACKHOLE: "blackhole", 7: "unreachable", 8: "prohibit", 9: "throw"}
+# Words of `ip route` for the types of routes (rtm_type).
+_KINDS = {
+    RTN_UNICAST: UNICAST,
+    2: "local",
+    3: "broadcast",
+    4: "anycast",
+    5: "multicast",
+    RTN_BLACKHOLE: BLACKHOLE,
+    7: "unreachable",
+    8: "prohibit",
+    9: THROW,
+}
 
 _DESTINATION_HEADERS = {size: ATTRIBUTE.pack(ATTRIBUTE.size + size, RTA_DST) for size in (4, 16)}
 
-_WORD = struct.Struct("=I")
 _TYPE_AND_FLAGS = {
     Action.ADD: (RTM_NEWROUTE, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_EXCL),
     Action.REPLACE: (RTM_NEWROUTE, NLM_F_REQUEST | NLM_F_REPLACE),
     Action.DELETE: (RTM_DELROUTE, NLM_F_REQUEST),
 }
-_SEQUENCE_AT = 8
 
 
 def _encode_hop(hop: NextHop) -> bytes:
     gateway = pack_attribute(RTA_GATEWAY, hop.gateway)
     flags = RTNH_F_ONLINK if hop.on_link else 0
-    # The kernel counts the further ones: 0 is a weight of 1.
+    # The kernel stores the weight less 1.
     return _NEXTHOP.pack(_NEXTHOP.size + len(gateway), flags, hop.weight - 1, hop.interface) + gateway
 
 
 def _encode_metrics(metrics: Metrics) -> bytes:
-    return b"".join(pack_attribute(number, _WORD.pack(value)) for number, value in metrics)
+    return b"".join(pack_attribute(number, WORD.pack(value)) for number, value in metrics)
 
 
-def encode(action: Action, path: NextHops, keys: KeySet, first_sequence: int) -> bytearray:
-    """The messages for one action on routes that share a path, one after the other.
+def encode(action: Action, next_hops: NextHops, keys: KeySet, first_sequence: int) -> bytearray:
+    """Return the messages for one action on routes that share next hops, one after the other.
 
     Args:
-        action: what to do. ADD fails in the kernel when any route holds the key, REPLACE when none does, DELETE when
-            none of protocol 245 does.
-        path: for DELETE a path that leads nowhere matches whatever route of ours has the key; of several next hops of
-            an IPv6 route those go that are of protocol 245, each by itself.
-        keys: of the family of the path.
-        first_sequence: sequence number of the first message; the next ones count up.
+        action: ADD fails in the kernel when any route holds the key, REPLACE when none does, DELETE when no route of
+            protocol 245 does.
+        next_hops: for a DELETE, unknown ones match whatever route of this program has the key. Of several next hops of
+            an IPv6 route, the kernel deletes each one that is of protocol 245.
+        keys: the routes, of the family of the next hops.
+        first_sequence: sequence number of the first message; the following messages count up.
     """
     ipv4 = keys.size == IPV4_KEY_SIZE
     address_size = 4 if ipv4 else 16
     deleting = action is Action.DELETE
     kind, flags = _TYPE_AND_FLAGS[action]
-    hop, *others = path.hops
+    hop, *others = next_hops.hops
     rtmsg = RTMSG.pack(
         AF_INET if ipv4 else AF_INET6,
         0,
@@ -148,7 +159,7 @@ def encode(action: Action, path: NextHops, keys: KeySet, first_sequence: int) ->
         0,
         PROTOCOL,
         RT_SCOPE_NOWHERE if deleting else RT_SCOPE_UNIVERSE,
-        RTN_UNSPEC if deleting else RTN_BLACKHOLE if path.blackhole else RTN_UNICAST,
+        RTN_UNSPEC if deleting else RTN_BLACKHOLE if next_hops.blackhole else RTN_UNICAST,
         RTNH_F_ONLINK if hop.on_link and not others else 0,
     )
     varying = (
@@ -158,15 +169,15 @@ def encode(action: Action, path: NextHops, keys: KeySet, first_sequence: int) ->
     )
     fixed = b""
     if others:
-        # An IPv4 route goes as a whole, in whatever order its next hops are.
+        # The kernel compares the next hops of an IPv4 route in order if the message has any, so name none.
         if not (deleting and ipv4):
-            fixed = pack_attribute(RTA_MULTIPATH, b"".join(map(_encode_hop, path.hops)))
-    elif path.forwards:
+            fixed = pack_attribute(RTA_MULTIPATH, b"".join(map(_encode_hop, next_hops.hops)))
+    elif next_hops.forwards:
         fixed = pack_attribute(RTA_GATEWAY, hop.gateway) if any(hop.gateway) else b""
-        fixed += pack_attribute(RTA_OIF, _WORD.pack(hop.interface))
+        fixed += pack_attribute(RTA_OIF, WORD.pack(hop.interface))
     if not deleting:
-        fixed += pack_attribute(RTA_PREFSRC, path.source) if path.source else b""
-        fixed += pack_attribute(RTA_METRICS, _encode_metrics(path.metrics)) if path.metrics else b""
+        fixed += pack_attribute(RTA_PREFSRC, next_hops.source) if next_hops.source else b""
+        fixed += pack_attribute(RTA_METRICS, _encode_metrics(next_hops.metrics)) if next_hops.metrics else b""
     size = HEADER.size + len(rtmsg) + len(varying) + len(fixed)
     buffer = bytearray((HEADER.pack(size, kind, flags, 0, 0) + rtmsg + varying + fixed) * len(keys))
 
@@ -192,55 +203,55 @@ class DecodedRoute(NamedTuple):
     """A route in a notification."""
 
     key: bytes
-    path: NextHops
+    next_hops: NextHops
     protocol: int
 
 
 class DecodedRoutes(NamedTuple):
-    """Routes of a dump that share everything but their destination, with their keys in the kernel's order."""
+    """Routes of a dump that differ only in their destination, with their keys in the kernel's order."""
 
     protocol: int
-    path: NextHops
+    next_hops: NextHops
     packed_keys: bytes
 
 
 class _Shape(NamedTuple):
-    """What a message says apart from the destination."""
+    """Content of a message apart from the destination."""
 
     protocol: int
-    path: NextHops
+    next_hops: NextHops
     table_metric: bytes
 
 
 class RouteDecoder:
-    """Reads route messages; remembers the paths it has seen, so it is meant for one dump or one socket."""
+    """Decoder of route messages. It remembers the shapes it has seen, so use one for one dump or one socket."""
 
-    # A table of foreign multipath routes may have a path each; forgetting them costs time, not correctness.
-    _MOST_SHAPES = 4096
+    # Foreign multipath routes may have a shape each. Forgetting all shapes costs time, not correctness.
+    _MAX_SHAPES = 4096
 
     def __init__(self) -> None:
         self._shapes: dict[bytes, _Shape] = {}
 
     def decode(self, body: bytes) -> DecodedRoute | None:
-        """The route in the body of a RTM_NEWROUTE or RTM_DELROUTE; None for a cached clone or another family."""
+        """Return the route in the body of a RTM_NEWROUTE or RTM_DELROUTE; None for a cached clone or another family."""
         if (size := _address_size(body)) is None:
             return None
         if not body[1]:
-            # A default route is told without a destination.
+            # The message of a default route has no destination.
             address, cleared = bytes(size), body
         else:
             start, end = _DESTINATION_AT, _DESTINATION_AT + size
             address = body[start:end]
             cleared = body[:1] + b"\0" + body[2:start] + bytes(size) + body[end:]
         shape = self._shape(cleared)
-        return DecodedRoute(address + body[1:2] + shape.table_metric, shape.path, shape.protocol)
+        return DecodedRoute(address + body[1:2] + shape.table_metric, shape.next_hops, shape.protocol)
 
     def decode_block(self, block: bytes, size: int) -> Iterator[DecodedRoutes]:
-        """The routes of many messages of equal size that stand one after the other, of one family.
+        """Yield the routes of consecutive messages of equal size and of one family.
 
         Args:
             block: whole messages, with their headers.
-            size: of each message, in bytes.
+            size: bytes of each message.
         """
         number = len(block) // size
         body = block[HEADER.size : size]
@@ -248,7 +259,7 @@ class RouteDecoder:
             return
         address_at = HEADER.size + _DESTINATION_AT
         if size < address_at + address_size:
-            # A default route that leads nowhere says less than any destination would take.
+            # An unreachable default route takes fewer bytes than any destination would.
             yield from self._decode_singly(block, size)
             return
         cleared = bytearray(block)
@@ -266,7 +277,7 @@ class RouteDecoder:
             if shape[HEADER.size + _DESTINATION_AT - ATTRIBUTE.size : address_at] == _DESTINATION_HEADERS[address_size]:
                 yield self._take_columns(b"".join(found), size, shape[HEADER.size :], address_size)
             else:
-                # A default route is told without a destination.
+                # The message of a default route has no destination.
                 yield from self._decode_singly(b"".join(found), size)
 
     def _take_columns(self, block: bytes, size: int, cleared_body: bytes, address_size: int) -> DecodedRoutes:
@@ -276,25 +287,27 @@ class RouteDecoder:
         for column in range(address_size):
             packed[column::key_size] = block[HEADER.size + _DESTINATION_AT + column :: size]
         packed[address_size::key_size] = block[HEADER.size + 1 :: size]
-        return DecodedRoutes(shape.protocol, shape.path, bytes(packed))
+        return DecodedRoutes(shape.protocol, shape.next_hops, bytes(packed))
 
     def _decode_singly(self, block: bytes, size: int) -> Iterator[DecodedRoutes]:
         for start in range(0, len(block), size):
             if route := self.decode(block[start + HEADER.size : start + size]):
-                yield DecodedRoutes(route.protocol, route.path, route.key)
+                yield DecodedRoutes(route.protocol, route.next_hops, route.key)
 
     def _shape(self, body: bytes) -> _Shape:
-        """What a message says whose destination is cleared."""
+        """Return the shape of a message whose destination is cleared."""
         known = self._shapes.get(body)
         if known is None:
-            if len(self._shapes) >= self._MOST_SHAPES:
+            if len(self._shapes) >= self._MAX_SHAPES:
                 self._shapes.clear()
-            known = self._shapes[body] = _decode_shape(body)
+            route = parse_route(body)
+            known = _Shape(route.protocol, _next_hops_of(route), pack_table_metric(route.table, route.metric))
+            self._shapes[body] = known
         return known
 
 
 def _address_size(body: bytes) -> int | None:
-    """Of the family of a route; None for what is no route of a table."""
+    """Return the size of the addresses of a route; None for what is not a route of a table."""
     if body[0] == AF_INET:
         return 4
     if body[0] == AF_INET6 and not RTMSG.unpack_from(body)[-1] & RTM_F_CLONED:
@@ -302,79 +315,85 @@ def _address_size(body: bytes) -> int | None:
     return None
 
 
-def _decode_shape(body: bytes) -> _Shape:
-    family, _, source_length, tos, _, protocol, _, kind, flags = RTMSG.unpack_from(body)
-    size = 4 if family == AF_INET else 16
+def parse_route(body: bytes) -> KernelRoute:
+    """Return the route in the body of a RTM_NEWROUTE or RTM_DELROUTE, IPv4 or IPv6."""
+    family, length, source_length, tos, table, protocol, _, kind, flags = RTMSG.unpack_from(body)
     found = dict(attributes(body, RTMSG.size))
-    table_metric = body[_TABLE_AT : _TABLE_AT + _WORD.size] + found.get(RTA_PRIORITY, _WORD.pack(DEFAULT_METRIC_IPV4))
-    source, metrics = found.get(RTA_PREFSRC, b""), dict(attributes(found.get(RTA_METRICS, b"")))
-    known = tuple(sorted((number, _number(value)) for number, value in metrics.items() if number in _METRICS))
-    ours = protocol == PROTOCOL
-    # Of a foreign route it matters where it leads, whatever else it says.
-    written = metrics.keys() <= _METRICS and found.keys() <= _OWN_ATTRIBUTES
-    plain = not ours or (not tos and not source_length and written)
-    hops: tuple[NextHop, ...] = ()
-    if kind == RTN_UNICAST:
-        if RTA_MULTIPATH in found:
-            hops = tuple(sorted(_decode_hop(each, size) for each in next_hops(found[RTA_MULTIPATH])))
-        elif RTA_VIA not in found:
-            gateway, interface = found.get(RTA_GATEWAY, bytes(size)), _number(found.get(RTA_OIF))
-            hops = (NextHop(gateway, interface, on_link=bool(flags & RTNH_F_ONLINK)),)
-    path = UNKNOWN_IPV4 if size == 4 else UNKNOWN_IPV6
-    if plain and hops and all(len(hop.gateway) == size and hop.interface for hop in hops):
-        path = NextHops(hops, source, known)
-    elif plain and kind == RTN_BLACKHOLE and not source and not metrics:
-        path = BLACKHOLE_IPV4 if size == 4 else BLACKHOLE_IPV6
-    return _Shape(protocol, path, table_metric)
+    address = found.get(RTA_DST, bytes(4 if family == AF_INET else 16))
+    hops: tuple[KernelNextHop, ...] = ()
+    if RTA_MULTIPATH in found:
+        hops = tuple(_parse_next_hops(found[RTA_MULTIPATH]))
+    elif RTA_OIF in found:
+        hops = (_make_hop(found, _number(found[RTA_OIF]), 1, flags, plain=True),)
+    return KernelRoute(
+        prefix=mask(address, length) + bytes([length]),
+        table=_number(found[RTA_TABLE]) if RTA_TABLE in found else table or TABLE_MAIN,
+        metric=_number(found[RTA_PRIORITY]) if RTA_PRIORITY in found else DEFAULT_METRIC_IPV4,
+        protocol=protocol,
+        kind=_KINDS.get(kind, str(kind)),
+        hops=hops,
+        source=found.get(RTA_PREFSRC, b""),
+        metrics=_parse_metrics(found.get(RTA_METRICS, b"")),
+        next_hop_id=_number(found[RTA_NH_ID]) if RTA_NH_ID in found else 0,
+        plain=not tos and not source_length and found.keys() <= _OWN_ATTRIBUTES,
+    )
 
 
-def _number(value: bytes | None) -> int:
-    """A word in host order; 0 for none."""
-    return 0 if value is None else int(_WORD.unpack(value)[0])
+def _number(value: bytes) -> int:
+    """Return a word in host order."""
+    return int(WORD.unpack_from(value)[0])
 
 
-class _NextHop(NamedTuple):
-    """One next hop of a multipath route."""
-
-    flags: int
-    weight: int
-    interface: int
-    attributes: dict[int, bytes]
+def _parse_metrics(value: bytes) -> Metrics:
+    """Return the metrics in a RTA_METRICS; one whose value is no number, as that of RTAX_CC_ALGO, with a value of 0."""
+    metrics = attributes(value)
+    return tuple(sorted((number, _number(each) if len(each) == WORD.size else 0) for number, each in metrics))
 
 
-def next_hops(value: bytes) -> Iterator[_NextHop]:
-    """The next hops in the value of a RTA_MULTIPATH."""
+def _parse_next_hops(value: bytes) -> Iterator[KernelNextHop]:
+    """Yield the next hops in a RTA_MULTIPATH."""
     offset = 0
     while offset + _NEXTHOP.size <= len(value):
         length, flags, further, interface = _NEXTHOP.unpack_from(value, offset)
         if length < _NEXTHOP.size:
             return
-        yield _NextHop(flags, further + 1, interface, dict(attributes(value[offset : offset + length], _NEXTHOP.size)))
+        found = dict(attributes(value[offset : offset + length], _NEXTHOP.size))
+        yield _make_hop(found, interface, further + 1, flags, plain=found.keys() == {RTA_GATEWAY})
         offset += (length + 3) & ~3
 
 
-def _decode_hop(hop: _NextHop, size: int) -> NextHop:
-    """A next hop of a multipath route; without a gateway if it is none that this program writes.
+def _make_hop(found: dict[int, bytes], interface: int, weight: int, flags: int, *, plain: bool) -> KernelNextHop:
+    gateway = found.get(RTA_GATEWAY, b"")
+    if RTA_VIA in found:
+        # A gateway of another family: the number of the family, then the address.
+        gateway = found[RTA_VIA][2:]
+    return KernelNextHop(gateway, interface, weight, bool(flags & RTNH_F_ONLINK), bool(flags & RTNH_F_DEAD), plain)
 
-    What else an IPv6 one may say is passed over: it is in its place by its gateway, whoever put it there.
+
+def _next_hops_of(route: KernelRoute) -> NextHops:
+    """Return the next hops of a route as this program writes them; unknown ones if the program never writes such.
+
+    Of a foreign route only the destination of its packets matters, whatever other attributes it has.
     """
-    known = size != 4 or hop.attributes.keys() == {RTA_GATEWAY}
-    gateway = hop.attributes.get(RTA_GATEWAY, b"") if known else b""
-    return NextHop(gateway, hop.interface, hop.weight, bool(hop.flags & RTNH_F_ONLINK))
+    size = len(route.prefix) - 1
+    metrics = tuple(each for each in route.metrics if each[0] in _OWN_METRICS)
+    if route.protocol != PROTOCOL or (route.plain and metrics == route.metrics):
+        if route.kind == UNICAST and (hops := _own_hops(route, size)):
+            return NextHops(hops, route.source, metrics)
+        if route.kind == BLACKHOLE and not route.source and not metrics:
+            return BLACKHOLE_IPV4 if size == 4 else BLACKHOLE_IPV6
+    return UNKNOWN_IPV4 if size == 4 else UNKNOWN_IPV6
 
 
-def describe(body: bytes) -> str:
-    """A route without its destination, in the words of `ip route`: type, next hops and protocol."""
-    rtmsg = RTMSG.unpack_from(body)
-    protocol, kind = rtmsg[5], rtmsg[7]
-    found = dict(attributes(body, RTMSG.size))
-    words = [_KIND_NAMES[kind]] if kind in _KIND_NAMES else []
-    if RTA_NH_ID in found:
-        words.append(f"nhid {_number(found[RTA_NH_ID])}")
-    for hop in (found, *(each.attributes for each in next_hops(found.get(RTA_MULTIPATH, b"")))):
-        if RTA_GATEWAY in hop:
-            words.append(f"via {unpack_address(hop[RTA_GATEWAY])}")
-        elif RTA_VIA in hop:
-            # The gateway of another family: its number, then the address.
-            words.append(f"via {unpack_address(hop[RTA_VIA][2:])}")
-    return " ".join([*words, f"proto {protocol_name(protocol)}"])
+def _own_hops(route: KernelRoute, size: int) -> tuple[NextHop, ...]:
+    """Return the next hops of a unicast route, sorted; none if one of them is such as this program never writes."""
+    if len(route.hops) == 1 and route.hops[0].plain:
+        (hop,) = route.hops
+        hops = [NextHop(hop.gateway or bytes(size), hop.interface, hop.weight, hop.on_link)]
+    elif size == 4 and not all(hop.plain for hop in route.hops):
+        return ()
+    else:
+        # The kernel finds an IPv6 next hop by its gateway alone, so other attributes of it do not matter.
+        hops = [NextHop(hop.gateway, hop.interface, hop.weight, hop.on_link) for hop in route.hops]
+    known = all(len(hop.gateway) == size and hop.interface for hop in hops)
+    return tuple(sorted(hops)) if known else ()

@@ -61,7 +61,7 @@ class InstalledRoutes:
             # With several next hops only a read shows who owns which.
             self.outdated = True
         else:
-            self._noted[route.key] = None if gone else route.path
+            self._noted[route.key] = None if gone else route.next_hops
 
     def shadow(self, key: bytes) -> None:
         """Take in that a foreign route with the key of an installed one has come: only a read shows which is used."""
@@ -107,7 +107,7 @@ class InstalledRoutes:
         """Report whether a notification is about one of several IPv6 routes that the kernel has merged."""
         if len(route.key) == IPV4_KEY_SIZE:
             return False
-        return len(route.path.hops) > 1 or (gone and route.key not in self.routes.through(route.path))
+        return len(route.next_hops.hops) > 1 or (gone and route.key not in self.routes.through(route.next_hops))
 
     def _take_notes(self) -> None:
         """Apply all noted changes at once: one by one they would copy the sets of keys each time."""

@@ -1,4 +1,4 @@
-"""What can be asked of a node: what became of each object, and whose each of its routes is."""
+"""The introspection API of one node: the state of its objects, gateways and routes."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -7,18 +7,18 @@ from typing import Any
 from static_route_operator.node.inventory import Inventory
 from static_route_operator.node.reconciler import Reconciler
 from static_route_operator.planning.candidates import candidates, describe_candidate
-from static_route_operator.planning.desired import describe_wanted
+from static_route_operator.planning.desired import describe_desired
 from static_route_operator.planning.plan import owner_of
 from static_route_operator.routing.description import describe_route
 from static_route_operator.routing.prefixes import pack_address
 
 
 class Introspection:
-    """Answers with JSON objects, from what is known at that moment.
+    """The handlers of the introspection API. They return JSON objects.
 
     Args:
         inventory: the objects and this node.
-        reconciler: what keeps their routes.
+        reconciler: the plan, the installed routes and the state of the objects.
     """
 
     def __init__(self, inventory: Inventory, reconciler: Reconciler) -> None:
@@ -27,7 +27,7 @@ class Introspection:
 
     @property
     def handlers(self) -> dict[str, Callable[..., dict[str, Any]]]:
-        """What can be asked (see `HttpServer`)."""
+        """Handlers by path (see `HttpServer`)."""
         return {
             "/summary": self.summary,
             "/routes": self.routes,
@@ -36,7 +36,7 @@ class Introspection:
         }
 
     def summary(self) -> dict[str, Any]:
-        """What became of the objects and the gateways."""
+        """Return the state of the objects and gateways."""
         return self._origin() | {
             "waiting": [
                 {"name": route.name, "generation": route.generation}
@@ -48,7 +48,7 @@ class Introspection:
         }
 
     def routes(self) -> dict[str, Any]:
-        """The summary, and every route of ours that the kernel holds, with its object."""
+        """Return the summary and every installed route, with its object."""
         plan, interfaces = self._reconciler.plan, self._reconciler.interfaces
         return self.summary() | {
             "routes": [
@@ -58,10 +58,10 @@ class Introspection:
         }
 
     def claims(self, address: str) -> dict[str, Any]:
-        """Which StaticRoutes want packets for an address, and which of them gets it.
+        """Return the StaticRoutes with a destination that contains an address, and mark the one that wins.
 
         Raises:
-            InvalidPrefixError: it is no address.
+            InvalidPrefixError: the text is not an address.
         """
         rows = {row.name: row for row in self._reconciler.rows}
         found = candidates(self._reconciler.plan, pack_address(address))
@@ -70,11 +70,11 @@ class Introspection:
         }
 
     def desired(self) -> dict[str, Any]:
-        """Every route that should be in the kernel, packed; see `describe_wanted`."""
+        """Return every desired route, packed; see `describe_desired`."""
         rows = {row.name: row for row in self._reconciler.rows}
-        return self._origin() | describe_wanted(self._reconciler.plan, rows)
+        return self._origin() | describe_desired(self._reconciler.plan, rows)
 
     def _origin(self) -> dict[str, Any]:
-        """Which node answers, and whether it knows all objects."""
+        """Return the name of the node, and whether its list of objects is complete."""
         node = self._inventory.node
         return {"node": node.name if node else None, "complete": self._inventory.complete}

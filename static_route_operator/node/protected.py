@@ -1,4 +1,4 @@
-"""What this host protects from being captured by a route: told by several sources, of which each knows a part."""
+"""The addresses that no route may capture on this host, collected from several sources."""
 
 import contextlib
 import logging
@@ -12,27 +12,27 @@ from static_route_operator.supervision import Signal
 
 logger = logging.getLogger(__name__)
 
-# Link-local or not, it is reached by whatever route there is, and identity and boot data come from it.
+# It serves identity and boot data. Although it is link-local, packets to it follow any route that matches.
 METADATA_SERVICE = ("169.254.169.254", "fd00:ec2::254")
 
-# The second is what the first stands for where it names systemd's own resolver only.
+# The second lists the real servers if the first names only systemd's own resolver.
 RESOLVER_FILES = (Path("/etc/resolv.conf"), Path("/run/systemd/resolve/resolv.conf"))
 
 LOOPBACK = pack_prefix("127.0.0.0/8"), pack_prefix("::1/128")
 
 
 class Protected:
-    """All that is protected, as far as it is known.
+    """The protected addresses of all sources.
 
     Args:
         configured: further addresses and CIDRs, separated by commas.
 
     Attributes:
-        protection: the whole of it.
-        on_change: emitted when it has changed.
+        protection: the union of all sources.
+        on_change: emitted after a change of `protection`.
 
     Raises:
-        SettingsError: one of the configured is neither an address nor a CIDR.
+        SettingsError: `configured` has a part that is neither an address nor a CIDR.
     """
 
     def __init__(self, configured: str = "") -> None:
@@ -43,64 +43,64 @@ class Protected:
             "setting": _configured(configured),
         }
         self._own = frozenset(self._parts)
-        self.protection = self._whole()
+        self.protection = self._union()
 
     @property
-    def told(self) -> dict[str, Mapping[bytes, str]]:
-        """What sources elsewhere know, by their names: what this host does not know by itself."""
-        return {source: what for source, what in self._parts.items() if source not in self._own}
+    def reported(self) -> dict[str, Mapping[bytes, str]]:
+        """Addresses by source, from sources outside this host."""
+        return {source: addresses for source, addresses in self._parts.items() if source not in self._own}
 
-    def put(self, source: str, what: Mapping[bytes, str]) -> None:
-        """Take in what a source knows now, in place of what it knew before.
+    def put(self, source: str, addresses: Mapping[bytes, str]) -> None:
+        """Replace the addresses of one source.
 
         Args:
-            source: its name.
-            what: by packed prefix, what it is.
+            source: the name of the source.
+            addresses: descriptions by packed prefix.
         """
-        if self._parts.get(source, {}) == what:
+        if self._parts.get(source, {}) == addresses:
             return
-        self._parts[source] = what
-        self.protection = self._whole()
+        self._parts[source] = addresses
+        self.protection = self._union()
         self.on_change.emit()
 
     def look_at_resolver(self) -> None:
-        """Take in the DNS servers of this host as they are now."""
+        """Read the DNS servers of this host again."""
         self.put("DNS", name_servers())
 
-    def _whole(self) -> Protection:
-        whole: dict[bytes, str] = {}
-        for what in self._parts.values():
-            whole |= what
-        return Protection(whole)
+    def _union(self) -> Protection:
+        union: dict[bytes, str] = {}
+        for addresses in self._parts.values():
+            union |= addresses
+        return Protection(union)
 
 
 def name_servers(files: Iterable[Path] = RESOLVER_FILES) -> dict[bytes, str]:
-    """The DNS servers of this host by packed prefix; a file that can't be read names none."""
+    """Return descriptions of the DNS servers of this host by packed prefix; skip files that can't be read."""
     found = {}
     for file in files:
         with contextlib.suppress(OSError):
             for line in file.read_text(errors="replace").splitlines():
                 match line.split():
                     case ["nameserver", text, *_]:
-                        # A zone names the link of a link-local address, which no destination can hold.
+                        # A zone marks a link-local address, which no destination can contain.
                         with contextlib.suppress(InvalidPrefixError):
                             found[host_prefix(pack_address(text))] = "DNS server of this host"
-    return {prefix: what for prefix, what in found.items() if not any(contains(each, prefix) for each in LOOPBACK)}
+    return {prefix: text for prefix, text in found.items() if not any(contains(each, prefix) for each in LOOPBACK)}
 
 
-def pack_all(what: str, texts: Iterable[str]) -> dict[bytes, str]:
-    """Addresses and CIDRs by packed prefix, with what they are; one that is neither is logged and passed over."""
+def pack_all(description: str, texts: Iterable[str]) -> dict[bytes, str]:
+    """Return a description by packed prefix for addresses and CIDRs; log and skip texts that are neither."""
     found = {}
     for text in texts:
         try:
-            found[pack_prefix(text)] = what
+            found[pack_prefix(text)] = description
         except InvalidPrefixError as error:
-            logger.warning("Not protected (%s): %s", what, error)
+            logger.warning("Not protected (%s): %s", description, error)
     return found
 
 
-def _named(what: str, texts: Iterable[str]) -> dict[bytes, str]:
-    return {pack_prefix(text): what for text in texts}
+def _named(description: str, texts: Iterable[str]) -> dict[bytes, str]:
+    return {pack_prefix(text): description for text in texts}
 
 
 def _configured(setting: str) -> dict[bytes, str]:

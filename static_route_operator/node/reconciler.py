@@ -231,7 +231,7 @@ class Reconciler:
             self._foreign_route_changed(route, gone, port)
             return
         self._metrics.drift.inc()
-        if gone or route.key not in self._plan.desired.through(route.path):
+        if gone or route.key not in self._plan.desired.through(route.next_hops):
             self._drift.noticed(route.key, None if gone else route.protocol, port, time.monotonic())
         self._installed.note(route, gone=gone, busy=self._busy.locked())
         if not gone and route.key in self._retries.failures:

@@ -91,7 +91,7 @@ def _planned_row(planned: ObjectPlan, outcome: Outcome, bypass: Routes) -> Row:
     missing += sum(not any(key in keys for keys, _ in flapping) for key in failed)
     kept = outcome.installed.count(planned.retained) if planned.retained else 0
     row = _row(planned.route, issues, max(len(planned.keys) - missing, 0), kept)
-    next_hops = planned.selection.path
+    next_hops = planned.selection.next_hops
     if next_hops is not None and next_hops.forwards:
         row = dataclasses.replace(row, gateway=_texts(hop.gateway for hop in next_hops.hops))
     if targets := planned.selection.targets:

@@ -69,7 +69,7 @@ def _candidates(planned: ObjectPlan, plan: Plan, address: bytes) -> Iterator[Can
             status = CandidateStatus.HELD
         elif winner is not None:
             status = CandidateStatus.STANDBY
-        path = planned.selection.path
+        next_hops = planned.selection.next_hops
         table, metric = unpack_table_metric(key)
         yield Candidate(
             route=route,
@@ -78,7 +78,7 @@ def _candidates(planned: ObjectPlan, plan: Plan, address: bytes) -> Iterator[Can
             metric=metric,
             status=status,
             winner=winner,
-            hops=path.hops if path and path.forwards else (),
+            hops=next_hops.hops if next_hops and next_hops.forwards else (),
             problems=tuple(each.message for each in planned.problems),
         )
 

@@ -45,7 +45,7 @@ def followers(address_size: int, facts: Facts) -> list[bytes]:
 def prefix_without_bypass(address_size: int, facts: Facts) -> bytes | None:
     """Return a protected prefix that uses a default route which can't be copied; None if there is none."""
     match = facts.foreign.match(anything(address_size))
-    if match is None or match.paths[0].forwards:
+    if match is None or match.alternatives[0].forwards:
         return None
     return next(iter(followers(address_size, facts)), None)
 
@@ -55,9 +55,9 @@ def make_bypass_routes(address_sizes: Iterable[int], facts: Facts) -> Routes:
     bypass: dict[NextHops, KeySet] = {}
     for size in address_sizes:
         match = facts.foreign.match(anything(size))
-        if match is not None and match.paths[0].forwards:
+        if match is not None and match.alternatives[0].forwards:
             table_metric = pack_table_metric(TABLE_DEFAULT_ROUTE, default_metric(bytes(size)))
-            bypass[match.paths[0]] = KeySet.of(
+            bypass[match.alternatives[0]] = KeySet.of(
                 size + 1 + len(table_metric), (each + table_metric for each in followers(size, facts))
             )
     return Routes(bypass)
@@ -80,7 +80,7 @@ def _rules(address_size: int, defaults: Iterable[NextHops], facts: Facts) -> Ite
     defaults = list(defaults)
     ours = {hop.interface for next_hops in defaults for hop in next_hops.hops}
     match = facts.foreign.match(anything(address_size))
-    theirs = {hop.interface for next_hops in match.paths for hop in next_hops.hops} if match else set()
+    theirs = {hop.interface for next_hops in match.alternatives for hop in next_hops.hops} if match else set()
     sources = {next_hops.source for next_hops in defaults}
     interfaces = {facts.interfaces.get(index) for index in theirs - ours}
     for address, interface in facts.addresses.items():

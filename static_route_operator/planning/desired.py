@@ -1,4 +1,4 @@
-"""What a node should have, told from one process to another: packed, since 100,000 routes are no rarity."""
+"""JSON form of a node's desired routes and rules, packed because 100,000 routes are common."""
 
 import base64
 from collections.abc import Mapping
@@ -15,12 +15,11 @@ from static_route_operator.routing.rules import Rule
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """A StaticRoute, as one who compares has to know it.
+    """A StaticRoute and the routes that belong to it.
 
     Attributes:
-        name: its name.
-        keys: of the routes that it has to itself on the node, or leaves as they are.
-        message: what the node says of it.
+        keys: the routes that the StaticRoute has to itself on the node, or leaves as they are.
+        message: the message of the StaticRoute's row in the node's report.
     """
 
     name: str
@@ -29,13 +28,13 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a node should have.
+class DesiredState:
+    """The routes and rules that should be installed on a node.
 
     Attributes:
-        routes: all of them.
-        retained: those that stay as they are if they are there.
-        owners: the StaticRoutes they belong to.
+        routes: the desired routes.
+        retained: routes that stay as they are if they are installed.
+        owners: the StaticRoutes to which the routes belong.
         rules: the policy rules that should be installed, with the names of the StaticRoutes that each is for.
     """
 
@@ -45,14 +44,16 @@ class Wanted:
     rules: Mapping[Rule, tuple[str, ...]]
 
     def owner(self, key: bytes) -> Owner | None:
-        """The StaticRoute that a route belongs to."""
+        """Return the StaticRoute to which a route belongs; None for a route of none."""
         return next((each for each in self.owners if key in each.keys), None)
 
 
-def describe_wanted(plan: Plan, rows: Mapping[str, Row]) -> dict[str, Any]:
-    """What a plan wants, as a JSON object that `parse_wanted` reads."""
+def describe_desired(plan: Plan, rows: Mapping[str, Row]) -> dict[str, Any]:
+    """Return the desired state of a plan as a JSON object that `parse_desired` reads."""
     return {
-        "routes": [{"path": _describe_path(path), **_describe_keys(keys)} for path, keys in plan.desired],
+        "routes": [
+            {"nextHops": _describe_next_hops(next_hops), **_describe_keys(keys)} for next_hops, keys in plan.desired
+        ],
         "held": [_describe_keys(keys) for keys in plan.retained],
         "owners": [
             {
@@ -66,13 +67,13 @@ def describe_wanted(plan: Plan, rows: Mapping[str, Row]) -> dict[str, Any]:
     }
 
 
-def parse_wanted(told: Mapping[str, Any]) -> Wanted:
-    """Read what `describe_wanted` told."""
-    return Wanted(
-        Routes({_parse_path(each["path"]): _parse_keys(each) for each in told["routes"]}),
-        [_parse_keys(each) for each in told["held"]],
-        [Owner(each["name"], _parse_keys(each), each["message"]) for each in told["owners"]],
-        {Rule.from_json(each["rule"]): tuple(each["objects"]) for each in told["rules"]},
+def parse_desired(data: Mapping[str, Any]) -> DesiredState:
+    """Return the desired state that `describe_desired` described."""
+    return DesiredState(
+        Routes({_parse_next_hops(each["nextHops"]): _parse_keys(each) for each in data["routes"]}),
+        [_parse_keys(each) for each in data["held"]],
+        [Owner(each["name"], _parse_keys(each), each["message"]) for each in data["owners"]],
+        {Rule.from_json(each["rule"]): tuple(each["objects"]) for each in data["rules"]},
     )
 
 
@@ -80,23 +81,23 @@ def _describe_keys(keys: KeySet) -> dict[str, Any]:
     return {"size": keys.size, "keys": base64.b64encode(keys.packed).decode()}
 
 
-def _parse_keys(told: Mapping[str, Any]) -> KeySet:
-    return KeySet(told["size"], base64.b64decode(told["keys"]))
+def _parse_keys(data: Mapping[str, Any]) -> KeySet:
+    return KeySet(data["size"], base64.b64decode(data["keys"]))
 
 
-def _describe_path(path: NextHops) -> dict[str, Any]:
+def _describe_next_hops(next_hops: NextHops) -> dict[str, Any]:
     return {
-        "hops": [[hop.gateway.hex(), hop.interface, hop.weight, hop.on_link] for hop in path.hops],
-        "source": path.source.hex(),
-        "metrics": path.metrics,
-        "blackhole": path.blackhole,
+        "hops": [[hop.gateway.hex(), hop.interface, hop.weight, hop.on_link] for hop in next_hops.hops],
+        "source": next_hops.source.hex(),
+        "metrics": next_hops.metrics,
+        "blackhole": next_hops.blackhole,
     }
 
 
-def _parse_path(told: Mapping[str, Any]) -> NextHops:
+def _parse_next_hops(data: Mapping[str, Any]) -> NextHops:
     hops = tuple(
         NextHop(bytes.fromhex(gateway), interface, weight, on_link)
-        for gateway, interface, weight, on_link in told["hops"]
+        for gateway, interface, weight, on_link in data["hops"]
     )
-    metrics = tuple((number, value) for number, value in told["metrics"])
-    return NextHops(hops, bytes.fromhex(told["source"]), metrics, told["blackhole"])
+    metrics = tuple((number, value) for number, value in data["metrics"])
+    return NextHops(hops, bytes.fromhex(data["source"]), metrics, data["blackhole"])

@@ -1,4 +1,4 @@
-"""Which gateways a node uses: of those that are for it and that it reaches, the best that are up."""
+"""Selection of the gateways that a node uses: the best of those for the node that it reaches and that are up."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ from static_route_operator.routing.nexthops import BLACKHOLE_IPV4, BLACKHOLE_IPV
 
 @dataclass(frozen=True, slots=True)
 class GatewaySelection:
-    """What a StaticRoute gets on a node.
+    """The gateways that a StaticRoute uses on a node.
 
     Attributes:
-        path: of its routes; None when none is to be written.
-        keep: without a path, routes that are there stay as they are.
-        problem: why there is no path, or which gateways are not used; None when all is well.
-        reachable: packed addresses of the gateways that routes could go through.
-        targets: what is to be probed for it.
+        next_hops: the next hops of its routes; None to write no routes.
+        keep: without next hops, installed routes stay as they are.
+        problem: why there are no next hops, or which gateways are not used; None without a problem.
+        reachable: packed addresses of the gateways that the node reaches.
+        targets: the targets to probe for the StaticRoute.
     """
 
-    path: NextHops | None = None
+    next_hops: NextHops | None = None
     keep: bool = False
     problem: Issue | None = None
     reachable: tuple[bytes, ...] = ()
@@ -35,15 +35,15 @@ class GatewaySelection:
 
 
 class GatewaySelector:
-    """Chooses gateways on one node, at one moment.
+    """The selection of gateways on one node, at one moment.
 
     Args:
         node: the node.
-        facts: what it knows of itself; look-ups of all gateways included.
-        down: the targets whose gateways do not answer. What has not been judged yet counts as up: so a start of this
-            program moves no route.
-        probed: the targets until now. A gateway that can't be reached goes on being probed, so that it is not taken for
-            up as soon as it can.
+        facts: facts of the node, with look-ups of all gateways.
+        down: the targets whose gateways are down. A gateway without a verdict counts as up; otherwise a start of this
+            program would move routes.
+        probed: the targets so far. A gateway that the node does not reach is probed further; otherwise it would count
+            as up at the moment that the node reaches it again.
     """
 
     def __init__(self, node: Node, facts: Facts, down: Collection[Target], probed: Iterable[Target]) -> None:
@@ -53,7 +53,7 @@ class GatewaySelector:
         self._probed: Mapping[tuple[bytes, Check], Target] = {(each.gateway, each.check): each for each in probed}
 
     def choose(self, route: ResolvedRoute) -> GatewaySelection:
-        """The choice for one object."""
+        """Select the gateways of one StaticRoute."""
         spec = route.spec
         mine = [each for each in route.gateways if selects(each.node_selector, self._node)]
         if not mine:
@@ -74,23 +74,24 @@ class GatewaySelector:
         unused = [
             f"gateway {each.text} is {'down' if each in down else 'drained'}" for each in hops if each not in usable
         ]
-        path, keep, problem = None, False, None
+        next_hops, keep, problem = None, False, None
         if usable:
             best = min(each.priority for each in usable)
-            path = _path([each for each in usable if each.priority == best], hops, spec.options)
+            tier = [hops[each] for each in usable if each.priority == best]
+            next_hops = _next_hops(tier, spec.options)
             if unused:
                 problem = Issue(RowState.PROGRAMMED, Reason.GATEWAYS_NOT_USED, "; ".join(unused))
         else:
             problem = _all_down([*unused, *(each.message for each in problems.values())], list(problems.values()))
             if problem.reason is Reason.GATEWAY_IS_THIS_NODE or spec.when_all_down is WhenAllDown.KEEP:
-                # What a gateway itself does with packets is no matter of whether it reaches other ones.
+                # The gateway node must never blackhole or withdraw: it is the next hop.
                 keep = True
             elif spec.when_all_down is WhenAllDown.BLACKHOLE:
-                path = BLACKHOLE_IPV4 if route.address_size == 4 else BLACKHOLE_IPV6
+                next_hops = BLACKHOLE_IPV4 if route.address_size == 4 else BLACKHOLE_IPV6
                 problem = problem.but("packets are dropped")
             else:
                 problem = problem.but("its routes are withdrawn")
-        return GatewaySelection(path, keep, problem, tuple(each.address for each in hops), tuple(targets.values()))
+        return GatewaySelection(next_hops, keep, problem, tuple(each.address for each in hops), tuple(targets.values()))
 
     def _hop(self, gateway: Gateway, *, on_link: bool) -> NextHop:
         lookup = self._facts.lookups.get(gateway.address)
@@ -110,18 +111,18 @@ class GatewaySelector:
         return targets
 
 
-def _path(tier: Sequence[Gateway], hops: Mapping[Gateway, NextHop], options: Options) -> NextHops:
+def _next_hops(hops: Sequence[NextHop], options: Options) -> NextHops:
     source, metrics = options.source, options.metrics
-    if len(tier) == 1:
-        # Alone it has all of the traffic, whatever its weight.
-        return NextHops((hops[tier[0]]._replace(weight=1),), source, metrics)
-    return NextHops(tuple(sorted(hops[each] for each in tier)), source, metrics)
+    if len(hops) == 1:
+        # A single next hop gets all traffic; the kernel stores no weight for it.
+        return NextHops((hops[0]._replace(weight=1),), source, metrics)
+    return NextHops(tuple(sorted(hops)), source, metrics)
 
 
 def _all_down(messages: Sequence[str], problems: Sequence[Issue]) -> Issue:
-    """Why no gateway can be used."""
+    """Explain why no gateway can be used."""
     if len(problems) == len(messages):
-        # None can be reached; that it is this node itself is the more important.
+        # The node reaches none. Name first that the node is itself the gateway: that is no fault.
         first = min(problems, key=lambda each: each.reason is not Reason.GATEWAY_IS_THIS_NODE)
         return Issue(first.state, first.reason, "; ".join(messages))
     return Issue(RowState.FAILED, Reason.ALL_GATEWAYS_DOWN, "; ".join(messages))

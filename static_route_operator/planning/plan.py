@@ -126,7 +126,7 @@ def make_plan(  # noqa: PLR0913  each is a different part of what is known
         problems = list(_refusals(route, refused))
         problems += [selection.problem] if selection.problem else []
         source = source_problem(route.spec.options.source, facts)
-        next_hops = selection.path
+        next_hops = selection.next_hops
         if next_hops and not next_hops.blackhole and source:
             problems.append(source)
             next_hops, keep = None, True
@@ -155,7 +155,7 @@ def _guard(
 ) -> Iterator[Rejection]:
     if route.spec.takes_default:
         return default_refusals(route.keys, facts)
-    return refusals(route.keys, facts, gateways, selection.path)
+    return refusals(route.keys, facts, gateways, selection.next_hops)
 
 
 def _plan_default(
@@ -167,7 +167,8 @@ def _plan_default(
     """
     defaults = [each for each in objects if each.route.spec.takes_default]
     rules = make_rules(
-        [(each.route.name, each.selection.path) for each in defaults if each.selection.path and each.keys], facts
+        [(each.route.name, each.selection.next_hops) for each in defaults if each.selection.next_hops and each.keys],
+        facts,
     )
     led = {rule.address_size for rule in rules}
     for rule in installed:

@@ -1,4 +1,4 @@
-"""What is probed and how, and what came of it: values only."""
+"""The targets of health checks and their results, as values."""
 
 import socket
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from static_route_operator.routing.prefixes import family_of, unpack_address
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What one prober probes, however many objects want it.
+    """The gateway and check of one prober, which several StaticRoutes may share.
 
     Attributes:
-        gateway: packed address.
-        interface: index of the interface by which routes through the gateway go.
-        check: how.
+        gateway: the packed address.
+        interface: the index of the output interface of routes through the gateway.
+        check: the type, port and times of the probes.
     """
 
     gateway: bytes
@@ -24,12 +24,12 @@ class Target:
 
     @property
     def family(self) -> socket.AddressFamily:
-        """The address family of the gateway."""
+        """Address family of the gateway."""
         return family_of(self.gateway)
 
     @property
     def address(self) -> str:
-        """The text of the gateway's address."""
+        """Gateway's address as text."""
         return unpack_address(self.gateway)
 
 
@@ -38,15 +38,15 @@ class Health:
     """The health of one target.
 
     Attributes:
-        state: unknown until the first verdict.
-        since: when it came to be so, in seconds since the epoch; 0 for what is not probed.
-        rtt: the last round-trip time in seconds; None until the first answer. For HTTP, the whole exchange.
-        smoothed_rtt: a moving average of the same since the gateway came up; None until a few answers have come.
-        sent: probes that were sent and judged.
-        lost: those of them that were not answered as they should, in time.
-        flaps: how often it went from up to down.
-        reason: of the last loss, in words; of state UNKNOWN, why it can't be probed; empty for none.
-        hold_down: seconds for which a gateway that is down is not let up again yet, because it flaps.
+        state: up, down, or unknown before the first decision.
+        since: the time of the last change of the state, in seconds since the epoch; 0 if the target is not probed.
+        rtt: the last round-trip time in seconds; None before the first answer. For HTTP, that of the whole exchange.
+        smoothed_rtt: the moving average since the gateway came up; None before the first few answers.
+        sent: probes that were answered or lost.
+        lost: the probes among them without a good answer in time.
+        flaps: changes from up to down.
+        reason: the reason of the last loss, or why probes can't be sent, in words; empty for none.
+        hold_down: seconds for which the gateway stays down although it may answer, because it flaps.
     """
 
     state: GatewayState = GatewayState.UNKNOWN
@@ -61,7 +61,7 @@ class Health:
 
     @property
     def usual_rtt(self) -> float | None:
-        """The round-trip time as it usually is, in seconds; None for a gateway that is not up."""
+        """Usual round-trip time in seconds; None for a gateway that is not up."""
         if self.state is not GatewayState.UP:
             return None
         return self.rtt if self.smoothed_rtt is None else self.smoothed_rtt

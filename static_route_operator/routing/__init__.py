@@ -1,1 +1,1 @@
-"""Values of routing: prefixes, keys, paths, routes, rules and facts. Nothing here does I/O."""
+"""Values of routing: prefixes, keys, next hops, routes, rules and facts. Nothing here does I/O."""

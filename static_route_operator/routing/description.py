@@ -1,50 +1,104 @@
-"""JSON form of routes, for people and programs."""
+"""JSON form of routes, and their text in the words of `ip route`."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from static_route_operator.routing.kernelroute import UNICAST, KernelNextHop, KernelRoute
 from static_route_operator.routing.keys import prefix_of, unpack_table_metric
-from static_route_operator.routing.nexthops import NextHops
-from static_route_operator.routing.options import describe_metrics
+from static_route_operator.routing.nexthops import NextHop, NextHops, protocol_name
+from static_route_operator.routing.options import describe_metrics, metric_words
 from static_route_operator.routing.prefixes import unpack_address, unpack_prefix
+from static_route_operator.routing.rules import table_name
+
+# Names of interfaces by index. An interface that has gone has no name and is shown by its number.
+Interfaces = Mapping[int, str]
 
 
 def describe_place(key: bytes) -> dict[str, Any]:
-    """What the kernel holds one route for, as a JSON object."""
+    """Return the key of a route as a JSON object."""
     table, metric = unpack_table_metric(key)
     return {"destination": unpack_prefix(prefix_of(key)), "table": table, "metric": metric}
 
 
-def describe_route(key: bytes, path: NextHops, interfaces: Mapping[int, str]) -> dict[str, Any]:
-    """A route as a JSON object, for people and programs.
-
-    Args:
-        key: of the route.
-        path: of the route.
-        interfaces: names of interfaces by index; one that is not there is shown by its number.
-    """
+def describe_route(key: bytes, next_hops: NextHops, interfaces: Interfaces) -> dict[str, Any]:
+    """Return a route of this program as a JSON object, for people and programs."""
     table, metric = unpack_table_metric(key)
-    first, *others = path.hops
+    first, *others = next_hops.hops
     described: dict[str, Any] = {
         "destination": unpack_prefix(prefix_of(key)),
-        "gateway": unpack_address(first.gateway) if path.forwards and any(first.gateway) else None,
-        "interface": "" if path.blackhole else interfaces.get(first.interface, str(first.interface)),
+        "gateway": _gateway(first) if next_hops.forwards else None,
+        "interface": "" if next_hops.blackhole else _interface(first, interfaces),
         "table": table,
         "metric": metric,
-        "source": unpack_address(path.source) if path.source else None,
-        **describe_metrics(path.metrics),
+        "source": unpack_address(next_hops.source) if next_hops.source else None,
+        **describe_metrics(next_hops.metrics),
         "onLink": first.on_link,
     }
-    if path.blackhole:
+    if next_hops.blackhole:
         described["type"] = "blackhole"
     if others:
-        described["gateways"] = [
-            {
-                "gateway": unpack_address(hop.gateway),
-                "interface": interfaces.get(hop.interface, str(hop.interface)),
-                "weight": hop.weight,
-                "onLink": hop.on_link,
-            }
-            for hop in path.hops
-        ]
+        described["gateways"] = [describe_hop(hop, interfaces) for hop in next_hops.hops]
     return described
+
+
+def describe_kernel_route(route: KernelRoute, interfaces: Interfaces) -> dict[str, Any]:
+    """Return a route of any program as a JSON object: fields as in `describe_route`, with every next hop listed."""
+    return {
+        "destination": route.destination,
+        "type": route.kind,
+        "table": route.table,
+        "metric": route.metric,
+        "protocol": route.protocol,
+        "source": unpack_address(route.source) if route.source else None,
+        **describe_metrics(route.metrics),
+        "gateways": [{**describe_hop(hop, interfaces), "dead": hop.dead} for hop in route.hops],
+        "text": route_words(route, interfaces),
+    }
+
+
+def describe_hop(hop: NextHop | KernelNextHop, interfaces: Interfaces) -> dict[str, Any]:
+    """Return a next hop as a JSON object; without a gateway, packets go to neighbours on the interface."""
+    return {
+        "gateway": _gateway(hop),
+        "interface": _interface(hop, interfaces),
+        "weight": hop.weight,
+        "onLink": hop.on_link,
+    }
+
+
+def _gateway(hop: NextHop | KernelNextHop) -> str | None:
+    return unpack_address(hop.gateway) if any(hop.gateway) else None
+
+
+def _interface(hop: NextHop | KernelNextHop, interfaces: Interfaces) -> str:
+    return interfaces.get(hop.interface, str(hop.interface))
+
+
+def route_words(route: KernelRoute, interfaces: Interfaces) -> str:
+    """Return a route in the words of `ip route`."""
+    words = [*_kind_words(route), route.destination]
+    if len(route.hops) > 1:
+        words += [f"nexthop {hop_words(hop, interfaces)} weight {hop.weight}" for hop in route.hops]
+    else:
+        words += [hop_words(hop, interfaces) for hop in route.hops]
+    words += [f"table {table_name(route.table)}", f"proto {protocol_name(route.protocol)}"]
+    words += [f"metric {route.metric}"] if route.metric else []
+    return " ".join([*words, *metric_words(describe_metrics(route.metrics))])
+
+
+def holder_words(route: KernelRoute) -> str:
+    """Return the words of `ip route` that identify the owner of a route: type, gateways and protocol."""
+    words = _kind_words(route)
+    words += [f"nhid {route.next_hop_id}"] if route.next_hop_id else []
+    words += [f"via {unpack_address(hop.gateway)}" for hop in route.hops if hop.gateway]
+    return " ".join([*words, f"proto {protocol_name(route.protocol)}"])
+
+
+def hop_words(hop: KernelNextHop, interfaces: Interfaces) -> str:
+    """Return a next hop in the words of `ip route`."""
+    words = [f"via {unpack_address(hop.gateway)}"] if hop.gateway else []
+    return " ".join([*words, f"dev {_interface(hop, interfaces)}", *(["dead"] if hop.dead else [])])
+
+
+def _kind_words(route: KernelRoute) -> list[str]:
+    return [route.kind] if route.kind != UNICAST else []

@@ -1,4 +1,4 @@
-"""What a node knows of itself: the input of the guards and of the choice of output interfaces."""
+"""Facts of a node: the input of the guards and of the choice of output interfaces."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ class Subnet(NamedTuple):
 
     Attributes:
         prefix: packed prefix.
-        interface: name of the interface it is on.
+        interface: name of the interface that has an address in the subnet.
     """
 
     prefix: bytes
@@ -23,16 +23,16 @@ class Subnet(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """One look at a node.
+    """The facts of a node at one moment.
 
     Attributes:
         addresses: packed addresses of the node's own interfaces, with the interface's name.
         subnets: the subnets that these addresses make directly reachable.
-        lookups: by packed address, for gateways and sources; an address without a route is absent.
-        protected: what must stay reachable as it is now.
-        foreign: the routes of others; not asked for, and none, while no destination has to do with what is protected.
+        lookups: look-ups of gateways and sources by packed address; an address without a route is absent.
+        protected: the destinations whose routes must not change.
+        foreign: the routes of other programs; not read, and empty, while no destination meets a protected one.
         interfaces: names of the interfaces by index.
-        down: names of those that are administratively down.
+        down: names of the interfaces that are administratively down.
         rules: the policy rules that may lead packets of this node itself; not read, and empty, while no StaticRoute
             names a table.
     """
@@ -47,5 +47,5 @@ class Facts:
     rules: tuple[Rule, ...] = ()
 
     def index(self, interface: str) -> int:
-        """The index of an interface; 0 when there is none of this name."""
+        """Return the index of an interface; 0 without an interface of this name."""
         return next((index for index, name in self.interfaces.items() if name == interface), 0)

@@ -1,4 +1,4 @@
-"""Where packets would go if this program had written nothing: the longest-prefix match over the routes of others."""
+"""The routes of other programs, and the longest-prefix match over them: the way of packets without our routes."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,14 +12,14 @@ from static_route_operator.routing.subtraction import outermost_of, subtract
 
 
 class Lookup(NamedTuple):
-    """How the kernel would send a packet to an address now.
+    """The kernel's answer to a look-up of an address.
 
     Attributes:
-        prefix_length: length of the prefix of the route that matches, in bits.
-        interface: index of the output interface; 0 when there is none.
-        on_link: it is reached directly, without a gateway.
-        local: it is an address of this node.
-        ours: the route that matches is one that this program wrote.
+        prefix_length: bits of the prefix of the matching route.
+        interface: index of the output interface; 0 for none, or for several next hops.
+        on_link: the address is reached directly, without a gateway.
+        local: the address is this node's own.
+        ours: this program wrote the matching route.
     """
 
     prefix_length: int
@@ -30,34 +30,35 @@ class Lookup(NamedTuple):
 
 
 class Match(NamedTuple):
-    """The route that a prefix has as a whole.
+    """The longest route that contains a whole prefix.
 
     Attributes:
-        prefix: packed; of the route.
-        paths: of the route; several when several routes have the same key.
+        prefix: packed prefix of the route.
+        alternatives: next hops of the route; several if several routes have its key.
     """
 
     prefix: bytes
-    paths: tuple[NextHops, ...]
+    alternatives: tuple[NextHops, ...]
 
     def leads(self, hops: Iterable[NextHop]) -> bool:
-        """Whether it leads to these next hops, whatever their weights are."""
+        """Report whether the route leads to these next hops; weights do not matter."""
         desired = {(hop.gateway, hop.interface) for hop in hops}
         return all(
-            path.forwards and desired == {(hop.gateway, hop.interface) for hop in path.hops} for path in self.paths
+            each.forwards and desired == {(hop.gateway, hop.interface) for hop in each.hops}
+            for each in self.alternatives
         )
 
 
 class ForeignRib:
-    """The routes of others in the main table, and what the kernel delivers to this node itself (its local table).
+    """The routes of other programs in the main table, and those of the local table, which deliver to this node.
 
     Args:
-        main: keys of the main table by path; a key may have several.
+        main: keys of the main table by next hops; a key may have several.
         local: keys of the local table, one set for each family.
     """
 
     def __init__(self, main: Mapping[NextHops, KeySet] | None = None, local: Iterable[KeySet] = ()) -> None:
-        self._main = {path: keys for path, keys in (main or {}).items() if keys}
+        self._main = {next_hops: keys for next_hops, keys in (main or {}).items() if keys}
         self._local = tuple(filter(None, local))
         self._families: dict[int, KeySet] = {}
         self._lengths: dict[int, list[int]] = {}
@@ -76,25 +77,25 @@ class ForeignRib:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"ForeignRoutes({sum(map(len, self._families.values()))})"
+        return f"ForeignRib({sum(map(len, self._families.values()))})"
 
     def match(self, prefix: bytes) -> Match | None:
-        """The longest route in main that holds all of a prefix, with the lowest metric; None when none does."""
+        """Return the longest route in main that contains a whole prefix, with the lowest metric; None without one."""
         keys = self._families.get(len(prefix))
         for length in self._lengths.get(len(prefix), ()):
             if length <= prefix[-1] and keys is not None:
                 candidate = supernet(prefix[:-1], length)
                 if found := keys.between(candidate, candidate):
                     first = min(found, key=lambda key: unpack_table_metric(key)[1])
-                    return Match(candidate, tuple(path for path, each in self._main.items() if first in each))
+                    return Match(candidate, tuple(hops for hops, each in self._main.items() if first in each))
         return None
 
     def look_up(self, address: bytes) -> Lookup | None:
-        """How a packet to an address would be sent; None without a route."""
+        """Look up the route to an address; None without one."""
         match = self.match(host_prefix(address))
         if match is None:
             return None
-        hop, *others = match.paths[0].hops
+        hop, *others = match.alternatives[0].hops
         interface = 0 if others else hop.interface
         return Lookup(
             prefix_length=match.prefix[-1],
@@ -105,11 +106,11 @@ class ForeignRib:
         )
 
     def exposed(self, prefix: bytes, inside: Iterable[bytes]) -> Iterator[bytes]:
-        """Of prefixes inside another one, those with an address that has no longer route than that one's.
+        """Yield the prefixes of which a new route would capture an address: no longer route contains that address.
 
         Args:
-            prefix: packed; of a route that would be new.
-            inside: packed prefixes that are a part of it or equal to it.
+            prefix: packed prefix of the new route.
+            inside: packed prefixes that ``prefix`` contains.
         """
         shields = self._shields(prefix)
         for each in inside:
@@ -121,14 +122,14 @@ class ForeignRib:
                 yield each
 
     def _shields(self, prefix: bytes) -> list[bytes]:
-        """The outermost prefixes inside this one that win against it, sorted."""
+        """Return the outermost prefixes inside this one whose routes win against its route, sorted."""
         first, last = prefix, host_prefix(last_address(prefix))
         found: set[bytes] = set()
         if (main := self._families.get(len(prefix))) is not None:
             found.update(map(prefix_of, main.between(first, last)))
             found.discard(prefix)
         for local in self._local:
-            # It is looked at before main: there an equal length wins too.
+            # The kernel looks in the local table first, so an equal length wins there too.
             if len(prefix_of(local[0])) == len(prefix):
                 found.update(map(prefix_of, local.between(first, last)))
         return outermost_of(found)

@@ -1,10 +1,7 @@
-"""Keys of routes, and sorted sets of them packed into one bytes object.
+"""Sorted sets of keys of routes (see `keys`), packed into one bytes object.
 
-A *key* is what the kernel holds one route for: packed prefix, then table and metric as 32-bit words in host order. It
-sorts by prefix, tells its family by its size, and its columns are what the kernel's messages are made of.
-
-100,000 keys as Python objects are 10 MiB and 10 ms for every look at them; packed they are 1.3 MiB, and two sets that
-are equal, or differ in little, are compared with memcmp.
+100,000 keys as Python objects take 10 MiB, and 10 ms for every pass over them; packed they take 1.3 MiB, and memcmp
+compares two sets that are equal or nearly equal. The columns of packed keys are those of the kernel's messages.
 """
 
 import itertools
@@ -15,23 +12,23 @@ from typing import NamedTuple, overload
 
 from static_route_operator.routing.keys import TABLE_METRIC
 
-# Pieces of two sets that differ are halved until they are this small (in keys), then compared as Python sets.
+# Keys in a piece of a set that is compared as a Python set; larger pieces that differ are halved.
 _SMALL = 128
 
-# So many of a set are shown.
+# Keys that the repr of a set shows.
 _SHOWN = 8
 
-# A set that is taken in parts is taken in so many at least.
+# Parts of an interleaved set, at least.
 _FEWEST_PARTS = 32
 
 
 def unpack(packed: bytes, size: int) -> Iterator[bytes]:
-    """The keys in packed ones."""
+    """Return an iterator over packed keys."""
     return (key for (key,) in struct.iter_unpack(f"{size}s", packed))
 
 
 class Comparison(NamedTuple):
-    """Two sets, taken apart."""
+    """The difference of two sets."""
 
     only_left: "KeySet"
     both: "KeySet"
@@ -41,11 +38,11 @@ class Comparison(NamedTuple):
 class KeySet(Sequence[bytes]):
     """An immutable sorted set of keys of one size.
 
-    Sets of different sizes (families) have nothing in common, but can't be united, unless one is empty.
+    Sets of two families are disjoint. They have no union, unless one is empty.
 
     Args:
-        size: of each key, in bytes.
-        packed: the keys, sorted, each once, one after the other.
+        size: bytes of each key.
+        packed: the keys, sorted, unique and concatenated.
     """
 
     __slots__ = ("__weakref__", "packed", "size")
@@ -56,12 +53,12 @@ class KeySet(Sequence[bytes]):
 
     @classmethod
     def of(cls, size: int, keys: Iterable[bytes]) -> "KeySet":
-        """The set of these keys, in whatever order they come."""
+        """Return the set of keys that come in any order, possibly repeated."""
         return cls(size, b"".join(sorted(set(keys))))
 
     @classmethod
     def with_table_metric(cls, prefix_size: int, prefixes: bytes, table_metric: bytes) -> "KeySet":
-        """The keys of packed prefixes, sorted and each once, that share a table and a metric."""
+        """Return the keys of sorted, unique packed prefixes that share a table and a metric."""
         size = prefix_size + len(table_metric)
         packed = bytearray((bytes(prefix_size) + table_metric) * (len(prefixes) // prefix_size))
         for column in range(prefix_size):
@@ -87,7 +84,7 @@ class KeySet(Sequence[bytes]):
             if step == 1:
                 return KeySet(size, self.packed[start * size : stop * size])
             if step < 0:
-                raise ValueError("keys are sorted, and can't be turned round")
+                raise ValueError("a set of keys is sorted and cannot be reversed")
             picked = bytearray(len(range(start, stop, step)) * size)
             for column in range(size):
                 picked[column::size] = self.packed[start * size + column : stop * size : step * size]
@@ -113,30 +110,31 @@ class KeySet(Sequence[bytes]):
         return hash(self.packed)
 
     def __repr__(self) -> str:
-        # Short, whatever they are many: tracebacks and asyncio's own messages show the variables of tasks.
+        # Keep the text short for large sets: tracebacks and asyncio's messages show the variables of tasks.
         more = ", …" if len(self) > _SHOWN else ""
-        return f"Keys({self.size}, {', '.join(map(repr, self[:_SHOWN]))}{more}: {len(self)})"
+        return f"KeySet({self.size}, {', '.join(map(repr, self[:_SHOWN]))}{more}: {len(self)})"
 
     def index(self, bound: bytes, *_: int) -> int:
-        """How many keys sort before ``bound``, which may be a prefix or any other bytes."""
+        """Return the number of keys that sort before ``bound``, which may be a prefix or any other bytes."""
         return _position(self.packed, self.size, bound)
 
     def between(self, first: bytes, last: bytes) -> "KeySet":
-        """The keys of all prefixes from ``first`` to ``last``, both included."""
+        """Return the keys of all prefixes from ``first`` to ``last``, both included."""
         # No key of `last` sorts after this, whatever its table and metric.
         end = self.index(last + b"\xff" * (TABLE_METRIC.size + 1))
         return KeySet(self.size, self.packed[self.index(first) * self.size : end * self.size])
 
     def interleaved(self, most: int) -> Iterator["KeySet"]:
-        """Parts of up to ``most`` keys each, that together are all, each from all over the set.
+        """Split the set into parts of up to ``most`` keys, each spread over the whole set.
 
-        The kernel's trie of IPv4 routes is filled evenly so, and emptied evenly: it rebuilds its nodes a tenth as often
-        as when keys come in order, which saves a quarter of the time of adding 100,000, and half of deleting them.
+        This fills and empties the kernel's trie of IPv4 routes evenly, so that it rebuilds its nodes a tenth as often
+        as with keys in order. That saves a quarter of the time to add 100,000 routes, and half of the time to delete
+        them.
         """
         if len(self) <= most:
             yield self
             return
-        # Every second one of every second one …: each part lies halfway between those before it.
+        # Halve the set again and again by every second key: each part lies halfway between the parts before it.
         halvings = max((len(self) - 1) // most, _FEWEST_PARTS - 1).bit_length()
         for number in range(1 << halvings):
             first = int(f"{number:0{halvings}b}"[::-1], 2)
@@ -164,20 +162,20 @@ class KeySet(Sequence[bytes]):
         return KeySet(self.size, b"".join(pieces))
 
     def compare(self, other: "KeySet") -> Comparison:
-        """What only this set has, what both have, and what only the other one has.
+        """Return the keys of only this set, of both sets, and of only the other set.
 
-        It takes two passes of memcmp over what is equal, and the time of Python's sets for the rest.
+        Equal runs take two passes of memcmp; the rest takes the time of Python's sets.
         """
         nothing = KeySet(self.size)
         if not self.packed or not other.packed or self.size != other.size:
             return Comparison(self, nothing, other)
         if self.packed == other.packed:
             return Comparison(nothing, self, nothing)
-        head, table_metric = _shared_ends(self.packed, other.packed, self.size)
+        head, tail = _shared_ends(self.packed, other.packed, self.size)
         only_left: list[bytes] = []
         both: list[bytes | memoryview] = [memoryview(self.packed)[:head]]
         only_right: list[bytes] = []
-        middle, other_middle = (each.packed[head : len(each.packed) - table_metric] for each in (self, other))
+        middle, other_middle = (each.packed[head : len(each.packed) - tail] for each in (self, other))
         for left, right in _aligned(middle, other_middle, self.size):
             if left == right:
                 both.append(left)
@@ -189,17 +187,17 @@ class KeySet(Sequence[bytes]):
                 only_left += sorted(left_keys - right_keys)
                 both += sorted(left_keys & right_keys)
                 only_right += sorted(right_keys - left_keys)
-        both.append(memoryview(self.packed)[len(self.packed) - table_metric :])
+        both.append(memoryview(self.packed)[len(self.packed) - tail :])
         return Comparison(*(KeySet(self.size, b"".join(pieces)) for pieces in (only_left, both, only_right)))
 
     def _size_with(self, other: "KeySet") -> int:
         if self.size != other.size:
-            raise ValueError("keys of IPv4 and IPv6 routes don't go into one set")
+            raise ValueError("a set cannot have keys of both IPv4 and IPv6 routes")
         return self.size
 
 
 def by_family(keys: Iterable[bytes]) -> tuple[KeySet, ...]:
-    """Keys of any families as one set for each."""
+    """Return keys of any family as one set for each family."""
     sizes: dict[int, list[bytes]] = {}
     for key in keys:
         sizes.setdefault(len(key), []).append(key)
@@ -207,7 +205,7 @@ def by_family(keys: Iterable[bytes]) -> tuple[KeySet, ...]:
 
 
 def duplicates(sets: Iterable[KeySet]) -> frozenset[bytes]:
-    """The keys that are in more than one of these sets."""
+    """Return the keys that are in more than one of the sets."""
     found: set[bytes] = set()
     stack = list(_meeting(sets))
     while stack:
@@ -228,7 +226,7 @@ def duplicates(sets: Iterable[KeySet]) -> frozenset[bytes]:
 
 
 def union(sets: Sequence[KeySet]) -> KeySet:
-    """The union of one or more sets of one size that have nothing in common."""
+    """Return the union of one or more disjoint sets of one size."""
     if len(sets) == 1:
         return sets[0]
     packed: list[bytes] = []
@@ -248,7 +246,7 @@ def union(sets: Sequence[KeySet]) -> KeySet:
 
 
 def _meeting(sets: Iterable[KeySet]) -> Iterator[list[KeySet]]:
-    """Groups of two sets or more whose ranges overlap; no key can be in sets of two groups."""
+    """Yield groups of two or more sets whose ranges overlap; no key is in sets of two groups."""
     group: list[KeySet] = []
     end = b""
     for each in sorted(filter(None, sets), key=lambda each: (each.size, each.packed[: each.size])):
@@ -267,22 +265,22 @@ def _position(packed: bytes, size: int, bound: bytes) -> int:
 
 
 def _shared_ends(left: bytes, right: bytes, size: int) -> tuple[int, int]:
-    """The bytes of the keys that two sets begin with, and of those that they end with, without copying any."""
+    """Return the bytes of the keys that two sets have in common at their start and at their end, without a copy."""
     most = min(len(left), len(right)) // size
     if most <= _SMALL:
         return 0, 0
     view = memoryview(right)
     head = _last(most, lambda low, high: left.startswith(view[low * size : high * size], low * size)) * size
     ends = len(left), len(right)
-    table_metric = _last(
+    tail = _last(
         most - head // size,
         lambda low, high: left.endswith(view[ends[1] - high * size : ends[1] - low * size], 0, ends[0] - low * size),
     )
-    return head, table_metric * size
+    return head, tail * size
 
 
 def _last(most: int, holds: Callable[[int, int], bool]) -> int:
-    """The largest number up to ``most`` up to which something holds, asked for from one number to the next."""
+    """Return the largest n <= most for which a predicate holds on all steps from 0 to n, by bisection."""
     low, high = 0, most
     while low < high:
         middle = (low + high + 1) // 2
@@ -294,7 +292,7 @@ def _last(most: int, holds: Callable[[int, int], bool]) -> int:
 
 
 def _aligned(left: bytes, right: bytes, size: int) -> Iterator[tuple[bytes, bytes]]:
-    """Two sets cut at the same keys, in order, into pairs of pieces that are equal, or one-sided, or small."""
+    """Cut two sets at the same keys, and yield pairs of pieces, in order, that are equal, one-sided or small."""
     stack = [(left, right)]
     while stack:
         left, right = stack.pop()
@@ -307,7 +305,7 @@ def _aligned(left: bytes, right: bytes, size: int) -> Iterator[tuple[bytes, byte
             yield b"", right
             yield left, b""
         else:
-            # Halving the shorter one, a few keys are compared with many in time for the few.
+            # Halve the shorter piece: then comparing a few keys with many takes time for the few.
             shorter = left if len(left) < len(right) else right
             half = len(shorter) // size // 2 * size
             middle = shorter[half : half + size]

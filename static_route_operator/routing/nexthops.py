@@ -5,10 +5,10 @@ from typing import NamedTuple
 from static_route_operator.routing.keys import IPV4_KEY_SIZE, IPV6_KEY_SIZE
 from static_route_operator.routing.options import Metrics
 
-# Routes of this program carry this number as their protocol: it is how they are told from everybody else's.
+# Protocol number of the routes of this program. It distinguishes them from the routes of other programs.
 PROTOCOL = 245
 
-# Names of protocols that a person knows from `ip route`; other numbers are shown as they are.
+# Names of protocols in `ip route`; other numbers are shown as they are.
 _PROTOCOL_NAMES = {
     1: "redirect",
     2: "kernel",
@@ -23,18 +23,18 @@ _PROTOCOL_NAMES = {
 
 
 def protocol_name(protocol: int) -> str:
-    """Whose routes carry a protocol, in the word of `ip route`."""
+    """Return the name of a protocol in the word of `ip route`."""
     return _PROTOCOL_NAMES.get(protocol, str(protocol))
 
 
 class NextHop(NamedTuple):
-    """One of the next hops of a path.
+    """One next hop of a route.
 
     Attributes:
-        gateway: packed address, of the family of the route; all zeros when packets are for neighbours on the interface.
-        interface: index of the output interface; 0 in a path that leads nowhere.
-        weight: its share of the traffic, beside those of the others; 1 where there is no other.
-        on_link: the gateway is taken for reachable on the interface, whatever its subnets are.
+        gateway: packed address, of the family of the route; all zeros if packets go to neighbours on the interface.
+        interface: index of the output interface; 0 in next hops that are unknown or a blackhole.
+        weight: share of the traffic beside the other next hops; 1 for a single next hop.
+        on_link: the gateway counts as a neighbour even if no subnet of the interface holds it.
     """
 
     gateway: bytes
@@ -44,16 +44,16 @@ class NextHop(NamedTuple):
 
 
 class NextHops(NamedTuple):
-    """Where packets of a route go, and how.
+    """The next hops of a route, and the attributes that go with them.
 
     Attributes:
-        hops: the next hops, sorted, at least one; one without an interface tells the family of a path that leads
-            nowhere.
-        source: packed address that this node's own packets get; empty when the kernel chooses.
+        hops: the next hops, sorted, at least one. If they are unknown or a blackhole, a single next hop without an
+            interface keeps the family.
+        source: packed source address of packets that this node sends; empty lets the kernel choose.
         metrics: the metrics that the route sets (see `routing.options`).
-        blackhole: packets are dropped.
-        shared: next hops of another program may be among these, since the kernel merges them for IPv6; never in a path
-            that this program writes.
+        blackhole: the kernel drops packets.
+        shared: next hops of another program may be among these, because the kernel merges IPv6 routes. This program
+            never writes such.
     """
 
     hops: tuple[NextHop, ...]
@@ -71,35 +71,30 @@ class NextHops(NamedTuple):
         metrics: Metrics = (),
         on_link: bool = False,  # noqa: FBT002  as in `NextHop`
     ) -> "NextHops":
-        """The path by one gateway."""
+        """Return next hops with a single gateway."""
         return cls((NextHop(gateway, interface, on_link=on_link),), source, metrics)
 
     @property
     def address_size(self) -> int:
-        """The size of the addresses of routes that can take it."""
+        """Bytes of an address of the routes."""
         return len(self.hops[0].gateway)
 
     @property
     def key_size(self) -> int:
-        """The size of the keys of routes that can take it."""
+        """Bytes of a key of the routes."""
         return IPV4_KEY_SIZE if self.address_size == 4 else IPV6_KEY_SIZE
 
     @property
     def forwards(self) -> bool:
-        """Whether packets go anywhere by it, as far as this program understands it."""
+        """True if the kernel forwards packets to next hops that this program knows."""
         return self.hops[0].interface != 0
 
 
-# A route of ours in the kernel whose path is none that this program writes (another type, a metric of another kind). It
-# differs from every wanted path, so it is replaced or deleted.
+# Next hops of a route of ours in the kernel that this program never writes, such as a route of another type or with a
+# metric that is no option. They differ from all desired ones, so the route is replaced or deleted.
 UNKNOWN_IPV4 = NextHops.via(bytes(4), 0)
-
-
 UNKNOWN_IPV6 = NextHops.via(bytes(16), 0)
 
-
-# Packets are dropped, and no shorter prefix gets them.
+# The kernel drops the packets; the next shorter prefix does not get them.
 BLACKHOLE_IPV4 = UNKNOWN_IPV4._replace(blackhole=True)
-
-
 BLACKHOLE_IPV6 = UNKNOWN_IPV6._replace(blackhole=True)

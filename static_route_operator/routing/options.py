@@ -46,7 +46,7 @@ METRIC_OPTIONS = (
         minimum=68,
         minimum_ipv6=1280,
         maximum=65_520,
-        description="Largest packet that is sent through these routes, in bytes. Absent: the MTU of the interface.",
+        description="Largest packet that is sent through these routes, in bytes. Default: the MTU of the interface.",
     ),
     MetricOption(
         field="advmss",
@@ -58,7 +58,7 @@ METRIC_OPTIONS = (
         # The kernel stores 65495 for anything greater.
         maximum=65_495,
         description="Largest TCP segment (MSS) that the node asks its peers to send on connections through these"
-        " routes, in bytes. Absent: as the MTU allows.",
+        " routes, in bytes. Default: as the MTU allows.",
     ),
     MetricOption(
         field="initcwnd",
@@ -68,8 +68,8 @@ METRIC_OPTIONS = (
         minimum_ipv6=1,
         # The kernel takes 32 bits; it warns of a congestion window that is negative as a signed number.
         maximum=65_535,
-        description="Initial congestion window of TCP connections through these routes, in segments. Absent: the"
-        " kernel's own default, 10.",
+        description="Initial congestion window of TCP connections through these routes, in segments. Default: that of"
+        " the kernel, 10.",
     ),
     MetricOption(
         field="initrwnd",
@@ -80,7 +80,7 @@ METRIC_OPTIONS = (
         # The kernel multiplies this by the segment size in 32 bits; a greater product would wrap to a small window.
         maximum=65_535,
         description="Initial receive window that the node advertises on TCP connections through these routes, in"
-        " segments. Absent: the kernel's own default.",
+        " segments. Default: that of the kernel.",
     ),
 )
 

@@ -1,8 +1,8 @@
-"""IP prefixes and addresses in the packed form the whole program works with.
+"""IP prefixes and addresses in packed form.
 
 A packed *address* is the 4 or 16 bytes of network order, a packed *prefix* is a packed address and one byte of prefix
-length: 5 bytes for IPv4, 17 for IPv6. Packed prefixes are small, sort by address and then by length, and are what the
-kernel's messages are made of, so 100,000 of them are compared, sorted and encoded without an object for each.
+length: 5 bytes for IPv4, 17 for IPv6. Packed prefixes are small, sort by address and then by length, and have the bytes
+of the kernel's messages. So 100,000 of them are compared, sorted and encoded without an object for each.
 """
 
 import functools
@@ -22,15 +22,15 @@ _LENGTH_OF_TEXT = {str(length): length for length in range(129)}
 
 
 def family_of(address_or_prefix: bytes) -> socket.AddressFamily:
-    """The address family of a packed address or prefix."""
+    """Return the address family of a packed address or prefix."""
     return socket.AF_INET if len(address_or_prefix) <= IPV4_PREFIX_SIZE else socket.AF_INET6
 
 
 def pack_address(text: str) -> bytes:
-    """The packed form of an address such as ``10.116.0.5`` or ``fd00::5``.
+    """Return the packed form of an address such as ``10.116.0.5`` or ``fd00::5``.
 
     Raises:
-        InvalidPrefixError: it is not an address, has a zone (``fe80::1%eth0``), or is an IPv4-mapped IPv6 address.
+        InvalidPrefixError: the text is not an address, has a zone (``fe80::1%eth0``), or is an IPv4-mapped address.
     """
     try:
         if ":" not in text:
@@ -47,10 +47,10 @@ _MAPPED = bytes(10) + b"\xff\xff"
 
 
 def pack_prefix(text: str) -> bytes:
-    """The packed form of a host or CIDR such as ``34.160.111.145``, ``10.0.0.0/8`` or ``fd00::/64``.
+    """Return the packed form of a host or CIDR such as ``34.160.111.145``, ``10.0.0.0/8`` or ``fd00::/64``.
 
     Raises:
-        InvalidPrefixError: it is neither, or has host bits set (then the text says which prefix was probably meant).
+        InvalidPrefixError: the text is neither, or has host bits set (then the error names the probable prefix).
     """
     host, slash, length_text = text.partition("/")
     try:
@@ -73,16 +73,16 @@ def pack_prefix(text: str) -> bytes:
 
 
 def pack_prefixes(texts: Sequence[str], size: int) -> bytes:
-    """The packed forms of many hosts and CIDRs of one family: sorted, each once, one after the other.
+    """Return the packed forms of many hosts and CIDRs of one family: sorted, unique and concatenated.
 
-    It accepts what `pack_prefix` accepts, at a tenth of the time.
+    This accepts the same texts as `pack_prefix`, in a tenth of the time.
 
     Args:
         texts: the hosts and CIDRs.
-        size: of a packed prefix of that family, in bytes.
+        size: bytes of a packed prefix of the family.
 
     Raises:
-        InvalidPrefixError: one of them is no prefix of that family; `pack_prefix` tells what is wrong with it.
+        InvalidPrefixError: a text is not a prefix of the family; `pack_prefix` explains the problem.
     """
     bits = (size - 1) * 8
     by_length: dict[int, Sequence[str]] = {bits: texts}
@@ -95,14 +95,14 @@ def pack_prefixes(texts: Sequence[str], size: int) -> bytes:
             by_length = dict(split)
         runs = [_networks(hosts, length, size) for length, hosts in by_length.items()]
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        raise InvalidPrefixError("there is something that is not an IP address or CIDR of this family") from None
+        raise InvalidPrefixError("an entry is not an IP address or CIDR of this family") from None
     if len(runs) == 1:
         return runs[0]
     return b"".join(sorted(prefix for (prefix,) in struct.iter_unpack(f"{size}s", b"".join(runs))))
 
 
 def _networks(hosts: Sequence[str], length: int, size: int) -> bytes:
-    """The packed prefixes of many network addresses and one length, sorted, each once; ValueError for host bits."""
+    """Return the sorted, unique packed prefixes of many networks of one length; raise ValueError for host bits."""
     family = socket.AF_INET if size == IPV4_PREFIX_SIZE else socket.AF_INET6
     addresses = sorted(map(socket.inet_pton, itertools.repeat(family), hosts))
     if any(map(operator.eq, addresses, itertools.islice(addresses, 1, None))):
@@ -120,24 +120,24 @@ def _networks(hosts: Sequence[str], length: int, size: int) -> bytes:
     return bytes(prefixes)
 
 
-# By the low bits of a byte that must be clear: the values that are so.
+# Byte values whose low bits are clear, by the mask of these bits.
 _CLEAR = {
     (1 << low) - 1: frozenset(value for value in range(256) if not value & ((1 << low) - 1)) for low in range(1, 9)
 }
 
 
 def unpack_address(address: bytes) -> str:
-    """The text of a packed address."""
+    """Return the text of a packed address."""
     return socket.inet_ntop(family_of(address), address)
 
 
 def unpack_prefix(prefix: bytes) -> str:
-    """The text of a packed prefix, always with its length: ``10.0.0.1/32``."""
+    """Return the text of a packed prefix, always with its length: ``10.0.0.1/32``."""
     return f"{unpack_address(prefix[:-1])}/{prefix[-1]}"
 
 
 def host_prefix(address: bytes) -> bytes:
-    """The prefix that holds just this packed address."""
+    """Return the prefix that contains only a packed address."""
     return address + _LENGTH[len(address) * 8]
 
 
@@ -147,22 +147,22 @@ def _netmask(bits: int, length: int) -> int:
 
 
 def mask(address: bytes, length: int) -> bytes:
-    """The network address of ``address`` in a prefix of ``length`` bits."""
+    """Return the network address of ``address`` in a prefix of ``length`` bits."""
     size = len(address)
     return (int.from_bytes(address) & _netmask(size * 8, length)).to_bytes(size)
 
 
 def supernet(address: bytes, length: int) -> bytes:
-    """The packed prefix of ``length`` bits that holds ``address``."""
+    """Return the packed prefix of ``length`` bits that contains ``address``."""
     return mask(address, length) + _LENGTH[length]
 
 
 def contains(prefix: bytes, other: bytes) -> bool:
-    """Whether a packed prefix holds all of another packed prefix of any family."""
+    """Report whether a packed prefix contains another packed prefix; prefixes of two families do not."""
     return len(prefix) == len(other) and other[-1] >= prefix[-1] and mask(other[:-1], prefix[-1]) == prefix[:-1]
 
 
 def last_address(prefix: bytes) -> bytes:
-    """The highest packed address of a prefix."""
+    """Return the highest packed address of a prefix."""
     size = len(prefix) - 1
     return (int.from_bytes(prefix[:-1]) | (_netmask(size * 8, size * 8) >> prefix[-1])).to_bytes(size)

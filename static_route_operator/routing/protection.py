@@ -1,7 +1,7 @@
-"""What must stay reachable as it is, and which of many destinations have to do with it.
+"""Protected prefixes, and the destinations that overlap with them.
 
-Protected are thousands of addresses in a large cluster, and destinations are many too. But they seldom meet: public
-destinations and private addresses lie in a few runs each, so both are walked in leaps from run to run.
+A large cluster protects thousands of addresses, and has as many destinations. But they seldom overlap: public
+destinations and private addresses lie in a few runs each, so the search leaps from run to run.
 """
 
 from bisect import bisect_left, bisect_right
@@ -23,11 +23,11 @@ from static_route_operator.routing.subtraction import outermost_of
 
 
 class Meeting(NamedTuple):
-    """Destinations that have addresses in common with what is protected.
+    """The destinations that overlap with protected prefixes.
 
     Attributes:
-        holding: they hold a whole protected prefix, or are one.
-        inside: they are a part of a protected prefix.
+        holding: destinations that contain a whole protected prefix, or are one.
+        inside: destinations that are a part of a protected prefix.
     """
 
     holding: KeySet
@@ -38,10 +38,10 @@ class Meeting(NamedTuple):
 
 
 class Protection:
-    """The addresses and prefixes whose way no route may change. It never changes itself.
+    """An immutable set of the addresses and prefixes whose route no StaticRoute may change.
 
     Args:
-        what: by packed prefix, what it is, in the words of a message.
+        what: role of each packed prefix, in the words of a message.
     """
 
     def __init__(self, what: Mapping[bytes, str] | None = None) -> None:
@@ -61,29 +61,29 @@ class Protection:
         return f"Protection({len(self._what)})"
 
     def __or__(self, other: "Protection") -> "Protection":
-        """Both; where both say what a prefix is, the other one's word counts."""
+        """Return the union; for a prefix of both, the role of the right operand counts."""
         return Protection(self._what | other._what) if other._what else self
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._what)
 
     def describe(self, prefix: bytes) -> str:
-        """A protected prefix in words."""
+        """Return a protected prefix and its role in words."""
         text = unpack_address(prefix[:-1]) if prefix[-1] == (len(prefix) - 1) * 8 else unpack_prefix(prefix)
         return f"{text} ({self._what[prefix]})"
 
     def within(self, prefix: bytes) -> list[bytes]:
-        """The protected prefixes that are a part of this one or equal to it, sorted."""
+        """Return the protected prefixes that a prefix contains, sorted."""
         family = self._families.get(len(prefix))
         return _between(family.all, prefix) if family else []
 
     def outermost_within(self, prefix: bytes) -> list[bytes]:
-        """Of those only the ones that no other protected prefix holds; no two of them overlap."""
+        """Return the same without those that another protected prefix contains; no two of them overlap."""
         family = self._families.get(len(prefix))
         return _between(family.outermost, prefix) if family else []
 
     def around(self, prefix: bytes) -> bytes | None:
-        """The outermost protected prefix that holds this one and is not equal to it."""
+        """Return the outermost protected prefix that contains a prefix and is not equal to it; None without one."""
         family = self._families.get(len(prefix))
         if family is None:
             return None
@@ -92,7 +92,7 @@ class Protection:
         return found if found is not None and contains(found, prefix) else None
 
     def meet(self, keys: KeySet) -> Meeting:
-        """Which of these destinations have to do with what is protected; kept for as long as the keys are."""
+        """Return the destinations that overlap with protected prefixes; the result is cached while the keys live."""
         known = self._meetings.get(keys)
         if known is None:
             known = self._meetings[keys] = self._meet(keys)
@@ -114,7 +114,7 @@ class Protection:
                 break
             protected = family.outermost[index]
             if protected[:-1] > last_address(prefix):
-                # None that holds or meets the next one sorts before this.
+                # No destination that overlaps with the next protected prefix sorts before this bound.
                 bound = supernet(protected[:-1], min(shortest, protected[-1]))
                 position = max(position + 1, keys.index(bound))
             elif prefix[-1] <= protected[-1]:

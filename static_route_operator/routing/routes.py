@@ -1,7 +1,6 @@
-"""Routes as this program holds them: packed keys by path, however many there are.
+"""Routes as this program holds them: packed keys by next hops.
 
-A route is a key (see `keys`), which the kernel holds once, and a path, which is what it says about that key. A path is
-shared by all routes that use it.
+A route is a key (see `keys`), which the kernel holds once, and its next hops, which all routes that use them share.
 """
 
 import enum
@@ -13,16 +12,16 @@ from static_route_operator.routing.nexthops import NextHops
 
 
 class Routes:
-    """Routes, each with one path.
+    """Routes by next hops.
 
     Args:
-        groups: the keys by path; a key may be in one of them only.
+        groups: keys by next hops; a key may stand in one group only.
     """
 
     __slots__ = ("_groups",)
 
     def __init__(self, groups: Mapping[NextHops, KeySet] | None = None) -> None:
-        self._groups = {path: keys for path, keys in (groups or {}).items() if keys}
+        self._groups = {next_hops: keys for next_hops, keys in (groups or {}).items() if keys}
 
     def __len__(self) -> int:
         return sum(map(len, self._groups.values()))
@@ -41,45 +40,45 @@ class Routes:
     def __contains__(self, key: object) -> bool:
         return any(key in keys for keys in self._groups.values())
 
-    def through(self, path: NextHops) -> KeySet:
-        """The keys of the routes that take a path."""
-        return self._groups.get(path) or KeySet(path.key_size)
+    def through(self, next_hops: NextHops) -> KeySet:
+        """Return the keys of the routes with these next hops."""
+        return self._groups.get(next_hops) or KeySet(next_hops.key_size)
 
-    def put(self, path: NextHops, keys: KeySet) -> None:
-        """These routes now take this path, whatever they took before."""
-        for other in [other for other in self._groups if other != path]:
+    def put(self, next_hops: NextHops, keys: KeySet) -> None:
+        """Give routes these next hops, in place of those they may have."""
+        for other in [other for other in self._groups if other != next_hops]:
             self._drop(other, keys)
         if keys:
-            self._groups[path] = self.through(path) | keys
+            self._groups[next_hops] = self.through(next_hops) | keys
 
     def drop(self, keys: KeySet) -> None:
-        """These routes are gone, as far as they were there."""
-        for path in list(self._groups):
-            self._drop(path, keys)
+        """Remove routes; those that are not present do not matter."""
+        for next_hops in list(self._groups):
+            self._drop(next_hops, keys)
 
     def copy(self) -> "Routes":
-        """The same routes, to be changed apart from these."""
+        """Return the same routes, to be changed independently."""
         return Routes(self._groups)
 
     def count(self, keys: KeySet) -> int:
-        """How many of these routes there are."""
+        """Return the number of these routes that are present."""
         return sum(len(installed & keys) for installed in self._groups.values())
 
     def in_order(self) -> list[tuple[bytes, NextHops]]:
-        """Key and path of each route as people expect them: IPv4 before IPv6, each by prefix."""
-        routes = [(key, path) for path, keys in self._groups.items() for key in keys]
+        """Return key and next hops of each route as people expect them: IPv4 before IPv6, each by prefix."""
+        routes = [(key, next_hops) for next_hops, keys in self._groups.items() for key in keys]
         return sorted(routes, key=lambda route: (len(route[0]), route[0]))
 
-    def _drop(self, path: NextHops, keys: KeySet) -> None:
-        left = self._groups[path] - keys
+    def _drop(self, next_hops: NextHops, keys: KeySet) -> None:
+        left = self._groups[next_hops] - keys
         if left:
-            self._groups[path] = left
+            self._groups[next_hops] = left
         else:
-            del self._groups[path]
+            del self._groups[next_hops]
 
 
 class Action(enum.Enum):
-    """What is done to routes in the kernel."""
+    """An action on routes in the kernel."""
 
     ADD = "add"
     REPLACE = "replace"
@@ -87,25 +86,24 @@ class Action(enum.Enum):
 
 
 class Operation(NamedTuple):
-    """One action on routes that share a path.
+    """One action on routes that share next hops.
 
     Attributes:
-        action: what to do.
-        path: the path to write; for DELETE, the one the routes have now.
+        next_hops: the next hops to write; for DELETE, those that the routes have now.
         keys: the routes, at least one.
     """
 
     action: Action
-    path: NextHops
+    next_hops: NextHops
     keys: KeySet
 
 
 class Failure(NamedTuple):
-    """The kernel's answer where it refused.
+    """The kernel's answer to a change that it refused.
 
     Attributes:
-        errno: its error number.
-        text: its own words (the extended acknowledgement), or the text of the error number.
+        errno: the error number.
+        text: the kernel's own words (the extended acknowledgement), or the text of the error number.
     """
 
     errno: int

@@ -1,7 +1,7 @@
-"""Prefixes cut out of other prefixes: what is left of a route's destinations without its excludes.
+"""Subtraction of prefixes: the destinations of a route without its excludes.
 
-Destinations may be many thousands and excludes touch few of them, so the destinations stay in one bytes object: only
-the region around an exclude is taken out of it, cut, and put back.
+Destinations may be many thousands, and excludes touch few of them. So the destinations stay in one bytes object, and
+only the region around an exclude is taken out, cut and put back.
 """
 
 import struct
@@ -12,14 +12,14 @@ from static_route_operator.routing.prefixes import contains, host_prefix, last_a
 
 
 def subtract(prefixes: bytes, excludes: Iterable[bytes]) -> bytes:
-    """What is left of prefixes without the excludes.
+    """Return prefixes without the excludes.
 
-    A prefix that no exclude touches stays as it is, also where another one holds it. Of each other one the fewest
-    prefixes are left that hold all of it but the excludes.
+    A prefix that no exclude touches stays as it is, even if another prefix contains it. Each other prefix is replaced
+    by the fewest prefixes that contain all of it but the excludes.
 
     Args:
-        prefixes: packed prefixes of one family, sorted and each once, one after the other.
-        excludes: packed prefixes of the same family, in whatever order.
+        prefixes: packed prefixes of one family, sorted, unique and concatenated.
+        excludes: packed prefixes of the same family, in any order.
     """
     outermost = outermost_of(excludes)
     if not prefixes or not outermost:
@@ -31,7 +31,7 @@ def subtract(prefixes: bytes, excludes: Iterable[bytes]) -> bytes:
         regions.setdefault(_region(prefixes, lengths, exclude), []).append(exclude)
     pieces = []
     done = 0
-    # Regions don't overlap, and come in the order of their excludes.
+    # Regions do not overlap, and come in the order of their excludes.
     for region, inside in regions.items():
         start = _position(prefixes, size, region) * size
         end = _position(prefixes, size, _behind(region)) * size
@@ -44,7 +44,7 @@ def subtract(prefixes: bytes, excludes: Iterable[bytes]) -> bytes:
 
 
 def outermost_of(prefixes: Iterable[bytes]) -> list[bytes]:
-    """Those that no other one holds, sorted; so no two of them overlap."""
+    """Return the prefixes that no other one contains, sorted; no two of them overlap."""
     found: list[bytes] = []
     for prefix in sorted(set(prefixes)):
         if not found or not contains(found[-1], prefix):
@@ -53,7 +53,7 @@ def outermost_of(prefixes: Iterable[bytes]) -> list[bytes]:
 
 
 def _region(prefixes: bytes, lengths: Iterable[int], exclude: bytes) -> bytes:
-    """The part of the address space where an exclude matters: the broadest prefix that holds it, or else itself."""
+    """Return the broadest prefix that contains an exclude, or else the exclude itself."""
     size = len(exclude)
     for length in lengths:
         if length >= exclude[-1]:
@@ -66,7 +66,7 @@ def _region(prefixes: bytes, lengths: Iterable[int], exclude: bytes) -> bytes:
 
 
 def _remainder(prefix: bytes, excludes: Sequence[bytes]) -> Iterator[bytes]:
-    """The parts of a prefix that no exclude touches, as few as can be; excludes are sorted and don't overlap."""
+    """Yield the fewest prefixes that contain all of a prefix but the excludes, which are sorted and do not overlap."""
     start = bisect_left(excludes, prefix)
     if start and contains(excludes[start - 1], prefix):
         return
@@ -84,16 +84,15 @@ def _halves(prefix: bytes) -> tuple[bytes, bytes]:
     length = prefix[-1] + 1
     size = len(prefix) - 1
     upper = int.from_bytes(prefix[:-1]) | (1 << (size * 8 - length))
-    table_metric = bytes([length])
-    return prefix[:-1] + table_metric, upper.to_bytes(size) + table_metric
+    return prefix[:-1] + bytes([length]), upper.to_bytes(size) + bytes([length])
 
 
 def _behind(prefix: bytes) -> bytes:
-    """Bytes that sort after all prefixes inside this one, and before the next one outside."""
+    """Return bytes that sort after all prefixes inside a prefix, and before the next prefix outside."""
     return host_prefix(last_address(prefix)) + b"\0"
 
 
 def _position(prefixes: bytes, size: int, bound: bytes) -> int:
-    """How many of the prefixes sort before ``bound``."""
+    """Return the number of prefixes that sort before ``bound``."""
     count = range(len(prefixes) // size)
     return bisect_left(count, bound, key=lambda index: prefixes[index * size : (index + 1) * size])

@@ -94,7 +94,7 @@ def add_pod(cluster: Cluster, node: str) -> None:
 
 
 def pod_token(cluster: Cluster, node: str) -> str:
-    """A token of the agents' account as a pod on a node has it: good as long as that pod is there."""
+    """Return a token of the agents' account for a pod on a node: valid as long as that pod exists."""
     bound = ["--bound-object-kind=Pod", f"--bound-object-name=agent-{node}"]
     return cluster.kubectl("create", "token", SERVICE_ACCOUNT, "-n", NAMESPACE, *bound).strip()
 
@@ -118,22 +118,22 @@ class Agent:
 
     @property
     def state_dir(self) -> Path:
-        """Where it keeps its state."""
+        """Return the directory of the agent's state."""
         return self._log.with_suffix(".state")
 
     @property
     def pid(self) -> int:
-        """Its process."""
+        """Return the agent's process id."""
         assert self._process is not None, "it is not started"
         return self._process.pid
 
     @property
     def alive(self) -> bool:
-        """Whether its process runs."""
+        """Return True while the agent's process runs."""
         return self._process is not None and self._process.poll() is None
 
     def start(self, *options: str, log_in: bool = True) -> None:
-        """Start it.
+        """Start the agent.
 
         Args:
             options: of the command; there is no DaemonSet to ask about at its end unless they name one.
@@ -153,12 +153,12 @@ class Agent:
             )
 
     def start_and_sync(self, *options: str) -> None:
-        """Start it and wait until it has applied a complete list."""
+        """Start the agent and wait until it has applied a complete list."""
         self.start(*options)
         eventually(f"agent {self._node} is ready\n{self.log()}", self.ready)
 
     def stop(self) -> int:
-        """Ask it to end, and wait; its exit status."""
+        """Ask the agent to end, and wait; return its exit status."""
         assert self._process is not None, "it is not started"
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(30)
@@ -188,29 +188,29 @@ class Agent:
         eventually("no change is unconfirmed", known)
 
     def log(self) -> str:
-        """All that it said."""
+        """Return the agent's log."""
         return self._log.read_text() if self._log.exists() else ""
 
     def get(self, path: str) -> str:
-        """What it serves on loopback; empty when it does not answer, or with an error."""
+        """Return the response of a loopback path; empty if the agent does not answer, or with an error."""
         url = f"http://127.0.0.1:{PORT}{path}"
         return self._cluster.run_in(f"node{self._node}", ["curl", "-sf", "-m", "5", url], check=False).stdout
 
     def ready(self) -> bool:
-        """Whether it has applied a complete list."""
+        """Return True once the agent has applied a complete list."""
         return self.get("/readyz") == "ok\n"
 
     def row(self, name: str) -> dict[str, Any]:
-        """What it says of one StaticRoute; empty when nothing."""
+        """Return the agent's row of one StaticRoute; empty if there is none."""
         return next((row for row in self.rows() if row["name"] == name), {})
 
     def rows(self) -> list[dict[str, Any]]:
-        """What it says of each StaticRoute; empty when it does not answer."""
+        """Return the agent's rows by StaticRoute; empty if the agent does not answer."""
         found: list[dict[str, Any]] = json.loads(self.get("/routes") or '{"objects": []}')["objects"]
         return found
 
     def routes(self) -> dict[str, str]:
-        """The routes of protocol 245 in the kernel: gateway by destination."""
+        """Return the routes of protocol 245 in the kernel: gateway by destination."""
         found = {}
         for family in ("-4", "-6"):
             argv = ["ip", "-j", family, "route", "show", "table", "all", "proto", "245"]
@@ -219,7 +219,7 @@ class Agent:
         return found
 
     def ip(self, *arguments: str) -> str:
-        """Run an `ip` command on its node."""
+        """Run an `ip` command on the agent's node."""
         return self._cluster.run_in(f"node{self._node}", ["ip", *arguments]).stdout
 
 

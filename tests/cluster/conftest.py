@@ -30,13 +30,13 @@ ApplyAs = Callable[[str, dict[str, Any]], str]
 
 @pytest.fixture(scope="session")
 def audit(tmp_path_factory: pytest.TempPathFactory) -> AuditLog:
-    """The API server's audit log."""
+    """Return the API server's audit log."""
     return AuditLog(tmp_path_factory.mktemp("audit"))
 
 
 @pytest.fixture(scope="session")
 def cluster(audit: AuditLog) -> Iterator[Cluster]:
-    """A control plane with the operator's CRD and rights, and three Node objects."""
+    """Start a control plane with the operator's CRD and rights, and three Node objects."""
     lab = Cluster(f"{PREFIX}cluster", NODES, bare=True, apiserver_args=audit.apiserver_args())
     lab.down()
     with lab:
@@ -58,7 +58,7 @@ def api_server(request: pytest.FixtureRequest) -> Iterator[Cluster]:
 
 @pytest.fixture
 def agents(cluster: Cluster, tmp_path: Path) -> Iterator[list[Agent]]:
-    """Agents on all nodes, in sync with an empty cluster; afterwards no StaticRoute and no route is left."""
+    """Return agents on all nodes, in sync with an empty cluster; remove all StaticRoutes and routes afterwards."""
     running = [Agent(cluster, number, API, tmp_path / f"agent{number}.log") for number in range(1, NODES + 1)]
     for agent in running:
         agent.start()
@@ -72,7 +72,7 @@ def agents(cluster: Cluster, tmp_path: Path) -> Iterator[list[Agent]]:
 
 @pytest.fixture
 def kubelets(cluster: Cluster) -> Iterator[Kubelets]:
-    """All nodes are Ready in Kubernetes."""
+    """Keep all nodes Ready in Kubernetes."""
     beating = Kubelets(cluster, NAMES)
     beating.start()
     try:
@@ -83,7 +83,7 @@ def kubelets(cluster: Cluster) -> Iterator[Kubelets]:
 
 @pytest.fixture
 def controller(cluster: Cluster, kubelets: Kubelets, tmp_path: Path) -> Iterator[Controller]:
-    """The controller, ready; no report of earlier tests is there, and afterwards nothing at all."""
+    """Return a running controller, without reports of earlier tests; remove all objects afterwards."""
     cluster.kubectl("delete", "noderoutestates", "--all", "--ignore-not-found")
     running = Controller(cluster, API, tmp_path / "controller.log")
     running.start()
@@ -97,7 +97,7 @@ def controller(cluster: Cluster, kubelets: Kubelets, tmp_path: Path) -> Iterator
 
 @pytest.fixture
 def faulty(cluster: Cluster, tmp_path: Path) -> Iterator[tuple[Agent, Callable[[str], None]]]:
-    """One agent on node 1 behind an API server that fails on demand, and the way to set the fault."""
+    """Return one agent on node 1 behind an API server that fails on demand, and the way to set the fault."""
     argv = [sys.executable, faultyproxy.__file__, str(PROXY_PORT), API]
     agent = Agent(cluster, 1, f"http://10.116.0.1:{PROXY_PORT}", tmp_path / "agent1.log")
     proxy = cluster.popen_in("cp", argv)
@@ -133,7 +133,7 @@ def apply_as(cluster: Cluster, tmp_path: Path) -> ApplyAs:
 
 
 def clean(cluster: Cluster, agents: list[Agent]) -> None:
-    """End these agents, and leave no StaticRoute and no route behind."""
+    """End these agents, and remove all StaticRoutes and routes."""
     for agent in agents:
         agent.kill(unconfirmed=True)
         for family in ("-4", "-6"):

@@ -1,4 +1,4 @@
-"""The controller as a process beside the API server, with the permissions of the release manifest."""
+"""The controller as a process beside the API server, with the rights that the release manifest gives it and no more."""
 
 import json
 import os
@@ -19,12 +19,12 @@ SERVICE_ACCOUNT = "k8s-staticroute-operator-controller"
 USER = f"system:serviceaccount:{NAMESPACE}:{SERVICE_ACCOUNT}"
 PORT = 9246
 
-# Seconds between heartbeats; a node without heartbeats becomes NotReady after 50 s.
+# Kubernetes takes a node for NotReady after 50 s without one. Seconds.
 HEARTBEAT = 10.0
 
 
 class Controller:
-    """A controller process.
+    """The controller.
 
     Args:
         cluster: a bare one.
@@ -42,7 +42,7 @@ class Controller:
         cluster.kubectl("apply", "-f", "-", input=yaml.safe_dump_all(rights))
 
     def start(self) -> None:
-        """Start the process and wait until it knows all objects."""
+        """Start the controller and wait until it has seen all objects."""
         kubeconfig = self._log.with_suffix(".kubeconfig")
         token = self._cluster.kubectl("create", "token", SERVICE_ACCOUNT, "-n", NAMESPACE).strip()
         kubeconfig.write_text(json.dumps(_kubeconfig(self._server, token, self._cluster)))
@@ -53,29 +53,29 @@ class Controller:
         eventually(f"the controller is ready\n{self.log()}", self.ready)
 
     def stop(self) -> int:
-        """Send SIGTERM, wait, and return the exit status."""
+        """Ask the controller to end, and wait; return its exit status."""
         assert self._process is not None, "it is not started"
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(10)
 
     def kill(self) -> None:
-        """Send SIGKILL."""
+        """Kill the controller."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def log(self) -> str:
-        """Return the log."""
+        """Return the controller's log."""
         return self._log.read_text() if self._log.exists() else ""
 
     def ready(self) -> bool:
-        """Report whether the controller knows all objects."""
+        """Return True once the controller has seen all objects."""
         url = f"http://127.0.0.1:{PORT}/readyz"
         return self._cluster.run_in("cp", ["curl", "-sf", "-m", "5", url], check=False).stdout == "ok\n"
 
 
 class Kubelets:
-    """Heartbeats of nodes without a kubelet, which keep them Ready.
+    """Heartbeats of nodes that have no kubelet: without them Kubernetes takes a bare node for NotReady.
 
     Args:
         cluster: a bare one.
@@ -89,7 +89,7 @@ class Kubelets:
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def start(self) -> None:
-        """Send a heartbeat, and continue in a thread."""
+        """Send one heartbeat, and start sending them periodically."""
         for name in self._names:
             self.report(name)
         self._thread.start()
@@ -100,7 +100,7 @@ class Kubelets:
         self._thread.join()
 
     def report(self, name: str, ready: str = "True") -> None:
-        """Send a heartbeat with a Ready status."""
+        """Send one heartbeat: this node is Ready, or is not."""
         condition = {"type": "Ready", "status": ready, "reason": "Test", "message": ""}
         condition["lastHeartbeatTime"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         patch = json.dumps({"status": {"conditions": [condition]}})

@@ -19,7 +19,7 @@ from aiohttp import web
 
 
 class Proxy:
-    """Passes on, or fails.
+    """A proxy that passes requests on, or fails.
 
     Args:
         real: URL of the API server.

@@ -24,13 +24,13 @@ _DURATION = re.compile(r"\b(\d+)m\b")
 
 
 def rules() -> dict[str, Any]:
-    """The rules of the component, in the form of a file for Prometheus."""
+    """Return the rules of the component, in the form of a file for Prometheus."""
     spec: dict[str, Any] = yaml.safe_load((MONITORING / "rules.yaml").read_text())["spec"]
     return spec
 
 
 def hastened(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Rules with each duration in minutes made `HASTE` times shorter."""
+    """Return rules with each duration in minutes made `HASTE` times shorter."""
 
     def shorter(value: Any) -> Any:
         if isinstance(value, str):
@@ -84,7 +84,7 @@ class Prometheus:
         (directory / "rules.yaml").write_text(yaml.safe_dump(hastened(rules())))
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start Prometheus and wait until it answers."""
         command = [
             programs.find("prometheus"),
             f"--config.file={self._directory}/prometheus.yaml",
@@ -96,13 +96,13 @@ class Prometheus:
         eventually("Prometheus answers", lambda: self._get("/-/ready"), 60)
 
     def kill(self) -> None:
-        """End it."""
+        """Kill Prometheus."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     def query(self, expression: str) -> list[dict[str, Any]]:
-        """The series that an expression has now.
+        """Return the series that an expression has now.
 
         Raises:
             AssertionError: Prometheus does not take it; with its words.
@@ -113,7 +113,7 @@ class Prometheus:
         return result
 
     def firing(self) -> set[tuple[str, str]]:
-        """The alerts that fire, each with its node, or else its gateway."""
+        """Return the alerts that fire, each with its node, or else its gateway."""
         alerts = json.loads(self._get("/api/v1/alerts"))["data"]["alerts"]
         return {
             (labels["alertname"], labels.get("node", labels.get("gateway", "")))

@@ -90,7 +90,7 @@ def alerts_of(test: dict[str, list[dict[str, str]]]) -> list[dict[str, str]]:
 
 
 def test_alerts_fire_and_clear(cluster: Cluster, watched: tuple[list[Agent], Prometheus], apply: Manifest) -> None:
-    """A dead gateway, a node that lacks one, endless drift and a dead agent are told, and that they are over."""
+    """Alerts fire, and resolve, for a dead gateway, a node that lacks one, endless drift and a dead agent."""
     agents, prometheus = watched
     check = {"type": "ICMP", "interval": "200ms"}
     gateways = [{"address": GATEWAY}, {"address": OTHER, "priority": 1}]

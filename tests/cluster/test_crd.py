@@ -1,4 +1,4 @@
-"""What the API server accepts and refuses, and in which words."""
+"""Tests of the CRD: the API server accepts and refuses the right objects, with messages that help."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from tests.lab.commands import run
 
 GATEWAY = "10.116.0.5"
 
-# What is wrong with it, destinations, gateway, and the words that a person must find in the answer.
+# The mistake, destinations, gateway, and the words that a person must find in the answer.
 REFUSED = [
     ("no address", ["x"], GATEWAY, "'x' is not an IP address or CIDR"),
     ("a name", ["example.com"], GATEWAY, "'example.com' is not an IP address or CIDR"),
@@ -52,7 +52,7 @@ REFUSED = [
 
 IPV6 = {"destinations": ["2001:db8::/32"], "gateway": "fd00::1"}
 
-# What is wrong with it, the fields beside destinations and gateway (or in their place), and the words.
+# The mistake, the fields beside destinations and gateway (or in their place), and the words.
 REFUSED_OPTIONS: list[tuple[str, dict[str, object], str]] = [
     (
         "default route on link, and where is not said",
@@ -213,7 +213,7 @@ def dry_run(cluster: Cluster, manifest: dict[str, Any]) -> str:
 
 @pytest.mark.parametrize(("what", "destinations", "gateway", "words"), REFUSED, ids=[case[0] for case in REFUSED])
 def test_refused(cluster: Cluster, what: str, destinations: list[str], gateway: str, words: str) -> None:
-    """What can never work is refused by the API server with the reason, and by the node's own check as well."""
+    """The API server refuses an object that can never work, with the reason, and so does the node's own check."""
     manifest = body(destinations, gateway)
     assert words in dry_run(cluster, manifest)
     try:
@@ -225,7 +225,7 @@ def test_refused(cluster: Cluster, what: str, destinations: list[str], gateway: 
 
 @pytest.mark.parametrize(("destinations", "gateway"), ACCEPTED)
 def test_accepted(cluster: Cluster, destinations: list[str], gateway: str) -> None:
-    """What can work is accepted by the API server, and by the node's own check as well."""
+    """The API server accepts an object that can work, and so does the node's own check."""
     manifest = body(destinations, gateway)
     assert dry_run(cluster, manifest) == ""
     assert resolve(StaticRoute.parse(manifest)).refused == ()
@@ -290,7 +290,7 @@ def test_priority(cluster: Cluster, priority: object) -> None:
 
 
 def test_every_bad_destination_is_named_at_once(cluster: Cluster) -> None:
-    """Several bad destinations are told in one answer, each with its place."""
+    """Several bad destinations are listed in one answer, each with its place."""
     answer = dry_run(cluster, body(["10.0.0.5/24", "10.0.0.0/8", "x"], GATEWAY))
     assert "spec.destinations[0]" in answer
     assert "spec.destinations[2]" in answer
@@ -324,7 +324,7 @@ def test_columns(cluster: Cluster) -> None:
         assert header.split() == ["NAME", "DESTINATIONS", *columns]
         assert row.split()[:3] == ["test", '["34.160.111.145"]', GATEWAY]
         assert cluster.kubectl("get", "sr").splitlines()[0].split() == ["NAME", *columns]
-        # Of several gateways the controller writes the addresses.
+        # The controller writes the addresses of several gateways.
         cluster.kubectl("patch", "sr", "test", "--type=merge", "-p", json.dumps({"spec": _several(ONE, OTHER)}))
         status = json.dumps({"status": {"gateway": "10.116.0.5, 10.116.0.6"}})
         cluster.kubectl("patch", "sr", "test", "--subresource=status", "--type=merge", "-p", status)

@@ -1,4 +1,4 @@
-"""What may go wrong around an agent, and what must not follow from it."""
+"""Faults around an agent, and the damage that must not follow from them."""
 
 import time
 from collections.abc import Callable
@@ -79,14 +79,14 @@ def test_an_interface_goes_down_and_up(agents: list[Agent], apply: Callable[...,
         eventually("told", lambda: "is eth1 up?" in agents[0].row("site").get("message", ""))
     finally:
         agents[0].ip("link", "set", "eth1", "up")
-        # What a node's own configuration would bring back: its IPv6 address and the way to the Services.
+        # Parts of the network that a node's own configuration restores: its IPv6 address and the way to the Services.
         agents[0].ip("addr", "add", "fd00:116::21/64", "dev", "eth1", "nodad")
         agents[0].ip("route", "add", "10.245.0.0/16", "via", "10.116.0.1", "proto", "static")
     everywhere([agents[0]], {SITE: GATEWAY})
 
 
 def test_changes_while_an_agent_is_down(agents: list[Agent], apply: Callable[..., str], cluster: Cluster) -> None:
-    """What was created, changed and deleted while an agent was down is so on its node once it is back."""
+    """Objects that change while an agent is down are up to date on its node after its start."""
     apply("kept", ["10.1.0.0/16"], GATEWAY)
     apply("changed", [SITE], GATEWAY)
     apply("deleted", [OTHER_SITE], GATEWAY)

@@ -14,7 +14,7 @@ from tests.lab.network import EXAMPLE_SITES, GATEWAYS, SITES
 from tests.lab.stream import ask
 
 GATEWAY = "10.116.0.5"
-# What the site sees: the first gateway, and the nodes' own ways.
+# The addresses that the site sees: the first gateway's, and those of the nodes' own paths.
 GATEWAY_ANSWER = "198.51.100.5"
 OWN_ANSWERS = [f"198.51.100.{20 + number}" for number in range(1, NODES + 1)]
 CHECK = {"interval": "100ms"}

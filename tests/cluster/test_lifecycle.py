@@ -1,4 +1,4 @@
-"""What a person does with StaticRoutes, on three nodes."""
+"""The life of StaticRoutes on three nodes: create, change, delete."""
 
 import json
 import time
@@ -53,7 +53,7 @@ def test_node_selector(agents: list[Agent], apply: Callable[..., str], cluster: 
 
 
 def test_standby_takes_over(agents: list[Agent], apply: Callable[..., str], cluster: Cluster) -> None:
-    """Of two objects with one destination the one with precedence routes; the other takes over when it goes."""
+    """If two objects name one destination, the one with precedence routes; the other takes over when it goes."""
     apply("primary", [SITE], GATEWAY, priority=10)
     apply("secondary", [SITE], OTHER)
     everywhere([agents[0]], {SITE: GATEWAY})

@@ -1,4 +1,4 @@
-"""What a node says of its StaticRoutes, and that nobody else can say it."""
+"""The NodeRouteState of a node, and the protection against others who would write it."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""Addresses of the cluster that no route may capture, told by the controller to all agents."""
+"""Addresses of the cluster that no route may capture, published by the controller to all agents."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from tests.lab.audit import AuditLog
 from tests.lab.cluster import Cluster
 
 GATEWAY, SITE = "10.116.0.5", "203.0.113.145"
-# Of the nodes' default route.
+# An address of the subnet of the nodes' default route.
 PUBLIC = "198.51.100.1"
 
 
@@ -47,7 +47,7 @@ def _told(cluster: Cluster, key: str) -> list[str]:
 def test_a_new_node_is_protected_everywhere(
     agents: list[Agent], controller: Controller, apply: Manifest, cluster: Cluster, audit: AuditLog
 ) -> None:
-    """What captures a node that joins is refused on all nodes, and said with its name; when that node goes it is back.
+    """A destination that captures a joining node is refused on all nodes with its name, until that node goes.
 
     At rest nothing is written.
     """
@@ -142,7 +142,7 @@ def test_pins_follow_the_api_server(
     apply("all", ["0.0.0.0/0"], GATEWAY, allowDefaultRoute=True)
 
     def leads(agent: Agent, server: str, other: str) -> bool:
-        """Whether the default route is there, and one address of the API server pinned, beside this machine's DNS."""
+        """Report whether the default route is there, with a bypass route for one API server beside this host's DNS."""
         routes = agent.routes()
         desired = {"default": GATEWAY, "169.254.169.254": PUBLIC, server: PUBLIC}
         return desired.items() <= routes.items() and other not in routes

@@ -44,7 +44,7 @@ def _is(cluster: Cluster, phase: str, nodes: str) -> None:
 
 
 def test_good_change_reaches_all_in_turn(in_order: list[Agent], cluster: Cluster, apply: Manifest) -> None:
-    """Each node gets a change when the one before it has told that all is well; until then it keeps what it has."""
+    """Each node gets a change once the node before has reported success; until then it keeps the old version."""
     apply("ip", [SITE], GATEWAY)
     everywhere(in_order, {SITE: GATEWAY})
     apply("ip", [SITE], OTHER_GATEWAY, rollout={"maxUnavailable": 1})
@@ -63,7 +63,7 @@ def test_good_change_reaches_all_in_turn(in_order: list[Agent], cluster: Cluster
 
 
 def test_change_that_fails_reaches_no_further(in_order: list[Agent], cluster: Cluster, apply: Manifest) -> None:
-    """What fails on the first node pauses there: the others keep what they have, also a new agent, also without API."""
+    """A version that fails on the first node pauses there: other nodes keep theirs, even new agents without an API."""
     first, second, third = in_order
     apply("ip", [SITE], GATEWAY)
     everywhere(in_order, {SITE: GATEWAY})

@@ -1,4 +1,4 @@
-"""What people are told of a StaticRoute: in `kubectl get`, in `kubectl describe`, and in Events."""
+"""The user's view of a StaticRoute: in `kubectl get`, in `kubectl describe`, and in Events."""
 
 import json
 import time
@@ -14,7 +14,7 @@ from tests.lab.audit import AuditLog
 from tests.lab.cluster import Cluster
 
 SITE, GATEWAY = "203.0.113.145", "10.116.0.5"
-# Of a subnet that each test gives to the nodes it wants.
+# A gateway on a subnet that each test gives to the nodes that it needs.
 SERVICE_GATEWAY = "10.99.0.1"
 WORDS = f"gateway {SERVICE_GATEWAY} is not on any subnet of this node"
 
@@ -43,7 +43,7 @@ def say(cluster: Cluster) -> Say:
 
 
 def shown(cluster: Cluster, name: str, *options: str) -> dict[str, str]:
-    """What `kubectl get` shows of an object: cell by column."""
+    """Return the cells by column that `kubectl get` shows of an object."""
     header, line = cluster.kubectl("get", "sr", name, *options).splitlines()
     return dict(zip(header.split(), line.split(), strict=True))
 
@@ -67,7 +67,7 @@ def events(cluster: Cluster, name: str) -> list[dict[str, Any]]:
 
 
 def writes(audit: AuditLog, resource: str) -> int:
-    """How often the controller has written objects of a kind so far."""
+    """Return the number of the controller's writes of objects of a kind so far."""
     return sum(
         isinstance(ref := each["objectRef"], dict) and ref["resource"] == resource for each in audit.writes(USER)
     )
@@ -108,7 +108,7 @@ def test_a_gateway_that_one_node_lacks(
 def test_nothing_is_written_at_rest(
     controller: Controller, apply: Manifest, cluster: Cluster, say: Say, audit: AuditLog
 ) -> None:
-    """While nothing changes nothing is written, also by a controller that starts anew; its end is clean."""
+    """Without changes nothing is written, also by a controller that has just started; its end is clean."""
     apply("site", [SITE], GATEWAY)
     for node in NAMES:
         say(node, "site")
@@ -126,7 +126,7 @@ def test_nothing_is_written_at_rest(
 def test_nodes_that_are_gone_or_not_ready(
     controller: Controller, apply: Manifest, cluster: Cluster, say: Say, kubelets: Kubelets
 ) -> None:
-    """A node that is NotReady is told apart from one that fails; one that is deleted is not counted any more."""
+    """A NotReady node is distinguished from a failing one; a deleted one is no longer counted."""
     cluster.kubectl("create", "-f", "-", input='{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node4"}}')
     try:
         kubelets.report("node4", "False")
@@ -143,7 +143,7 @@ def test_nodes_that_are_gone_or_not_ready(
 
 
 def test_objects_of_the_retired_operator(controller: Controller, apply: Manifest, cluster: Cluster, say: Say) -> None:
-    """What it wrote into the status is no obstacle; at a deletion its finalizer is taken off, and others' stay."""
+    """The controller's own status is no obstacle; at a deletion its finalizer is taken off, and others' stay."""
     apply("site", [SITE], GATEWAY)
     patch = {"metadata": {"finalizers": ["example.com/other", "kopf.zalando.org/KopfFinalizerMarker"]}}
     cluster.kubectl("patch", "sr", "site", "--type=merge", "-p", json.dumps(patch))

@@ -34,7 +34,7 @@ OBJECT = {
 
 @pytest.fixture(scope="session")
 def audit(tmp_path_factory: pytest.TempPathFactory) -> AuditLog:
-    """The API server's audit log."""
+    """Return the API server's audit log."""
     return AuditLog(tmp_path_factory.mktemp("audit"))
 
 
@@ -46,7 +46,7 @@ def image() -> Path:
 
 @pytest.fixture(scope="session")
 def cluster(audit: AuditLog, image: Path) -> Iterator[Cluster]:
-    """Three nodes with the operator's image, and the examples' web sites on the outside."""
+    """Start three nodes with the operator's image, and the examples' web sites on the outside."""
     lab = Cluster(f"{PREFIX}e2e", len(NODES), apiserver_args=audit.apiserver_args())
     lab.down()
     with lab:
@@ -57,14 +57,14 @@ def cluster(audit: AuditLog, image: Path) -> Iterator[Cluster]:
 
 @pytest.fixture
 def operator(cluster: Cluster) -> Iterator[Cluster]:
-    """The cluster with the operator installed and ready; whatever a test leaves is removed."""
+    """Return the cluster with the operator installed and ready; remove a test's leftovers afterwards."""
     with installed(cluster):
         yield cluster
 
 
 @contextlib.contextmanager
 def installed(cluster: Cluster) -> Iterator[None]:
-    """The operator is installed and ready; in the end it is removed with all StaticRoutes."""
+    """Install the operator and wait until it is ready; in the end remove it with all StaticRoutes."""
     install(cluster)
     try:
         yield
@@ -83,7 +83,7 @@ def install(cluster: Cluster, documents: str = "") -> None:
 
 
 def enter_pod(cluster: Cluster) -> Enter:
-    """The way to run programs in the network namespace of the curl-test pod, which is started unless it is there."""
+    """Return the way to run programs in the network namespace of the curl-test pod; start the pod if missing."""
     cluster.kubectl("apply", "-f", ROOT / "examples/curl-test.yaml")
     cluster.kubectl("wait", "--for=condition=Ready", "pod/curl-test", "--timeout=60s")
     uid = cluster.kubectl("get", "pod", "curl-test", "-o", "jsonpath={.metadata.uid}")
@@ -108,7 +108,7 @@ def _read(path: Path) -> str:
 
 
 def own_routes(cluster: Cluster, node: str) -> dict[str, str]:
-    """The routes of protocol 245 in a node's kernel: gateway by destination."""
+    """Return the routes of protocol 245 in a node's kernel: gateway by destination."""
     found = {}
     for family in ("-4", "-6"):
         argv = ["ip", "-j", family, "route", "show", "table", "all", "proto", "245"]

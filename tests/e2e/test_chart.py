@@ -47,7 +47,7 @@ def _helm() -> Path:
 
 
 def rendered(*arguments: Argument) -> str:
-    """What the chart makes of values."""
+    """Return the chart's output for these values."""
     return run([_helm(), "template", RELEASE, CHART, *arguments]).stdout
 
 
@@ -259,7 +259,7 @@ def test_metrics_are_open_to_prometheus(cluster: Cluster, helmed: Helm) -> None:
 
 
 def test_taken_over_from_the_manifest(cluster: Cluster, helmed: Helm) -> None:
-    """Who installed the manifest moves to the chart in one command, and no route is lost."""
+    """A user of the manifest moves to the chart in one command, and no route is lost."""
     install(cluster)
     cluster.kubectl("apply", "-f", "-", input=json.dumps(OBJECT))
     everywhere(cluster, ROUTES)

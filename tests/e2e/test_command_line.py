@@ -154,7 +154,7 @@ def test_one_command_finds_each_fault(operator: Cluster, plugin: Plugin, shadow:
 
 
 def test_diff_tells_what_stands_in_the_way(operator: Cluster, plugin: Plugin) -> None:
-    """Where another program holds the place of a route, `diff` says which route is missing, on which node and why."""
+    """If another program holds the place of a route, `diff` names the missing route, its node and the reason."""
     operator.run_in("node3", ["ip", "route", "add", "203.0.113.7", "via", SECOND, "proto", "static"])
     try:
         operator.kubectl("apply", "-f", "-", input=_object("taken", ["203.0.113.7"], gateway=FIRST))
@@ -232,7 +232,7 @@ def viewer(operator: Cluster, tmp_path: Path) -> Iterator[Plugin]:
 
 
 def test_rights_of_the_docs_are_enough_and_missing_ones_are_named(operator: Cluster, viewer: Plugin) -> None:
-    """With the documented rights every question is answered; without exec the user is told which right is missing."""
+    """With the documented rights every question is answered; without exec the error names the missing right."""
     operator.kubectl("apply", "-f", "-", input=_object("good", ["192.0.2.0/24"], gateway=FIRST))
     operator.kubectl("wait", "--for=condition=Ready", "staticroute/good", "--timeout=60s")
     for arguments in (["status"], ["explain", "192.0.2.9"], ["diff"], ["gateways"], ["routes", "--all-nodes"]):

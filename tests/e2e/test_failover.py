@@ -149,7 +149,7 @@ def test_silent_death_and_return(operator: Cluster, start: Start) -> None:
         assert f"down: {first}" in told[0]
     requests = stream.stop()
     switched = next(index for index, each in enumerate(requests) if each.answer == ANSWERS[SECOND])
-    # What was on its way through the gateway went with it, and requests fail as long as nobody can know.
+    # Packets on their way through the gateway are lost with it, and requests fail until the detection.
     assert failed(requests[switched:]) == []
 
 
@@ -171,7 +171,7 @@ def test_drain_and_removal(operator: Cluster, start: Start) -> None:
 
 
 def test_failover_without_the_api_server(operator: Cluster, start: Start) -> None:
-    """While the API server is away a gateway's death and return are acted on all the same; it is told afterwards."""
+    """While the API server is away, a gateway's death and return still move traffic; the status follows afterwards."""
     stream = start(STANDBY, healthCheck=CHECK)
     # Told when the nodes live with the change: an API server that goes away before could undo it for a moment.
     counted(operator, NAME, [(FIRST, 3, 0), (SECOND, 3, 0)])

@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e.conftest import ROOT
 
-# What builds, fetches or unpacks programs, and so helps whoever gets in.
+# Programs that build, fetch or unpack others, and so help intruders.
 TOOLS = {
     *("cc", "c++", "gcc", "g++", "clang", "ld", "as", "make", "cmake", "go", "cargo", "rustc"),
     *("pip", "pip3", "uv", "git", "curl", "wget", "gdb", "strace"),

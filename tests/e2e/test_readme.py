@@ -21,7 +21,7 @@ def example(name: str, gateway: str = FIRST) -> str:
 
 
 def curl(cluster: Cluster, name: str) -> str:
-    """What a site answers to the curl-test pod: the address that it was called from."""
+    """Return a site's answer to the curl-test pod: the address that called it."""
     resolve = f"{name}:80:{SITES[name]}"
     return cluster.kubectl(
         "exec", "curl-test", "--", "curl", "-s", "-m", "5", "--resolve", resolve, f"{name}/ip"

@@ -35,7 +35,7 @@ def staticroute(name: str, *destinations: str, gateway: str = GATEWAY, **spec: o
 
 
 def readiness(cluster: Cluster) -> dict[str, tuple[str, str]]:
-    """Whether Kubernetes takes each node for Ready, and since when."""
+    """Return the Ready condition of each node, and the time of its last change."""
     nodes = json.loads(cluster.kubectl("get", "nodes", "-o", "json"))["items"]
     return {
         node["metadata"]["name"]: (condition["status"], condition["lastTransitionTime"])
@@ -185,7 +185,7 @@ def test_everything_through_the_gateway(pods: Cluster) -> None:
 
 
 def _answers_from_outside(cluster: Cluster, node: str, address: str) -> bool:
-    """Whether a server on a node answers somebody who is on none of its subnets, at its public address."""
+    """Report whether a server on a node answers a client outside its subnets, at its public address."""
     server = cluster.popen_in(node, [sys.executable, "-I", web.__file__])
     try:
         argv = ["curl", "-s", "-m", "5", "--interface", CALLER, f"http://{address}/"]

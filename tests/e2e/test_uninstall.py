@@ -25,7 +25,7 @@ ORDERS = {
     "Namespace first": ["Namespace"],
 }
 
-# Routes are gone so many seconds after the command starts, and the command is back. What the README promises.
+# Seconds from the start of the command until the routes are gone and the command is back. The README promises it.
 GONE_WITHIN = 5.0
 BACK_WITHIN = 15.0
 

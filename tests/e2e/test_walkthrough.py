@@ -26,7 +26,7 @@ SETTLED = 5.0  # seconds for which an answer that is to be written has not chang
 _ASKS = re.compile(
     r"(kubectl (get|describe|events|logs|rollout status|static-route|wait)|ip (route|rule) (show|get)|curl)\b"
 )
-# What differs from one time to the next, and how wide that makes columns.
+# Parts of the output that differ from one time to the next, and columns whose width depends on them.
 _VARIABLE = {
     r"\b(Up|Down) +\d{4}-.*": r"\1",  # since when, round-trip time, losses, and how the last one was noticed
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(,\d+)?( UTC|Z)?": "<when>",
@@ -51,7 +51,7 @@ spec:
 
 
 def shape(lines: list[str]) -> list[str]:
-    """What was printed, without what differs from one time to the next."""
+    """Return the output without the parts that differ from one time to the next."""
     lines = [line for line in lines if not _PROGRESS.match(line)]
     for pattern, word in _VARIABLE.items():
         lines = [re.sub(pattern, word, line) for line in lines]
@@ -59,7 +59,7 @@ def shape(lines: list[str]) -> list[str]:
 
 
 class Terminal:
-    """Where the page's commands are typed.
+    """The shell in which the page's commands are typed.
 
     Args:
         cluster: the cluster that they are about.

@@ -1,4 +1,4 @@
-"""Takes a capability away from this thread for a while, as a security policy might from a container."""
+"""A context without a capability for this thread, as a container's security policy might take it away."""
 
 import contextlib
 import ctypes
@@ -21,7 +21,7 @@ class _Sets(ctypes.Structure):
 
 @contextlib.contextmanager
 def without(capability: int) -> Iterator[None]:
-    """The capability, one below 32, has no effect inside; programs that are started have it all the same."""
+    """Suspend the capability, one below 32, inside the context; started programs have it all the same."""
     sets = (_Sets * 2)()
     _check(_libc.capget(ctypes.byref(_Header(_VERSION, 0)), sets))
     effective = sets[0].effective

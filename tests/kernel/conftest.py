@@ -14,7 +14,7 @@ from tests.kernel.remover import Remover
 
 @pytest.fixture
 def machine() -> Iterator[Machine]:
-    """A machine of the test's own, which this process is on."""
+    """Return a machine of the test's own, which this process is on."""
     with new_network_namespace():
         machine = Machine()
         machine.set_up()
@@ -23,7 +23,7 @@ def machine() -> Iterator[Machine]:
 
 @pytest.fixture
 async def fib(machine: Machine) -> AsyncIterator[Fib]:
-    """The forwarding tables of that machine."""
+    """Return the forwarding tables of that machine."""
     fib = Fib()
     yield fib
     fib.close()
@@ -31,7 +31,7 @@ async def fib(machine: Machine) -> AsyncIterator[Fib]:
 
 @pytest.fixture
 async def engine(machine: Machine) -> AsyncIterator[Engine]:
-    """A reconciler at work on that machine, with an empty inventory that is not complete yet."""
+    """Return a running reconciler on that machine, with an empty inventory that is not complete yet."""
     engine = Engine(machine, Node("node1", {"zone": "a"}))
     engine.start()
     yield engine
@@ -40,7 +40,7 @@ async def engine(machine: Machine) -> AsyncIterator[Engine]:
 
 @pytest.fixture
 def remover(machine: Machine) -> Iterator[Remover]:
-    """Another program that changes routes of that machine."""
+    """Return another program that changes routes of that machine."""
     remover = Remover()
     yield remover
     remover.stop()

@@ -21,7 +21,7 @@ def make_crowd(count: int, interface: int, gateway: str = "10.1.0.9") -> None:
 
 
 def disperse_crowd(count: int, interface: int, gateway: str = "10.1.0.9") -> None:
-    """Delete them."""
+    """Delete these routes."""
     _send(_RTM_DELROUTE, 0, count, interface, gateway)
 
 

@@ -1,4 +1,4 @@
-"""The reconciler on a machine, fed by hand: what an agent is without the cluster."""
+"""The reconciler on a machine, fed by hand: an agent without the cluster."""
 
 import asyncio
 import contextlib
@@ -55,12 +55,12 @@ class Engine:
             self.inventory.set_node(node)
 
     def start(self) -> None:
-        """Run in the background."""
+        """Run the reconciler in the background."""
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(self.reconciler.run()), loop.create_task(self.confirmation.run())]
 
     async def stop(self) -> None:
-        """End, unless it has; the routes stay."""
+        """End the reconciler, if it runs; the routes stay."""
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
@@ -69,39 +69,39 @@ class Engine:
         await self.confirmation.stop()
 
     def put(self, *routes: StaticRoute) -> None:
-        """These objects are now as given."""
+        """Set the state of these objects."""
         for route in routes:
             self._version += 1
             self.inventory.put(route, self._version)
 
     def put_invalid(self, name: str, generation: int = 2) -> None:
-        """The object is now invalid."""
+        """Make the object invalid."""
         self._version += 1
         error = InvalidSpecError(name, "spec.gateway", "gateway 'x' is not an IP address")
         self.inventory.put(Invalid(f"uid-{name}", generation, error), self._version)
 
     def remove(self, name: str) -> None:
-        """The object is gone."""
+        """Remove the object."""
         self.inventory.remove(f"uid-{name}")
 
     def complete(self) -> None:
-        """A complete list has come in: there are no other objects than those that were put."""
+        """Apply a complete list: there are no other objects than those that were put."""
         listed = dict.fromkeys([*self.inventory.routes, *self.inventory.invalid], self._version)
         self.inventory.replace(listed, self._version)
 
     async def settle(self, *routes: StaticRoute) -> None:
-        """These objects are now as given, there are no others, and all are programmed."""
+        """Set the state of these objects, without any others, and wait until all are programmed."""
         self.put(*routes)
         self.complete()
         for route in routes:
             await self.state_is(route.name, "Programmed", route.generation)
 
     def operations(self) -> dict[str, float]:
-        """How many routes were written so far, by what was done."""
+        """Return the number of routes written so far, by operation."""
         return {action: self.count("operations_total", action=action) for action in ("add", "replace", "delete")}
 
     async def until(self, condition: Callable[[], object], what: str) -> None:
-        """Let it work until something is so."""
+        """Let the reconciler work until a condition holds."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE):
                 while not condition():  # noqa: ASYNC110  what the kernel does, no event tells
@@ -111,11 +111,11 @@ class Engine:
         assert condition(), f"waited in vain until {what}; routes {self.machine.routes()}, rows {self.reconciler.rows}"
 
     async def routes_are(self, expected: dict[str, str]) -> None:
-        """Let it work until the kernel has exactly these routes of ours (see `Machine.routes`)."""
+        """Let the reconciler work until the kernel has exactly these routes of ours (see `Machine.routes`)."""
         await self.until(lambda: self.machine.routes() == expected, f"routes are {expected}")
 
     async def state_is(self, name: str, state: str, generation: int | None = None) -> Row:
-        """Let it work until the row of an object has this state, and is about this generation; the row."""
+        """Let the reconciler work until an object's row has this state and generation; return the row."""
 
         def reached() -> bool:
             row = self.row(name)
@@ -127,11 +127,11 @@ class Engine:
         return row
 
     def row(self, name: str) -> Row | None:
-        """What became of an object; None when it has no row."""
+        """Return the row of an object; None without one."""
         return next((row for row in self.reconciler.rows if row.name == name), None)
 
     async def rest(self) -> None:
-        """Let it work until it has been idle for a while."""
+        """Let the reconciler work until it has been idle for a while."""
         runs, idle = -1.0, 0
         while idle < 8:
             await asyncio.sleep(0.05)
@@ -139,5 +139,5 @@ class Engine:
             idle = idle + 1 if runs == before else 0
 
     def count(self, name: str, **labels: str) -> float:
-        """The value of a metric; 0 when there is none yet."""
+        """Return the value of a metric; 0 if there is none yet."""
         return self.metrics.registry.get_sample_value(f"{PREFIX}_{name}", labels) or 0.0

@@ -1,4 +1,4 @@
-"""Flows from the node through both gateways, and by which one each arrives."""
+"""Flows from the node through both gateways, and the gateway by which each arrives."""
 
 import contextlib
 import socket
@@ -50,7 +50,7 @@ class Flows:
         wait_until(lambda: len(self.send()) == NUMBER, "all flows arrive")
 
     def send(self) -> dict[int, str]:
-        """Send one packet of each flow: the gateway's interface by which each arrives, of those that do."""
+        """Send one packet of each flow; return the gateway's interface by which each arrives, of those that do."""
         for flow in range(NUMBER):
             with socket.socket(self._family, socket.SOCK_DGRAM) as sender:
                 sender.bind(("", _FIRST_PORT + flow))
@@ -63,7 +63,7 @@ class Flows:
         return arrived
 
     def close(self) -> None:
-        """Receive no more."""
+        """Close the sockets."""
         self._receiver.close()
 
     def _interface(self, info: bytes) -> int:

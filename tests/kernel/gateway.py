@@ -1,4 +1,4 @@
-"""A gateway behind a switch, which can die without a word: the node's own link stays up.
+"""A gateway behind a switch, which can die silently: the node's own link stays up.
 
 As a program, it is the web server on the gateway: a GET of ``/503`` is answered with that status.
 """
@@ -78,14 +78,14 @@ class Gateway:
         self.interface = socket.if_nametoindex("eth0")
 
     def add_second(self) -> None:
-        """There is another gateway too, at 10.8.0.1 and fd08::1 on eth1, which never dies."""
+        """Add another gateway, at 10.8.0.1 and fd08::1 on eth1, which never dies."""
         self._run(["ip", "link", "add", "eth1", "type", "veth", "peer", "name", "gw1"])
         self._run(["ip", "link", "set", "gw1", "netns", str(self._server.pid)])
         self._run(["ip", "-batch", "-"], _SECOND)
         self.far("ip -batch -", _SECOND_FAR)
 
     def add(self, *prefixes: str) -> None:
-        """The gateway gets further addresses, with their lengths."""
+        """Give the gateway further addresses, with their lengths."""
         self.far("ip -batch -", "".join(f"address add {each} dev gw0 {'nodad' * (':' in each)}\n" for each in prefixes))
 
     def far(self, command: str, script: str = "") -> None:
@@ -97,18 +97,18 @@ class Gateway:
         self._run(shlex.split(command))
 
     def enter(self) -> contextlib.AbstractContextManager[None]:
-        """What this thread does meanwhile, it does on the gateway: open sockets, start programs."""
+        """Move this thread to the gateway inside the context: for opening sockets and starting programs there."""
         return network_namespace_of(self._server.pid)
 
     def _nsenter(self) -> list[str]:
         return ["nsenter", "-t", str(self._server.pid), "-n"]
 
     def die(self) -> float:
-        """From now on nothing that is sent to it arrives, and the node's link stays up; when that was (monotonic)."""
+        """Drop all packets to the gateway from now on, with the node's link up; return the time (monotonic)."""
         return self._set_wire("disabled")
 
     def live(self) -> float:
-        """It is back; since when (monotonic)."""
+        """Bring the gateway back; return the time (monotonic)."""
         return self._set_wire("forwarding")
 
     def _set_wire(self, state: str) -> float:
@@ -118,7 +118,7 @@ class Gateway:
         return when
 
     def stop(self) -> None:
-        """Take it away."""
+        """Remove the gateway."""
         assert self._wire.stdin is not None
         self._wire.stdin.close()
         self._wire.wait()
@@ -160,6 +160,6 @@ async def _main() -> None:
 
 
 if __name__ == "__main__":
-    # What is slow should be what is tested.
+    # The code under test should be the bottleneck.
     os.setpriority(os.PRIO_PROCESS, 0, -20)
     asyncio.run(_main())

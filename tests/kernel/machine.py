@@ -63,7 +63,7 @@ class Machine:
 
     @staticmethod
     def query(*arguments: str) -> list[dict[str, Any]]:
-        """What `ip` shows, as JSON, with numbers for names."""
+        """Return the output of `ip` as parsed JSON, with numbers for names."""
         done = subprocess.run(["ip", "-N", "-j", *arguments], capture_output=True, text=True, check=False)
         if "FIB table does not exist" in done.stderr:
             return []
@@ -78,12 +78,12 @@ class Machine:
         file.write_text(value or ("0" if file.read_text().strip() == "1" else "1"))
 
     def interface(self, name: str) -> int:
-        """The index of an interface."""
+        """Return the index of an interface."""
         (link,) = self.query("link", "show", "dev", name)
         return int(link["ifindex"])
 
     def routes(self, protocol: str = OWN, table: str = "254") -> dict[str, str]:
-        """Routes of a protocol in the words of `ip`, by destination: gateway and interface, then type and options.
+        """Return routes of a protocol as `ip` shows them, by destination: gateway and interface, type and options.
 
         The type is left out for unicast and the metric if it is what the kernel makes of none.
         """
@@ -109,7 +109,7 @@ class Machine:
 
 
 def wait_until(condition: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
-    """Wait for something that happens outside of this process."""
+    """Wait for an event outside of this process."""
     deadline = time.monotonic() + patience
     while not condition():
         assert time.monotonic() < deadline, f"waited {patience:g} s in vain until {what}"

@@ -1,4 +1,4 @@
-"""Moves this thread into a new network namespace, or into another one, and back.
+"""Contexts that move this thread into a new network namespace, or into another one, and back.
 
 In the same process, so that sockets under test, programs that a test starts and the test itself are all in it.
 `os.unshare` does it from Python 3.12 on; this works on 3.11 too.
@@ -22,7 +22,7 @@ def _check(result: int, what: str) -> None:
 
 @contextlib.contextmanager
 def new_network_namespace() -> Iterator[None]:
-    """A namespace that lasts as long as something is in it."""
+    """Enter a new namespace, which lasts as long as it has a process or a mount."""
     with _back_to_here():
         _check(_libc.unshare(_CLONE_NEWNET), "unshare")
         yield
@@ -30,7 +30,7 @@ def new_network_namespace() -> Iterator[None]:
 
 @contextlib.contextmanager
 def network_namespace_of(pid: int) -> Iterator[None]:
-    """The namespace that a process is in."""
+    """Enter the namespace of a process."""
     with _back_to_here(), Path(f"/proc/{pid}/ns/net").open("rb") as there:
         _check(_libc.setns(there.fileno(), _CLONE_NEWNET), "setns")
         yield

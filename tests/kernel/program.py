@@ -14,7 +14,7 @@ _ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.st
 
 
 def command(*arguments: str) -> list[str]:
-    """The command line of the program."""
+    """Return the command line of the program."""
     return [sys.executable, "-m", "static_route_operator", *arguments]
 
 
@@ -50,38 +50,38 @@ class Program:
 
     @property
     def pid(self) -> int:
-        """Its process."""
+        """Return the process id."""
         return self._process.pid
 
     @property
     def log(self) -> str:
-        """What it has said so far."""
+        """Return the program's output so far."""
         return self._log.read_text()
 
     @property
     def lives(self) -> bool:
-        """Whether it has not ended."""
+        """Return True until the program has ended."""
         return self._process.poll() is None
 
     def says(self, words: str) -> None:
-        """Wait until it has said something."""
+        """Wait until the program's output has a text."""
         wait_until(lambda: words in self.log or not self.lives, f"the program says '{words}'")
         assert words in self.log, self.log
 
     def send(self, signum: signal.Signals) -> int:
-        """Send a signal that ends it; its exit code."""
+        """Send a signal that ends the program; return its exit code."""
         self._process.send_signal(signum)
         return self._process.wait(PATIENCE)
 
     def kill(self) -> None:
-        """End it at once, wherever it is, if it has not ended."""
+        """Kill the program, if it has not ended."""
         self._process.kill()
         self._process.wait(PATIENCE)
 
 
 @contextlib.contextmanager
 def running(directory: Path, log: Path, *arguments: str) -> Iterator[Program]:
-    """The program at work, killed in the end."""
+    """Run the program, and kill it in the end."""
     program = Program(directory, log, *arguments)
     try:
         yield program

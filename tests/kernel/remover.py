@@ -27,7 +27,7 @@ class Remover:
             await asyncio.sleep(0.05)
 
     def stop(self) -> None:
-        """End it."""
+        """End the program."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait()

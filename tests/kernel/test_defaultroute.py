@@ -9,7 +9,7 @@ from static_route_operator.api.nodeselector import Node
 from static_route_operator.cli.host.differences import rule_differences
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.ruleset import RuleSet
-from static_route_operator.planning.desired import parse_wanted
+from static_route_operator.planning.desired import parse_desired
 from tests.kernel.engine import Engine
 from tests.kernel.machine import Machine
 from tests.unit.builders import protection, route
@@ -223,7 +223,7 @@ async def test_uninstalling_leaves_nothing(machine: Machine, node: Engine) -> No
 async def test_diff_shows_a_missing_and_a_surplus_rule(machine: Machine, node: Engine) -> None:
     """A rule that is gone is missing, with the object that needs it; one of ours that no object needs is surplus."""
     await node.settle(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
-    desired = parse_wanted(json.loads(json.dumps(node.questions.desired())))
+    desired = parse_desired(json.loads(json.dumps(node.questions.desired())))
     await node.stop()
     fib = Fib()
     try:

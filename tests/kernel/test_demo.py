@@ -41,7 +41,7 @@ def _start(prefix: str) -> subprocess.Popen[str]:
 
 
 def _traces(prefix: str) -> list[str]:
-    """What is left of a demo: namespaces, its directory, processes that name either."""
+    """Return the remains of a demo: namespaces, its directory, processes that name either."""
     state = directories.state(prefix)
     left = [str(path) for path in DIRECTORY.glob(f"{prefix}-*")] + [str(state)] * state.exists()
     for directory in Path("/proc").glob("[0-9]*"):
@@ -59,7 +59,7 @@ def _headings(text: str) -> list[str]:
 
 
 def _recorded() -> str:
-    """What the recording in the README shows, without its colours."""
+    """Return the text of the recording in the README, without its colours."""
     events = map(json.loads, RECORDING.read_text().splitlines()[1:])
     return re.sub("\033.*?m|\r", "", "".join(text for _, _, text in events))
 

@@ -32,7 +32,7 @@ CASES = 120
 ETH_P_ALL = 3
 UDP = 17
 PORT = 4321
-# What is to be dropped on its way through must not be waited for long. Seconds.
+# Seconds to wait for a packet that will be dropped on its way.
 GONE = 0.1
 PATIENCE = 10.0
 
@@ -248,7 +248,7 @@ class _Wire:
         while (left := deadline - time.monotonic()) > 0:
             for each in select.select(list(self._sockets.values()), [], [], left)[0]:
                 frame, address = each.recvfrom(2048)
-                # What this test sends itself leaves by these sockets too.
+                # The test's own packets leave by these sockets too.
                 if token in frame and frame[start:end] == destination and address[2] != socket.PACKET_OUTGOING:
                     return self._gateways.get(frame[:6].hex(":"), frame[:6].hex(":"))
         return None
@@ -290,7 +290,7 @@ def _prepared(machine: Machine, case: Case) -> Iterator[None]:
         machine.ip(*(f"rule del priority {each.split()[1]}" for each in case.rules), ipv6=case.family == 6)
         for protocol in ("static", "bird"):
             while machine.query(f"-{case.family}", "route", "show", "table", "all", "proto", protocol):
-                # Of several IPv6 next hops the second is gone with the first, which ends the flush.
+                # With several IPv6 next hops, the second goes with the first, which ends the flush.
                 with contextlib.suppress(AssertionError):
                     machine.ip(f"route flush table all proto {protocol}", ipv6=case.family == 6)
 

@@ -1,4 +1,4 @@
-"""What happens to machines: each fault by itself, on a real kernel, with an engine that is to come through it.
+"""Faults of machines, one by one, on a real kernel, with an engine that has to survive them.
 
 After each of them all routes of ours are as wanted, and nothing of others was touched: a neighbour's routes, of every
 kind there is, stand on an interface of their own, and are looked at in the end.
@@ -106,7 +106,7 @@ async def test_carrier_loss_moves_no_route(machine: Machine, engine: Engine) -> 
 
 
 async def test_interface_down_and_up(machine: Machine, engine: Engine) -> None:
-    """Routes that the kernel drops with an interface are told as missing, and back when it is up again."""
+    """Routes that the kernel drops with an interface are reported as missing, and back when it is up again."""
     engine.put(
         route("v4", "10.0.0.1"), route("v6", "fd00::1", ["2001:db8::1"]), route("other", "10.1.0.1", ["192.0.2.9"])
     )
@@ -210,7 +210,7 @@ async def test_mtu_too_small_for_ipv6(machine: Machine, engine: Engine) -> None:
 
 
 async def test_carrier_loss_where_routes_without_carrier_are_ignored(machine: Machine, engine: Engine) -> None:
-    """Where the kernel passes over routes without carrier, ours are kept for when the cable is plugged in again."""
+    """Routes of links without carrier are kept, if the kernel ignores such routes, for the return of the cable."""
     machine.switch("ipv4/conf/all/ignore_routes_with_linkdown", "1")
     machine.switch("ipv6/conf/all/ignore_routes_with_linkdown", "1")
     expected = await _program_both(engine)
@@ -226,7 +226,7 @@ async def test_carrier_loss_where_routes_without_carrier_are_ignored(machine: Ma
 
 
 async def test_one_of_two_interfaces_down(machine: Machine, engine: Engine) -> None:
-    """When the interface of a gateway goes down the next StaticRoute takes over, and gives back when it is up."""
+    """If a gateway's interface goes down, the next StaticRoute takes over, until the interface is up again."""
     engine.put(route("first", "10.0.0.1", priority=1), route("second", "10.1.0.1", ["192.0.2.1", "192.0.2.9"]))
     engine.complete()
     expected = {"192.0.2.1/32": "10.0.0.1 eth0", "192.0.2.9/32": "10.1.0.1 eth1"}
@@ -285,7 +285,7 @@ def _promoting(machine: Machine) -> None:
 
 @pytest.mark.usefixtures("_promoting")
 async def test_one_address_of_several_removed(machine: Machine, engine: Engine) -> None:
-    """Where another address still makes the gateway's subnet reachable, the routes are there."""
+    """The routes stay if another address still makes the gateway's subnet reachable."""
     engine.put(route())
     engine.complete()
     await engine.state_is("nat", "Programmed")
@@ -325,7 +325,7 @@ async def test_duplicate_address(machine: Machine, engine: Engine) -> None:
 
 
 async def test_ipv6_is_switched_off_and_on(machine: Machine, engine: Engine, neighbour: set[str]) -> None:
-    """Without IPv6 the IPv4 routes are in place, the others are told as failed, and come with it."""
+    """Without IPv6 the IPv4 routes are in place and the others reported as failed; they come with IPv6."""
     # The kernel takes everybody's IPv6 routes.
     neighbour -= {each for each in neighbour if "2001:db8" in each}
     expected = await _program_both(engine)
@@ -449,7 +449,7 @@ async def test_flush_of_an_interface(machine: Machine, engine: Engine) -> None:
 
 
 async def test_program_that_removes_unknown_routes_on_link_events(machine: Machine, engine: Engine) -> None:
-    """What systemd-networkd does when a link changes, removing all routes that it does not know, is undone."""
+    """The routes are back after systemd-networkd has removed all unknown routes on a link change."""
     expected = await _program_both(engine)
     script = "ip monitor link | while read -r _; do ip route flush proto 245; ip -6 route flush proto 245; done"
     with _program(["sh", "-c", script]):
@@ -474,7 +474,7 @@ def _program(words: list[str]) -> Iterator[None]:
 
 
 def _listeners() -> int:
-    """How many sockets of this network namespace listen to changes of links."""
+    """Return the number of sockets of this network namespace that listen to link changes."""
     lines = Path("/proc/thread-self/net/netlink").read_text().splitlines()[1:]
     sockets = [line.split() for line in lines]
     return sum(words[1] == "0" and int(words[3], 16) & 1 for words in sockets)
@@ -492,7 +492,7 @@ NEXTHOP = pytest.mark.parametrize(
 async def test_route_by_nexthop_object_in_our_place(
     machine: Machine, engine: Engine, destination: str, gateway: str, other: str, *, expanded: bool
 ) -> None:
-    """Another program's route through a nexthop object holds our place: told, left alone, healed when it goes."""
+    """Another program's route through a nexthop object holds our place: reported, left alone, healed when it goes."""
     if not expanded:
         machine.switch("ipv4/nexthop_compat_mode", "0")
     engine.put(route("nat", gateway, [destination]))
@@ -538,7 +538,7 @@ def _by_object(machine: Machine, number: int) -> list[dict[str, Any]]:
 
 
 async def test_rule_of_others_that_hides_the_gateway(machine: Machine, engine: Engine) -> None:
-    """A policy rule that leads elsewhere with the gateway itself is told; when it goes all is well again at once."""
+    """A policy rule that leads packets to the gateway elsewhere is reported; all recovers at once when it goes."""
     engine.put(route())
     engine.complete()
     await engine.state_is("nat", "Programmed")
@@ -603,7 +603,7 @@ async def test_crowd_of_foreign_routes(machine: Machine, engine: Engine) -> None
 
 
 def _lines(*words: str) -> int:
-    """How many lines a program writes."""
+    """Return the number of lines that a program writes."""
     return subprocess.run(words, capture_output=True, check=True).stdout.count(b"\n")
 
 
@@ -613,7 +613,7 @@ def _lines(*words: str) -> int:
 async def test_lost_notifications_are_made_up_for(
     machine: Machine, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When so many routes are deleted at once that notifications get lost, all of them come back."""
+    """All routes come back after a deletion so large that notifications are lost."""
     monkeypatch.setattr(monitor_module, "BUFFER", 8192)
     engine.reconciler._monitor.stop()
     engine.reconciler._monitor.start()
@@ -658,7 +658,7 @@ async def test_burst_of_others_overruns_the_monitor(
 
 
 async def test_answers_of_the_kernel_that_are_lost(machine: Machine, engine: Engine) -> None:
-    """When the kernel drops answers to changes all is read again, and each conflict is told right in the end."""
+    """If the kernel drops answers to changes, all is read again, and each conflict is reported correctly in the end."""
     hosts = _hosts(2000)
     machine.ip(*(f"route add {host} via 10.1.0.9 proto static" for host in hosts[:1000]))
     engine.complete()
@@ -674,7 +674,7 @@ async def test_answers_of_the_kernel_that_are_lost(machine: Machine, engine: Eng
 
 
 async def test_right_to_change_routes_is_taken_away(machine: Machine, engine: Engine) -> None:
-    """Without CAP_NET_ADMIN what can't be done is told in the kernel's words, and done once the right is back."""
+    """Without CAP_NET_ADMIN the failures have the kernel's words; the changes follow once the right is back."""
     engine.put(route())
     engine.complete()
     await engine.state_is("nat", "Programmed")

@@ -93,7 +93,7 @@ async def test_many_routes_are_written_and_read(machine: Machine, fib: Fib, ipv6
 async def test_foreign_route_is_left_alone_and_told(
     machine: Machine, fib: Fib, destination: str, gateway: str, other: str
 ) -> None:
-    """Where another program's route holds the place, adding fails with EEXIST and its route stays as it is."""
+    """If another program's route holds the key, adding fails with EEXIST, and that route stays as it is."""
     machine.ip(f"route add {destination} via {other} proto static")
 
     failures = await fib.apply([Operation(Action.ADD, _path(machine, gateway), pack([key(destination)]))])
@@ -132,7 +132,7 @@ async def test_deleting_never_takes_a_foreign_route(
 async def test_deleting_picks_ours_beside_a_foreign_one(
     machine: Machine, fib: Fib, destination: str, gateway: str, other: str
 ) -> None:
-    """Of two routes of one destination the deletion takes ours, whichever metric is better."""
+    """The deletion takes our route of two to one destination, no matter whose metric is better."""
     machine.ip(f"route add {destination} via {other} proto static metric 5")
     await fib.apply([Operation(Action.ADD, _path(machine, gateway), pack([key(destination)]))])
 
@@ -159,7 +159,7 @@ async def test_replacing_keeps_metric_and_table(
 async def test_replacing_what_is_gone_is_told(
     machine: Machine, fib: Fib, destination: str, gateway: str, other: str
 ) -> None:
-    """A route to be replaced that is not there is not made anew behind the planner's back."""
+    """A REPLACE of a route that is gone does not create the route without the planner's knowledge."""
     failures = await fib.apply([Operation(Action.REPLACE, _path(machine, gateway), pack([key(destination)]))])
 
     assert failures[key(destination)].errno == errno.ENOENT
@@ -176,7 +176,7 @@ async def test_deleting_what_is_gone_is_done(
 
 @pytest.mark.parametrize("ipv6", [False, True], ids=["IPv4", "IPv6"])
 async def test_each_failure_is_the_right_routes(machine: Machine, fib: Fib, ipv6: bool) -> None:
-    """Among thousands exactly those that the kernel refused are told, and all the others are done."""
+    """Exactly the routes that the kernel refused, among thousands, are reported; all others are installed."""
     keys = _many(ipv6=ipv6)
     path = _path(machine, "fd00::1" if ipv6 else "10.0.0.1")
     start = ipaddress.ip_address("2001:db8::" if ipv6 else "198.18.0.0")
@@ -190,7 +190,7 @@ async def test_each_failure_is_the_right_routes(machine: Machine, fib: Fib, ipv6
 
 
 async def test_all_of_many_failures_are_told(machine: Machine, fib: Fib) -> None:
-    """Where the kernel refuses every one of 20,000 routes, each refusal is told, in its own words."""
+    """If the kernel refuses all of 20,000 routes, each refusal is reported in the kernel's own words."""
     keys = _many()
 
     failures = await fib.apply(
@@ -263,12 +263,12 @@ ODD = pytest.mark.parametrize(
         ("2001:db8::1/128", "unreachable {} proto 245", "fd00::1"),
         ("192.0.2.1/32", "{} proto 245 nhid 7", "10.0.0.1"),
         ("2001:db8::1/128", "{} proto 245 nhid 8", "fd00::1"),
-        ("192.0.2.1/32", "{} via 10.0.0.1 proto 245 advmss 1000", "10.0.0.1"),
-        ("2001:db8::1/128", "{} via fd00::1 proto 245 advmss 1000", "fd00::1"),
+        ("192.0.2.1/32", "{} via 10.0.0.1 proto 245 hoplimit 9", "10.0.0.1"),
+        ("2001:db8::1/128", "{} via fd00::1 proto 245 hoplimit 9", "fd00::1"),
     ],
 )
 
-# What `nhid` in an odd route stands for.
+# The nexthop objects that `nhid` in an odd route stands for.
 OBJECTS = ("nexthop add id 7 via 10.0.0.1 dev eth0", "nexthop add id 8 via fd00::1 dev eth0")
 
 
@@ -343,7 +343,7 @@ async def test_paths_of_every_kind_replace_each_other(
 
 
 async def test_lost_answers_are_noticed_and_survived(machine: Machine, fib: Fib) -> None:
-    """When the kernel drops answers, what failed is not known: that is an error, after which all works anew."""
+    """Dropped answers leave the failures unknown: that is an error, after which everything works again."""
     keys = _many()
     path = _path(machine, "10.0.0.1")
     fib._socket._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 4096)
@@ -360,7 +360,7 @@ async def test_lost_answers_are_noticed_and_survived(machine: Machine, fib: Fib)
 
 
 async def test_facts_are_what_the_machine_is(machine: Machine, fib: Fib) -> None:
-    """Addresses, subnets and interfaces are told, and how the kernel would reach an address."""
+    """The facts have addresses, subnets and interfaces, and the kernel's look-up of an address."""
     machine.ip(
         "route add default via 10.0.0.1 proto static",
         "route add 172.16.0.0/12 via 10.1.0.1 proto 245",
@@ -423,7 +423,7 @@ async def test_gateway_behind_a_link_that_is_down_is_not_on_link(machine: Machin
     ],
 )
 async def test_holder_is_told_in_the_words_of_ip(machine: Machine, fib: Fib, foreign: str, words: str | None) -> None:
-    """Who holds a place is told by type, gateways and protocol; who holds another place is not."""
+    """The holder of a key is reported by type, gateways and protocol; holders of other keys are not."""
     machine.ip(f"route add {foreign}")
 
     assert await fib.holders([key("192.0.2.0/24")]) == ({key("192.0.2.0/24"): words} if words else {})
@@ -452,7 +452,7 @@ async def test_holder_of_a_place_that_is_not_used_is_told(
 async def test_holder_by_a_nexthop_object_is_told(
     machine: Machine, fib: Fib, destination: str, gateway: str, other: str
 ) -> None:
-    """A route by way of a nexthop object is told with the object's number."""
+    """A route that uses a nexthop object is described with the number of the object."""
     machine.ip(f"nexthop add id 7 via {other} dev eth0", f"route add {destination} nhid 7 proto static")
 
     assert await fib.holders([key(destination)]) == {key(destination): f"nhid 7 via {other} proto static"}

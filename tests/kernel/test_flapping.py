@@ -1,4 +1,4 @@
-"""Other programs that take our routes away again and again: who is told, how often ours come back, and when it ends."""
+"""Programs that remove our routes again and again: they are reported, repairs slow down, and recovery follows."""
 
 import asyncio
 
@@ -27,7 +27,7 @@ async def test_remover_is_told_and_slowed_down_until_it_stops(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """What a program removes all the time comes back ever more slowly and is told with its name; then all heals."""
+    """Routes that a program keeps removing come back ever more slowly, reported with its name; then all heals."""
     monkeypatch.setattr(damping, "QUIET_INTERVALS", 0.0)
     engine.put(route("fought", destinations=["192.0.2.1", "192.0.2.2"]), route("quiet", destinations=["192.0.2.9"]))
     engine.complete()
@@ -65,7 +65,7 @@ async def test_change_of_the_object_is_not_held_up(machine: Machine, engine: Eng
 
 
 async def test_flush_again_and_again(machine: Machine, engine: Engine, remover: Remover) -> None:
-    """A program that flushes thousands of routes all the time is told for all of them, in few words."""
+    """A program that keeps flushing thousands of routes is reported for all of them, in a short message."""
     hosts = [f"198.18.{each // 250}.{each % 250}" for each in range(2000)]
     engine.put(route(destinations=hosts))
     engine.complete()
@@ -103,7 +103,7 @@ async def test_two_operators_with_different_wishes(machine: Machine, engine: Eng
 
 
 async def test_link_that_flaps_is_no_contest(machine: Machine, engine: Engine) -> None:
-    """What goes with its interface comes back with it at once, however often that happens, in both families."""
+    """Routes that go with their interface come back with it at once, however often, in both families."""
     engine.put(route(), route("v6", "fd00::1", ["2001:db8::1"]))
     engine.complete()
     await engine.state_is("v6", "Programmed")

@@ -75,7 +75,7 @@ def _in(zone: str) -> dict[str, Any]:
 
 
 def _via(engine: Engine) -> dict[str, int]:
-    """How many routes there are by each path."""
+    """Return the number of routes by next hops."""
     counts: dict[str, int] = {}
     for path in engine.machine.routes().values():
         counts[path] = counts.get(path, 0) + 1
@@ -88,7 +88,7 @@ async def _until_via(engine: Engine, expected: dict[str, int]) -> None:
 
 @FAMILIES
 async def test_thousands_of_routes_fail_over_and_come_back(gateway: Gateway, engine: Engine, family: Family) -> None:
-    """When the active gateway dies silently each route is replaced once, by the standby, and back when it returns."""
+    """After the silent death of the active gateway each route moves once to the standby, and back on its return."""
     network = ipaddress.ip_network("198.18.0.0/15" if "." in family.mortal else "2001:db8::/64")
     destinations = [str(network[index + 1]) for index in range(2000)]
     await engine.settle(_object(_tiers(family), destinations, healthCheck=FAST))
@@ -142,7 +142,7 @@ async def test_traffic_is_shared_by_weight(gateway: Gateway, engine: Engine, fam
 
 @FAMILIES
 async def test_only_the_share_of_a_dead_gateway_suffers(gateway: Gateway, engine: Engine, family: Family) -> None:
-    """Of 1,000 flows at 3:1 those of a dead gateway are lost until it is withdrawn, no others; they return to it."""
+    """Among 1,000 flows at 3:1 only those of a dead gateway are lost, until its withdrawal; they return to it."""
     check = {"interval": "500ms"}  # this leaves time to look before the verdict
     await engine.settle(_object(_weighted(family, 3, 1), [family.destination], healthCheck=check))
 
@@ -225,7 +225,7 @@ async def test_drained_gateway_gets_no_traffic(gateway: Gateway, engine: Engine,
 @FAMILIES
 @pytest.mark.parametrize("policy", ["Keep", "Withdraw", "Blackhole"])
 async def test_all_gateways_down(gateway: Gateway, engine: Engine, family: Family, policy: str) -> None:
-    """When no gateway is left each policy does what it says, says so, and heals."""
+    """Without any gateway left, each policy acts as documented, reports it, and recovers."""
     gateways = [{"address": family.mortal}]
     await engine.settle(_object(gateways, [family.destination], healthCheck=FAST, whenAllGatewaysDown=policy))
     plain = {family.destination: f"{family.mortal} eth0"}
@@ -287,7 +287,7 @@ async def test_interface_of_a_gateway_is_taken_as_given(gateway: Gateway, engine
 
 
 async def test_health_is_told_and_still_at_rest(gateway: Gateway, engine: Engine) -> None:
-    """Which gateways answer is in the row, the node's state, the report and the metrics; at rest nothing is."""
+    """The row, the node's state, the report and the metrics name the live gateways; at rest nothing is written."""
     told: list[object] = []
     engine.reconciler._report._on_change = lambda: told.append(None)
     await engine.settle(_object(_tiers(Family("10.9.0.1", "10.8.0.1", "")), ["192.0.2.1"], healthCheck=FAST))
@@ -330,7 +330,7 @@ async def test_link_that_goes_down_counts_at_once(gateway: Gateway, engine: Engi
 
 
 async def test_foreign_next_hop_outlives_ours(gateway: Gateway, engine: Engine) -> None:
-    """What another program merged into an IPv6 route of several next hops of ours stays, whatever becomes of ours."""
+    """A next hop that another program merged into our IPv6 route of several stays, whatever happens to ours."""
     family = Family("fd09::1", "fd08::1", "2001:db8::1/128")
     await engine.settle(_object(_weighted(family, 1, 1), [family.destination]))
     engine.machine.ip("route append 2001:db8::1 via fd09::9 proto static")

@@ -38,7 +38,7 @@ def gateway() -> Iterator[Gateway]:
 
 
 class Watcher:
-    """Probers, and all that they have told."""
+    """Probers, and the changes that they have reported."""
 
     def __init__(self) -> None:
         self.changes: list[tuple[float, Target, Health]] = []
@@ -60,7 +60,7 @@ class Watcher:
     async def until(self, condition: Callable[[], object]) -> None:
         """Let it work until something is so."""
         async with asyncio.timeout(PATIENCE):
-            while not condition():  # noqa: ASYNC110  what is told comes by several ways
+            while not condition():  # noqa: ASYNC110  reports come in several ways
                 await asyncio.sleep(0.002)
 
     async def becomes(self, target: Target, state: GatewayState) -> tuple[float, Health]:
@@ -119,7 +119,7 @@ async def test_silent_death_and_return(gateway: Gateway, watcher: Watcher, addre
     ids=["TCP", "HTTP", "status"],
 )
 async def test_refusals(gateway: Gateway, watcher: Watcher, address: str, check: Check, reason: str) -> None:
-    """A gateway that refuses is down, and it is told why."""
+    """A gateway that refuses is down, and the reason is reported."""
     target = Target(pack_address(address), gateway.interface, check)
     watcher.probers.want([target])
     _, health = await watcher.becomes(target, GatewayState.DOWN)
@@ -144,7 +144,7 @@ async def test_link_and_neighbour(gateway: Gateway, watcher: Watcher, address: s
 
 
 async def test_neighbour_that_fails(gateway: Gateway, watcher: Watcher) -> None:
-    """What the kernel finds out about a neighbour comes before what three probes would."""
+    """A neighbour that the kernel reports as failed is down sooner than three probes would find out."""
     target = Target(pack_address(ADDRESSES[0]), gateway.interface, Check(interval=5.0))
     watcher.probers.want([target])
     await watcher.becomes(target, GatewayState.UP)

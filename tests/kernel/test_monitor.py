@@ -1,4 +1,4 @@
-"""What the kernel tells of changes by others."""
+"""The monitor of changes by other programs."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ from tests.unit.builders import key, pack
 
 
 class Watcher:
-    """A monitor, and all that it has told.
+    """A monitor, and all that it has reported.
 
     Args:
         fib: whose changes are our own.
@@ -43,13 +43,13 @@ class Watcher:
         self.overflows += 1
 
     async def until(self, condition: Callable[[], object]) -> None:
-        """Let the event loop turn until something was told."""
+        """Let the event loop run until something is reported."""
         async with asyncio.timeout(PATIENCE):
-            while not condition():  # noqa: ASYNC110  what is told comes by several ways
+            while not condition():  # noqa: ASYNC110  reports come in several ways
                 await asyncio.sleep(0.005)
 
     async def quiet(self) -> None:
-        """Let the event loop turn until all was read that the kernel has told so far, then forget it."""
+        """Let the event loop run until all notifications so far are read, then forget them."""
         for _ in range(5):
             await asyncio.sleep(0.01)
         self.routes.clear()
@@ -74,7 +74,7 @@ async def watcher(machine: Machine, fib: Fib) -> AsyncIterator[Watcher]:
 async def test_foreign_changes_are_told(
     machine: Machine, watcher: Watcher, destination: str, gateway: str, other: str
 ) -> None:
-    """What others add, replace and delete is told, with its path and protocol, whoever owns the route."""
+    """Routes that others add, replace and delete are reported with path and protocol, whoever owns them."""
     interface = machine.interface("eth0")
     first, second = NextHops.via(pack_address(gateway), interface), NextHops.via(pack_address(other), interface)
     machine.ip(
@@ -108,7 +108,7 @@ def test_sender_that_is_none() -> None:
 
 
 async def test_what_the_kernel_takes_away_is_nobodys_doing(machine: Machine, watcher: Watcher) -> None:
-    """What goes with its interface comes from port 0, the kernel."""
+    """Routes that go with their interface come from port 0, the kernel."""
     machine.ip("route add 2001:db8::1 via fd00::1 proto 245")
     await watcher.until(lambda: watcher.routes)
     watcher.ports.clear()
@@ -119,7 +119,7 @@ async def test_what_the_kernel_takes_away_is_nobodys_doing(machine: Machine, wat
 
 
 async def test_own_changes_are_not_told(machine: Machine, fib: Fib, watcher: Watcher) -> None:
-    """What this program did itself it knows: only the change of somebody else comes through."""
+    """Our own changes are not reported: only another program's change comes through."""
     own, foreign = key("192.0.2.1"), key("192.0.2.2")
     path = NextHops.via(pack_address("10.0.0.1"), machine.interface("eth0"))
     await fib.apply([Operation(Action.ADD, path, pack([own]))])
@@ -131,7 +131,7 @@ async def test_own_changes_are_not_told(machine: Machine, fib: Fib, watcher: Wat
 
 
 async def test_own_changes_after_a_new_socket_are_not_told(machine: Machine, fib: Fib, watcher: Watcher) -> None:
-    """Also the changes of a request socket that was opened anew are known as our own."""
+    """Changes through a reopened request socket are recognised as our own, too."""
     fib.reopen()
     path = NextHops.via(pack_address("10.0.0.1"), machine.interface("eth0"))
     await fib.apply([Operation(Action.ADD, path, pack([key("192.0.2.1")]))])
@@ -142,7 +142,7 @@ async def test_own_changes_after_a_new_socket_are_not_told(machine: Machine, fib
 
 
 async def test_foreign_multipath_is_told(machine: Machine, watcher: Watcher) -> None:
-    """A route with several next hops is told with all of them."""
+    """A route with several next hops is reported with all of them."""
     machine.ip("route add 192.0.2.1 proto bird nexthop via 10.0.0.1 nexthop via 10.1.0.1")
     await watcher.until(lambda: watcher.routes)
 
@@ -168,7 +168,7 @@ async def test_foreign_multipath_is_told(machine: Machine, watcher: Watcher) -> 
 async def test_changes_of_the_node_are_told(
     machine: Machine, watcher: Watcher, change: str, lossy: bool | None
 ) -> None:
-    """A change of links or addresses is told, and whether routes may have gone with it unsaid (None: either)."""
+    """A change of links or addresses is reported, and whether it may have removed routes silently (None: either)."""
     machine.ip("nexthop add id 7 via 10.1.0.1 dev eth1")
     await watcher.quiet()
     machine.ip(change)
@@ -192,7 +192,7 @@ async def test_link_that_comes_up_is_told(machine: Machine, watcher: Watcher) ->
 async def test_lost_notifications_are_told_and_watching_goes_on(
     machine: Machine, fib: Fib, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """When a burst overruns the buffer that is said, and what comes afterwards is told as before."""
+    """A burst that overruns the buffer is reported, and later changes are reported as before."""
     monkeypatch.setattr(monitor_module, "BUFFER", 8192)
     # Sent by the event loop itself, which can't read the monitor's socket meanwhile.
     monkeypatch.setattr(fib_module, "FEW", fib_module.BATCH)

@@ -36,7 +36,7 @@ def network() -> Iterator[Network]:
 
 
 def _shown(output: str) -> list[str]:
-    """What was printed, but for what differs from time to time: sizes, and spaces at the end."""
+    """Return the output, but for parts that differ from time to time: sizes, and spaces at the end."""
     return [re.sub(r"(nf_conntrack_(?:count|max)) = \d+", r"\1 = N", line.rstrip()) for line in output.splitlines()]
 
 

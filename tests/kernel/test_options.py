@@ -1,4 +1,4 @@
-"""What a StaticRoute says about its routes beside where they lead, on a real kernel, for IPv4 and IPv6."""
+"""Options of a StaticRoute's routes on a real kernel, for IPv4 and IPv6."""
 
 from typing import Any, NamedTuple
 
@@ -13,7 +13,7 @@ from tests.unit.builders import protection, route
 
 
 class Family(NamedTuple):
-    """What a test needs of an address family."""
+    """The addresses of one family in a test."""
 
     destination: str
     gateway: str
@@ -117,7 +117,7 @@ async def test_option_is_in_the_kernel_and_at_rest(
 @FAMILIES
 @CASES
 async def test_option_is_changed_without_a_gap(machine: Machine, engine: Engine, family: Family, case: Case) -> None:
-    """What comes, changes and goes in place is one REPLACE; another place is filled before the old one is cleared."""
+    """A change in place is one REPLACE; to change its key, a route is added before the old one is deleted."""
     _prepare(machine, family)
     options, words, table = case.of(family)
     moves = table != "254" or "metric" in words
@@ -248,7 +248,7 @@ async def test_on_link_gateway_behind_a_route_of_ours_is_told(machine: Machine, 
 
 @FAMILIES
 async def test_excludes_are_not_routed(machine: Machine, engine: Engine, family: Family) -> None:
-    """What is excluded has no route, the rest of the destination has; an exclude that goes leaves one route again."""
+    """An exclude has no route, the rest of the destination has; without the exclude there is one route again."""
     if family is IPV4:
         half, quarters = "192.0.2.128/25", ["192.0.2.128/26"]
         excluded, rest = "192.0.2.192/26", {"192.0.2.0/25", *quarters}
@@ -383,7 +383,7 @@ async def test_next_hop_of_others_merged_into_ours_is_left_alone(machine: Machin
 
 
 async def test_ours_goes_from_a_merged_route_without_the_others(machine: Machine, engine: Engine) -> None:
-    """When nobody wants a route of ours any more, the next hop that another program merged into it stays."""
+    """A next hop that another program merged into a route of ours stays when no object needs the route any more."""
     await engine.settle(_object(IPV6))
     machine.ip(f"route append {IPV6.destination} via {IPV6.other} proto static")
     await engine.state_is("nat", "Conflict")

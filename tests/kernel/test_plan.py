@@ -267,7 +267,7 @@ def test_once_with_a_dry_run(machine: Machine, tmp_path: Path) -> None:
     assert "0/1      DryRun       would add 1\n" in done.stdout
 
 
-# What comes to pass. Few destinations and gateways, so that objects, foreign routes and old ones meet.
+# Plans that come true. Few destinations and gateways, so that objects, foreign routes and old ones meet.
 
 IPV4 = ("192.0.2.0/24", "192.0.2.0/25", "192.0.2.1/32", "192.0.2.2/32", "198.51.100.0/24", "10.0.0.77/32", "10.0.0.0/8")
 IPV6 = ("2001:db8::/32", "2001:db8::/48", "2001:db8::1/128", "2001:db8::2/128", "fd00::77/128")

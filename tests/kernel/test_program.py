@@ -278,7 +278,7 @@ def test_two_programs_agree(machine: Machine, manifests: Manifests, program: Pro
 
 
 def test_full_disk_stops_nothing(machine: Machine, manifests: Manifests) -> None:
-    """When nothing that it says can be written the program works on, and ends as it is asked to."""
+    """A program whose output can't be written works on, and ends on request."""
     manifests.write("nat.yaml", manifest())
     with running(manifests.directory, Path("/dev/full")) as program:
         _routes_are(machine, {"192.0.2.1/32": "10.0.0.1 eth0"})

@@ -26,7 +26,7 @@ def _next_hop(machine: Machine, address: str) -> str:
 
 
 async def test_refused_is_what_the_kernel_would_route_elsewhere(machine: Machine) -> None:
-    """Of random routes exactly those are refused with which the kernel sends a protected address another way."""
+    """Exactly those of random routes are refused with which the kernel sends a protected address another way."""
     machine.ip("route add default via 10.1.0.1")
     machine.ip("route add default via fd00:1::1", ipv6=True)
     fib = Fib()
@@ -37,7 +37,7 @@ async def test_refused_is_what_the_kernel_would_route_elsewhere(machine: Machine
             others = rng.sample(space[1:], rng.randrange(4))
             machine.ip(*(f"route add {each} via {other}" for each in others for other in [_other(gateway, rng)]))
             protected = [rng.choice(space[2:]).split("/")[0] for _ in range(2)]
-            # Where nothing else has the place: a route with the same key is a conflict, not a capture.
+            # Only free keys: a route with the same key as another is a conflict, not a capture.
             free = [each for each in space[1:] if each not in others]
             foreign = await fib.read_foreign()
             facts = await fib.look([pack_address(gateway)])
@@ -63,7 +63,7 @@ def _other(gateway: str, rng: random.Random) -> str:
 
 
 async def test_guard_follows_the_routes_of_others(machine: Machine, engine: Engine) -> None:
-    """A broad prefix is programmed while a longer route of others leads to what is protected, and only so long."""
+    """A broad prefix is programmed only while another program's longer route leads to the protected address."""
     engine.protected = lambda: protection({"172.20.0.5": "API server"})
     machine.ip("route add default via 10.1.0.1", "route add 172.20.0.0/24 via 10.1.0.1")
     await engine.settle(route(destinations=["172.16.0.0/12", "192.0.2.1"]))

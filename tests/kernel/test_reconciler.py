@@ -199,7 +199,7 @@ async def test_conflict_that_lasts_costs_no_dump_in_each_run(
 
 
 async def test_refusal_is_tried_again_without_any_sign(machine: Machine, engine: Engine) -> None:
-    """What the kernel refused is tried again after a while, even where nothing tells that it would work now."""
+    """A change that the kernel refused is tried again after a while, even without any event."""
     machine.ip("route add 192.0.2.1 via 10.0.0.3 proto static")
     engine.put(route())
     engine.complete()
@@ -257,7 +257,7 @@ async def test_gateway_change_leaves_no_window(machine: Machine, engine: Engine)
 
 
 async def test_loser_takes_over_without_a_gap(machine: Machine, engine: Engine) -> None:
-    """When the winner of a prefix goes, the next takes over by a replacement: the route is never deleted."""
+    """After the winner of a prefix goes, the next one replaces its route, which is never deleted."""
     engine.put(
         route("winner", "10.0.0.1", ["192.0.2.1", "192.0.2.2"], priority=1),
         route("loser", "10.1.0.1", ["192.0.2.1"]),
@@ -407,7 +407,7 @@ async def test_node_without_known_labels_waits(machine: Machine) -> None:
 
 
 async def test_invalid_version_leaves_the_last_good_one(machine: Machine, engine: Engine) -> None:
-    """A spec that can't be used is told with its generation and field, and the last good version stays in force."""
+    """An unusable spec is reported with its generation and field, and the last good version stays in force."""
     engine.put(route())
     engine.put_invalid("new", generation=1)
     engine.complete()
@@ -424,7 +424,7 @@ async def test_invalid_version_leaves_the_last_good_one(machine: Machine, engine
 
 
 async def test_refused_destinations_are_told(machine: Machine, engine: Engine) -> None:
-    """Destinations that can't be routed here are told with the reason, the others are programmed."""
+    """Destinations that can't be routed here are reported with the reason, the others are programmed."""
     engine.put(route(destinations=["192.0.2.1", "10.1.0.0/25", "127.0.0.1"]))
     engine.complete()
     row = await engine.state_is("nat", "Refused")
@@ -450,7 +450,7 @@ async def test_burst_of_changes_is_few_runs(machine: Machine, engine: Engine) ->
 
 
 async def test_nothing_is_done_at_rest(machine: Machine, engine: Engine) -> None:
-    """When all is well nothing is run or written, until something happens."""
+    """In a steady state nothing is run or written, until an event."""
     engine.put(route(destinations=_hosts(1000)))
     engine.complete()
     await engine.state_is("nat", "Programmed")

@@ -26,7 +26,7 @@ from tests.kernel.machine import Machine
 from tests.kernel.namespaces import new_network_namespace
 from tests.unit.builders import keys, route
 
-# What must be reached: behind the gateway that never dies.
+# The required endpoint, behind the gateway that never dies.
 SERVER = "198.51.100.10"
 # On the same network as a gateway, but nobody has it: it swallows all that is sent to it.
 NOBODY = "10.9.0.77"
@@ -141,7 +141,7 @@ async def test_new_revision(engine: Engine, new_engine: NewEngine) -> None:
 
 
 async def test_first_version(engine: Engine) -> None:
-    """Of an object whose first version cuts the node off nothing stays."""
+    """An object whose first version cuts the node off leaves nothing behind."""
     await engine.settle(route("other", GOOD, ["192.0.2.1"]))
     engine.put(_capturing(NOBODY))
 
@@ -192,7 +192,7 @@ async def test_coincidence(engine: Engine, gateway: Gateway, caplog: pytest.LogC
 
 
 async def test_not_reached_before(new_engine: NewEngine, gateway: Gateway) -> None:
-    """What did not answer before a change does not count against it."""
+    """An endpoint that did not answer before a change does not count against it."""
     gateway.far(f"ip address del {SERVER}/32 dev gw1")
     engine = new_engine()
     engine.inventory.set_node(NODE)

@@ -33,7 +33,7 @@ class AuditLog:
         return [f"--audit-policy-file={self._policy}", f"--audit-log-path={self._log}", "--audit-log-mode=blocking"]
 
     def requests(self, user: str = "") -> Iterator[dict[str, Any]]:
-        """The finished requests, oldest first, as ``audit.k8s.io/v1`` Events.
+        """Return the finished requests, oldest first, as ``audit.k8s.io/v1`` Events.
 
         Args:
             user: only those of this user, as in ``system:serviceaccount:static-routes:k8s-staticroute-operator``.
@@ -44,5 +44,5 @@ class AuditLog:
                 yield request
 
     def writes(self, user: str = "") -> Sequence[dict[str, Any]]:
-        """Those of the requests that asked for a change."""
+        """Return those of the requests that asked for a change."""
         return [request for request in self.requests(user) if request["verb"] in _WRITES]

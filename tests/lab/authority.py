@@ -14,7 +14,7 @@ _OPENSSL_CONFIGURATION = "[req]\ndistinguished_name = none\n[none]\n"
 class Authority:
     """A certificate authority that signs for one cluster, by openssl 3.
 
-    What it makes passes the strict checks that Python has made since 3.13.
+    Its certificates pass the strict checks of Python 3.13 and later.
 
     Args:
         directory: where its key and all certificates go.

@@ -13,7 +13,7 @@ _UNIFIED = (_ROOT / "cgroup.controllers").exists()  # cgroup v2
 
 
 def _hierarchies() -> list[Path]:
-    """The root of the one hierarchy of cgroup v2, or of all those of cgroup v1."""
+    """Return the root of the one hierarchy of cgroup v2, or of all those of cgroup v1."""
     return [_ROOT] if _UNIFIED else [path.parent for path in sorted(_ROOT.glob("*/cgroup.procs"))]
 
 
@@ -32,12 +32,12 @@ class Cgroup:
 
     @classmethod
     def all(cls, prefix: str) -> list["Cgroup"]:
-        """All cgroups of a lab that are there."""
+        """Return all existing cgroups of a lab."""
         names = {path.name for root in _hierarchies() for path in root.glob(f"{prefix}-node[0-9]*")}
         return [cls(name) for name in sorted(names)]
 
     def create(self) -> None:
-        """Make the cgroup, ready for a kubelet to make those of pods in it. No error if it is there."""
+        """Make the cgroup, ready for a kubelet to make those of pods in it. An existing one is no error."""
         if _UNIFIED:
             controllers = (_ROOT / "cgroup.controllers").read_text().split()
             (_ROOT / "cgroup.subtree_control").write_text(" ".join(f"+{controller}" for controller in controllers))
@@ -55,7 +55,7 @@ class Cgroup:
         (self._daemons / "cgroup.procs").write_text(str(pid))
 
     def pids(self) -> set[int]:
-        """The process ids of all that is in the cgroup or below it."""
+        """Return the ids of all processes in the cgroup or below it."""
         found: set[int] = set()
         for directory in self._directories():
             with contextlib.suppress(OSError):  # removed meanwhile
@@ -63,11 +63,11 @@ class Cgroup:
         return found
 
     def kill(self) -> None:
-        """Kill all that is in the cgroup."""
+        """Kill all processes in the cgroup."""
         processes.kill(self.pids, f"the processes in cgroup {self.name}")
 
     def remove(self) -> None:
-        """Kill all that is in the cgroup and remove it. No error if it is not there."""
+        """Kill all processes in the cgroup and remove it. A missing one is no error."""
         self.kill()
 
         def removed() -> bool:
@@ -79,7 +79,7 @@ class Cgroup:
         wait_until(removed, f"cgroup {self.name} is removed", timeout=20)
 
     def _directories(self) -> Iterator[Path]:
-        """All directories of the cgroup, the deepest first."""
+        """Return all directories of the cgroup, the deepest first."""
         for root in _hierarchies():
             # Unlike rglob, this takes it well when one goes meanwhile.
             yield from (Path(directory) for directory, _, _ in os.walk(root / self.name, topdown=False))

@@ -50,7 +50,7 @@ class Cluster(Network):
 
     @classmethod
     def running(cls, prefix: str) -> Self:
-        """The cluster that another process has taken up.
+        """Return the cluster that another process has started.
 
         Raises:
             LabError: there is none.
@@ -86,7 +86,7 @@ class Cluster(Network):
         return self
 
     def down(self) -> None:
-        """Kill and remove all that was ever part of the lab. Right after any failure, and twice."""
+        """Kill and remove all parts of the lab. Works right after any failure, and twice."""
         for cgroup in Cgroup.all(self.prefix):
             cgroup.remove()
         super().down()
@@ -112,11 +112,11 @@ class Cluster(Network):
         return run(self.kubectl_command(*args), stdin=input, check=check, timeout=timeout).stdout
 
     def kubectl_command(self, *args: Argument) -> list[Argument]:
-        """The command that runs kubectl, to be started from anywhere."""
+        """Return the command that runs kubectl, from any directory."""
         return self._control_plane.kubectl(args)
 
     def administer_command(self, *argv: Argument) -> list[Argument]:
-        """The command that runs a program, such as a shell, for which kubectl and its plugin are at hand."""
+        """Return the command that runs a program, such as a shell, with kubectl and its plugin at hand."""
         return self._control_plane.administer(argv)
 
     def load_image(self, archive: Path) -> None:
@@ -152,7 +152,7 @@ class Cluster(Network):
         self._control_plane.start_api(self._apiserver_args)
 
     def _start(self) -> None:
-        """Start the control plane and, unless bare, the nodes: each as soon as what it needs is there."""
+        """Start the control plane and, unless bare, the nodes: each as soon as its needs are met."""
         nodes = [] if self._bare else [self._node(number) for number in range(1, self.nodes + 1)]
         with ThreadPoolExecutor() as pool:
             booting = pool.map(Node.boot, nodes)
@@ -177,11 +177,11 @@ class Cluster(Network):
         return Node(number, self, self._control_plane, kubelet, sorted(self._images.glob("*.tar")))
 
     def _started(self) -> list[Node]:
-        """All nodes that were ever started."""
+        """Return all nodes that were ever started."""
         names = (path.name for path in self.state.glob("node[0-9]*"))
         return [self._node(int(name.removeprefix("node"))) for name in names]
 
 
 def _memory(network: Network) -> Path:
-    """The file in which `up` notes the cluster's arguments for other processes."""
+    """Return the file in which `up` notes the cluster's arguments for other processes."""
     return network.state / "cluster.json"

@@ -55,23 +55,23 @@ def run(
 
 @dataclass(frozen=True)
 class Daemon:
-    """A program that was started to live on."""
+    """A program that runs in the background."""
 
     pid: int
     log: Path
     """The file with all its output."""
 
     def log_tail(self) -> str:
-        """The end of its log, to tell what went wrong."""
+        """Return the end of the daemon's log, for an error message."""
         return f"the end of {self.log}:\n{self.log.read_text(errors='replace')[-_LOG_TAIL:]}"
 
     def lives(self) -> bool:
-        """Whether it has not ended."""
+        """Return True until the program has ended."""
         return Path(f"/proc/{self.pid}/exe").exists()  # a zombie has none: who waits for orphans here may be slow
 
 
 def spawn(argv: Sequence[Argument], log: Path) -> Daemon:
-    """Start a daemon: it is nobody's child, lives on when this process ends, and needs no one to wait for it.
+    """Start a daemon: it has no parent, outlives this process, and needs nobody to wait for it.
 
     Args:
         argv: the program and its arguments.

@@ -120,11 +120,11 @@ class ControlPlane:
         )
 
     def kubectl(self, args: Sequence[Argument]) -> list[Argument]:
-        """The command that runs kubectl as the cluster's administrator."""
+        """Return the command that runs kubectl as the cluster's administrator."""
         return self.administer([self._kubectl_build.directory / "kubectl", *args])
 
     def administer(self, argv: Sequence[Argument]) -> list[Argument]:
-        """The command that runs a program for which kubectl and its plugin are at hand, as administrator."""
+        """Return the command that runs a program with kubectl and its plugin at hand, as administrator."""
         # The cache goes by the API server's address, which all labs share: one lab's resources would fool another.
         environment = [
             f"KUBECONFIG={self.kubeconfig}",
@@ -157,7 +157,7 @@ class ControlPlane:
         return path
 
     def _write_identities(self) -> None:
-        """Write what the API server knows its clients by, and what they know it by."""
+        """Write the keys and certificates by which the API server and its clients know each other."""
         self._authority.create()
         names = "DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc"
         addresses = f"IP:{ADDRESS},IP:{KUBERNETES_SERVICE},IP:127.0.0.1"
@@ -176,7 +176,7 @@ class ControlPlane:
         self.write_kubeconfig("admin")
 
     def _client_flags(self, user: str) -> list[str]:
-        """The flags that the API server's clients in the control plane share."""
+        """Return the flags that the API server's clients in the control plane share."""
         return [
             f"--kubeconfig={self.write_kubeconfig(user)}",
             "--leader-elect=false",

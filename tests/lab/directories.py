@@ -1,4 +1,4 @@
-"""Where the lab keeps its files."""
+"""The directories of the lab's files."""
 
 import os
 import tempfile
@@ -6,10 +6,10 @@ from pathlib import Path
 
 
 def state(prefix: str) -> Path:
-    """The directory of one running lab: gone when the lab is down. Short, for the sockets in it (108 bytes)."""
+    """Return the directory of one running lab: gone when the lab is down. Short, for the sockets in it (108 bytes)."""
     return Path(tempfile.gettempdir()) / f"{prefix}-lab"
 
 
 def cache() -> Path:
-    """The directory of what is slow to make and the same for every lab: kept until a person removes it."""
+    """Return the directory of files that are slow to make and shared by all labs: kept until a person removes it."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "static-route-operator"

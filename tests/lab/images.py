@@ -15,13 +15,13 @@ _FOREVER = str(2**31 - 1)  # seconds
 
 
 def pause() -> Image:
-    """The image that keeps a pod's namespaces open."""
+    """Return the image that keeps a pod's namespaces open."""
     busybox = Path(programs.find("busybox"))
     return Image(PAUSE, ["/bin/busybox", "sleep", _FOREVER], {"/bin/busybox": busybox})
 
 
 def curl() -> Image:
-    """The image with this machine's curl and its libraries, `sleep` and a shell; it runs curl on its arguments.
+    """Return the image with this machine's curl and its libraries, `sleep` and a shell; it runs curl on its arguments.
 
     The lab has no DNS: this curl knows the sites of the examples by itself.
     """

@@ -21,7 +21,7 @@ class Namespace:
         self.path = DIRECTORY / name
 
     def exists(self) -> bool:
-        """Whether the namespace is there."""
+        """Return True if the namespace exists."""
         return self.path.exists()
 
     def create(self) -> None:
@@ -30,7 +30,7 @@ class Namespace:
         self.configure(["link set lo up"])
 
     def delete(self) -> None:
-        """Kill all that runs in the namespace and delete it with its interfaces. No error if it is not there."""
+        """Kill all processes in the namespace and delete it with its interfaces. A missing one is no error."""
         if not self.exists():
             return
         processes.kill(self.pids, f"the processes in {self.name}")
@@ -45,12 +45,12 @@ class Namespace:
         run([programs.find("ip"), "-n", self.name, "-batch", "-"], stdin="\n".join(commands))
 
     def enter(self, argv: Sequence[Argument]) -> list[Argument]:
-        """The command that runs a program in the namespace.
+        """Return the command that runs a program in the namespace.
 
         Not `ip netns exec`, which hides /sys/fs/cgroup.
         """
         return [programs.find("nsenter"), f"--net={self.path}", "--", *argv]
 
     def pids(self) -> set[int]:
-        """The process ids of all that runs in the namespace."""
+        """Return the ids of all processes in the namespace."""
         return processes.in_namespaces([self.path])

@@ -46,7 +46,7 @@ _NO_SILENCE = "table inet silence; delete table inet silence"
 
 
 def node_address(number: int) -> str:
-    """The private IPv4 address of a node."""
+    """Return the private IPv4 address of a node."""
     return f"10.116.0.{20 + number}"
 
 
@@ -69,7 +69,7 @@ class Network:
         self.logs = self.state / "logs"
 
     def namespace(self, name: str) -> Namespace:
-        """The namespace of a machine: ``cp``, ``gw1``, ``gw2``, ``web``, ``node1``, … or ``fab`` with the bridges."""
+        """Return the namespace of a machine: ``cp``, ``gw1``, ``web``, ``node1``, … or ``fab`` with the bridges."""
         return Namespace(f"{self.prefix}-{name}")
 
     def up(self) -> Self:
@@ -99,7 +99,7 @@ class Network:
         return self
 
     def down(self) -> None:
-        """Kill all that runs in the network and remove it with the lab's files. Right after any failure, and twice."""
+        """Kill all processes in the network and remove it with the lab's files. Safe right after any failure."""
         namespaces = [Namespace(path.name) for path in DIRECTORY.glob(f"{self.prefix}-*")]
         paths = [namespace.path for namespace in namespaces]
         processes.kill(lambda: processes.in_namespaces(paths), f"the processes of lab {self.prefix}")

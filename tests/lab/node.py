@@ -18,7 +18,7 @@ from tests.lab.network import Network, node_address
 # Directories of the machine that containerd, CNI and the kubelet write to wherever they are told to work. A node has
 # its own, which a power cut empties, as it does /run on a real machine.
 _VOLATILE = tuple(map(Path, ("/run/containerd", "/var/lib/cni", "/var/lib/kubelet", "/var/log/containers")))
-# What the operator keeps on a node outlives a power cut, and each node has its own too.
+# The operator's files on a node outlive a power cut, and each node has its own.
 _STATE = Path("/var/lib/static-route-operator")
 _BOOT = """\
 mount --make-rshared /  # for pods that ask for mount propagation
@@ -115,11 +115,11 @@ class Node:
         return self._spawn("kubelet", [*enter, *kubelet])
 
     def kill(self) -> None:
-        """Cut its power: all its processes die at once. Its network, and so the kernel's routes, stays."""
+        """Cut the node's power: all its processes die at once. Its network, and so the kernel's routes, stays."""
         self._cgroup.kill()
 
     def runs(self) -> bool:
-        """Whether its power is on."""
+        """Return True if the node's power is on."""
         return bool(self._cgroup.pids())
 
     def load_image(self, archive: Path) -> None:
@@ -153,7 +153,7 @@ class Node:
         (self._directory / "kubelet.json").write_text(json.dumps(self._kubelet_configuration()))
 
     def _pod_network(self) -> dict[str, object]:
-        """The CNI configuration: a bridge, and the node's own address on packets that leave it."""
+        """Return the CNI configuration: a bridge, and the node's own address on packets that leave it."""
         ranges = [[{"subnet": f"10.244.{self._number}.0/24"}]]
         bridge = {
             "type": "bridge",

@@ -14,7 +14,7 @@ from tests.lab.commands import wait_until
 
 
 def in_namespaces(namespaces: Iterable[Path]) -> set[int]:
-    """The process ids of all processes in these network namespaces, but never our own."""
+    """Return the ids of all processes in these network namespaces, but never our own."""
     wanted = {_identity(path) for path in namespaces}
     found = set()
     for directory in Path("/proc").glob("[0-9]*"):
@@ -25,7 +25,7 @@ def in_namespaces(namespaces: Iterable[Path]) -> set[int]:
 
 
 def program(pid: int) -> str:
-    """The file name of the program that a process runs, or nothing if it has ended."""
+    """Return the file name of the program that a process runs, or nothing if it has ended."""
     try:
         return Path(f"/proc/{pid}/exe").readlink().name
     except OSError:

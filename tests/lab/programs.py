@@ -22,12 +22,12 @@ SEARCH_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/local/s
 
 
 def packages() -> list[str]:
-    """The Debian packages of all that the lab runs."""
+    """Return the Debian packages of all programs that the lab runs."""
     return sorted({*NETWORK.values(), *CONTROL_PLANE.values(), *NODE.values(), CNI_PACKAGE})
 
 
 def find(program: str) -> str:
-    """The path of a program of the distribution.
+    """Return the path of a program of the distribution.
 
     Raises:
         LabError: it is not installed.
@@ -39,7 +39,7 @@ def find(program: str) -> str:
 
 
 def find_cni() -> Path:
-    """The directory of the CNI plugins.
+    """Return the directory of the CNI plugins.
 
     Raises:
         LabError: there is none.
@@ -51,7 +51,7 @@ def find_cni() -> Path:
 
 
 def require(*groups: dict[str, str]) -> None:
-    """See that this process may run a lab and that all programs of these groups are there.
+    """Check that this process may run a lab and that all programs of these groups are installed.
 
     Raises:
         LabError: not root, or programs are missing; names every package to install.

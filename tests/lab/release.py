@@ -23,7 +23,7 @@ _IMAGE = re.compile(r"^\s*(?:- )?image: *\"?([^\s\"]+)", re.MULTILINE)
 
 
 def manifest() -> Path:
-    """The newest release manifest.
+    """Return the newest release manifest.
 
     Raises:
         LabError: there is none.

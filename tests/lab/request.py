@@ -18,7 +18,7 @@ _TOTAL_RETRANSMISSIONS = struct.Struct("100xI")  # tcpi_total_retrans in the ker
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """One request and what became of it.
+    """One request and its result.
 
     Attributes:
         began: when, in seconds of the clock that all processes of this machine share.
@@ -38,7 +38,7 @@ class Request:
 
 
 def send(address: str, timeout: float = TIMEOUT) -> Request:
-    """Ask the site, on a new connection, and give up if nothing comes for so many seconds.
+    """Ask the site, on a new connection, and give up if nothing comes within the timeout.
 
     A connection that was cut off is replaced by a second one, as browsers do: one that was open while its route moved
     to another NAT gateway can't live on, since that gateway knows nothing of it.
@@ -57,7 +57,7 @@ def send(address: str, timeout: float = TIMEOUT) -> Request:
 
 
 def _get(address: str, timeout: float) -> tuple[str, int]:
-    """The text of the site's page, and how many packets had to be sent again."""
+    """Return the text of the site's page, and how many packets had to be sent again."""
     with socket.create_connection((address, 80), timeout) as connection:
         connection.sendall(f"GET / HTTP/1.0\r\nHost: {address}\r\n\r\n".encode())
         with connection.makefile("rb") as stream:
@@ -69,7 +69,7 @@ def _get(address: str, timeout: float) -> tuple[str, int]:
 
 
 def main(address: str, interval: float, count: int, timeout: float) -> None:
-    """Make requests, until SIGTERM comes or there were enough, and write each as a line of JSON.
+    """Make requests, until SIGTERM comes or the count is reached, and write each as a line of JSON.
 
     Args:
         address: the site's.

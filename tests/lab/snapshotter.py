@@ -1,4 +1,4 @@
-"""Which of containerd's snapshotters works on this machine."""
+"""The choice of a snapshotter of containerd that works on this machine."""
 
 import tempfile
 from pathlib import Path
@@ -8,7 +8,7 @@ from tests.lab.commands import Argument, run
 
 
 def choose(directory: Path) -> str:
-    """The best snapshotter for images kept below a directory.
+    """Return the best snapshotter for images kept below a directory.
 
     overlayfs gives a container its image at once. Where it can't be mounted, as on the overlay of a container that the
     lab itself is in, there is native, which copies the whole image for each.

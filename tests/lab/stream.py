@@ -19,7 +19,7 @@ Enter = Callable[[Sequence[Argument]], Sequence[Argument]]
 
 
 def ask(enter: Enter, address: str) -> str:
-    """Ask the site once from a machine; the address that it saw, or the kind of error."""
+    """Ask the site once from a machine; return the address that it saw, or the kind of error."""
     printed = run(enter(_program(address, count=1, timeout=request.TIMEOUT))).stdout
     answer = Request(**json.loads(printed))
     return answer.answer or answer.failure
@@ -47,13 +47,13 @@ class Stream:
         )
 
     def requests(self) -> list[Request]:
-        """All requests that have ended."""
+        """Return all requests that have ended."""
         # The last line may not be complete.
         lines = self._process.log.read_text().split("\n")[:-1]
         return [Request(**json.loads(line)) for line in lines]
 
     def stop(self) -> list[Request]:
-        """Let it end its last request, unless it has ended before, and return all of them."""
+        """Let the stream end its last request, unless it has ended before, and return all of them."""
         if self._process.lives():
             os.kill(self._process.pid, signal.SIGTERM)
         wait_until(lambda: not self._process.lives(), f"the requests of {self.name} end", timeout=3 * request.TIMEOUT)
@@ -61,7 +61,7 @@ class Stream:
 
 
 def first_from(requests: Sequence[Request], answer: str) -> float | None:
-    """When the first request was answered with this address, if any was."""
+    """Return the end of the first request with this answer, if any."""
     return next((each.ended for each in requests if each.answer == answer), None)
 
 

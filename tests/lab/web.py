@@ -7,7 +7,7 @@ PORT = 80
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers one connection."""
+    """A handler that answers one connection."""
 
     def do_GET(self) -> None:
         """Answer with the caller's address and a newline."""
@@ -20,7 +20,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Listens on all addresses, IPv6 and IPv4."""
+    """A server that listens on all addresses, IPv6 and IPv4."""
 
     address_family = socket.AF_INET6
     request_queue_size = 1024  # a burst of callers is not to be mistaken for a lost route

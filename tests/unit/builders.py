@@ -26,7 +26,7 @@ def manifest(
     metadata: Mapping[str, Any] | None = None,
     **spec: Any,
 ) -> dict[str, Any]:
-    """A StaticRoute as a JSON object; without ``gateway`` where that is None."""
+    """Return a StaticRoute as a JSON object; without ``gateway`` if that is None."""
     one = {} if gateway is None else {"gateway": gateway}
     return {
         "apiVersion": "networking.digitalocean.com/v1",
@@ -46,7 +46,7 @@ def route(
     created: str = "2024-01-01T00:00:00Z",
     **spec: Any,
 ) -> StaticRoute:
-    """A StaticRoute, parsed."""
+    """Return a parsed StaticRoute."""
     metadata = {"uid": uid or f"uid-{name}", "generation": generation, "creationTimestamp": created}
     return StaticRoute.parse(manifest(name, gateway, destinations, metadata=metadata, **spec))
 
@@ -59,29 +59,29 @@ def resolved(
 
 
 def key(prefix: str) -> bytes:
-    """The key of a route with default table and metric."""
+    """Return the key of a route with default table and metric."""
     packed = pack_prefix(prefix)
     return packed + default_table_metric(packed[:-1])
 
 
 def make_key(prefix: str | bytes, table: int, metric: int) -> bytes:
-    """The key of a route."""
+    """Return the key of a route."""
     return (pack_prefix(prefix) if isinstance(prefix, str) else prefix) + pack_table_metric(table, metric)
 
 
 def keys(*prefixes: str) -> KeySet:
-    """The keys of routes of one family with default table and metric."""
+    """Return the keys of routes of one family with default table and metric."""
     return pack(map(key, prefixes))
 
 
 def pack(some: Iterable[bytes]) -> KeySet:
-    """Keys of one family as a set."""
+    """Return keys of one family as a set."""
     listed = list(some)
     return KeySet.of(len(listed[0]) if listed else IPV4_KEY_SIZE, listed)
 
 
 def routes(paths: Mapping[bytes, NextHops]) -> Routes:
-    """Routes, from the path of each key."""
+    """Return routes, from the next hops of each key."""
     found = Routes()
     for each, path in paths.items():
         found.put(path, pack([each]))
@@ -89,22 +89,22 @@ def routes(paths: Mapping[bytes, NextHops]) -> Routes:
 
 
 def paths(some: Routes) -> dict[bytes, NextHops]:
-    """The path of each key."""
+    """Return the next hops of each key."""
     return {key: path for path, keys in some for key in keys}
 
 
 def unknown_path(of: bytes) -> NextHops:
-    """What a route with this key has when its path is none that this program writes."""
+    """Return the next hops of a route with this key if this program can't have written them."""
     return UNKNOWN_IPV4 if len(of) == IPV4_KEY_SIZE else UNKNOWN_IPV6
 
 
 def protection(what: Mapping[str, str]) -> Protection:
-    """What is protected, by address or CIDR."""
+    """Return the protection of these addresses and CIDRs."""
     return Protection({pack_prefix(text): each for text, each in what.items()})
 
 
 def foreign(others: Mapping[str, str] | Mapping[bytes, str]) -> ForeignRib:
-    """The routes of others in main: the gateway on eth0 by prefix, or none where it is reached directly."""
+    """Return foreign routes in main: the gateway on eth0 by prefix, or none for a direct route."""
     main: dict[NextHops, list[bytes]] = {}
     for prefix, gateway in others.items():
         each = make_key(prefix, TABLE_MAIN, 0)
@@ -123,7 +123,7 @@ def facts(
     gateways: Iterable[str] = ("10.0.0.1", "10.0.0.3", "fd00::1"),
     rules: Iterable[Rule] = (),
 ) -> Facts:
-    """A node with 10.0.0.2/24 and fd00::2/64 on eth0, which reaches the given gateways if they are in these subnets.
+    """Return a node with 10.0.0.2/24 and fd00::2/64 on eth0, which reaches the given gateways in these subnets.
 
     Args:
         addresses: own addresses, with their interface.

@@ -41,7 +41,7 @@ def test_metrics_that_are_asked_for_exist(file: str) -> None:
 
 
 def test_recorded_series_have_rules() -> None:
-    """What an alert takes from a recording rule is recorded."""
+    """Every recorded series that an alert uses has a rule."""
     recorded = {rule["record"] for rule in RULES if "record" in rule}
     used = {name for rule in ALERTS for name in re.findall(r"\w+:\w+:\w+", rule["expr"])}
 
@@ -50,7 +50,7 @@ def test_recorded_series_have_rules() -> None:
 
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert["alert"])
 def test_every_alert_says_what_to_do(alert: dict[str, Any]) -> None:
-    """Who is woken finds, by one link, a section on just this alert."""
+    """Each alert links to a section about just this alert."""
     page, _, anchor = alert["annotations"]["runbook_url"].partition("/docs/")[2].partition("#")
 
     assert anchor == alert["alert"].lower()

@@ -30,7 +30,7 @@ def test_defaults_of_the_description_are_those_in_force() -> None:
 
 
 def test_agent_has_all_settings_of_a_standalone_process() -> None:
-    """What can be set without Kubernetes can be set in it, with the same words."""
+    """Every setting of the program without Kubernetes exists in the agent too, in the same words."""
     assert describe(ClusterSettings)[: len(describe(Settings))] == describe(Settings)
 
 

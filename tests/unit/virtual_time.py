@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class _Selector(selectors.DefaultSelector):
-    """Does not wait: the time it was to wait is added up."""
+    """A selector that does not wait, but adds up the time that it should wait."""
 
     waited = 0.0
 
@@ -27,12 +27,12 @@ class _Loop(asyncio.SelectorEventLoop):
         super().__init__(self._clock)
 
     def time(self) -> float:
-        """The virtual time, and a little more than was waited for, since a timer is due only after its time."""
+        """Return the virtual time plus a little, since a timer is due only after its time."""
         return self._clock.waited * (1 + 1e-12)
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> tuple[T, float]:
-    """The result of a coroutine, and the virtual seconds that it took."""
+    """Return the result of a coroutine, and the virtual seconds that it took."""
     with asyncio.Runner(loop_factory=_Loop) as runner:
         loop = runner.get_loop()
         started = loop.time()

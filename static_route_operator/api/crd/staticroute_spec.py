@@ -68,8 +68,8 @@ def _options() -> dict[str, Schema]:
     return {
         "excludes": {
             "type": "array",
-            "description": "Hosts and CIDRs that are cut out of the destinations, which become as many smaller"
-            " prefixes as that takes. Destinations that no exclude touches stay as they are.",
+            "description": "Hosts and CIDRs to cut out of the destinations. A destination that contains an exclude is"
+            " split into the fewest smaller prefixes; the others stay as they are.",
             "maxItems": MAX_EXCLUDES,
             "x-kubernetes-list-type": "atomic",
             "items": {
@@ -81,17 +81,17 @@ def _options() -> dict[str, Schema]:
         "metric": {
             "type": "integer",
             "format": "int64",
-            "description": "Of routes to the same prefix in the same table, whoever made them, the kernel takes the one"
-            " of the lowest metric. Absent, or 0 for IPv6: the kernel's own default, 0 for IPv4 and 1024 for IPv6.",
+            "description": "Metric of the routes. Among routes to the same prefix in the same table, also those of"
+            " other programs, the kernel takes the one with the lowest metric. Default: that of the kernel, 0 for IPv4"
+            " and 1024 for IPv6, which has no metric 0.",
             "minimum": 0,
             "maximum": MAX_METRIC,
         },
         "table": {
             "type": "integer",
             "format": "int64",
-            "description": "Number of the routing table. Absent: 254, main. A table is used as far as a policy rule"
-            " (`ip rule`) leads to it; this operator makes none for it."
-            f" Never {TABLE_LOCAL}, which is the kernel's own.",
+            "description": "Number of the routing table. The kernel uses a table only if a policy rule (`ip rule`)"
+            f" leads to it; create the rule yourself. {TABLE_LOCAL} (local) is the kernel's own. Default: 254, main.",
             "minimum": MIN_TABLE,
             "maximum": MAX_TABLE,
             "x-kubernetes-validations": [
@@ -102,13 +102,13 @@ def _options() -> dict[str, Schema]:
         "source": address_schema(
             "source",
             "a unicast address of the node",
-            "Address that packets of the node itself get, if the program that sends them chose none. It must be an"
-            " address of the node. Absent: as the kernel chooses.",
+            "Source address of packets that the node itself sends, if the sending program chooses none. It must be an"
+            " address of the node. Default: the kernel chooses.",
         ),
         "onLink": {
             "type": "boolean",
-            "description": "Take the gateway for a neighbour even if it is on no subnet of the node: it is looked for"
-            " on the interface by which the node would send to it anyway. Absent: false.",
+            "description": "Treat the gateway as a neighbour even if it is on no subnet of the node. The node looks for"
+            " it on the interface of its own route to the gateway. Default: false.",
         },
     }
 

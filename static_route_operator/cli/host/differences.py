@@ -6,7 +6,7 @@ from typing import Any
 from static_route_operator.cli.host.process import ask
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.ruleset import RuleSet
-from static_route_operator.planning.desired import Wanted, parse_wanted
+from static_route_operator.planning.desired import DesiredState, parse_desired
 from static_route_operator.planning.diff import diff, diff_rules
 from static_route_operator.routing.description import describe_route
 from static_route_operator.routing.nexthops import NextHops
@@ -29,7 +29,7 @@ async def compare(http_address: str, http_port: int) -> dict[str, Any]:
         KernelError: the kernel can't be read.
     """
     answer = ask(http_address, http_port, "/wanted")
-    desired = parse_wanted(answer)
+    desired = parse_desired(answer)
     fib = Fib()
     try:
         installed = await fib.read(desired.routes)
@@ -47,7 +47,7 @@ async def compare(http_address: str, http_port: int) -> dict[str, Any]:
     }
 
 
-def differences(desired: Wanted, installed: Routes, interfaces: dict[int, str]) -> list[dict[str, Any]]:
+def differences(desired: DesiredState, installed: Routes, interfaces: dict[int, str]) -> list[dict[str, Any]]:
     """Return the routes that differ, by destination."""
     had: dict[bytes, NextHops] = dict(installed.in_order()) if installed != desired.routes else {}
     found = []
@@ -67,7 +67,7 @@ def differences(desired: Wanted, installed: Routes, interfaces: dict[int, str]) 
     return found
 
 
-def rule_differences(desired: Wanted, installed: Collection[Rule]) -> list[dict[str, Any]]:
+def rule_differences(desired: DesiredState, installed: Collection[Rule]) -> list[dict[str, Any]]:
     """Return the policy rules that are missing, or that no StaticRoute needs."""
     messages = {owner.name: owner.message for owner in desired.owners}
     found = []

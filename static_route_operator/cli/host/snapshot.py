@@ -6,7 +6,6 @@ The image has no `ip`. Lines come one by one: a node may have hundreds of thousa
 import socket
 from collections.abc import Iterator
 
-from static_route_operator.cli.host.trace import route_words
 from static_route_operator.kernel.dumps import InterruptedDumpError
 from static_route_operator.kernel.interfaces import (
     ALL_ADDRESSES,
@@ -17,8 +16,9 @@ from static_route_operator.kernel.interfaces import (
     decode_links,
     parse_addresses,
 )
-from static_route_operator.kernel.messages import RTM_GETROUTE, RTMSG
-from static_route_operator.kernel.tracer import RouteTracer, parse_route
+from static_route_operator.kernel.messages import RTM_GETROUTE, RTMSG, parse_route
+from static_route_operator.kernel.tracer import RouteTracer
+from static_route_operator.routing.description import route_words
 from static_route_operator.routing.prefixes import unpack_address, unpack_prefix
 
 
@@ -44,7 +44,7 @@ def lines() -> Iterator[str]:
             yield f"# {title} routes of all tables"
             try:
                 for message in tracer.stream(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)):
-                    yield route_words(parse_route(message.body, names))
+                    yield route_words(parse_route(message.body), names)
             except InterruptedDumpError as error:
                 yield f"# {error}"
     finally:

@@ -10,13 +10,18 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from static_route_operator.cli.host.process import NoProcessError, ask
-from static_route_operator.kernel.tracer import Forwarding, NextHop, Route, RouteTracer
+from static_route_operator.kernel.tracer import Forwarding, RouteTracer
 from static_route_operator.planning.candidates import CandidateStatus
+from static_route_operator.routing.description import (
+    describe_hop,
+    describe_kernel_route,
+    hop_words,
+    route_words,
+)
+from static_route_operator.routing.kernelroute import LOCAL_KINDS, KernelRoute
 from static_route_operator.routing.nexthops import PROTOCOL, protocol_name
 from static_route_operator.routing.prefixes import unpack_address
 from static_route_operator.routing.rules import Packet, RuleAction, table_name
-
-LOCAL_KINDS = frozenset({"local", "broadcast", "anycast", "multicast"})
 
 
 class Verdict(enum.StrEnum):
@@ -69,7 +74,8 @@ def compare(forwarding: Forwarding, answer: Mapping[str, Any]) -> dict[str, Any]
         notes.append("the agent has no complete list of StaticRoutes yet")
     if forwarding.bound is not None:
         bound = f"a socket that is bound to {forwarding.source}, as TCP's are once connected"
-        notes.append(f"{bound}, sends {_words(forwarding.bound)}")
+        notes.append(f"{bound}, sends {hop_words(forwarding.bound, forwarding.interfaces)}")
+    hop = describe_hop(forwarding.hop, forwarding.interfaces) if forwarding.hop else None
     return {
         "node": answer["node"],
         "destination": unpack_address(packet.destination),
@@ -87,49 +93,16 @@ def compare(forwarding: Forwarding, answer: Mapping[str, Any]) -> dict[str, Any]
         "notes": notes,
         "kernel": {
             "error": forwarding.error or None,
-            "gateway": forwarding.hop.gateway or None if forwarding.hop else None,
-            "interface": forwarding.hop.interface if forwarding.hop else None,
+            "gateway": hop["gateway"] if hop else None,
+            "interface": hop["interface"] if hop else None,
             "source": forwarding.source or None,
-            "route": describe_route(route) if route else None,
+            "route": describe_kernel_route(route, forwarding.interfaces) if route else None,
             "rule": str(rule) if rule else None,
         },
         "claims": claims,
-        "candidates": [describe_route(each) for each in forwarding.candidates],
+        "candidates": [describe_kernel_route(each, forwarding.interfaces) for each in forwarding.candidates],
         "rules": [str(each) for each in forwarding.policies],
     }
-
-
-def describe_route(route: Route) -> dict[str, Any]:
-    """Return a route of the kernel as a JSON object."""
-    return {
-        "destination": route.destination,
-        "type": route.kind,
-        "table": route.table,
-        "metric": route.metric,
-        "protocol": route.protocol,
-        "gateways": [
-            {"gateway": hop.gateway or None, "interface": hop.interface, "weight": hop.weight, "dead": hop.dead}
-            for hop in route.hops
-        ],
-        "text": route_words(route),
-    }
-
-
-def route_words(route: Route) -> str:
-    """Return a route in the words of `ip route`."""
-    words = [*([route.kind] if route.kind != "unicast" else []), route.destination]
-    if len(route.hops) > 1:
-        words += [f"nexthop {_words(hop)} weight {hop.weight}" for hop in route.hops]
-    else:
-        words += [_words(hop) for hop in route.hops]
-    words += [f"table {table_name(route.table)}", f"proto {protocol_name(route.protocol)}"]
-    return " ".join([*words, *([f"metric {route.metric}"] if route.metric else [])])
-
-
-def _words(hop: NextHop) -> str:
-    return " ".join(
-        filter(None, [hop.gateway and f"via {hop.gateway}", f"dev {hop.interface}", "dead" if hop.dead else ""])
-    )
 
 
 class _Judgement(NamedTuple):
@@ -182,7 +155,7 @@ def _judge(forwarding: Forwarding, claims: Sequence[Mapping[str, Any]] | None) -
     return _Judgement(Verdict.MISSING, first["object"], way, cause)
 
 
-def _is_of(route: Route, claim: Mapping[str, Any]) -> bool:
+def _is_of(route: KernelRoute, claim: Mapping[str, Any]) -> bool:
     """Report whether a route of the kernel has the key of a StaticRoute's route."""
     place: tuple[Any, ...] = (claim["destination"], claim["table"], claim["metric"])
     return (route.destination, route.table, route.metric) == place
@@ -191,8 +164,8 @@ def _is_of(route: Route, claim: Mapping[str, Any]) -> bool:
 def _follows(claim: Mapping[str, Any], forwarding: Forwarding, way: str) -> _Judgement:
     name = claim["object"]
     desired = {(each["gateway"], each["interface"]) for each in claim["gateways"]}
-    hop = forwarding.hop
-    if hop is not None and (hop.gateway, hop.interface) not in desired:
+    hop = describe_hop(forwarding.hop, forwarding.interfaces) if forwarding.hop else None
+    if hop is not None and (hop["gateway"], hop["interface"]) not in desired:
         to = " or ".join(f"via {gateway} dev {interface}" for gateway, interface in sorted(desired)) or "nowhere"
         cause = f"StaticRoute {name} leads {to}: the agent is about to correct this route (`diff` shows it)"
         return _Judgement(Verdict.MISSING, name, way, cause)
@@ -204,14 +177,14 @@ def _follows(claim: Mapping[str, Any], forwarding: Forwarding, way: str) -> _Jud
 def _way(forwarding: Forwarding) -> str:
     """Describe the path of the packet."""
     route, rule = forwarding.route, forwarding.policy
-    by = f" by {route_words(route)}" if route else ""
+    by = f" by {route_words(route, forwarding.interfaces)}" if route else ""
     if forwarding.error:
         if route is None and rule is not None and rule.action is not RuleAction.LOOKUP:
             by = f" by the rule {rule}"
         return f"dropped ({forwarding.error})" + (by or ": no route matches")
     if route is not None and route.kind in LOCAL_KINDS:
         return f"delivered to this node itself{by}"
-    hop = _words(forwarding.hop) if forwarding.hop else "nowhere"
+    hop = hop_words(forwarding.hop, forwarding.interfaces) if forwarding.hop else "nowhere"
     if route is not None and len(route.hops) > 1:
         return f"{hop}, one of {len(route.hops)} next hops, chosen by the addresses of the flow,{by}"
     return f"{hop},{by}"

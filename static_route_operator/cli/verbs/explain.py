@@ -12,7 +12,6 @@ from static_route_operator.cli.views import explain as view
 from static_route_operator.cli.views.forms import show
 from static_route_operator.errors import InvalidPrefixError
 from static_route_operator.routing.prefixes import pack_address
-from static_route_operator.routing.rules import Packet
 
 _PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17}
 
@@ -68,6 +67,7 @@ def command(destination: str, output: str, local: bool, agents: Agents, **option
         raise click.UsageError("--iif needs --source: the kernel checks the source of a packet that arrives.")
     if local:
         from static_route_operator.cli.host.trace import explain  # noqa: PLC0415  netlink: see verbs
+        from static_route_operator.routing.rules import Packet  # noqa: PLC0415  likewise
 
         protocol = _PROTOCOLS.get(options["protocol"], 0)
         packet = Packet(address, source, options["mark"], options["iif"], protocol, options["port"])

@@ -1,4 +1,4 @@
-"""What the controller tells all agents about the cluster's addresses."""
+"""The controller's message to all agents about the cluster's addresses."""
 
 import pytest
 
@@ -10,7 +10,7 @@ def _node(*addresses: str, pods: tuple[str, ...] = ()) -> NodeAddresses:
 
 
 def test_data_says_what_each_address_is() -> None:
-    """What is written is read back, with what each is."""
+    """The written addresses are read back, with their descriptions."""
     nodes = [_node("10.0.0.2", "fd00::2", pods=("10.244.0.0/24",)), _node("10.0.0.3", pods=("10.244.1.0/24",))]
     data = make_data(nodes, ["10.96.0.0/12", "fd96::/108"], ["203.0.113.5"])
 

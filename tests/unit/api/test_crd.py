@@ -75,7 +75,7 @@ def test_columns_answer_whether_it_is_everywhere(version: dict[str, Any]) -> Non
 
 
 def test_status_has_the_fields_that_are_written(version: dict[str, Any]) -> None:
-    """What the controller writes is in the schema, field by field."""
+    """The fields that the controller writes are in the schema, one by one."""
     schema = version["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
     summary = RouteSummary.parse(
         manifest(gateway=None, gateways=[{"address": "10.0.0.1"}], healthCheck={}, rollout={}, metadata={"uid": "u"})

@@ -1,4 +1,4 @@
-"""What may be a destination or a gateway at all."""
+"""The rules for destinations and gateways."""
 
 import ipaddress
 
@@ -93,7 +93,7 @@ def test_unicast_gateway_is_accepted(text: str) -> None:
     ],
 )
 def test_bad_gateway_is_refused_with_what_would_be_right(value: object, problem: str) -> None:
-    """What is no address is refused as a gateway, and the message says it is about the gateway."""
+    """A text that is not an address is refused as a gateway, and the message names the gateway."""
     with pytest.raises(InvalidPrefixError) as caught:
         parse_gateway(value)
 

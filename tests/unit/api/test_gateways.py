@@ -120,7 +120,7 @@ def test_check_that_cannot_be_used_is_refused(check: object, field: str, problem
 
 
 def test_policy_is_read() -> None:
-    """What is done when no gateway is left is one of three words."""
+    """The policy for the loss of all gateways is one of three words."""
     for word in WhenAllDown:
         assert StaticRoute.parse(manifest(whenAllGatewaysDown=word.value)).when_all_down is word
     with pytest.raises(InvalidSpecError, match=r"'keep' is not one of Keep, Withdraw, Blackhole"):
@@ -134,7 +134,7 @@ def test_durations_are_those_of_kubernetes(text: str, length: float) -> None:
 
 
 def test_defaults_and_bounds_are_those_of_the_crd() -> None:
-    """What the API server fills in is what the parser takes an absent field for, and both know the same bounds."""
+    """The API server's defaults are the parser's values for absent fields, and both know the same bounds."""
     schema = custom_resource_definition()["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     properties = schema["properties"]["spec"]["properties"]
 

@@ -1,4 +1,4 @@
-"""What a StaticRoute may say about its routes beside where they lead."""
+"""Options of a StaticRoute's routes."""
 
 from typing import Any
 
@@ -62,7 +62,7 @@ def test_each_metric_is_read_by_its_field(option: MetricOption) -> None:
 
 @pytest.mark.parametrize("spec", [{}, dict.fromkeys(OPTION_FIELDS)])
 def test_absent_options_are_the_kernels_defaults(spec: dict[str, Any]) -> None:
-    """What is absent or null is as `ip route add` would have it, so that `route -n` looks as people expect."""
+    """Absent and null options are as `ip route add` has them, so that `route -n` looks as people expect."""
     parsed = route(**spec)
 
     assert parsed.options == Options()
@@ -71,7 +71,7 @@ def test_absent_options_are_the_kernels_defaults(spec: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(("metric", "stored"), [(None, 1024), (0, 1024), (1, 1), (MAX_METRIC, MAX_METRIC)])
 def test_metric_of_ipv6_is_as_the_kernel_stores_it(metric: int | None, stored: int) -> None:
-    """The kernel knows no metric 0 for IPv6; were it wanted, each look would find another route than that."""
+    """The kernel has no metric 0 for IPv6; a desired metric of 0 would never be found installed."""
     parsed = route(**IPV6, metric=metric)
 
     assert [unpack_table_metric(each) for each in resolve(parsed).keys] == [(254, stored)]
@@ -115,7 +115,7 @@ def test_option_that_cannot_be_used_is_refused(spec: dict[str, Any], field: str,
 
 
 def test_excludes_are_cut_out_of_good_destinations() -> None:
-    """Excludes work on what can be routed; bad destinations are told as ever, and untouched ones stay."""
+    """Excludes cut usable destinations; bad destinations are reported as usual, and untouched ones stay."""
     parsed = route(
         destinations=["192.0.2.0/24", "127.0.0.1", "198.51.100.0/24", "203.0.113.0/30"],
         excludes=["192.0.2.0/24", "203.0.113.1", "169.254.0.0/16"],
@@ -152,7 +152,7 @@ def properties() -> dict[str, Any]:
 
 @pytest.mark.parametrize("field", ["metric", "table", *METRIC_FIELDS])
 def test_numbers_have_the_bounds_of_the_crd(properties: dict[str, Any], field: str) -> None:
-    """What the API server accepts at the edge the parser accepts, and both refuse what is beyond."""
+    """The parser accepts the bounds that the API server accepts, and both refuse values beyond them."""
     least, most = properties[field]["minimum"], properties[field]["maximum"]
 
     assert route(**{field: least}).options

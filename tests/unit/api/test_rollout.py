@@ -46,7 +46,7 @@ def test_rollout_is_read(spec: dict[str, Any], expected: Rollout) -> None:
     ],
 )
 def test_wrong_rollout_is_refused(rollout: Any, field: str) -> None:
-    """What the API server refuses is refused on the node too, with its field."""
+    """A value that the API server refuses is refused on the node too, with its field."""
     with pytest.raises(InvalidSpecError) as caught:
         route(rollout=rollout)
     assert caught.value.field == field

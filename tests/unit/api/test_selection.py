@@ -1,4 +1,4 @@
-"""Which nodes a selector matches, by the rules of core/v1."""
+"""The nodes that a selector matches, by the rules of core/v1."""
 
 from typing import Any
 

@@ -67,7 +67,7 @@ def test_refused_destinations_do_not_stop_the_others() -> None:
 
 
 def test_an_object_of_refused_destinations_alone_is_still_an_object() -> None:
-    """Where every destination is refused, the object stays, so that its state can be told."""
+    """If every destination is refused, the object stays, so that its state can be reported."""
     parsed = StaticRoute.parse(manifest(destinations=["127.0.0.1", 5]))  # type: ignore[list-item]  # as YAML may have it
 
     assert not resolve(parsed).keys
@@ -107,7 +107,7 @@ def _without(body: dict[str, Any], *path: str) -> dict[str, Any]:
 def test_unusable_object_is_refused_with_name_and_field(
     body: dict[str, Any], name: str, field: str, problem: str
 ) -> None:
-    """What makes the whole object unusable is refused; the error names object and field and says what is wrong."""
+    """A mistake that makes the whole object unusable is refused; the error names object, field and reason."""
     with pytest.raises(InvalidSpecError) as caught:
         StaticRoute.parse(body)
 
@@ -179,7 +179,7 @@ def test_default_route_on_link_needs_an_interface() -> None:
 
 @pytest.mark.parametrize(("gateway", "default"), [("10.0.0.1", "0.0.0.0/0"), ("fd00::1", "::/0")])
 def test_default_route_is_restored_as_one(gateway: str, default: str) -> None:
-    """What is kept of it on the host makes the same object again, its table and the care for it included."""
+    """The object's form on the host's disk makes the same object again, with its table and its options."""
     some = route(gateway=gateway, destinations=[default], allowDefaultRoute=True)
 
     assert StaticRoute.restore(some.manifest, some.destinations) == some

@@ -66,7 +66,7 @@ async def test_level_is_as_before_after_a_while(port: int, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("question", [{"level": "loud"}, {"level": "info", "seconds": "x"}, {}, ["info"]])
 async def test_what_is_no_level_is_refused(port: int, question: Any) -> None:
-    """Whoever asks without this program is told what is wrong."""
+    """A caller without this program sees the mistake."""
     with pytest.raises(UnansweredError, match="send a level, one of debug, info, warning, error"):
         await asyncio.to_thread(ask, "127.0.0.1", port, "/log-level", question)
     assert current_level() == "info"

@@ -26,7 +26,7 @@ def forecast(*routes: dict[str, Any], **counts: int) -> dict[str, Any]:
 
 
 def _answer(*forecasts: dict[str, Any], **unanswered: str) -> dict[str, Any]:
-    """What nodes say, and why others do not."""
+    """Answers of nodes, and errors of others."""
     return {
         "nodes": list(forecasts),
         "unanswered": [{"node": node, "problem": problem} for node, problem in unanswered.items()],
@@ -39,7 +39,7 @@ def addition(destination: str, **more: Any) -> dict[str, Any]:
 
 
 def test_many_routes_are_folded() -> None:
-    """Of many routes with one lot a few are shown and the rest counted; wide shows all."""
+    """The first few of many routes with one state are shown and the rest counted; wide shows all."""
     answer = forecast(*(addition(f"192.0.2.{each}/32") for each in range(MAX_LISTED + 2000)), add=2005)
 
     lines = form(_answer(answer), "table", table).splitlines()
@@ -71,7 +71,7 @@ def test_many_routes_are_folded() -> None:
     ids=["options", "on link", "blackhole", "several"],
 )
 def test_paths_are_told_as_ip_route_does(more: dict[str, Any], line: str) -> None:
-    """What a route would be is written as `ip route` writes it."""
+    """A planned route is written as `ip route` writes it."""
     assert f"  + 192.0.2.1/32 {line}" in form(
         _answer(forecast(addition("192.0.2.1/32", **more), add=1)), "table", table
     )
@@ -94,7 +94,7 @@ def test_what_is_not_known_is_told() -> None:
 
 
 def test_nodes_are_told_one_after_the_other() -> None:
-    """Of several nodes each has its plan, and one that could not be asked is named."""
+    """Each of several nodes has its plan, and a node that could not be asked is named."""
     text = form(_answer(forecast(add=1), forecast(delete=2), node3="no agent runs there"), "table", table)
 
     assert text.count("StaticRoute nat: nothing to do") == text.count("Nothing was written.") == 2

@@ -35,7 +35,7 @@ def runner(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
 
 @pytest.fixture
 def agent_settings(monkeypatch: pytest.MonkeyPatch) -> list[ClusterSettings]:
-    """What `agent` was started with."""
+    """The arguments with which `agent` was started."""
     started: list[ClusterSettings] = []
 
     async def run(settings: ClusterSettings) -> None:
@@ -47,7 +47,7 @@ def agent_settings(monkeypatch: pytest.MonkeyPatch) -> list[ClusterSettings]:
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, Settings, Mapping[str, str]]]:
-    """What `run` was started with."""
+    """The arguments with which `run` was started."""
     started: list[tuple[Path, Settings, Mapping[str, str]]] = []
 
     async def run(directory: Path, settings: Settings, labels: Mapping[str, str]) -> None:
@@ -286,7 +286,7 @@ def test_kubectl_completes_the_plugin(
 
 @pytest.mark.parametrize("arguments", [["partner.example"], ["192.0.2.1", "--source", "10.0.0"]])
 def test_explain_of_what_is_no_address(runner: CliRunner, arguments: list[str]) -> None:
-    """A value that is no address is told as a wrong command line, before anybody is asked."""
+    """A value that is not an address is a wrong command line, reported before any request."""
     result = runner.invoke(program, ["explain", *arguments])
     assert result.exit_code == 2
     assert f"'{arguments[-1]}' is not an IP address" in result.output

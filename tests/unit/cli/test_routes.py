@@ -63,7 +63,7 @@ def test_table_shows_routes_and_objects_in_columns() -> None:
 
 
 def test_table_shows_options_where_there_are_any() -> None:
-    """What differs from a plain route is shown in the words of `ip route`; what is the kernel's default is not."""
+    """Options that differ from a plain route are shown in the words of `ip route`; the kernel's defaults are not."""
     rich = {"table": 100, "metric": 7, "source": "10.0.0.9", "mtu": 1400, "onLink": True}
     plain6 = {"destination": "2001:db8::/32", "gateway": "fd00::1", "metric": 1024}
     routes = [REPORT["routes"][0] | rich, REPORT["routes"][0] | plain6]
@@ -93,7 +93,7 @@ def test_table_begins_with_what_limits_it(change: dict[str, Any], line: str) -> 
 
 
 def test_report_of_the_kernel_alone_needs_no_objects() -> None:
-    """Where no process answers there is a note in the place of completeness, and routes without objects."""
+    """If no process answers, a note stands in the place of completeness, and routes have no objects."""
     report = {"note": "no agent", "objects": [], "routes": REPORT["routes"]}
 
     assert format_report(report).splitlines()[:2] == [

@@ -1,4 +1,4 @@
-"""How the program starts: it loads what a verb needs, and nothing else."""
+"""The start of the program: it loads only the modules that a verb needs."""
 
 import pkgutil
 import subprocess

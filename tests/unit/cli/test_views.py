@@ -1,4 +1,4 @@
-"""How answers are shown: what is wrong first, in columns, in colours only on a terminal, and whole for programs."""
+"""Answers as text: problems first, in columns, in colours only on a terminal, and complete for programs."""
 
 import json
 import re
@@ -229,7 +229,7 @@ def test_diff_shows_rules() -> None:
 
 
 def test_diff_of_many_is_cut_unless_wide() -> None:
-    """Of a node with many differences the first are shown, and how many more there are."""
+    """The first of many differences of a node are shown, with the number of the others."""
     nodes = [DIFF["nodes"][0] | {"differences": DIFFERENCES * 20}]
 
     assert _plain({"nodes": nodes, "unanswered": []}, diff).splitlines()[-1].split()[:4] == [
@@ -242,7 +242,7 @@ def test_diff_of_many_is_cut_unless_wide() -> None:
 
 
 def test_diff_without_a_difference_says_so() -> None:
-    """No difference is told in words, with how much was compared; an agent that is not complete is told too."""
+    """The lack of differences is stated with the number of compared routes; an incomplete agent is mentioned too."""
     nodes = [DIFF["nodes"][0] | {"differences": [], "complete": False}]
 
     assert _plain({"nodes": nodes, "unanswered": []}, diff) == (

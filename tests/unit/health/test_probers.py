@@ -1,4 +1,4 @@
-"""What is sent when, and what is not held against a gateway: with a network and a clock that tests have in hand."""
+"""Tests of the probers, on a network and a clock that the tests control."""
 
 import asyncio
 import errno
@@ -35,7 +35,7 @@ class Network:
         self.closed = False
 
     def send(self, target: Target, prober: int, number: int) -> None:
-        """Send one, that is answered later."""
+        """Send a probe that is answered later."""
         if self.error:
             raise OSError(self.error, "no")
         loop = asyncio.get_running_loop()
@@ -61,15 +61,15 @@ class Network:
         self.read()
 
     def forget(self, prober: int, number: int) -> None:
-        """Nothing to do."""
+        """Ignore it."""
 
     def close(self) -> None:
-        """Remember it."""
+        """Note the end."""
         self.closed = True
 
 
 class Scene:
-    """Probers on that network, and what they have told."""
+    """Probers on that network, and the changes that they have reported."""
 
     def __init__(self) -> None:
         self.changes: list[tuple[float, Target, GatewayState]] = []
@@ -85,7 +85,7 @@ class Scene:
         self.changes.append((asyncio.get_running_loop().time(), target, health.state))
 
     def states(self) -> list[GatewayState]:
-        """The states that were told, in order."""
+        """Return the reported states in order."""
         return [state for _, _, state in self.changes]
 
 
@@ -102,7 +102,7 @@ def play(story: Callable[[Scene], Coroutine[Any, Any, None]]) -> None:
 
 
 def target(number: int = 1, interface: int = 7, **check: float) -> Target:
-    """A gateway."""
+    """Return a target."""
     return Target(pack_address(f"10.0.0.{number}"), interface, Check(**check))  # type: ignore[arg-type]
 
 
@@ -144,7 +144,7 @@ def test_death_is_noticed_in_less_than_two_intervals(interval: float) -> None:
 
 
 def test_answers_that_become_slow_are_no_alarm() -> None:
-    """Answers that are late, but come before the verdict, are answers."""
+    """Late answers that come before the gateway is declared down are answers."""
     one = target(interval=0.01)
 
     async def story(scene: Scene) -> None:
@@ -213,7 +213,7 @@ def test_wanted_targets_stay_and_others_go() -> None:
 
 
 def test_stall_is_no_loss() -> None:
-    """What is answered while this process stands still counts as answered, however late that is read."""
+    """A probe that is answered while this process stands still counts as answered, even if read late."""
     one = target(interval=0.01)
 
     async def story(scene: Scene) -> None:
@@ -228,7 +228,7 @@ def test_stall_is_no_loss() -> None:
 
 
 def test_more_time_when_we_are_late() -> None:
-    """A verdict that is due while the machine stands still waits until there was time for an answer."""
+    """A timeout that passes while the machine stands still is extended until there was time for an answer."""
     one = target(interval=0.05, failure_threshold=1)
 
     async def run() -> Scene:
@@ -253,7 +253,7 @@ def test_more_time_when_we_are_late() -> None:
 
 
 def test_dead_gateway_on_a_machine_that_is_always_late(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More time is given only so often."""
+    """A probe gets more time only a few times."""
     monkeypatch.setattr(module, "LATENESS", -1.0)
     one = target()
 
@@ -268,7 +268,7 @@ def test_dead_gateway_on_a_machine_that_is_always_late(monkeypatch: pytest.Monke
 
 
 def test_link() -> None:
-    """All that is behind a link goes with it, at once, and is asked at once when it is back."""
+    """The gateways behind a link go down with it at once, and are probed at once when it is back."""
     one, two, other = target(1), target(2), target(3, interface=8)
 
     async def story(scene: Scene) -> None:
@@ -293,7 +293,7 @@ def test_link() -> None:
 
 
 def test_neighbour_that_failed() -> None:
-    """A gateway that the kernel calls FAILED is asked at once, and is down if it does not answer."""
+    """A gateway that the kernel calls FAILED is probed at once, and is down if it does not answer."""
     one = target(interval=10)
 
     async def story(scene: Scene) -> None:
@@ -313,7 +313,7 @@ def test_neighbour_that_failed() -> None:
 
 
 def test_callback_that_fails(caplog: pytest.LogCaptureFixture) -> None:
-    """A defect in what follows a change does not end the probing."""
+    """An error in the callback for a change does not end the probing."""
 
     async def story(scene: Scene) -> None:
         def fail(_: Target, __: Health) -> None:
@@ -329,7 +329,7 @@ def test_callback_that_fails(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_callback_may_change_what_is_wanted() -> None:
-    """A target may be given up because of what was told."""
+    """The callback for a change may replace the targets."""
     one, two = target(1), target(2)
 
     async def story(scene: Scene) -> None:

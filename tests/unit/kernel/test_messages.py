@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from static_route_operator.kernel.messages import PROTOCOL_AT, RTMSG, DecodedRoute, RouteDecoder, describe, encode
+from static_route_operator.kernel.messages import RTMSG, DecodedRoute, RouteDecoder, encode, parse_route
 from static_route_operator.kernel.netlink import HEADER, blocks
+from static_route_operator.routing.description import holder_words
 from static_route_operator.routing.keys import prefix_of, unpack_table_metric
 from static_route_operator.routing.nexthops import (
     BLACKHOLE_IPV4,
@@ -243,13 +244,12 @@ def test_foreign_route_is_known_by_where_it_leads() -> None:
     gateway = NextHops.via(bytes(15) + b"\1", 2)
 
     for path, read in ((gateway, gateway), (NextHops.via(b"", 2), NextHops.via(bytes(16), 2))):
-        body = bytearray(_dumped(key, path) + hop_limit)
-        body[PROTOCOL_AT] = 9
-        assert RouteDecoder().decode(bytes(body)) == (key, read, 9)
+        body = _dumped(key, path, protocol=9) + hop_limit
+        assert RouteDecoder().decode(body) == (key, read, 9)
 
 
 def test_default_route_that_leads_nowhere_is_read() -> None:
-    """An unreachable default route, which is told in fewer bytes than any other, does not disturb a dump."""
+    """An unreachable default route, whose message is shorter than any other, does not disturb a dump."""
     body = RTMSG.pack(2, 0, 0, 0, 254, 3, 0, 7, 0) + _attribute(15, struct.pack("=I", 254))
     message = HEADER.pack(HEADER.size + len(body), 24, 0, 1, 0) + body
 
@@ -267,7 +267,7 @@ def test_default_route_that_leads_nowhere_is_read() -> None:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_paths_this_program_never_writes_are_unknown(extra: bytes, what: str) -> None:
-    """A route of another shape than ours has the unknown path, which no wanted one equals."""
+    """A route of another shape than ours has unknown next hops, which differ from all desired ones."""
     key = make_key("192.0.2.0/24", 254, 0)
     decoded = RouteDecoder().decode(_dumped(key, NextHops.via(b"", 2)) + extra)
 
@@ -284,7 +284,7 @@ def test_other_families_are_passed_over(family: int) -> None:
 
 
 def test_cached_clones_are_passed_over() -> None:
-    """What the kernel cloned for one destination of IPv6 is not in the table."""
+    """An IPv6 route that the kernel cloned for one destination is not in the table."""
     key = make_key("2001:db8::1", 254, 1024)
 
     assert RouteDecoder().decode(_dumped(key, GATEWAY6, flags=0x200)) is None
@@ -305,9 +305,9 @@ def test_many_different_paths_are_read_right() -> None:
 def test_blackhole_is_read_back(key: str, path: NextHops) -> None:
     """A blackhole is one; that of IPv6 has an interface, as the kernel tells it."""
     one = make_key(key, 254, 1024)
-    told = _dumped(one, path, kind=6) + (_attribute(4, struct.pack("=I", 1)) if ":" in key else b"")
+    body = _dumped(one, path, kind=6) + (_attribute(4, struct.pack("=I", 1)) if ":" in key else b"")
 
-    assert RouteDecoder().decode(told) == DecodedRoute(one, path, PROTOCOL)
+    assert RouteDecoder().decode(body) == DecodedRoute(one, path, PROTOCOL)
 
 
 @pytest.mark.parametrize("kind", [9, 11, 18, 21, 22, 30, 99], ids=lambda kind: f"attribute {kind}")
@@ -340,8 +340,8 @@ def test_route_with_what_is_never_written_is_unknown(kind: int) -> None:
     ids=["IPv4", "IPv6", "type", "multipath", "nexthop object"],
 )
 def test_route_is_described_in_the_words_of_ip(body: bytes, words: str) -> None:
-    """Who holds a place is told as `ip route` would: by type, object, gateways and protocol."""
-    assert describe(body) == words
+    """The holder of a key is described as `ip route` would: by type, object, gateways and protocol."""
+    assert holder_words(parse_route(body)) == words
 
 
 @given(

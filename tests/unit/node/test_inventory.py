@@ -1,4 +1,4 @@
-"""What is known of the cluster, from sources of which none is trusted alone."""
+"""The node's inventory, from sources of which none is trusted alone."""
 
 import dataclasses
 from collections.abc import Callable
@@ -28,7 +28,7 @@ class Changes:
 
 @pytest.fixture
 def changes() -> Changes:
-    """How often the inventory said that it has changed."""
+    """Return how often the inventory reported a change."""
     return Changes()
 
 
@@ -162,7 +162,7 @@ def test_invalid_object_keeps_its_last_good_version(inventory: Inventory) -> Non
 
 
 def test_object_that_was_never_valid_is_known_as_such(inventory: Inventory) -> None:
-    """An object without a good version wants no routes, but is told."""
+    """An object without a good version wants no routes, but is reported."""
     inventory.put(_invalid("a"), 1)
 
     assert inventory.routes == {}
@@ -218,7 +218,7 @@ def test_forgetting_again_changes_nothing(inventory: Inventory, changes: Changes
 
 
 def test_every_change_is_told_and_numbered(inventory: Inventory, changes: Changes) -> None:
-    """Each change moves the version and is told; the same node again is none."""
+    """Each change moves the version and is reported; the same node again is no change."""
     steps: tuple[Callable[[], None], ...] = (
         lambda: inventory.put(route("a"), 1),
         lambda: inventory.put(_invalid("a"), 2),
@@ -257,7 +257,7 @@ def test_held_version_leaves_the_last_one_in_force(inventory: Inventory, changes
 @pytest.mark.parametrize("list_first", [True, False])
 @pytest.mark.parametrize("end", ["release", "remove", "forget"])
 def test_held_version_without_a_last_one_is_in_doubt(inventory: Inventory, end: str, list_first: bool) -> None:
-    """What is held from the start may have routes of a version nobody knows; a new object can't have any."""
+    """An object gated from the start may have routes of an unknown version; a new object can't have any."""
     inventory.set_node(NODE)
     if list_first:
         inventory.replace({"uid-old": 1}, 1)

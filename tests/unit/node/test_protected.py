@@ -1,4 +1,4 @@
-"""What a host protects, and who tells it."""
+"""The addresses that a host protects, and their sources."""
 
 from pathlib import Path
 
@@ -32,7 +32,7 @@ def test_bad_setting_is_refused_by_its_flag(text: str) -> None:
 
 
 def test_each_source_replaces_what_it_knew() -> None:
-    """What a source no longer knows is no longer protected, what others know is; no news wakes nobody."""
+    """Addresses that a source no longer has lose protection, those of others keep it; no change wakes nobody."""
     protected = Protected()
     always = set(protected.protection)
     news = []

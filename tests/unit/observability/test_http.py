@@ -1,4 +1,4 @@
-"""What is served over HTTP, and where."""
+"""The HTTP server: its paths and its addresses."""
 
 import gzip
 import io
@@ -47,7 +47,7 @@ def _free_port() -> int:
     ],
 )
 async def test_metrics_alone_are_open_to_the_network(port: int, address: str, path: str, status: int) -> None:
-    """Prometheus reads the counters of a node from outside; its routes are told on the node alone."""
+    """Prometheus reads the counters of a node from outside; its routes are shown on the node alone."""
     async with aiohttp.ClientSession() as session, session.get(f"http://{address}:{port}{path}") as answer:
         assert answer.status == status
 
@@ -100,7 +100,7 @@ async def test_address_that_cannot_be_had_is_told_with_its_flag() -> None:
 
 
 async def test_questions_have_arguments(port: int) -> None:
-    """What a path leaves open is asked about; what is wrong with it is told in words."""
+    """The open part of a path is an argument; a wrong one is answered in words."""
     async with aiohttp.ClientSession() as session:
         async with session.get(f"http://127.0.0.1:{port}/claims/10.0.0.1") as answer:
             assert await answer.json() == {"claims": ["10.0.0.1"]}

@@ -63,7 +63,7 @@ def test_level_is_the_lowest_that_is_shown(capsys: pytest.CaptureFixture[str], l
 
 @pytest.mark.parametrize(("level", "lines"), [("info", 0), ("debug", 1)])
 def test_libraries_are_quiet_unless_debugging(capsys: pytest.CaptureFixture[str], level: str, lines: int) -> None:
-    """What the libraries tell of every request is shown at debug only."""
+    """The libraries' lines about every request are shown at debug only."""
     set_up_logging(level, "text")
     logging.getLogger("kopf.objects").info("Handler 'update' succeeded.")
 
@@ -93,7 +93,7 @@ def test_json_says_what_a_line_is_about(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_level_is_changed_at_run_time(capsys: pytest.CaptureFixture[str]) -> None:
-    """What was left out is shown from then on, the libraries' lines too, and left out again."""
+    """Hidden lines are shown from then on, the libraries' too, and hidden again."""
     set_up_logging("info", "text")
     for level in ("debug", "info"):
         set_level(level)

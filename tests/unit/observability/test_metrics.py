@@ -73,7 +73,7 @@ PROCESSES = {"agent": (Metrics(), AGENT_NAMES), "controller": (ControllerMetrics
 
 @pytest.mark.parametrize("process", PROCESSES)
 def test_names_are_stable(process: str) -> None:
-    """Dashboards and alerts find every metric under its name, and no metric comes without one being told here."""
+    """Dashboards and alerts find every metric under its name, and each metric is listed here."""
     metrics, names = PROCESSES[process]
 
     own = {f"static_route_operator_{name}": kind for name, kind in names.items()}
@@ -91,12 +91,12 @@ def test_reference_lists_every_metric(process: str) -> None:
 
 
 def test_version_is_a_label() -> None:
-    """Which version runs where can be asked of the metrics."""
+    """The metrics have the version that runs."""
     assert _samples(Metrics())[f'static_route_operator_build_info{{version="{__version__}"}}'] == 1
 
 
 def test_values_are_shown() -> None:
-    """What is counted and set comes out, by label where there is one."""
+    """Counted and set values come out, by label where there is one."""
     metrics = Metrics()
     metrics.installed_routes.set(5)
     metrics.drift.inc()
@@ -196,7 +196,7 @@ def test_gateways_are_asked_for_when_metrics_are_read() -> None:
 
 
 def test_every_state_is_counted() -> None:
-    """How many StaticRoutes fare how can be asked for each state, also for those that none is in."""
+    """The number of StaticRoutes in each state is a metric, also for states without any."""
     metrics = Metrics()
     metrics.count_states([RowState.PROGRAMMED, RowState.FAILED, RowState.PROGRAMMED])
 

@@ -1,9 +1,9 @@
-"""What a node should have, told from one process to another."""
+"""JSON form of the desired state of a node."""
 
 import json
 from typing import Any
 
-from static_route_operator.planning.desired import describe_wanted, parse_wanted
+from static_route_operator.planning.desired import describe_desired, parse_desired
 from static_route_operator.planning.plan import make_plan
 from static_route_operator.routing.options import METRIC_OPTIONS
 from tests.unit.builders import facts, key, resolved
@@ -25,7 +25,7 @@ def test_what_is_told_is_read_again() -> None:
         facts(),
     )
 
-    desired = parse_wanted(json.loads(json.dumps(describe_wanted(plan, {}))))
+    desired = parse_desired(json.loads(json.dumps(describe_desired(plan, {}))))
 
     assert desired.routes == plan.desired
     assert desired.retained == plan.retained

@@ -1,4 +1,4 @@
-"""Which gateways a node uses."""
+"""Selection of the gateways that a node uses."""
 
 from typing import Any
 
@@ -35,8 +35,8 @@ def _choose(some: ResolvedRoute, *down: str, known: Facts = HERE, probed: tuple[
 
 
 def _used(choice: GatewaySelection) -> dict[bytes, int]:
-    assert choice.path is not None
-    return {hop.gateway: hop.weight for hop in choice.path.hops}
+    assert choice.next_hops is not None
+    return {hop.gateway: hop.weight for hop in choice.next_hops.hops}
 
 
 def _weights(**weights: int) -> dict[bytes, int]:
@@ -85,14 +85,14 @@ def test_next_hops_are_sorted() -> None:
     """In whatever order gateways are written, their routes are the same."""
     one, other = {"address": A}, {"address": B}
 
-    assert _choose(_object(one, other)).path == _choose(_object(other, one)).path
-    assert _choose(_object(one, other)).path == NextHops(
+    assert _choose(_object(one, other)).next_hops == _choose(_object(other, one)).next_hops
+    assert _choose(_object(one, other)).next_hops == NextHops(
         (NextHop(pack_address(A), ETH0), NextHop(pack_address(B), ETH0))
     )
 
 
 def test_drained_gateway_is_not_used() -> None:
-    """Weight 0 takes a gateway out, and another tier in if it was the last; that is told."""
+    """Weight 0 drains a gateway; if it was the last, the next tier takes over, and a message says so."""
     drained = _object({"address": A, "weight": 0}, {"address": B, "priority": 1})
 
     assert _used(_choose(drained)) == _weights(b=1)
@@ -105,7 +105,7 @@ def test_only_gateways_for_the_node_count() -> None:
     assert _used(_choose(_object({"address": A, **_in("a")}, {"address": B, **_in("b")}))) == _weights(a=1)
 
     choice = _choose(_object({"address": B, **_in("b")}))
-    assert (choice.path, choice.keep) == (None, False)
+    assert (choice.next_hops, choice.keep) == (None, False)
     assert choice.problem is not None
     assert choice.problem.reason is Reason.NO_GATEWAY
 
@@ -131,11 +131,11 @@ def test_gateway_on_a_subnet_of_other_nodes_is_no_error() -> None:
 def test_policy_is_for_all_that_keeps_gateways_from_use(
     policy: str, path: NextHops | None, keep: bool, cause: str
 ) -> None:
-    """When none can be used, be it that they are down or that they can't be reached, the policy says what to do."""
+    """The policy decides if no gateway can be used, because all are down or the node reaches none."""
     some = _object({"address": A}, healthCheck={}, whenAllGatewaysDown=policy)
     choice = _choose(some, A) if cause == "down" else _choose(some, known=facts(gateways=[]))
 
-    assert (choice.path, choice.keep) == (path, keep)
+    assert (choice.next_hops, choice.keep) == (path, keep)
     assert choice.problem is not None
     assert choice.problem.state is RowState.FAILED
 
@@ -145,7 +145,7 @@ def test_gateway_itself_drops_nothing() -> None:
     own = facts(lookups={A: Lookup(32, 1, on_link=False, local=True, ours=False)})
     choice = _choose(_object({"address": A}, whenAllGatewaysDown="Blackhole"), known=own)
 
-    assert choice.path is None
+    assert choice.next_hops is None
     assert choice.problem is not None
     assert choice.problem.reason is Reason.GATEWAY_IS_THIS_NODE
 
@@ -183,7 +183,7 @@ def test_blackhole_is_of_the_family() -> None:
 
 
 def test_failover_takes_keys_from_the_last_plan() -> None:
-    """What moves is the path; the keys, however many, are the same object."""
+    """A failover changes the next hops; the keys stay the same object."""
     before = make_plan([TIERS], HERE, node=NODE)
     after = make_plan([TIERS], HERE, before, node=NODE, down={_target(A), _target(B)})
 

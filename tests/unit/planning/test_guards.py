@@ -135,7 +135,7 @@ def test_any_prefix_captures_what_only_a_weak_route_leads_to(others: dict[str, s
 def test_route_that_leads_where_packets_go_already_is_accepted() -> None:
     """A route with the next hop that a protected address has today changes nothing; with a source of its own it may.
 
-    Neither does a blackhole, or a path that is not known.
+    A blackhole and unknown next hops are refused too.
     """
     some, node = keys("172.20.0.1"), facts(protected={"172.20.0.1": "API server"}, others={"172.16.0.0/12": "10.0.0.3"})
     same, other = (NextHops.via(pack_address(gateway), ETH0) for gateway in ("10.0.0.3", "10.0.0.1"))

@@ -1,4 +1,4 @@
-"""Which routes a node should have, and whose each is."""
+"""The routes that a node should have, and the object of each."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -175,7 +175,7 @@ def test_messages_name_a_few_and_count_the_rest() -> None:
 
 
 def test_standby_message_names_every_winner() -> None:
-    """Where several objects win, each is named."""
+    """If several objects win, each is named."""
     plan = _plan(
         resolved("a", destinations=["192.0.2.1"]),
         resolved("b", destinations=["192.0.2.2"]),
@@ -268,7 +268,7 @@ def test_plan_after_another_is_the_same_as_the_first(versions: list[list[Resolve
 
         fresh = make_plan(routes, facts())
         assert (before.desired, before.objects, before.shares) == (fresh.desired, fresh.objects, fresh.shares)
-        # What was contested once may cost a look, and no more.
+        # A key that once overlapped may cost a look, and no more.
         assert before.overlapping >= fresh.overlapping
 
 
@@ -305,7 +305,7 @@ def _default_node() -> Facts:
 
 
 def test_default_route_pins_what_would_follow_it() -> None:
-    """What is protected and goes by main's default route is pinned to that; what has a route or a subnet is not."""
+    """Protected addresses that use main's default route get a bypass route; those with a route or subnet do not."""
     node = _default_node()
     plan = make_plan([resolved(destinations=["0.0.0.0/0"], allowDefaultRoute=True)], node)
 

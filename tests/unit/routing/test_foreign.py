@@ -36,7 +36,7 @@ def _longest(routes: dict[Network, str], address: ipaddress.IPv4Address) -> tupl
 
 
 def _refused(others: dict[Network, str], new: Network, gateway: str, protected: list[Network]) -> bool:
-    """Whether a new route is a real part of something protected, or changes the gateway of any of its addresses."""
+    """Report whether a new route is a real part of a protected prefix, or changes the gateway of an address in it."""
     if any(new != each and new.subnet_of(each) for each in protected):
         return True
     for each in protected:

@@ -15,7 +15,7 @@ from static_route_operator.routing.keys import (
 from static_route_operator.routing.keyset import KeySet, by_family, duplicates, union
 from static_route_operator.routing.prefixes import host_prefix, last_address, pack_address, pack_prefix
 
-# Few values, so that sets overlap, and so many keys that they are taken apart in pieces.
+# Few values, so that sets overlap, and enough keys that the sets are cut into pieces.
 numbers = st.integers(0, 60) | st.integers(0, 3000)
 runs = st.builds(lambda start, length, step: range(start, start + length * step, step), numbers, numbers, st.just(1))
 some_numbers = st.builds(lambda single, run: single | set(run), st.sets(numbers, max_size=30), runs)
@@ -50,7 +50,7 @@ def test_operations_are_those_of_sets(left: set[int], right: set[int]) -> None:
 
 @given(some_numbers, st.sets(numbers, max_size=3))
 def test_sets_that_are_nearly_equal(left: set[int], changed: set[int]) -> None:
-    """A few keys that are there or not, at the ends or amid many that are equal, are what a comparison finds."""
+    """A comparison finds a few differing keys, at the ends or amid many equal ones."""
     right = left ^ changed
 
     only_left, both, only_right = _keys(left).compare(_keys(right))
@@ -60,7 +60,7 @@ def test_sets_that_are_nearly_equal(left: set[int], changed: set[int]) -> None:
 
 @given(st.lists(some_numbers, max_size=6))
 def test_repeated_keys_are_those_in_more_than_one_set(sets: list[set[int]]) -> None:
-    """What is in two sets or more is found, and nothing else."""
+    """Keys in two or more sets are found, and no others."""
     found = duplicates(map(_keys, sets))
 
     assert found == {_key(each) for each in set().union(*sets) if sum(each in one for one in sets) > 1}
@@ -68,7 +68,7 @@ def test_repeated_keys_are_those_in_more_than_one_set(sets: list[set[int]]) -> N
 
 @given(st.lists(st.integers(0, 3), max_size=4000))
 def test_united_is_the_union_of_parts(owners: list[int]) -> None:
-    """Sets that have nothing in common become one."""
+    """Disjoint sets become one."""
     parts = [{number for number, owner in enumerate(owners) if owner == each} for each in range(4)]
 
     assert _numbers(union(list(map(_keys, parts)))) == set(range(len(owners)))
@@ -76,7 +76,7 @@ def test_united_is_the_union_of_parts(owners: list[int]) -> None:
 
 @given(some_numbers, numbers)
 def test_members_are_found(some: set[int], number: int) -> None:
-    """A key is found in a set, or not, and by its place."""
+    """A set reports whether it contains a key, and the position of the key."""
     keys = _keys(some)
 
     assert (_key(number) in keys) == (number in some)
@@ -90,7 +90,7 @@ def test_members_are_found(some: set[int], number: int) -> None:
 
 @given(some_numbers, st.integers(0, 3000), st.integers(8, 32))
 def test_between_is_all_that_a_prefix_holds(some: set[int], number: int, length: int) -> None:
-    """From the first to the last prefix, both included, whatever table and metric."""
+    """All keys from the first to the last prefix are included, with any table and metric."""
     prefix = pack_prefix(f"20.0.{number >> 8}.{number & 255}")[:-1]
     held = int.from_bytes(prefix[1:]) >> (32 - length) << (32 - length)
     first = bytes([20]) + held.to_bytes(3) + bytes([length])
@@ -101,7 +101,7 @@ def test_between_is_all_that_a_prefix_holds(some: set[int], number: int, length:
 
 
 def test_families_have_nothing_in_common() -> None:
-    """Sets of both families can be compared, but not united."""
+    """Sets of both families can be compared, but have no union."""
     four = KeySet.of(IPV4_KEY_SIZE, [_key(1)])
     six = KeySet.of(IPV6_KEY_SIZE, [pack_prefix("2001:db8::/32") + pack_table_metric(254, 1024)])
 
@@ -120,7 +120,7 @@ def test_families_have_nothing_in_common() -> None:
     [("192.0.2.0/24", "10.0.0.1", 0, IPV4_KEY_SIZE), ("2001:db8::/32", "fd00::1", 1024, IPV6_KEY_SIZE)],
 )
 def test_default_key_is_what_the_kernel_stores(prefix: str, gateway: str, metric: int, size: int) -> None:
-    """Without table and metric a route is in the main table with the metric that the kernel makes of none."""
+    """Without table and metric a route is in the main table with the kernel's default metric."""
     packed = pack_prefix(prefix)
     (key,) = KeySet.with_table_metric(len(packed), packed, default_table_metric(pack_address(gateway)))
 

@@ -167,7 +167,7 @@ def test_what_is_no_prefix_is_refused_by_name(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["10.0.0.0/8", "", "fe80::1%eth0", "1.2.3"])
 def test_what_is_no_address_is_refused_by_name(text: str) -> None:
-    """Where an address is due a prefix, a zone or a fragment is refused, quoted in full."""
+    """A prefix, a zone or a fragment in the place of an address is refused, and quoted in full."""
     with pytest.raises(InvalidPrefixError) as caught:
         pack_address(text)
 

@@ -55,7 +55,7 @@ def _holds(network: Network, other: Network) -> bool:
 
 
 def _model(destinations: Sequence[Network], excludes: Sequence[Network]) -> set[bytes]:
-    """Of each destination the fewest prefixes that hold the addresses it keeps, found address by address."""
+    """Return the fewest prefixes that contain the addresses each destination keeps, found address by address."""
     cut = _addresses(excludes)
     left: set[bytes] = set()
     for destination in destinations:
@@ -132,14 +132,14 @@ def test_any_prefix_is_cut_as_ipaddress_does(case: tuple[Network, list[Network]]
     ],
 )
 def test_examples(destinations: list[str], excludes: list[str], left: list[str]) -> None:
-    """What people would write down themselves."""
+    """The result is the one that a person would write down."""
     networks, cut = map(ipaddress.ip_network, destinations), map(ipaddress.ip_network, excludes)
 
     assert [unpack_prefix(each) for each in _subtract(networks, cut)] == left
 
 
 def test_without_excludes_nothing_is_copied() -> None:
-    """Where there is nothing to cut, the very same bytes come back."""
+    """Without anything to cut, the very same bytes come back."""
     prefixes = pack_prefix("10.0.0.0/8")
 
     assert subtract(prefixes, []) is prefixes

@@ -188,7 +188,7 @@ def test_file_that_was_never_good_holds_up_removals(
 def test_deleted_file_takes_its_objects_along(
     directory: ManifestDirectory, inventory: Inventory, write: Callable[..., Path]
 ) -> None:
-    """What no file names any more is gone; the same file again is a new object."""
+    """An object that no file contains any more is gone; the same file again is a new object."""
     file = write("a.yaml", manifest("a"))
     directory.load()
     (first,) = inventory.routes
@@ -220,7 +220,7 @@ def test_unreadable_directory_changes_nothing(
 def test_first_of_two_equal_names_counts(
     directory: ManifestDirectory, inventory: Inventory, write: Callable[..., Path]
 ) -> None:
-    """Of two objects of one name the first file's counts, and the problem names both files."""
+    """If two objects have one name, the first file's counts, and the problem names both files."""
     write("a.yaml", manifest("nat"))
     second = write("b.yaml", manifest("nat", "10.0.0.3"), manifest("other"))
     directory.load()

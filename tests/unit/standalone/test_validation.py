@@ -52,7 +52,7 @@ def _problem(spec: dict[str, Any]) -> str:
 
 
 def test_every_problem_has_its_line_object_and_field() -> None:
-    """Of all objects in a file, also those in a List, every problem is told with its place; other kinds are not."""
+    """Every problem of every object in a file, also in a List, is reported with its place; other kinds are not."""
     assert _findings(MIXED) == [
         (15, "bad", "spec.destinations[1]"),
         (20, "bad", "metadata.name"),
@@ -112,7 +112,7 @@ def test_the_frame_is_checked(change: dict[str, Any], problem: str) -> None:
     ],
 )
 def test_file_that_holds_none_is_told(text: str, line: int, problem: str) -> None:
-    """What is no YAML, or holds no StaticRoute, is not taken for good."""
+    """A text that is not YAML, or holds no StaticRoute, does not pass."""
     (finding,) = validate({"a.yaml": text})["findings"]
 
     assert (finding["line"], finding["problem"].startswith(problem)) == (line, True)

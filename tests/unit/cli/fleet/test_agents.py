@@ -15,7 +15,7 @@ GOOD = {"nodes": [{"node": "node1"}]}
 
 
 def test_nodes_are_asked_and_put_together(tmp_path: Path) -> None:
-    """What nodes answer is one list; those that can't be asked are told, with the reason."""
+    """The nodes' answers become one list; nodes that can't be asked are listed with the reason."""
     answers = {"labelSelector": PODS, "agent-a": (1, json.dumps(GOOD), ""), "agent-b": (1, "", "container not found")}
     told: list[tuple[int, int]] = []
     agents = Agents(fake_kubectl(tmp_path, answers), "ns", ["node3", "node1", "node2"], lambda *at: told.append(at))
@@ -47,14 +47,14 @@ def test_nodes_are_asked_and_put_together(tmp_path: Path) -> None:
     ],
 )
 def test_node_that_does_not_answer_is_told(tmp_path: Path, answer: tuple[int, str, str], problem: str) -> None:
-    """Whatever goes wrong on a node is told in words, with what to do."""
+    """Any error on a node is put into words, with advice."""
     agents = Agents(fake_kubectl(tmp_path, {"labelSelector": PODS, "exec": answer}), "ns", ["node1"])
 
     assert list(agents.ask("diff")) == [Reply("node1", None, problem)]
 
 
 def test_missing_right_ends_it(tmp_path: Path) -> None:
-    """A user without the right to exec is told once, not for each node."""
+    """A user without the right to exec sees that once, not for each node."""
     agents = Agents(fake_kubectl(tmp_path, {"labelSelector": PODS, "exec": (1, "", FORBIDDEN)}), "ns")
 
     with pytest.raises(ForbiddenError):
@@ -62,6 +62,6 @@ def test_missing_right_ends_it(tmp_path: Path) -> None:
 
 
 def test_namespace_without_agents_is_told(tmp_path: Path) -> None:
-    """Where no agent runs the text says what may be wrong."""
+    """If no agent runs, the text names possible reasons."""
     with pytest.raises(ClusterError, match=r"no pod of k8s-staticroute-operator runs in namespace ns: .*-n"):
         list(Agents(fake_kubectl(tmp_path, {"labelSelector": {"items": []}}), "ns").ask("diff"))

@@ -105,7 +105,7 @@ def test_what_looks_like_a_secret_is_taken_out(text: str, left: str) -> None:
 
 
 def test_own_settings_stay() -> None:
-    """Of a pod's environment the program's own settings are kept, and references to other objects."""
+    """The program's own settings, and references to other objects, are kept of a pod's environment."""
     env = [{"name": "STATIC_ROUTE_OPERATOR_LOG_LEVEL", "value": "debug"}, {"name": "X", "valueFrom": {"fieldRef": {}}}]
 
     assert redact({"env": env}) == {"env": env}

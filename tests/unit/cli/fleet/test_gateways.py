@@ -12,7 +12,7 @@ DOWN = {"state": "Down", "since": 1700000000.5, "rttSeconds": None, "message": "
 
 
 def test_agents_tell_more_than_node_states() -> None:
-    """What agents measure is told; of one that is silent what its NodeRouteState has; the dead come first."""
+    """The agents' measurements are shown, or else the node's NodeRouteState; gateways that are down come first."""
     answer: dict[str, Any] = {
         "gateways": [
             TOLD | MEASURED | {"since": 0.0},
@@ -33,7 +33,7 @@ def test_agents_tell_more_than_node_states() -> None:
 
 
 def test_pod_without_a_process_is_not_taken_for_an_answer() -> None:
-    """Where the agent's process does not answer, its note is the problem."""
+    """If the agent's process does not answer, its note is the problem."""
     found = assemble([STATE], [Reply("node2", {"note": "no agent answers", "routes": []})])
 
     assert len(found["gateways"]) == 1

@@ -31,7 +31,7 @@ def test_answer_is_read_as_json(tmp_path: Path) -> None:
     ],
 )
 def test_failure_says_what_to_do(tmp_path: Path, errors: str, words: str) -> None:
-    """What kubectl says on failure is told, with what to do about it."""
+    """An error of kubectl is passed on, with advice."""
     kubectl = fake_kubectl(tmp_path, {"get": (1, "", errors)})
 
     with pytest.raises(ClusterError, match=words):
@@ -39,7 +39,7 @@ def test_failure_says_what_to_do(tmp_path: Path, errors: str, words: str) -> Non
 
 
 def test_missing_right_is_named(tmp_path: Path) -> None:
-    """A user who may not do something is told which right is missing, in whatever words kubectl puts it."""
+    """A user without a right sees which one is missing, in whatever words kubectl puts it."""
     upgrade = FORBIDDEN.replace("Error from server (Forbidden)", "error: unable to upgrade connection")
     kubectl = fake_kubectl(tmp_path, {"exec": (1, "", upgrade), "get": (1, "", FORBIDDEN)})
 
@@ -66,7 +66,7 @@ def test_kubectl_that_is_not_there_is_told() -> None:
 
 
 def test_text_goes_to_the_program_in_the_pod(tmp_path: Path) -> None:
-    """What a program in a pod is to read is sent along, and only then is its standard input open."""
+    """A program in a pod gets its input, and has standard input open only then."""
     program = tmp_path / "kubectl"
     program.write_text('#!/bin/sh\necho "$@"\ncat\n')
     program.chmod(0o755)

@@ -12,7 +12,7 @@ UNREACHABLE = "gateway 10.9.0.1 is not on any subnet of this node"
 
 
 def row(name: str, state: str = "Programmed", generation: int = 1, message: str = "") -> dict[str, Any]:
-    """What a node says of an object."""
+    """Return a node's report about an object."""
     reasons = {"Failed": "GatewayUnreachable"}
     return {
         "name": name,
@@ -47,7 +47,7 @@ def _problems(found: dict[str, Any]) -> list[tuple[str, list[str], str]]:
 
 
 def test_all_is_well(tmp_path: Path) -> None:
-    """Where every node has every object, and all pods are ready, there is no problem."""
+    """If every node has every object, and all pods are ready, there is no problem."""
     found = cluster(tmp_path)
 
     assert (found["nodes"], found["problems"], found["note"]) == (["node1", "node2"], [], "")
@@ -60,7 +60,7 @@ def test_all_is_well(tmp_path: Path) -> None:
 
 
 def test_dry_run_is_no_problem_where_it_would_do(tmp_path: Path) -> None:
-    """What a node would do is no problem; what it could not do is one, with its reason."""
+    """A dry run on a node is no problem; one that failed is, with its reason."""
     good, bad = row("nat", "DryRun") | {"reason": "Programmed"}, row("nat", "DryRun") | {"reason": "ForeignRoute"}
     found = cluster(tmp_path, noderoutestates={"items": [state("node1", good), state("node2", bad)]})
 
@@ -92,7 +92,7 @@ def test_worst_comes_first_and_nodes_that_say_the_same_together(tmp_path: Path) 
 
 
 def test_pods_that_are_wrong_are_told(tmp_path: Path) -> None:
-    """A node without an agent, one whose agent is not ready, one that says nothing, and no controller: each is told."""
+    """A node without an agent, a ready agent or a report, and a missing controller: each is a problem."""
     agents = [pod("agent-b", "node2", ready=False, waiting="ImagePullBackOff"), pod("agent-c", "node3")]
     found = cluster(tmp_path, controller={"items": []}, labelSelector={"items": agents})
 
@@ -106,7 +106,7 @@ def test_pods_that_are_wrong_are_told(tmp_path: Path) -> None:
 
 
 def test_without_the_right_to_list_pods_the_rest_is_shown(tmp_path: Path) -> None:
-    """Who may not list pods sees the objects, and which right is missing."""
+    """A user who may not list pods sees the objects, and which right is missing."""
     found = cluster(tmp_path, controller=(1, "", FORBIDDEN), labelSelector=(1, "", FORBIDDEN))
 
     assert (len(found["staticRoutes"]), found["problems"]) == (1, [])

@@ -1,7 +1,7 @@
 """Differences between the desired and the installed routes and rules of a host."""
 
 from static_route_operator.cli.host.differences import differences, rule_differences
-from static_route_operator.planning.desired import describe_wanted, parse_wanted
+from static_route_operator.planning.desired import describe_desired, parse_desired
 from static_route_operator.planning.plan import make_plan
 from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.prefixes import pack_address
@@ -18,7 +18,7 @@ def test_each_difference_has_both_sides_and_an_owner() -> None:
     plan = make_plan(
         [resolved("nat", destinations=destinations), resolved("far", "172.31.0.1", ["192.0.2.8"])], facts()
     )
-    desired = parse_wanted(describe_wanted(plan, {}))
+    desired = parse_desired(describe_desired(plan, {}))
     present = routes({key("192.0.2.1"): OURS, key("192.0.2.2"): OTHER, key("192.0.2.8"): OTHER, key("192.0.2.9"): OURS})
 
     found = differences(desired, present, {ETH0: "eth0"})
@@ -37,7 +37,7 @@ def test_each_difference_has_both_sides_and_an_owner() -> None:
 def test_rule_that_is_missing_or_surplus_differs() -> None:
     """A rule that a StaticRoute needs and that is not installed is missing; one that none needs is surplus."""
     plan = make_plan([resolved("default", destinations=["0.0.0.0/0"], allowDefaultRoute=True)], facts())
-    desired = parse_wanted(describe_wanted(plan, {}))
+    desired = parse_desired(describe_desired(plan, {}))
     main, ours = sorted(plan.rules)
     stray = Rule(priority=9, table=7, protocol=245)
 

@@ -42,7 +42,7 @@ def port() -> Iterator[int]:
 
 
 def test_process_is_asked(port: int) -> None:
-    """What it says is read as JSON."""
+    """The process's answer is read as JSON."""
     assert ask("127.0.0.1", port, "/good") == {"a": 1}
 
 
@@ -56,7 +56,7 @@ def test_other_answers_are_told(port: int, path: str, words: str) -> None:
 
 
 def test_silence_is_told() -> None:
-    """Where nobody listens the text says where it was asked, and how it failed."""
+    """If no process listens, the text has the address and the error."""
     with pytest.raises(NoProcessError, match=r"no agent answers on 127.0.0.1:1 \(.*refused"):
         ask("127.0.0.1", 1, "/routes")
 
@@ -68,7 +68,7 @@ def test_question_is_sent_along(port: int) -> None:
 
 @pytest.mark.parametrize("path", ["/wrong", "/busy"])
 def test_refusal_is_told(port: int, path: str) -> None:
-    """A question that the process refuses is no sign that there is none: its own words are told."""
+    """A refused question does not count as a missing process: the error has the process's own words."""
     with pytest.raises(UnansweredError, match="why") as caught:
         ask("127.0.0.1", port, path, {"a": "why"})
     assert not isinstance(caught.value, NoProcessError)

@@ -1,4 +1,4 @@
-"""Rivals that take routes away: when they are told, how long routes wait, and when all is forgotten."""
+"""Flap damping: the threshold for a report, the pauses of routes, and the end."""
 
 import pytest
 from hypothesis import given
@@ -27,7 +27,7 @@ KEYS = [key(f"198.18.{each >> 8}.{each & 255}") for each in range(2000)]
 
 
 class Duel:
-    """What a reconciler would do with losses, on a clock of its own."""
+    """A stand-in for the reconciler's handling of losses, with its own clock."""
 
     def __init__(self) -> None:
         self.damping = FlapDamping()
@@ -75,7 +75,7 @@ def duel() -> Duel:
 
 
 def test_single_losses_are_put_back_at_once(duel: Duel) -> None:
-    """Each of many routes that are removed one after the other is back at once, and nothing is told."""
+    """Each of many routes that are removed one after the other is back at once, and nothing is reported."""
     for each in KEYS:
         duel.lose(each)
         assert not duel.missing
@@ -99,7 +99,7 @@ def test_memory_is_bounded_and_goes(duel: Duel) -> None:
 
 
 def test_flush_is_one_contest(duel: Duel) -> None:
-    """Routes that are lost within a second, though put back in pieces, are told together."""
+    """Routes that are lost within a second, though restored in pieces, are reported together."""
     for _ in range(FLAPPING):
         for start in range(0, len(KEYS), 500):
             duel.lose(*KEYS[start : start + 500])
@@ -111,7 +111,7 @@ def test_flush_is_one_contest(duel: Duel) -> None:
 
 
 def test_rival_is_told_from_the_fifth_time_on(duel: Duel) -> None:
-    """Who keeps removing a route is told with how often and since when."""
+    """An actor that keeps removing a route is reported with count and start."""
     duel.fight(4, 1, ONE)
     assert not duel.damping.flapping
     duel.lose(ONE)
@@ -122,7 +122,7 @@ def test_rival_is_told_from_the_fifth_time_on(duel: Duel) -> None:
 
 
 def test_short_quarrel_is_none(duel: Duel) -> None:
-    """However often a route is lost within a second or two, it is back at once, and nothing is told."""
+    """A route is back at once, without a report, however often it is lost within a second or two."""
     for _ in range(200):
         duel.lose(ONE)
         assert not duel.missing
@@ -143,7 +143,7 @@ def test_fast_rival_is_slowed_down(duel: Duel) -> None:
 
 
 def test_slow_rival_is_told_and_never_waited_for(duel: Duel) -> None:
-    """An actor that comes every five minutes is told, but what it removes is back at once each time."""
+    """An actor that comes every five minutes is reported, but its victims are back at once each time."""
     for _ in range(20):
         duel.lose(ONE)
         assert not duel.missing
@@ -154,7 +154,7 @@ def test_slow_rival_is_told_and_never_waited_for(duel: Duel) -> None:
 
 
 def test_all_heals_when_the_rival_stops(duel: Duel) -> None:
-    """When it is over the routes are back, are told no longer, and the next loss is as any first one."""
+    """After the end the routes are back, the report is gone, and the next loss is as any first one."""
     duel.fight(60, 0.05, *KEYS[:100])
     duel.pass_time(LAST_PAUSE)
     assert not duel.missing
@@ -176,7 +176,7 @@ def test_others_are_not_held_up(duel: Duel) -> None:
 
 
 def test_contests_end_each_for_itself(duel: Duel) -> None:
-    """An actor that stops is told no longer, though another one goes on elsewhere."""
+    """An actor that stops is no longer reported, though another one goes on elsewhere."""
     duel.fight(60, 0.05, ONE, KEYS[0])
     duel.fight(200, 0.05, KEYS[0])
 
@@ -184,7 +184,7 @@ def test_contests_end_each_for_itself(duel: Duel) -> None:
 
 
 def test_new_reason_ends_the_waiting(duel: Duel) -> None:
-    """When what is wanted changes, everything is tried at once."""
+    """After a change of the desired routes, everything is tried at once."""
     duel.fight(60, 0.05, ONE)
     duel.lose(ONE)
     assert duel.damping.waiting(duel.now)
@@ -196,7 +196,7 @@ def test_new_reason_ends_the_waiting(duel: Duel) -> None:
 
 
 def test_words_change_seldom(duel: Duel) -> None:
-    """An actor that is a new process each time does not change what is told each time."""
+    """An actor that is a new process each time does not change the report each time."""
     told: set[str] = set()
     for number in range(1000):
         duel.lose(ONE, actor=Actor(number + 1))
@@ -221,13 +221,13 @@ def test_words_change_seldom(duel: Duel) -> None:
     ],
 )
 def test_rival_in_words(actor: Actor, words: str, what_to_do: str) -> None:
-    """An actor is told with what leads to it, and with what to do about it."""
+    """The report names the actor, the evidence and a remedy."""
     assert describe(actor) == words
     assert what_to_do in hint(actor)
 
 
 def test_replacement_is_told_as_one(duel: Duel) -> None:
-    """It is told whether routes were removed or replaced."""
+    """The report says whether routes were removed or replaced."""
     duel.fight(6, 1, ONE, actor=Actor(99, "bird", 12))
 
     assert str(duel.damping.flapping[0]).startswith("replaced (proto bird) by bird (process 99), ")
@@ -245,7 +245,7 @@ few_keys = st.lists(st.sampled_from([*KEYS[:5], key("2001:db8::1"), key("2001:db
 
 @given(st.lists(st.tuples(few_keys, st.floats(0, 50)), max_size=60))
 def test_every_route_comes_back_and_is_in_one_contest(losses: list[tuple[list[bytes], float]]) -> None:
-    """Whatever is lost: a route is in one history at most, told only if it was lost often, and comes back."""
+    """A lost route is in one history at most, reported only if it was lost often, and comes back."""
     duel = Duel()
     lost: dict[bytes, int] = {}
     for keys, seconds in losses:

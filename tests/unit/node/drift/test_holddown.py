@@ -1,4 +1,4 @@
-"""When lost routes are put back at once, and when only after it is over."""
+"""Hold-down of repairs: at once after single losses, later after bursts."""
 
 import itertools
 
@@ -41,7 +41,7 @@ def test_many_at_once_wait_until_it_is_calm() -> None:
 
 
 def test_second_look_of_a_flush_is_waited_for() -> None:
-    """What is lost right after a hold_down belongs to it; what is lost later does not."""
+    """A loss right after a hold-down belongs to it; a later one does not."""
     hold_down = HoldDown()
     last = _lose(hold_down, 2000, 100, 0.00002)
     assert hold_down.pause(last + QUIET_PERIOD + 0.001) == 0

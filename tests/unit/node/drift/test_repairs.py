@@ -1,4 +1,4 @@
-"""What others took away, and whether it is back."""
+"""Pending repairs: routes that others took away, until they are back."""
 
 import errno
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ def _back(
 
 
 def test_put_back_once() -> None:
-    """What is written again is told with who took it, once; also of several families and actors, in pieces."""
+    """A restored route is reported with its actor, once; also for several families and actors, in pieces."""
     losses = _losses()
 
     assert _back(losses, _add(ONE, THREE), _add(SIX)) == sorted([([ONE], FLUSH), ([SIX], FLUSH), ([THREE], DAEMON)])
@@ -50,7 +50,7 @@ def test_neither_deleted_nor_refused_is_back() -> None:
 
 
 def test_only_what_is_still_to_come_back_is_kept() -> None:
-    """What is put back later, or is refused, stays lost; all else, such as what nobody wants any more, is forgotten."""
+    """A repair that is postponed or refused stays pending; all others, such as unwanted routes, are forgotten."""
     losses = _losses()
 
     losses.retain([pack([ONE])], {SIX})

@@ -43,7 +43,7 @@ async def test_dns(dns: socket.socket) -> None:
 
 
 async def test_no_dns_server(dns: socket.socket) -> None:
-    """Where nobody listens the question is refused."""
+    """A probe to a port without a listener is refused."""
     dns.close()
     endpoint = DnsEndpoint(pack_address("127.0.0.1"))
     assert endpoint.name == "DNS server 127.0.0.1"
@@ -75,7 +75,7 @@ async def test_tcp_and_http(path: str, answer: bytes, expected: str) -> None:
 
 
 async def test_silence() -> None:
-    """Who takes a connection and says nothing fails when the time is over."""
+    """A server that takes a connection and stays silent fails at the timeout."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         assert await attempt(TcpEndpoint("HTTP", "127.0.0.1", port, "/"), 0.1) == "no answer in 0.1 s"

@@ -1,4 +1,4 @@
-"""What a node reaches, and how it is asked again after a change."""
+"""The endpoints that a node reaches, and their probes after a change."""
 
 import asyncio
 from collections.abc import Iterable
@@ -38,7 +38,7 @@ def _reachability(*servers: Server) -> Reachability:
 
 
 def test_a_look() -> None:
-    """What answers is known after the first look, whatever else does not."""
+    """An endpoint that answers is known after the first round, whatever the others do."""
     good, refuses, silent = Server("good"), Server("refuses", refusal="no"), Server("silent", None)
 
     async def look() -> set[str]:
@@ -75,7 +75,7 @@ def test_looks_are_seldom_but_for_what_does_not_answer() -> None:
 
 
 def test_all_well_after_a_change() -> None:
-    """When all answer, that is known as soon as they do."""
+    """A round in which all answer ends with the last answer."""
     failing, took = run(_reachability().failing([Server("one"), Server("other", 0.1)], 5.0))
 
     assert failing == {}
@@ -83,7 +83,7 @@ def test_all_well_after_a_change() -> None:
 
 
 def test_what_fails_after_a_change() -> None:
-    """What is silent or refuses for as long as is waited fails, with the reason; what answers in time does not."""
+    """An endpoint that is silent or refuses until the timeout fails, with the reason; one that answers does not."""
     silent, refuses, late = Server("silent", None), Server("refuses", refusal="no"), Server("late", None)
 
     async def probe() -> dict[str, str]:

@@ -25,7 +25,7 @@ CHANGES = [UnconfirmedChange(resolved(generation=2), resolved())]
 def _with(
     path: Path, work: Callable[[StateDirectory], Coroutine[Any, Any, None]]
 ) -> tuple[Snapshot, list[UnconfirmedChange]]:
-    """What the next process finds after this work."""
+    """Return the state that the next process finds after this work."""
 
     async def run() -> None:
         state = StateDirectory(path, "node1")
@@ -50,7 +50,7 @@ def test_kept(tmp_path: Path) -> None:
 
 
 def test_many_changes_are_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of many changes in a short time one snapshot is written, of the last."""
+    """Many changes in a short time cause one snapshot, of the last."""
     monkeypatch.setattr(module, "COALESCE", 0.05)
     asked: list[int] = []
 
@@ -107,7 +107,7 @@ def test_of_another_node(tmp_path: Path) -> None:
 def test_disk_that_can_not_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: int
 ) -> None:
-    """A full or read-only disk is told once, holds up nothing, and when it is well again all is kept."""
+    """A full or read-only disk is reported once and holds up nothing; once it works again, everything is kept."""
     caplog.set_level(logging.INFO)
     write = write_whole
 
@@ -128,7 +128,7 @@ def test_disk_that_can_not_be_written(
 
 
 def test_damaged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Files that are damaged, or whole but not to be understood, are told and not used."""
+    """Files that are damaged, or whole but of unknown form, are reported and not used."""
     _with(tmp_path, _keep)
     file = tmp_path / "node1.snapshot"
     file.write_bytes(file.read_bytes()[:-1])

@@ -49,7 +49,7 @@ def test_other_version(file: Path) -> None:
 
 
 def test_what_there_was_stays(file: Path) -> None:
-    """When a file can't be written, what there was is still there."""
+    """The old file survives if the new one can't be written."""
     file.with_suffix(".snapshot.new").mkdir()
 
     with pytest.raises(OSError, match="directory"):

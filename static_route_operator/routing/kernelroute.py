@@ -1,0 +1,68 @@
+"""Routes as the kernel reports them, whichever program made them."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from static_route_operator.routing.options import Metrics
+from static_route_operator.routing.prefixes import unpack_prefix
+
+UNICAST = "unicast"
+BLACKHOLE = "blackhole"
+THROW = "throw"
+
+# Types of the routes whose packets the kernel delivers to this host.
+LOCAL_KINDS = frozenset({"local", "broadcast", "anycast", "multicast"})
+
+
+class KernelNextHop(NamedTuple):
+    """A next hop of a route in the kernel.
+
+    Attributes:
+        gateway: packed address, possibly of another family than the route's; empty when packets go to neighbours.
+        interface: index of the output interface; 0 for none.
+        weight: share of the traffic beside the other next hops.
+        on_link: the gateway counts as a neighbour even if no subnet of the interface holds it.
+        dead: the kernel does not use the next hop now: its interface is down or has no carrier.
+        plain: the next hop has no attribute that this program does not write, and as one of several it has a gateway.
+    """
+
+    gateway: bytes
+    interface: int
+    weight: int = 1
+    on_link: bool = False
+    dead: bool = False
+    plain: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class KernelRoute:
+    """A route in the kernel.
+
+    Attributes:
+        prefix: packed destination.
+        table: number of the routing table.
+        metric: the lowest wins among routes to the same prefix.
+        protocol: number of the program that made the route.
+        kind: type in the word of `ip route`, such as unicast; its number if `ip` has no word for it.
+        hops: the next hops, in the kernel's order.
+        source: packed source address of packets that this host sends; empty for none.
+        metrics: the metrics that the route sets, also those that are no option of a StaticRoute.
+        next_hop_id: number of the nexthop object that the route uses; 0 for none.
+        plain: apart from next hops and metrics, the route has no attribute that this program does not write.
+    """
+
+    prefix: bytes
+    table: int
+    metric: int
+    protocol: int
+    kind: str
+    hops: tuple[KernelNextHop, ...]
+    source: bytes = b""
+    metrics: Metrics = ()
+    next_hop_id: int = 0
+    plain: bool = True
+
+    @property
+    def destination(self) -> str:
+        """The destination as text."""
+        return unpack_prefix(self.prefix)
