@@ -1,1 +1,1 @@
-"""The controller: status, Events, roll-outs and the cluster's addresses, once for the cluster."""
+"""The controller: status, Events, roll-outs and the addresses of the cluster, in one process per cluster."""

@@ -1,4 +1,4 @@
-"""What the controller knows of the cluster: StaticRoutes, nodes, and what each node says of each StaticRoute."""
+"""The controller's knowledge of the cluster: StaticRoutes, nodes, and each node's report on each StaticRoute."""
 
 import sys
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ from static_route_operator.supervision import Signal
 
 
 @dataclass(frozen=True, slots=True)
-class StateOfNode:
+class NodeState:
     """A NodeRouteState.
 
     Attributes:
-        name: the node's.
-        owner: uid of the Node that it belongs to; empty when it names none.
-        reports: by name of the StaticRoute.
+        name: name of the node.
+        owner: uid of the owning Node; empty without an owner.
+        reports: the node's reports, by name of the StaticRoute.
     """
 
     name: str
@@ -31,89 +31,89 @@ class StateOfNode:
 
 
 class ClusterState:
-    """All that statuses are made from.
+    """The sources of all statuses.
 
     Attributes:
-        on_change: called when a status may have to change.
-        on_members: called when what is known of the nodes has changed.
-        subjects: the StaticRoutes.
-        members: the nodes.
-        states: what the nodes say.
+        on_change: callback for a change that may change a status.
+        on_nodes: callback for a change of the nodes.
+        summaries: the StaticRoutes.
+        nodes: the nodes.
+        states: the NodeRouteStates.
     """
 
     def __init__(self) -> None:
         self.on_change: Signal[[]] = Signal()
-        self.on_members: Signal[[]] = Signal()
+        self.on_nodes: Signal[[]] = Signal()
         self._changed: set[str] = set()
         self._stored: dict[str, Mapping[str, Any]] = {}
-        self.subjects = Store[RouteSummary](self._subject_changed)
-        self.members = Store[NodeInfo](self._member_changed)
-        self.states = Store[StateOfNode](self._state_changed)
+        self.summaries = Store[RouteSummary](self._summary_changed)
+        self.nodes = Store[NodeInfo](self._node_changed)
+        self.states = Store[NodeState](self._state_changed)
 
     @property
     def complete(self) -> bool:
-        """Whether everything was seen once: before that a status would only say what is not known yet."""
-        return self.subjects.complete and self.members.complete and self.states.complete
+        """Report whether all objects are known; before that a status would count missing reports as pending nodes."""
+        return self.summaries.complete and self.nodes.complete and self.states.complete
 
     def take_changed(self) -> list[RouteSummary]:
-        """The StaticRoutes that have to be looked at since the last call, by name."""
-        found = [self.subjects.items[uid] for uid in self._changed if uid in self.subjects.items]
+        """Return the StaticRoutes whose status may have to change since the last call, in order of name."""
+        found = [self.summaries.items[uid] for uid in self._changed if uid in self.summaries.items]
         self._changed.clear()
         return sorted(found, key=lambda each: each.name)
 
-    def roll_up(self, subject: RouteSummary) -> Rollup:
-        """How a StaticRoute fares."""
+    def roll_up(self, summary: RouteSummary) -> Rollup:
+        """Return the roll-up of a StaticRoute."""
         return roll_up(
-            subject,
-            self.members.items.values(),
-            lambda member: self._report(member, subject.name),
-            self.stored(subject),
+            summary,
+            self.nodes.items.values(),
+            lambda node: self._report(node, summary.name),
+            self.stored(summary),
         )
 
-    def stored(self, subject: RouteSummary) -> Mapping[str, Any]:
-        """The status that a StaticRoute has."""
-        return self._stored.get(subject.uid, {})
+    def stored(self, summary: RouteSummary) -> Mapping[str, Any]:
+        """Return the stored status of a StaticRoute."""
+        return self._stored.get(summary.uid, {})
 
-    def put_route(self, subject: RouteSummary, status: Mapping[str, Any], resource_version: int) -> None:
-        """Take in a StaticRoute and the status it has; a status that is no news, such as our own, wakes nobody."""
-        self.subjects.put(subject.uid, subject, resource_version)
-        if subject.uid in self.subjects.items and self._stored.get(subject.uid) != status:
-            self._stored[subject.uid] = status
-            self._touch({subject.uid})
+    def put_route(self, summary: RouteSummary, status: Mapping[str, Any], resource_version: int) -> None:
+        """Store a StaticRoute and its status; a known status, such as one that this controller wrote, is no change."""
+        self.summaries.put(summary.uid, summary, resource_version)
+        if summary.uid in self.summaries.items and self._stored.get(summary.uid) != status:
+            self._stored[summary.uid] = status
+            self._touch({summary.uid})
 
-    def know_status(self, subject: RouteSummary, status: Mapping[str, Any]) -> None:
-        """Take in that the controller itself has written a status."""
-        if subject.uid in self.subjects.items:
-            before = self.stored(subject)
-            self._stored[subject.uid] = {**before, **status}
+    def record_status(self, summary: RouteSummary, status: Mapping[str, Any]) -> None:
+        """Store a status that this controller has written."""
+        if summary.uid in self.summaries.items:
+            before = self.stored(summary)
+            self._stored[summary.uid] = {**before, **status}
             if before.get("rollout") != status.get("rollout"):
-                # The nodes that may use it now may have answered already.
-                self._touch({subject.uid})
+                # Nodes that the roll-out now includes may have reported already.
+                self._touch({summary.uid})
 
-    def _report(self, member: NodeInfo, name: str) -> Report | None:
-        state = self.states.find(member.name)
-        # A node that came again under its name has nothing to do with what its predecessor said.
-        return state.reports.get(name) if state and state.owner in {"", member.uid} else None
+    def _report(self, node: NodeInfo, name: str) -> Report | None:
+        state = self.states.find(node.name)
+        # The report of a deleted node of the same name says nothing about the new node.
+        return state.reports.get(name) if state and state.owner in {"", node.uid} else None
 
-    def _subject_changed(self, before: RouteSummary | None, after: RouteSummary | None) -> None:
+    def _summary_changed(self, before: RouteSummary | None, after: RouteSummary | None) -> None:
         if before is not None and after is None:
             self._stored.pop(before.uid, None)
         if after is not None:
             self._touch({after.uid})
 
-    def _member_changed(self, before: NodeInfo | None, after: NodeInfo | None) -> None:
-        self.on_members.emit()
+    def _node_changed(self, before: NodeInfo | None, after: NodeInfo | None) -> None:
+        self.on_nodes.emit()
         sides = [each for each in (before, after) if each is not None]
         self._touch(
-            {uid for uid, subject in self.subjects.items.items() if any(subject.selects(side) for side in sides)}
+            {uid for uid, summary in self.summaries.items.items() if any(summary.selects(side) for side in sides)}
         )
 
-    def _state_changed(self, before: StateOfNode | None, after: StateOfNode | None) -> None:
+    def _state_changed(self, before: NodeState | None, after: NodeState | None) -> None:
         old, new = (each.reports if each is not None else {} for each in (before, after))
         if before is not None and after is not None and before.owner != after.owner:
             old = {}
         differing = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
-        self._touch({subject.uid for name in differing if (subject := self.subjects.find(name)) is not None})
+        self._touch({summary.uid for name in differing if (summary := self.summaries.find(name)) is not None})
 
     def _touch(self, uids: set[str]) -> None:
         if uids:
@@ -122,7 +122,7 @@ class ClusterState:
 
 
 def parse_node_info(body: Mapping[str, Any]) -> NodeInfo:
-    """What is kept of a Node."""
+    """Return the kept part of a Node."""
     metadata = body["metadata"]
     conditions = body.get("status", {}).get("conditions") or ()
     wrong = [each for each in conditions if each["type"] == "Ready" and each["status"] != "True"]
@@ -131,8 +131,8 @@ def parse_node_info(body: Mapping[str, Any]) -> NodeInfo:
     return NodeInfo(node, metadata["uid"], not wrong, NodeAddresses.parse(body), since)
 
 
-def parse_state(body: Mapping[str, Any]) -> StateOfNode:
-    """What is kept of a NodeRouteState."""
+def parse_node_state(body: Mapping[str, Any]) -> NodeState:
+    """Return the kept part of a NodeRouteState."""
     metadata = body["metadata"]
     owner = next((each["uid"] for each in metadata.get("ownerReferences") or () if each["kind"] == "Node"), "")
     reports = []
@@ -147,18 +147,17 @@ def parse_state(body: Mapping[str, Any]) -> StateOfNode:
                 tuple(row.get("gatewaysDown") or ()),
             )
         except (KeyError, ValueError):
-            # Of an agent of another version: as if it had not answered, until one of this version does.
+            # An agent of another version wrote this row; the node counts as pending until it is updated.
             continue
         reports.append((sys.intern(row["name"]), report))
-    return StateOfNode(metadata["name"], owner, _reports(tuple(reports)))
+    return NodeState(metadata["name"], owner, _reports(tuple(reports)))
 
 
-# Thousands of nodes say the same of hundreds of StaticRoutes: that is kept once, not once per node. What one node alone
-# says is kept as often as it is said.
+# Thousands of nodes report the same on hundreds of StaticRoutes: equal reports share one object.
 _report = lru_cache(maxsize=10_000)(Report)
 
 
 @lru_cache(maxsize=100)
 def _reports(reports: tuple[tuple[str, Report], ...]) -> Mapping[str, Report]:
-    """All that a node says, by name of the StaticRoute."""
+    """Return a node's reports by name of the StaticRoute."""
     return dict(reports)

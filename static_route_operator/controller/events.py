@@ -1,7 +1,8 @@
-"""Events about StaticRoutes: few, one per transition of an object, where `kubectl describe` finds them.
+"""Events about StaticRoutes: one per transition of an object.
 
-An Event of a cluster-scoped object stands in namespace ``default`` and names the object by uid and without a namespace:
-nothing else is shown by both `kubectl describe` and `kubectl events --for`. The same again is counted in its series.
+An Event about a cluster-scoped object is in namespace ``default`` and refers to the object by uid, without a namespace:
+only such Events are shown by both `kubectl describe` and `kubectl events --for`. A repeated Event raises the count
+of its series.
 """
 
 import asyncio
@@ -28,27 +29,27 @@ logger = logging.getLogger(__name__)
 CONTROLLER = "static-route-operator"
 PATH = "/apis/events.k8s.io/v1/namespaces/default/events"
 
-# The API server's limit of a note. Characters.
+# Characters of a note; the API server's limit.
 LONGEST_NOTE = 1024
-# An Event is worth so many tries: what it says stands in the status too.
+# Attempts per Event. Giving up is harmless, since the status has the same message.
 TRIES = 5
-# So many different Events of an object are counted on; the API server forgets them after an hour.
+# Series per object; the API server deletes Events after an hour.
 MOST_SERIES = 20
 
 
 class Kind(NamedTuple):
-    """How a transition is told.
+    """Type and reason of an Event.
 
     Attributes:
         type: Normal or Warning.
-        reason: the Event's, stable.
+        reason: stable reason, for alerts.
     """
 
     type: str
     reason: str
 
 
-# The transitions that are told: those into a state in which it may stay. A roll-out is seen in the status.
+# Events by the new reason of the condition. Reasons that last only during a roll-out have none.
 KINDS: Mapping[str, Kind] = {
     ConditionReason.ALL_NODES_READY: Kind("Normal", "Ready"),
     ConditionReason.NODES_FAILING: Kind("Warning", "NodesFailing"),
@@ -62,7 +63,7 @@ KINDS: Mapping[str, Kind] = {
 
 @dataclass(slots=True)
 class _Series:
-    """An Event that was written, to be counted on."""
+    """An Event that may be repeated."""
 
     name: str
     time: str
@@ -70,56 +71,56 @@ class _Series:
 
 
 class EventRecorder:
-    """Writes the Events, one after the other.
+    """Writer of Events, one after the other.
 
     Args:
-        api: the API server.
-        metrics: where to count.
+        client: the API server.
+        metrics: counters of Events.
     """
 
-    def __init__(self, api: Client, metrics: ControllerMetrics) -> None:
-        self._api = api
+    def __init__(self, client: Client, metrics: ControllerMetrics) -> None:
+        self._client = client
         self._metrics = metrics
-        self._told: dict[str, tuple[int, str]] = {}
-        self._told_gateways: dict[str, frozenset[str]] = {}
+        self._reported: dict[str, tuple[int, str]] = {}
+        self._reported_gateways: dict[str, frozenset[str]] = {}
         self._series: dict[str, dict[tuple[str, str], _Series]] = {}
         self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
-    def record(self, subject: RouteSummary, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-        """Tell of a written status, if it is a transition.
+    def record(self, summary: RouteSummary, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        """Queue the Events for a written status; without a transition there are none.
 
         Args:
-            subject: the object.
-            before: the status it had.
-            after: the status it has now.
+            summary: the object.
+            before: the previous status.
+            after: the written status.
         """
-        self._record_gateways(subject, before, after)
-        # What the object said before this process started was told then.
-        told = self._told.setdefault(subject.uid, _state(before))
+        self._record_gateways(summary, before, after)
+        # An earlier process recorded the status that was stored before this one started.
+        reported = self._reported.setdefault(summary.uid, _state(before))
         state = _state(after)
         kind = KINDS.get(state[1])
-        # As a roll-out begins, the first that fails is not the worst yet.
+        # The first failing node at the start of a roll-out may not be the worst one.
         too_early = before.get("observedGeneration") != after["observedGeneration"] and after["nodes"]["pending"]
-        if kind is None or state == told or too_early:
+        if kind is None or state == reported or too_early:
             return
-        self._told[subject.uid] = state
+        self._reported[summary.uid] = state
         note = find_condition(after, ConditionType.READY)["message"][:LONGEST_NOTE]
-        self._queue.put_nowait(self._event(subject, kind, note))
+        self._queue.put_nowait(self._event(summary, kind, note))
 
-    def _record_gateways(self, subject: RouteSummary, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
-        """Tell of gateways that went down or came back; that they are up at first is no news."""
-        told = self._told_gateways.setdefault(subject.uid, _down(before))
+    def _record_gateways(self, summary: RouteSummary, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        """Queue an Event if the set of gateways that are down has changed; it is empty at first."""
+        reported = self._reported_gateways.setdefault(summary.uid, _down(before))
         down = _down(after)
         condition = find_condition(after, ConditionType.GATEWAYS_HEALTHY)
         kind = KINDS.get(condition.get("reason", ""))
-        if kind is None or down == told:
+        if kind is None or down == reported:
             return
-        self._told_gateways[subject.uid] = down
-        self._queue.put_nowait(self._event(subject, kind, condition["message"][:LONGEST_NOTE]))
+        self._reported_gateways[summary.uid] = down
+        self._queue.put_nowait(self._event(summary, kind, condition["message"][:LONGEST_NOTE]))
 
     def retain(self, uids: Container[str]) -> None:
-        """Forget all objects but these."""
-        for known in (self._told, self._told_gateways, self._series):
+        """Forget all other objects."""
+        for known in (self._reported, self._reported_gateways, self._series):
             for uid in [uid for uid in known if uid not in uids]:
                 del known[uid]
 
@@ -128,12 +129,12 @@ class EventRecorder:
         while True:
             await self._write(await self._queue.get())
 
-    def _event(self, subject: RouteSummary, kind: Kind, note: str) -> dict[str, Any]:
+    def _event(self, summary: RouteSummary, kind: Kind, note: str) -> dict[str, Any]:
         now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        known = self._series.setdefault(subject.uid, {})
+        known = self._series.setdefault(summary.uid, {})
         series = known.get((kind.reason, note))
         if series is None:
-            series = known[kind.reason, note] = _Series(f"{subject.name[:200]}.{uuid.uuid4().hex[:16]}", now)
+            series = known[kind.reason, note] = _Series(f"{summary.name[:200]}.{uuid.uuid4().hex[:16]}", now)
             if len(known) > MOST_SERIES:
                 del known[next(iter(known))]
         else:
@@ -149,22 +150,22 @@ class EventRecorder:
             "type": kind.type,
             "reason": kind.reason,
             "note": note,
-            "regarding": {"apiVersion": API_VERSION, "kind": KIND, "name": subject.name, "uid": subject.uid},
+            "regarding": {"apiVersion": API_VERSION, "kind": KIND, "name": summary.name, "uid": summary.uid},
         }
         if series.count > 1:
             event["series"] = {"count": series.count, "lastObservedTime": now}
         return event
 
     async def _write(self, event: Mapping[str, Any]) -> None:
-        # Applied, not created: a repeat of a request that was answered too late changes nothing.
+        # Apply, not create: repeating a request whose answer was late changes nothing.
         path = f"{PATH}/{event['metadata']['name']}?fieldManager={IDENTITY}&force=true"
         backoff = Backoff(FIRST_BACKOFF, LAST_BACKOFF)
         for _ in range(TRIES):
             try:
-                await self._api.patch(path, event, content_type=APPLY_PATCH)
+                await self._client.patch(path, event, content_type=APPLY_PATCH)
             except ApiError as error:
                 self._metrics.events.labels(str(error.status or "no answer")).inc()
-                logger.warning("Event %s can't be written: %s", event["reason"], error)
+                logger.warning("Can't write Event %s: %s", event["reason"], error)
                 await asyncio.sleep(next(backoff))
             else:
                 self._metrics.events.labels("ok").inc()
@@ -172,12 +173,12 @@ class EventRecorder:
 
 
 def _down(status: Mapping[str, Any]) -> frozenset[str]:
-    """The gateways that are down on some node."""
+    """Return the gateways that are down on some node."""
     gateways = status.get("gateways")
     found = gateways if isinstance(gateways, list) else ()
     return frozenset(each["address"] for each in found if isinstance(each, Mapping) and each.get("unhealthyNodes"))
 
 
 def _state(status: Mapping[str, Any]) -> tuple[int, str]:
-    """What is told once: a generation, and the reason of its Ready condition."""
+    """Return the generation and the reason of the Ready condition; each pair causes one Event."""
     return (status.get("observedGeneration", 0), find_condition(status, ConditionType.READY).get("reason", ""))

@@ -1,4 +1,7 @@
-"""Takes the retired operator's finalizer off StaticRoutes that are being deleted: nobody else would, for ever."""
+"""Removal of the retired operator's finalizer from StaticRoutes that are being deleted.
+
+No other program removes the finalizer, so the deletion would never end.
+"""
 
 import asyncio
 import logging
@@ -13,29 +16,29 @@ logger = logging.getLogger(__name__)
 
 RETIRED = "kopf.zalando.org/KopfFinalizerMarker"
 
-# The object is gone, or its finalizers have changed, of which an event tells.
-_OVER = frozenset({404, 409, 422})
+# The object is gone, or its finalizers have changed, which causes another event.
+_FINAL = frozenset({404, 409, 422})
 
 
 class FinalizerRemover:
-    """Takes it off every object that it is told of.
+    """Remover of the finalizer.
 
     Args:
-        api: the API server.
+        client: the API server.
     """
 
-    def __init__(self, api: Client) -> None:
-        self._api = api
+    def __init__(self, client: Client) -> None:
+        self._client = client
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def look_at(self, name: str, finalizers: Sequence[str]) -> None:
-        """Take in an object's finalizers."""
+    def check(self, name: str, finalizers: Sequence[str]) -> None:
+        """Remove the finalizer from an object, in the background, if the object has it."""
         if RETIRED in finalizers and name not in self._tasks:
             task = self._tasks[name] = asyncio.create_task(self._remove(name, finalizers.index(RETIRED)))
             task.add_done_callback(lambda _: self._tasks.pop(name, None))
 
     async def stop(self) -> None:
-        """Take off no more."""
+        """Cancel all removals."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -43,19 +46,19 @@ class FinalizerRemover:
 
     async def _remove(self, name: str, index: int) -> None:
         place = f"/metadata/finalizers/{index}"
-        # The test holds others' finalizers safe, should the list have changed.
+        # The test protects other programs' finalizers if the list has changed.
         patch = [{"op": "test", "path": place, "value": RETIRED}, {"op": "remove", "path": place}]
         backoff = Backoff(FIRST_BACKOFF, LAST_BACKOFF)
         while True:
             try:
-                await self._api.patch(f"{STATICROUTES}/{name}", patch, content_type=JSON_PATCH)
+                await self._client.patch(f"{STATICROUTES}/{name}", patch, content_type=JSON_PATCH)
             except ApiError as error:
-                if error.status in _OVER:
+                if error.status in _FINAL:
                     return
                 logger.warning(
-                    "StaticRoute %s still has the finalizer %s: %s", name, RETIRED, error, extra={"object": name}
+                    "Can't remove finalizer %s from StaticRoute %s: %s", RETIRED, name, error, extra={"object": name}
                 )
                 await asyncio.sleep(next(backoff))
             else:
-                logger.info("StaticRoute %s: the retired operator's finalizer is off", name, extra={"object": name})
+                logger.info("Removed finalizer %s from StaticRoute %s", RETIRED, name, extra={"object": name})
                 return

@@ -1,6 +1,6 @@
-"""The controller: watch everything, put together how each StaticRoute fares, say so in its status and in Events.
+"""The program `controller`: watches the cluster and writes the status and the Events of each StaticRoute.
 
-No route depends on it: agents neither wait for it nor ask it anything.
+No route depends on the controller: agents neither wait for it nor send it requests. Only a roll-out in stages needs it.
 """
 
 import asyncio
@@ -25,29 +25,29 @@ from static_route_operator.supervision import run_until, stop_on_signals
 
 logger = logging.getLogger(__name__)
 
-# What comes within this is looked at together. Seconds.
+# Seconds in which changes are collected.
 COALESCE = 0.2
 
 
 class Controller:
-    """Keeps the statuses of all StaticRoutes true.
+    """The loop that passes the roll-up of each changed StaticRoute to the status writer.
 
     Args:
-        overview: what is known.
-        writer: what writes them.
-        recorder: what tells of their transitions.
-        metrics: where to count.
+        state: source of the roll-ups.
+        writer: writer of the statuses.
+        recorder: recorder of Events; forgets deleted objects.
+        metrics: numbers of objects and nodes.
     """
 
     def __init__(
-        self, overview: ClusterState, writer: StatusWriter, recorder: EventRecorder, metrics: ControllerMetrics
+        self, state: ClusterState, writer: StatusWriter, recorder: EventRecorder, metrics: ControllerMetrics
     ) -> None:
-        self._overview = overview
+        self._state = state
         self._writer = writer
         self._recorder = recorder
         self._metrics = metrics
         self._wake = asyncio.Event()
-        overview.on_change.connect(self._wake.set)
+        state.on_change.connect(self._wake.set)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -55,21 +55,21 @@ class Controller:
         while True:
             await self._wake.wait()
             started = loop.time()
-            if self._overview.complete:
+            if self._state.complete:
                 self._wake.clear()
-                await self._look()
-            # Reports of thousands of nodes keep it busy for at most half of the time.
+                await self._roll_up()
+            # Reports of thousands of nodes use at most half of the time of the event loop.
             await asyncio.sleep(max(COALESCE, loop.time() - started))
 
-    async def _look(self) -> None:
-        subjects = self._overview.subjects.items
-        self._writer.retain(subjects)
-        self._recorder.retain(subjects)
-        self._metrics.objects.set(len(subjects))
-        self._metrics.nodes.set(len(self._overview.members.items))
-        for subject in self._overview.take_changed():
-            self._writer.offer(subject, self._overview.roll_up(subject))
-            # Others have their turn in between: with thousands of nodes each takes milliseconds.
+    async def _roll_up(self) -> None:
+        summaries = self._state.summaries.items
+        self._writer.retain(summaries)
+        self._recorder.retain(summaries)
+        self._metrics.objects.set(len(summaries))
+        self._metrics.nodes.set(len(self._state.nodes.items))
+        for summary in self._state.take_changed():
+            self._writer.offer(summary, self._state.roll_up(summary))
+            # Let other tasks run: with thousands of nodes each roll-up takes milliseconds.
             await asyncio.sleep(0)
 
 
@@ -77,38 +77,38 @@ async def run(settings: ControllerSettings) -> None:
     """Run until SIGTERM or SIGINT.
 
     Raises:
-        SettingsError: a setting can't be used.
+        SettingsError: a setting is invalid.
     """
     stop = stop_on_signals()
     metrics = ControllerMetrics()
-    overview = ClusterState()
-    server = HttpServer(metrics, lambda: overview.complete)
+    state = ClusterState()
+    server = HttpServer(metrics, lambda: state.complete)
     client = Client()
     recorder = EventRecorder(client, metrics)
-    writer = StatusWriter(client, overview, metrics, recorder.record)
+    writer = StatusWriter(client, state, metrics, recorder.record)
     remover = FinalizerRemover(client)
-    survey = ControllerWatch(overview, metrics, default_rollout(settings.rollout))
-    survey.on_finalizers.connect(remover.look_at)
+    watch = ControllerWatch(state, metrics, default_rollout(settings.rollout))
+    watch.on_finalizers.connect(remover.check)
     listings = [
-        Listing(client, kind, survey, metrics, settings.list_seconds, path=path)
+        Listing(client, kind, watch, metrics, settings.list_seconds, path=path)
         for kind, path in (
-            (overview.subjects, STATICROUTES),
-            (overview.states, f"/apis/{GROUP}/{VERSION}/{STATES}"),
-            (overview.members, "/api/v1/nodes"),
+            (state.summaries, STATICROUTES),
+            (state.states, f"/apis/{GROUP}/{VERSION}/{STATES}"),
+            (state.nodes, "/api/v1/nodes"),
         )
     ]
-    controller = Controller(overview, writer, recorder, metrics)
-    book = AddressPublisher(client, overview, settings.namespace)
-    survey.on_relist.connect(*(listing.request for listing in listings))
+    controller = Controller(state, writer, recorder, metrics)
+    publisher = AddressPublisher(client, state, settings.namespace)
+    watch.on_relist.connect(*(listing.request for listing in listings))
     async with contextlib.AsyncExitStack() as last:
         if settings.http_port:
             await server.start(settings.http_address, settings.http_port)
         last.push_async_callback(server.stop)
         last.push_async_callback(client.close)
-        survey.start()
-        last.push_async_callback(survey.stop)
+        watch.start()
+        last.push_async_callback(watch.stop)
         last.push_async_callback(remover.stop)
         logger.info("Controller started")
-        jobs = [controller.run(), writer.run(), recorder.run(), book.run(), *(listing.run() for listing in listings)]
-        await run_until(stop, jobs)
+        jobs = [controller.run(), writer.run(), recorder.run(), publisher.run()]
+        await run_until(stop, [*jobs, *(listing.run() for listing in listings)])
         logger.info("Stopping")

@@ -1,4 +1,4 @@
-"""Which nodes may use a new generation next, from what those say that may use it already."""
+"""Roll-outs in stages: a new generation reaches more nodes when the nodes that have it report success."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -8,13 +8,13 @@ from static_route_operator.api.rollout import EVERYONE, Phase, Rollout, Stage, r
 
 @dataclass(frozen=True, slots=True)
 class StagedNode:
-    """A selected node, and what it says of the generation.
+    """A selected node, with its result for the new generation.
 
     Attributes:
-        name: the node's.
-        done: it has it, and all is well.
-        failed: it has it, and says that something is wrong.
-        not_ready_since: when Kubernetes took it for not ready, in RFC 3339; empty while it is ready.
+        name: name of the node.
+        done: the node reports success.
+        failed: the node reports a failure.
+        not_ready_since: time at which the node became NotReady in Kubernetes, RFC 3339; empty for a Ready node.
     """
 
     name: str
@@ -24,16 +24,16 @@ class StagedNode:
 
 
 def next_stage(rollout: Rollout, generation: int, candidates: Iterable[StagedNode], before: Stage | None) -> Stage:
-    """The stage of a roll-out after the last one; of one generation it never covers fewer nodes than before.
+    """Return the next stage of a roll-out; stages of one generation never shrink.
 
-    A node that is not ready in Kubernetes can't answer. If it was so before it was its turn, it is passed over; if it
-    came to be so afterwards, it counts as failed.
+    A NotReady node can't report. A node that was NotReady before its turn is skipped; a node that became NotReady
+    afterwards counts as failed.
 
     Args:
-        rollout: how the generation is to be rolled out.
-        generation: of the spec.
-        candidates: all nodes that it selects.
-        before: what the status says.
+        rollout: size of the stages, and pause on failure.
+        generation: generation of the spec.
+        candidates: all selected nodes.
+        before: the stage in the stored status.
     """
     if before is None or before.generation != generation:
         before = Stage(generation, Phase.PROGRESSING, -1, "")
@@ -53,12 +53,12 @@ def _fails(candidate: StagedNode, since: str) -> bool:
 
 
 def _widened(before: Stage, number: int, ordered: Sequence[StagedNode], released: int) -> Stage:
-    """The stage with so many more nodes that are ready."""
+    """Return the stage with a number of Ready nodes more."""
     end = released
     while end < len(ordered) and number:
         number -= not ordered[end].not_ready_since
         end += 1
     if end == len(ordered):
-        # Whoever comes later may have it at once.
+        # Nodes that join later get the generation at once.
         return Stage(before.generation, Phase.COMPLETE, EVERYONE, f"{end}/{end}")
     return Stage(before.generation, Phase.PROGRESSING, rank(ordered[end - 1].name), f"{end}/{len(ordered)}")

@@ -1,4 +1,4 @@
-"""The status of a StaticRoute, from the roll-up of all reports."""
+"""The status of a StaticRoute, made from the roll-up of all reports."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,34 +15,34 @@ from static_route_operator.controller.rollup import GatewayCount, Rollup, names_
 from static_route_operator.controller.summaries import RouteSummary
 
 
-def make_status(subject: RouteSummary, rollup: Rollup, before: Mapping[str, Any], now: str) -> dict[str, Any]:
-    """The status of a StaticRoute as a JSON object.
+def make_status(summary: RouteSummary, rollup: Rollup, before: Mapping[str, Any], now: str) -> dict[str, Any]:
+    """Return the status of a StaticRoute as a JSON object.
 
     Args:
-        subject: the StaticRoute.
-        rollup: how it fares.
-        before: the status it has: a condition that keeps its status keeps the time of its last transition.
-        now: RFC 3339.
+        summary: the StaticRoute.
+        rollup: its state in the cluster.
+        before: the stored status; an unchanged condition keeps the time of its last transition.
+        now: the time, RFC 3339.
     """
-    conditions = [subject.accepted, rollup.condition]
+    conditions = [summary.accepted, rollup.condition]
     optional: dict[str, Any] = {}
-    # Absent where they say nothing; null takes away what another version of the object had.
+    # Fields without a value are absent; null deletes the value of an earlier status.
     if rollup.gateways is not None:
         optional["gateways"] = [each.to_json() for each in rollup.gateways]
         conditions.append(_gateways_condition(rollup.gateways))
     elif before.get("gateways"):
         optional["gateways"] = None
-    if subject.several or before.get("gateway"):
-        optional["gateway"] = ", ".join(subject.gateways) if subject.several else None
+    if summary.several or before.get("gateway"):
+        optional["gateway"] = ", ".join(summary.gateways) if summary.several else None
     if rollup.stage is not None:
         optional["rollout"] = _not_narrowed(rollup.stage, parse_stage(before)).to_json(now)
     elif before.get("rollout"):
         optional["rollout"] = None
     return {
-        "observedGeneration": subject.generation,
+        "observedGeneration": summary.generation,
         **optional,
         "summary": f"{rollup.ready}/{rollup.selected}",
-        "routes": subject.routes,
+        "routes": summary.routes,
         "nodes": {
             "selected": rollup.selected,
             "ready": rollup.ready,
@@ -57,7 +57,7 @@ def make_status(subject: RouteSummary, rollup: Rollup, before: Mapping[str, Any]
                 "status": each.status,
                 "reason": each.reason,
                 "message": each.message,
-                "observedGeneration": subject.generation,
+                "observedGeneration": summary.generation,
                 "lastTransitionTime": _since(each, find_condition(before, each.type)) or now,
             }
             for each in conditions
@@ -66,7 +66,7 @@ def make_status(subject: RouteSummary, rollup: Rollup, before: Mapping[str, Any]
 
 
 def _not_narrowed(stage: Stage, before: Stage | None) -> Stage:
-    """A stage that was made before the last one was written must not take back what that released."""
+    """Return the wider stage: a roll-up older than the last write must not exclude nodes again."""
     if before is None or before.generation != stage.generation or before.threshold <= stage.threshold:
         return stage
     return before
@@ -78,10 +78,10 @@ def _since(condition: Condition, before: Mapping[str, Any]) -> str:
 
 def _gateways_condition(gateways: Sequence[GatewayCount]) -> Condition:
     if not gateways:
-        status, reason, message = ConditionStatus.UNKNOWN, ConditionReason.NOT_PROBED, "no node has told of any yet"
+        status, reason, message = ConditionStatus.UNKNOWN, ConditionReason.NOT_PROBED, "no node has reported yet"
     elif down := [each for each in gateways if each.unhealthy]:
         status, reason = ConditionStatus.FALSE, ConditionReason.GATEWAYS_DOWN
-        # Which, not on how many nodes: that is in `status.gateways`, and would be another Event each time.
+        # Names only: each change of a number of nodes, which `status.gateways` has, would be another Event.
         message = f"down: {names_of([each.address + (' on some nodes' if each.healthy else '') for each in down])}"
     else:
         status, reason = ConditionStatus.TRUE, ConditionReason.ALL_GATEWAYS_UP

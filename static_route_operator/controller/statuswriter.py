@@ -1,8 +1,10 @@
-"""Writes statuses of StaticRoutes, seldom: each write goes to every node's watch, with all destinations along.
+"""The writer of statuses of StaticRoutes.
 
-The first write when a change begins to roll out and the first when it has settled are due at once; any other is due
-when the last one is `PAUSE` old, or older by `SHARE`, and says what is so by then. What is due goes out one after the
-other, the most urgent first, and no faster than `FAN_OUT`.
+Statuses are written seldom, because each write goes to the watch of every node, with all destinations.
+
+Two writes per change are due at once: when the change begins to roll out, and when all nodes have reported. Any other
+write is due `PAUSE` after the last one, or later by `SHARE`, with the state of that moment. Due writes go out one after
+the other, the most urgent first, at most at the rate of `FAN_OUT`.
 """
 
 import asyncio
@@ -26,16 +28,15 @@ from static_route_operator.supervision import Backoff
 
 logger = logging.getLogger(__name__)
 
-# Seconds between writes to one object that nobody waits for.
+# Seconds between writes to one object that no user and no node waits for.
 PAUSE = 30.0
-# Bytes per second that all watches of all nodes together are sent because of statuses: a gigabit link's worth. One
-# change costs a moment of it; 200 statuses that are due at once would hold up everybody else's watches, and memory of
-# the API server for each watch that falls behind.
+# Bytes per second to the watches of all nodes together, about a gigabit link. Without a limit, 200 statuses due at once
+# would delay all watches, and the API server would buffer for each watch that falls behind.
 FAN_OUT = 100_000_000.0
-# What nobody waits for may take this part of it, for each object: where an object with thousands of destinations takes
-# minutes to roll out to thousands of nodes, that is one write or two meanwhile, not one every `PAUSE`.
+# Part of that rate for the writes to one object that nobody waits for. While an object with thousands of destinations
+# rolls out to thousands of nodes, which takes minutes, there are one or two writes, not one every `PAUSE`.
 SHARE = 0.01
-# Of an event on one watch, in bytes: all but the destinations, and a destination.
+# Bytes of an event on one watch without the destinations, and of each destination.
 EVENT_SIZE, DESTINATION_SIZE = 2_000, 20
 
 AT_ONCE = float("-inf")
@@ -44,51 +45,51 @@ Status = Mapping[str, Any]
 
 
 class Urgency(enum.IntEnum):
-    """What goes first of what is due."""
+    """The order of due writes."""
 
     WORSE = 0  # more nodes fail than the object says
-    SETTLED = 1  # what somebody waits for
-    # After what has settled: a roll-out that settles before its turn needs one write, not two.
+    SETTLED = 1  # a user or a node waits for the result
+    # After SETTLED: a roll-out that settles before its turn needs one write, not two.
     BEGUN = 2
     OTHER = 3
 
 
 class StatusWriter:
-    """Writes how each object fares when that is due, and tries for ever.
+    """Writer of statuses; failed writes are repeated without end.
 
     Args:
-        api: the API server.
-        overview: knows the status that each object has, and is told the new one.
-        metrics: where to count.
-        on_written: called with the object, the status it had, and what it has now.
+        client: the API server.
+        state: holder of the stored status of each object.
+        metrics: counters of writes.
+        on_written: callback with the object, its previous status and its new status.
     """
 
     def __init__(
         self,
-        api: Client,
-        overview: ClusterState,
+        client: Client,
+        state: ClusterState,
         metrics: ControllerMetrics,
         on_written: Callable[[RouteSummary, Status, Status], None],
     ) -> None:
-        self._api = api
-        self._overview = overview
+        self._client = client
+        self._state = state
         self._metrics = metrics
         self._on_written = on_written
-        self._desks: dict[str, PendingWrites] = {}
-        # Those of the desks that have something to write, in the order in which they came.
-        self._waiting: dict[str, PendingWrites] = {}
-        self._news = asyncio.Event()
+        self._pending: dict[str, PendingWrite] = {}
+        # The pending writes that differ from the stored status, in order of arrival.
+        self._waiting: dict[str, PendingWrite] = {}
+        self._changed = asyncio.Event()
 
-    def offer(self, subject: RouteSummary, rollup: Rollup) -> None:
-        """Take in how an object fares now; it is written when it is due, unless the object says so already."""
-        desk = self._desks.setdefault(subject.uid, PendingWrites(subject, rollup))
-        desk.subject, desk.rollup = subject, rollup
-        self._line_up(desk)
+    def offer(self, summary: RouteSummary, rollup: Rollup) -> None:
+        """Schedule the write of an object's status, unless the stored status is the same."""
+        pending = self._pending.setdefault(summary.uid, PendingWrite(summary, rollup))
+        pending.summary, pending.rollup = summary, rollup
+        self._schedule(pending)
 
     def retain(self, uids: Container[str]) -> None:
-        """Forget all objects but these."""
-        for uid in [uid for uid in self._desks if uid not in uids]:
-            del self._desks[uid]
+        """Forget all other objects."""
+        for uid in [uid for uid in self._pending if uid not in uids]:
+            del self._pending[uid]
             self._waiting.pop(uid, None)
 
     async def run(self) -> None:
@@ -96,69 +97,69 @@ class StatusWriter:
         loop = asyncio.get_running_loop()
         free_at = loop.time()
         while True:
-            self._news.clear()
+            self._changed.clear()
             now = loop.time()
-            desk = self._next(now)
-            if desk is None or max(desk.due, free_at) > now:
-                pause = None if desk is None else max(desk.due, free_at) - now
+            pending = self._next(now)
+            if pending is None or max(pending.due, free_at) > now:
+                pause = None if pending is None else max(pending.due, free_at) - now
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), pause)
+                    await asyncio.wait_for(self._changed.wait(), pause)
                 continue
-            del self._waiting[desk.subject.uid]
-            free_at = now + self._fan_out(desk.subject) / FAN_OUT
-            await self._write(desk)
-            if desk.subject.uid in self._desks:
-                # What was offered meanwhile, or what could not be written.
-                self._line_up(desk)
+            del self._waiting[pending.summary.uid]
+            free_at = now + self._fan_out(pending.summary) / FAN_OUT
+            await self._write(pending)
+            if pending.summary.uid in self._pending:
+                # The write may have failed, or a newer roll-up may have arrived meanwhile.
+                self._schedule(pending)
 
-    def _next(self, now: float) -> "PendingWrites | None":
-        """What is due, the most urgent first, else what will be due first."""
+    def _next(self, now: float) -> "PendingWrite | None":
+        """Return the most urgent due write, else the one that is due first."""
         return min(self._waiting.values(), key=lambda each: (max(each.due, now), each.urgency), default=None)
 
-    def _line_up(self, desk: "PendingWrites") -> None:
-        pause = max(PAUSE, self._fan_out(desk.subject) / FAN_OUT / SHARE)
-        if desk.compare(self._overview.stored(desk.subject), pause):
-            self._waiting[desk.subject.uid] = desk
-            self._news.set()
+    def _schedule(self, pending: "PendingWrite") -> None:
+        pause = max(PAUSE, self._fan_out(pending.summary) / FAN_OUT / SHARE)
+        if pending.compare(self._state.stored(pending.summary), pause):
+            self._waiting[pending.summary.uid] = pending
+            self._changed.set()
         else:
-            self._waiting.pop(desk.subject.uid, None)
+            self._waiting.pop(pending.summary.uid, None)
 
-    def _fan_out(self, subject: RouteSummary) -> int:
-        """Bytes that one write of a status makes the API server send."""
-        return len(self._overview.members.items) * (EVENT_SIZE + subject.routes * DESTINATION_SIZE)
+    def _fan_out(self, summary: RouteSummary) -> int:
+        """Return the bytes that the API server sends for one write of a status."""
+        return len(self._state.nodes.items) * (EVENT_SIZE + summary.routes * DESTINATION_SIZE)
 
-    async def _write(self, desk: "PendingWrites") -> None:
-        subject = desk.subject
-        before = self._overview.stored(subject)
-        after = make_status(subject, desk.rollup, before, _now())
-        path = f"{STATICROUTES}/{subject.name}/status"
+    async def _write(self, pending: "PendingWrite") -> None:
+        summary = pending.summary
+        before = self._state.stored(summary)
+        after = make_status(summary, pending.rollup, before, _now())
+        path = f"{STATICROUTES}/{summary.name}/status"
         try:
-            await self._api.patch(path, {"status": after}, content_type=MERGE_PATCH)
+            await self._client.patch(path, {"status": after}, content_type=MERGE_PATCH)
         except ApiError as error:
             self._metrics.status_writes.labels(str(error.status or "no answer")).inc()
             logger.warning(
-                "The status of StaticRoute %s can't be written: %s", subject.name, error, extra={"object": subject.name}
+                "Can't write the status of StaticRoute %s: %s", summary.name, error, extra={"object": summary.name}
             )
-            desk.failed()
+            pending.failed()
             return
         self._metrics.status_writes.labels("ok").inc()
-        desk.written()
-        self._overview.know_status(subject, after)
-        self._on_written(subject, before, after)
+        pending.written()
+        self._state.record_status(summary, after)
+        self._on_written(summary, before, after)
 
 
 @dataclass(eq=False, slots=True)
-class PendingWrites:
-    """The newest of one object, and when to write it.
+class PendingWrite:
+    """The pending write of one StaticRoute's status.
 
     Attributes:
-        subject: the object.
-        rollup: how it fares.
-        due: when to write it, by the clock of the event loop.
-        urgency: among what is due.
+        summary: the object.
+        rollup: the newest roll-up.
+        due: time of the write, by the clock of the event loop.
+        urgency: rank among due writes.
     """
 
-    subject: RouteSummary
+    summary: RouteSummary
     rollup: Rollup
     due: float = AT_ONCE
     urgency: Urgency = Urgency.OTHER
@@ -168,22 +169,22 @@ class PendingWrites:
     _backoff: Backoff = field(default_factory=lambda: Backoff(FIRST_BACKOFF, LAST_BACKOFF))
 
     def compare(self, stored: Status, pause: float) -> bool:
-        """Whether there is something to write; when, and how urgently, is kept.
+        """Report whether the status must be written, and set due time and urgency.
 
         Args:
-            stored: the status that the object has.
+            stored: the stored status of the object.
             pause: seconds from the last write to one that nobody waits for.
         """
         if _settled(stored):
             self._settled_generation = stored["observedGeneration"]
-        status = make_status(self.subject, self.rollup, stored, _now())
-        # What else stands in it was written by the retired operator.
+        status = make_status(self.summary, self.rollup, stored, _now())
+        # The retired operator wrote the other fields.
         if all(stored.get(key) == value for key, value in status.items()):
             return False
-        generation = self.subject.generation
+        generation = self.summary.generation
         begins = stored.get("observedGeneration") != generation
         settles = _settled(status) and self._settled_generation != generation
-        # Nodes wait for it.
+        # Nodes wait for the next stage.
         staged = stored.get("rollout") != status.get("rollout", stored.get("rollout"))
         if self.rollup.failed > _failed(stored):
             self.urgency = Urgency.WORSE
@@ -195,24 +196,24 @@ class PendingWrites:
         return True
 
     def written(self) -> None:
-        """Take in that it was written just now."""
+        """Note a successful write."""
         self._written_at = asyncio.get_running_loop().time()
         self._again_at = AT_ONCE
         self._backoff.reset()
 
     def failed(self) -> None:
-        """Take in that it could not be written."""
+        """Note a failed write."""
         self._again_at = asyncio.get_running_loop().time() + next(self._backoff)
 
 
 def _settled(status: Status) -> bool:
-    """Whether every node has answered for the generation, or can't be expected to."""
+    """Report whether no node is pending for the generation of a status."""
     nodes = status.get("nodes")
     return "observedGeneration" in status and isinstance(nodes, Mapping) and nodes.get("pending") == 0
 
 
 def _failed(status: Status) -> int:
-    """Number of nodes that it says fail."""
+    """Return the number of failed nodes in a status."""
     nodes = status.get("nodes")
     failed = nodes.get("failed") if isinstance(nodes, Mapping) else None
     return failed if isinstance(failed, int) else 0

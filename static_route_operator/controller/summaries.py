@@ -1,4 +1,4 @@
-"""The parts of StaticRoutes, nodes and reports that a status is made of."""
+"""The parts of StaticRoutes, nodes and reports that a status needs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,15 +20,15 @@ from static_route_operator.errors import InvalidSpecError
 
 
 class Report(NamedTuple):
-    """What a node says of a StaticRoute.
+    """A node's report on a StaticRoute.
 
     Attributes:
-        generation: the generation of the spec that this is about.
+        generation: generation of the spec.
         state: see `RowState`.
         reason: see `Reason`.
-        message: for people; empty when all is well.
-        up: addresses of its gateways that answer there.
-        down: addresses of those that do not.
+        message: text for users; empty on success.
+        up: addresses of the gateways that answer the node.
+        down: addresses of the gateways that do not.
     """
 
     generation: int
@@ -44,11 +44,11 @@ class NodeInfo:
     """A node of the cluster.
 
     Attributes:
-        node: its name and labels.
-        uid: a node that comes again under its name has another one.
-        ready: whether Kubernetes takes it for ready; a node that nobody has judged counts as ready.
-        addresses: which no route may capture.
-        not_ready_since: when it ceased to be so, in RFC 3339; empty while it is.
+        node: name and labels.
+        uid: uid, which tells a node from an earlier one of the same name.
+        ready: Ready in Kubernetes; a node without a Ready condition counts as Ready.
+        addresses: addresses that no route may capture.
+        not_ready_since: time at which the node became NotReady, RFC 3339; empty for a Ready node.
     """
 
     node: Node
@@ -59,26 +59,26 @@ class NodeInfo:
 
     @property
     def name(self) -> str:
-        """The node's name."""
+        """Return the name of the node."""
         return self.node.name
 
 
 @dataclass(frozen=True, slots=True)
 class RouteSummary:
-    """A StaticRoute without its destinations: all that a roll-up needs, and small however many they are.
+    """A StaticRoute without its destinations, so small whatever their number; a roll-up needs no more.
 
     Attributes:
         name: ``metadata.name``.
         uid: ``metadata.uid``.
         generation: ``metadata.generation``.
-        routes: how many destinations its spec names, equal ones counted once.
-        accepted: whether its spec can be used.
-        selector: the nodes it is for; None means every node.
-        gateways: the addresses of its gateways.
-        several: whether they are in ``spec.gateways``.
-        checked: whether its gateways are checked.
-        rollout: how a new generation reaches the nodes; None for all at once.
-        dry_run: nodes do nothing, and tell what they would do.
+        routes: number of different destinations in the spec.
+        accepted: the Accepted condition.
+        selector: selector of the nodes; None for every node.
+        gateways: addresses of the gateways.
+        several: the spec has ``spec.gateways``, not ``spec.gateway``.
+        checked: the gateways have a health check.
+        rollout: stages in which a new generation reaches the nodes; None for all nodes at once.
+        dry_run: nodes change nothing and report what they would change.
     """
 
     name: str
@@ -95,20 +95,20 @@ class RouteSummary:
 
     @property
     def usable(self) -> bool:
-        """Whether anything of its spec can be used."""
+        """Report whether any part of the spec is valid."""
         return self.accepted.reason is not ConditionReason.INVALID_SPEC
 
-    def selects(self, member: NodeInfo) -> bool:
-        """Whether it is for a node."""
-        return self.usable and selects(self.selector, member.node)
+    def selects(self, node: NodeInfo) -> bool:
+        """Report whether the StaticRoute selects a node."""
+        return self.usable and selects(self.selector, node.node)
 
     @classmethod
     def parse(cls, body: Mapping[str, Any], rollout: Rollout | None = None) -> "RouteSummary":
-        """Read an object as the API server sends it, whatever is wrong with its spec.
+        """Return the summary of an object, also if its spec is invalid.
 
         Args:
-            body: of the object.
-            rollout: how it reaches the nodes if it does not say.
+            body: the object.
+            rollout: roll-out of an object without ``spec.rollout``.
         """
         metadata = body["metadata"]
         generation = metadata.get("generation") or 0
@@ -122,7 +122,7 @@ class RouteSummary:
             message = f"{len(refused)} of {resolved.destinations} destinations can't be routed: {refused[0].problem}"
             accepted = accepted_condition(ConditionReason.INVALID_DESTINATIONS, message + more(len(refused) - 1))
         else:
-            accepted = accepted_condition(ConditionReason.VALID, "the spec can be used")
+            accepted = accepted_condition(ConditionReason.VALID, "the spec is valid")
         return cls(
             name=route.name,
             uid=route.uid,
@@ -133,7 +133,7 @@ class RouteSummary:
             gateways=tuple(each.text for each in resolved.gateways),
             several=body["spec"].get("gateway") is None,
             checked=route.check is not None,
-            # What does nothing needs no care.
+            # A dry run changes nothing, so all nodes may start at once.
             rollout=None if route.dry_run else route.rollout or rollout,
             dry_run=route.dry_run,
         )
@@ -146,5 +146,5 @@ def accepted_condition(reason: ConditionReason, message: str) -> Condition:
 
 
 def more(number: int) -> str:
-    """Return the words for a number of things that are left out; empty for none."""
+    """Return the words for a number of omitted names; empty for none."""
     return f" and {number} more" if number > 0 else ""

@@ -1,4 +1,4 @@
-"""What the controller watches: all StaticRoutes, all Nodes and all NodeRouteStates."""
+"""The controller's watch of all StaticRoutes, Nodes and NodeRouteStates."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -10,19 +10,19 @@ from static_route_operator.api.staticroute import PLURAL as ROUTES
 from static_route_operator.api.store import Named, Store
 from static_route_operator.cluster.engine import Engine, Event, Handler, Settings, engine_settings
 from static_route_operator.controller.client import IDENTITY
-from static_route_operator.controller.clusterstate import ClusterState, parse_node_info, parse_state
+from static_route_operator.controller.clusterstate import ClusterState, parse_node_info, parse_node_state
 from static_route_operator.controller.summaries import RouteSummary
 from static_route_operator.observability.metrics import ApiMetrics
 from static_route_operator.supervision import Signal
 
 T = TypeVar("T", bound=Named)
 
-# Objects of one answer when all are listed: what thousands of nodes say would take gigabytes to read at once.
+# Objects per answer to a list: reading thousands of NodeRouteStates at once would take gigabytes.
 CHUNK = 100
 
 
 def controller_settings() -> Settings:
-    """Kopf's settings for the controller; the event of one CRD makes it look at the whole group."""
+    """Return Kopf's settings for the controller; on an event of one CRD, Kopf scans the whole group."""
     crd = ("apiextensions.k8s.io", "customresourcedefinitions")
     settings = engine_settings({crd: f"metadata.name={STATES}.{GROUP}"})
     settings.watching.chunk_size = CHUNK
@@ -30,63 +30,61 @@ def controller_settings() -> Settings:
 
 
 class ControllerWatch(Engine):
-    """Feeds an overview from the API server's watches, for ever.
+    """The watch that keeps a cluster state up to date.
 
     Args:
-        overview: what to feed, in the event loop that is running now.
-        metrics: where to count.
-        rollout: how objects that do not say reach the nodes; None for all at once.
+        state: receiver of the objects, in the running event loop.
+        metrics: counters of restarts and events.
+        rollout: roll-out of objects without ``spec.rollout``; None for all nodes at once.
 
     Attributes:
-        on_finalizers: called with name and finalizers of each StaticRoute that is being deleted and has some.
+        on_finalizers: callback with name and finalizers of a StaticRoute that is being deleted and has finalizers.
     """
 
-    def __init__(self, overview: ClusterState, metrics: ApiMetrics, rollout: Rollout | None = None) -> None:
+    def __init__(self, state: ClusterState, metrics: ApiMetrics, rollout: Rollout | None = None) -> None:
         super().__init__(IDENTITY, frozenset({ROUTES, STATES}), controller_settings, metrics)
         self.on_finalizers: Signal[str, Sequence[str]] = Signal()
-        self._overview = overview
+        self._state = state
         self._rollout = rollout
         self._known: set[str] = set()
-        self._subjects: dict[str, RouteSummary] = {}
+        self._summaries: dict[str, RouteSummary] = {}
 
     def handlers(self) -> Iterable[Handler]:
-        """Return the handlers; the watch lists all objects first."""
+        """Return the handlers, for a watch that begins with a list of all objects."""
         self._known.clear()
-        self._subjects.clear()
+        self._summaries.clear()
         return (
-            Handler(GROUP, VERSION, ROUTES, self._see_route),
-            Handler(GROUP, VERSION, STATES, self._see_state),
-            Handler("", "v1", "nodes", self._see_node),
+            Handler(GROUP, VERSION, ROUTES, self._on_route),
+            Handler(GROUP, VERSION, STATES, self._on_state),
+            Handler("", "v1", "nodes", self._on_node),
         )
 
-    async def _see_route(self, event: Event, **_: Any) -> None:
+    async def _on_route(self, event: Event, **_: Any) -> None:
         body: Mapping[str, Any] = event["object"]
         metadata = body["metadata"]
         finalizers = metadata.get("finalizers")
-        # Only of an object that is asked to go: before that, whoever put one on would put it on again, and again.
+        # Only for an object that is being deleted: before, a retired operator that still runs would add it again.
         if event["type"] != "DELETED" and metadata.get("deletionTimestamp") and finalizers:
             self.deliver(self.on_finalizers.emit, metadata["name"], list(finalizers))
-        if not self._stays(event, self._overview.subjects):
-            self._subjects.pop(metadata["uid"], None)
+        if not self._exists(event, self._state.summaries):
+            self._summaries.pop(metadata["uid"], None)
             return
-        subject = self._subjects.get(metadata["uid"])
-        if subject is None or subject.generation != metadata.get("generation"):
-            # Read once per generation: statuses come and go much more often.
-            subject = self._subjects[metadata["uid"]] = RouteSummary.parse(body, self._rollout)
-        self.deliver(
-            self._overview.put_route, subject, dict(body.get("status") or {}), int(metadata["resourceVersion"])
-        )
+        summary = self._summaries.get(metadata["uid"])
+        if summary is None or summary.generation != metadata.get("generation"):
+            # Parse once per generation: status updates are much more frequent.
+            summary = self._summaries[metadata["uid"]] = RouteSummary.parse(body, self._rollout)
+        self.deliver(self._state.put_route, summary, dict(body.get("status") or {}), int(metadata["resourceVersion"]))
 
-    async def _see_state(self, event: Event, **_: Any) -> None:
-        if self._stays(event, self._overview.states):
-            self._put(self._overview.states, event, parse_state)
+    async def _on_state(self, event: Event, **_: Any) -> None:
+        if self._exists(event, self._state.states):
+            self._put(self._state.states, event, parse_node_state)
 
-    async def _see_node(self, event: Event, **_: Any) -> None:
-        if self._stays(event, self._overview.members):
-            self._put(self._overview.members, event, parse_node_info)
+    async def _on_node(self, event: Event, **_: Any) -> None:
+        if self._exists(event, self._state.nodes):
+            self._put(self._state.nodes, event, parse_node_info)
 
-    def _stays(self, event: Event, store: Store[Any]) -> bool:
-        """Whether an object is neither gone nor going, whoever's finalizer may hold it; if it is, that is told."""
+    def _exists(self, event: Event, store: Store[Any]) -> bool:
+        """Report whether an object exists and is not being deleted, whatever its finalizers; else remove it."""
         metadata: Mapping[str, Any] = event["object"]["metadata"]
         uid = metadata["uid"]
         if event["type"] == "DELETED" or metadata.get("deletionTimestamp"):

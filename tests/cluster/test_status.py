@@ -134,7 +134,7 @@ def test_nodes_that_are_gone_or_not_ready(
         for node in NAMES:
             say(node, "site")
         becomes(cluster, "site", "3/4", "NodesNotReady")
-        assert "not known of node4, NotReady in Kubernetes" in cluster.kubectl("describe", "sr", "site")
+        assert "unknown on node4 (NotReady in Kubernetes)" in cluster.kubectl("describe", "sr", "site")
         # So that the next write needs no pause.
         time.sleep(30)
     finally:

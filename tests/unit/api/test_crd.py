@@ -77,10 +77,10 @@ def test_columns_answer_whether_it_is_everywhere(version: dict[str, Any]) -> Non
 def test_status_has_the_fields_that_are_written(version: dict[str, Any]) -> None:
     """The fields that the controller writes are in the schema, one by one."""
     schema = version["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]
-    subject = RouteSummary.parse(
+    summary = RouteSummary.parse(
         manifest(gateway=None, gateways=[{"address": "10.0.0.1"}], healthCheck={}, rollout={}, metadata={"uid": "u"})
     )
-    status = make_status(subject, roll_up(subject, [], lambda _: None), {}, "now")
+    status = make_status(summary, roll_up(summary, [], lambda _: None), {}, "now")
 
     assert status.keys() == schema.keys()
     assert status["nodes"].keys() == schema["nodes"]["properties"].keys()

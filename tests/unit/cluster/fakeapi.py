@@ -7,12 +7,12 @@ from static_route_operator.errors import ApiError
 
 
 class FakeApi:
-    """A stand-in for `Api` that records its requests.
+    """A stand-in for `Api` and the controller's `Client` that records its requests.
 
     Attributes:
-        patches: path, body and content type of each patch that was taken.
-        times: when, by the clock of the event loop.
-        refusals: HTTP statuses of the next answers (None: no answer); when they are used up, patches are taken.
+        patches: path, body and content type of each accepted patch.
+        times: times of the accepted patches, by the clock of the event loop.
+        refusals: HTTP statuses of the next answers (None: no answer); later patches are accepted.
     """
 
     def __init__(self, *refusals: int | None) -> None:

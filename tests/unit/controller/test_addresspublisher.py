@@ -1,4 +1,4 @@
-"""The times and contents of the controller's writes of the cluster's addresses, in virtual time."""
+"""The times and contents of the published addresses, in virtual time."""
 
 import asyncio
 from typing import Any, cast
@@ -6,7 +6,7 @@ from typing import Any, cast
 from static_route_operator.api.clusteraddresses import NAME, NodeAddresses
 from static_route_operator.api.nodeselector import Node
 from static_route_operator.cluster.api import KUBERNETES_ENDPOINTS
-from static_route_operator.controller.addresspublisher import EVERY, SERVICE_CIDRS, AddressPublisher
+from static_route_operator.controller.addresspublisher import INTERVAL, SERVICE_CIDRS, AddressPublisher
 from static_route_operator.controller.client import Client
 from static_route_operator.controller.clusterstate import ClusterState
 from static_route_operator.controller.summaries import NodeInfo
@@ -18,12 +18,12 @@ CONFIG_MAP = f"/api/v1/namespaces/ours/configmaps/{NAME}"
 
 
 class Cluster(FakeApi):
-    """An API server that knows the API server's endpoints and Services' CIDRs too.
+    """An API server with its own endpoints and the CIDRs of Services.
 
     Attributes:
-        endpoints: addresses of the API server; None when it can't be asked.
-        services: CIDRs of Services; None when Kubernetes has no such resource.
-        stored: what an earlier controller wrote.
+        endpoints: addresses of the API server; None for an error.
+        services: CIDRs of Services; None for a Kubernetes without the resource.
+        stored: data of the ConfigMap at the start.
     """
 
     endpoints: list[str] | None
@@ -37,7 +37,7 @@ class Cluster(FakeApi):
         self.stored = {}
 
     async def get(self, path: str) -> dict[str, Any]:
-        """As `Api.get`."""
+        """As `Client.get`."""
         if path == SERVICE_CIDRS:
             if self.services is None:
                 raise ApiError(f"GET {path}", 404, "the server could not find the requested resource")
@@ -46,11 +46,11 @@ class Cluster(FakeApi):
             return {"data": self.stored} if self.stored else {}
         assert path == KUBERNETES_ENDPOINTS
         if self.endpoints is None:
-            raise ApiError(f"GET {path}", 503, "told so")
+            raise ApiError(f"GET {path}", 503, "as set")
         return {"endpoints": [{"addresses": self.endpoints}]}
 
-    def told(self) -> list[tuple[str, str, str]]:
-        """Nodes, Services and API servers of each write."""
+    def written(self) -> list[tuple[str, str, str]]:
+        """Return nodes, Services and API servers of each write."""
         for path, _, content_type in self.patches:
             assert (path, content_type) == (CONFIG_MAP, "application/merge-patch+json")
         written = [body["data"] for _, body, _ in self.patches]
@@ -58,43 +58,43 @@ class Cluster(FakeApi):
         return [(data["nodes"], data["services"], data["apiServers"]) for data in joined]
 
 
-def _put(overview: ClusterState, *addresses: str) -> None:
+def _put(state: ClusterState, *addresses: str) -> None:
     for address in addresses:
-        member = NodeInfo(Node(address), address, ready=True, addresses=NodeAddresses((address,)))
-        overview.members.put(address, member, 1)
+        node = NodeInfo(Node(address), address, ready=True, addresses=NodeAddresses((address,)))
+        state.nodes.put(address, node, 1)
 
 
-async def _start(cluster: Cluster, overview: ClusterState) -> asyncio.Task[None]:
-    book = AddressPublisher(cast("Client", cluster), overview, "ours")
-    _put(overview, "10.0.0.2")
-    task = asyncio.create_task(book.run())
+async def _start(cluster: Cluster, state: ClusterState) -> asyncio.Task[None]:
+    publisher = AddressPublisher(cast("Client", cluster), state, "ours")
+    _put(state, "10.0.0.2")
+    task = asyncio.create_task(publisher.run())
     await asyncio.sleep(60)
     assert cluster.patches == [], "before all nodes are known, some would be left out"
-    overview.members.replace({"10.0.0.2": 1}, 1)
+    state.nodes.replace({"10.0.0.2": 1}, 1)
     await asyncio.sleep(60)
     return task
 
 
 def test_addresses_are_written_when_they_change_and_at_rest_never() -> None:
-    """A new node, a node that is gone, moved endpoints and new Services are each a write; an hour at rest is none."""
+    """A new node, a deleted node, other endpoints and other Services each cause a write; rest causes none."""
     cluster = Cluster()
 
     async def play() -> None:
-        overview = ClusterState()
-        task = await _start(cluster, overview)
-        _put(overview, "10.0.0.3", "10.0.0.4")
-        await asyncio.sleep(2 * EVERY)
-        overview.members.remove("10.0.0.2")
-        await asyncio.sleep(2 * EVERY)
+        state = ClusterState()
+        task = await _start(cluster, state)
+        _put(state, "10.0.0.3", "10.0.0.4")
+        await asyncio.sleep(2 * INTERVAL)
+        state.nodes.remove("10.0.0.2")
+        await asyncio.sleep(2 * INTERVAL)
         cluster.endpoints = ["203.0.113.6"]
-        await asyncio.sleep(2 * EVERY)
+        await asyncio.sleep(2 * INTERVAL)
         cluster.services = None
         await asyncio.sleep(3600)
         task.cancel()
 
     virtual_time.run(play())
 
-    assert cluster.told() == [
+    assert cluster.written() == [
         ("10.0.0.2", "10.96.0.0/12", "203.0.113.5"),
         ("10.0.0.2 10.0.0.3 10.0.0.4", "10.96.0.0/12", "203.0.113.5"),
         ("10.0.0.3 10.0.0.4", "10.96.0.0/12", "203.0.113.5"),
@@ -104,7 +104,7 @@ def test_addresses_are_written_when_they_change_and_at_rest_never() -> None:
 
 
 def test_a_controller_that_starts_writes_only_what_is_new() -> None:
-    """One that takes over from another one, and finds its addresses right, leaves them; else it writes them."""
+    """A controller that starts and finds the addresses up to date writes none."""
     first, second = Cluster(), Cluster()
 
     async def play() -> None:
@@ -113,22 +113,22 @@ def test_a_controller_that_starts_writes_only_what_is_new() -> None:
         task = await _start(second, ClusterState())
         assert second.patches == []
         second.endpoints = ["203.0.113.6"]
-        await asyncio.sleep(2 * EVERY)
+        await asyncio.sleep(2 * INTERVAL)
         task.cancel()
 
     virtual_time.run(play())
 
-    assert [servers for *_, servers in second.told()] == ["203.0.113.6"]
+    assert [servers for *_, servers in second.written()] == ["203.0.113.6"]
 
 
-def test_what_can_not_be_asked_for_is_not_taken_for_gone() -> None:
-    """While the API server does not answer nothing is written; when it does, what was missed is."""
+def test_an_error_does_not_count_as_empty() -> None:
+    """While a request fails, nothing is written; afterwards the missed changes are."""
     cluster = Cluster(500, None, 403)
 
     async def play() -> None:
-        task = await _start(cluster, overview := ClusterState())
+        task = await _start(cluster, state := ClusterState())
         cluster.endpoints = None
-        _put(overview, "10.0.0.3")
+        _put(state, "10.0.0.3")
         await asyncio.sleep(600)
         assert len(cluster.patches) == 1
         cluster.endpoints = ["203.0.113.5"]
@@ -137,19 +137,19 @@ def test_what_can_not_be_asked_for_is_not_taken_for_gone() -> None:
 
     virtual_time.run(play())
 
-    assert [nodes for nodes, *_ in cluster.told()] == ["10.0.0.2", "10.0.0.2 10.0.0.3"]
+    assert [nodes for nodes, *_ in cluster.written()] == ["10.0.0.2", "10.0.0.2 10.0.0.3"]
 
 
 def test_many_changes_are_few_writes() -> None:
-    """While 1,000 nodes join within a minute there is a write every ten seconds, since each one goes to all of them."""
+    """While 1,000 nodes join within a minute, there is a write every ten seconds, because each goes to all nodes."""
     cluster = Cluster()
 
     async def play() -> None:
-        task = await _start(cluster, overview := ClusterState())
+        task = await _start(cluster, state := ClusterState())
         for number in range(1000):
-            _put(overview, f"10.1.{number >> 8}.{number & 255}")
+            _put(state, f"10.1.{number >> 8}.{number & 255}")
             await asyncio.sleep(0.06)
-        await asyncio.sleep(3 * EVERY)
+        await asyncio.sleep(3 * INTERVAL)
         task.cancel()
 
     virtual_time.run(play())

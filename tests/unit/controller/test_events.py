@@ -1,4 +1,4 @@
-"""The transitions that cause an Event, and its text."""
+"""The Events of transitions."""
 
 import asyncio
 from typing import Any, cast
@@ -17,7 +17,7 @@ READY, FAILING, ROLLING, DOWN = "AllNodesReady", "NodesFailing", "RollingOut", "
 
 
 def status(reason: str, generation: int = 1, message: str = "") -> dict[str, Any]:
-    """A status with this reason of its Ready condition."""
+    """Return a status with a reason of its Ready condition."""
     return {
         "observedGeneration": generation,
         "nodes": {"pending": int(reason == ROLLING)},
@@ -25,17 +25,19 @@ def status(reason: str, generation: int = 1, message: str = "") -> dict[str, Any
     }
 
 
-def told(*statuses: dict[str, Any], before: dict[str, Any] | None = None, refusals: tuple[int, ...] = ()) -> list[Any]:
-    """The Events written while an object goes through these statuses."""
+def recorded(
+    *statuses: dict[str, Any], before: dict[str, Any] | None = None, refusals: tuple[int, ...] = ()
+) -> list[Any]:
+    """Return the Events of an object that goes through these statuses."""
     api = FakeApi(*refusals)
-    subject = RouteSummary.parse(manifest(metadata={"uid": "u", "generation": 1}))
+    summary = RouteSummary.parse(manifest(metadata={"uid": "u", "generation": 1}))
 
     async def run() -> None:
         recorder = EventRecorder(cast("Client", api), ControllerMetrics())
         task = asyncio.create_task(recorder.run())
         last = before or {}
         for each in statuses:
-            recorder.record(subject, last, each)
+            recorder.record(summary, last, each)
             last = each
         await asyncio.sleep(1000)
         task.cancel()
@@ -56,20 +58,20 @@ def told(*statuses: dict[str, Any], before: dict[str, Any] | None = None, refusa
     ],
 )
 def test_transitions(reasons: list[str], events: list[str]) -> None:
-    """Each state that an object may stay in causes one Event when it is reached; intermediate ones do not."""
-    assert [each["reason"] for each in told(*map(status, reasons))] == events
+    """Each lasting state causes one Event when the object enters it; states of a roll-out cause none."""
+    assert [each["reason"] for each in recorded(*map(status, reasons))] == events
 
 
 def test_warnings_are_warnings() -> None:
-    """A state that needs a person is a Warning, another is Normal."""
-    types = {each["reason"]: each["type"] for each in told(*map(status, (FAILING, READY, "InvalidSpec")))}
+    """An Event is a Warning if a user must act, else Normal."""
+    types = {each["reason"]: each["type"] for each in recorded(*map(status, (FAILING, READY, "InvalidSpec")))}
 
     assert types == {"NodesFailing": "Warning", "Ready": "Normal", "Invalid": "Warning"}
 
 
 def test_event_is_found_by_kubectl() -> None:
-    """It stands in namespace default and names the object by uid and without a namespace."""
-    (event,) = told(status(READY, message="3 of 3 nodes ready"))
+    """An Event is in namespace default and refers to the object by uid, without a namespace."""
+    (event,) = recorded(status(READY, message="3 of 3 nodes ready"))
 
     assert event["metadata"]["namespace"] == "default"
     assert event["regarding"] == {
@@ -83,8 +85,8 @@ def test_event_is_found_by_kubectl() -> None:
 
 
 def test_the_same_again_is_counted() -> None:
-    """An object that flaps, or is changed again and again, has one Event of each kind, with a count."""
-    events = told(*(status(reason, generation) for generation in (1, 2, 3) for reason in (FAILING, READY)))
+    """An object that flaps or changes repeatedly has one Event of each kind, with a count."""
+    events = recorded(*(status(reason, generation) for generation in (1, 2, 3) for reason in (FAILING, READY)))
 
     assert len({each["metadata"]["name"] for each in events}) == 2
     assert [each.get("series", {}).get("count") for each in events] == [None, None, 2, 2, 3, 3]
@@ -92,42 +94,42 @@ def test_the_same_again_is_counted() -> None:
 
 
 def test_other_words_are_another_event() -> None:
-    """The API server lets nobody change the words of an Event."""
-    events = told(status(FAILING, 1, "node1: a"), status(FAILING, 2, "node2: b"))
+    """Another note is another Event, since the API server lets nobody change a note."""
+    events = recorded(status(FAILING, 1, "node1: a"), status(FAILING, 2, "node2: b"))
 
     assert len({each["metadata"]["name"] for each in events}) == 2
 
 
 def test_a_restart_tells_nothing_again() -> None:
-    """The status from before the controller's start causes no Event."""
-    assert told(status(FAILING), before=status(FAILING)) == []
-    assert len(told(status(READY), before=status(FAILING))) == 1
+    """The status stored before the controller started causes no Event."""
+    assert recorded(status(FAILING), before=status(FAILING)) == []
+    assert len(recorded(status(READY), before=status(FAILING))) == 1
 
 
-def test_a_roll_out_with_failures_is_told_when_it_has_settled() -> None:
-    """As it begins it is not known yet who fails; later one node that never answers holds nothing back."""
+def test_a_roll_out_with_failures_causes_an_event_when_it_has_settled() -> None:
+    """A failure at the start of a roll-out causes no Event yet; later, a pending node delays no Event."""
     rolling = status(FAILING, message="early")
     rolling["nodes"]["pending"] = 1
 
-    (settled,) = told(rolling, status(FAILING, message="settled"))
+    (settled,) = recorded(rolling, status(FAILING, message="settled"))
     assert settled["note"] == "settled"
     later = rolling | {"conditions": status(FAILING, message="later")["conditions"]}
-    assert [each["note"] for each in told(rolling, later, status(FAILING))] == ["later"]
+    assert [each["note"] for each in recorded(rolling, later, status(FAILING))] == ["later"]
 
 
 def test_long_words_are_cut() -> None:
-    """A note has a limit in the API server."""
-    assert len(told(status(FAILING, 1, "x" * 5000))[0]["note"]) == 1024
+    """A note is cut at the API server's limit."""
+    assert len(recorded(status(FAILING, 1, "x" * 5000))[0]["note"]) == 1024
 
 
 def test_event_is_tried_a_few_times() -> None:
-    """An Event that can't be written is given up in the end: what it says stands in the status."""
-    assert len(told(status(READY), refusals=(503, 500))) == 1
-    assert told(status(READY), refusals=(503,) * 5) == []
+    """An Event is given up after some attempts, since the status has the same message."""
+    assert len(recorded(status(READY), refusals=(503, 500))) == 1
+    assert recorded(status(READY), refusals=(503,) * 5) == []
 
 
 def _with_gateways(**unhealthy: int) -> dict[str, Any]:
-    """Return a status in which each gateway is down on a given number of nodes."""
+    """Return a status with the number of nodes on which each gateway is down."""
     made = status(READY)
     reason = "GatewaysDown" if any(unhealthy.values()) else "AllGatewaysUp"
     made["gateways"] = [{"address": name, "unhealthyNodes": number} for name, number in unhealthy.items()]
@@ -135,9 +137,11 @@ def _with_gateways(**unhealthy: int) -> dict[str, Any]:
     return made
 
 
-def test_gateway_is_told_once_for_all_nodes() -> None:
-    """That a gateway goes down is one Event, however many nodes find out after each other; so is its return."""
-    events = told(*(_with_gateways(a=number, b=0) for number in (0, 1, 2, 3, 1, 0)), before=_with_gateways(a=0, b=0))
+def test_gateway_causes_one_event_for_all_nodes() -> None:
+    """A gateway that goes down causes one Event, however many nodes report it; so does its return."""
+    events = recorded(
+        *(_with_gateways(a=number, b=0) for number in (0, 1, 2, 3, 1, 0)), before=_with_gateways(a=0, b=0)
+    )
 
     assert [(each["type"], each["reason"]) for each in events] == [
         ("Warning", "GatewaysDown"),
@@ -146,7 +150,7 @@ def test_gateway_is_told_once_for_all_nodes() -> None:
 
 
 def test_another_gateway_is_another_event() -> None:
-    """Each gateway that goes down causes an Event; those that are up at first do not."""
-    events = told(*(_with_gateways(a=a, b=b) for a, b in ((0, 0), (1, 0), (1, 1))))
+    """Each gateway that goes down causes an Event; gateways that are up at first cause none."""
+    events = recorded(*(_with_gateways(a=a, b=b) for a, b in ((0, 0), (1, 0), (1, 1))))
 
     assert [each["reason"] for each in events] == ["Ready", "GatewaysDown", "GatewaysDown"]

@@ -1,4 +1,4 @@
-"""The retired operator's finalizer is taken off, and nobody else's."""
+"""Removal of the retired operator's finalizer, and of no other."""
 
 import asyncio
 from typing import cast
@@ -12,13 +12,13 @@ from tests.unit.cluster.fakeapi import FakeApi
 
 
 def removed(finalizers: list[str], *refusals: int | None) -> FakeApi:
-    """Return the API server, which gives these refusals first, after an object with these finalizers came twice."""
+    """Return the API server, which refuses first, after two events of an object with these finalizers."""
     api = FakeApi(*refusals)
 
     async def run() -> None:
         remover = FinalizerRemover(cast("Client", api))
-        remover.look_at("a", finalizers)
-        remover.look_at("a", finalizers)
+        remover.check("a", finalizers)
+        remover.check("a", finalizers)
         await asyncio.sleep(1000)
         await remover.stop()
 
@@ -26,8 +26,8 @@ def removed(finalizers: list[str], *refusals: int | None) -> FakeApi:
     return api
 
 
-def test_it_is_taken_off_where_it_stands() -> None:
-    """One patch, which holds only while the finalizer is still in its place."""
+def test_the_finalizer_is_removed_at_its_index() -> None:
+    """One patch removes the finalizer, and only if its index is unchanged."""
     ((path, patch, content_type),) = removed(["other", RETIRED]).patches
 
     assert path == "/apis/networking.digitalocean.com/v1/staticroutes/a"
@@ -39,11 +39,11 @@ def test_it_is_taken_off_where_it_stands() -> None:
 
 
 def test_finalizers_of_others_stay() -> None:
-    """An object with somebody else's finalizer is nobody's business here."""
+    """An object with other finalizers is not patched."""
     assert removed(["other"]).patches == []
 
 
 @pytest.mark.parametrize(("refusals", "patches"), [((503, None, 403), 1), ((404,), 0), ((422,), 0)])
-def test_it_is_tried_until_it_is_off(refusals: tuple[int | None, ...], patches: int) -> None:
-    """Refused or unanswered, it is tried again; an object that is gone or has changed is left to its next event."""
+def test_failed_removals_are_repeated(refusals: tuple[int | None, ...], patches: int) -> None:
+    """A refused or unanswered patch is repeated; for an object that is gone or has changed, the next event decides."""
     assert len(removed([RETIRED], *refusals).patches) == patches

@@ -1,4 +1,4 @@
-"""The nodes that may use a new generation next."""
+"""The stages of a roll-out."""
 
 import math
 
@@ -14,7 +14,7 @@ ONE = Rollout(nodes=1)
 
 
 def nodes(done: str = "", failed: str = "", gone: str = "", since: str = "2024-01-01T00:00:00Z") -> list[StagedNode]:
-    """Ten nodes in the order of their places, of which these digits are done, failed or not ready."""
+    """Return ten nodes in order of rank; the digits select those that are done, failed or NotReady."""
     return [
         StagedNode(name, str(number) in done, str(number) in failed, since if str(number) in gone else "")
         for number, name in enumerate(NODES)
@@ -22,12 +22,12 @@ def nodes(done: str = "", failed: str = "", gone: str = "", since: str = "2024-0
 
 
 def stage(released: int, phase: Phase = Phase.PROGRESSING, since: str = "2024-01-02T00:00:00Z") -> Stage:
-    """Return a stage of generation 2 that releases it to the first of the ten nodes."""
+    """Return a stage of generation 2 with a number of nodes."""
     return Stage(2, phase, rank(NODES[released - 1]), f"{released}/10", since)
 
 
 def released(after: Stage) -> int:
-    """Return how many of the ten nodes a stage releases."""
+    """Return the number of nodes in a stage."""
     return sum(rank(name) <= after.threshold for name in NODES)
 
 
@@ -35,7 +35,7 @@ def released(after: Stage) -> int:
     ("rollout", "expected"), [(ONE, 1), (Rollout(nodes=4), 4), (Rollout(percent=25), 3), (Rollout(nodes=10), 10)]
 )
 def test_first_nodes(rollout: Rollout, expected: int) -> None:
-    """A new generation begins with the first nodes, whatever the last one did."""
+    """A new generation begins with the first nodes, whatever the stage of the previous one."""
     before = Stage(1, Phase.COMPLETE, EVERYONE, "10/10", "2024-01-01T00:00:00Z")
     after = next_stage(rollout, 2, nodes(done="0123456789"), before)
 
@@ -56,32 +56,32 @@ def test_first_nodes(rollout: Rollout, expected: int) -> None:
         (nodes(done="01", gone="24"), Phase.PROGRESSING, 6),
     ],
     ids=[
-        "one has not answered",
+        "one is pending",
         "all done",
         "one fails",
-        "one fails that has another generation",
-        "one was lost with it",
-        "one was not ready before",
-        "one was lost when it was done",
-        "those not ready are passed over",
+        "one outside the stage fails",
+        "one becomes NotReady",
+        "one was NotReady before",
+        "one becomes NotReady after it is done",
+        "NotReady nodes are skipped",
     ],
 )
 def test_next_nodes(candidates: list[StagedNode], phase: Phase, expected: int) -> None:
-    """More follow when all that have it are ready; it stops when one fails, or is lost with it."""
+    """A stage grows when all its nodes are done, and pauses when one fails or becomes NotReady."""
     after = next_stage(Rollout(nodes=2), 2, candidates, stage(2))
 
     assert (after.phase, released(after)) == (phase, expected)
     assert (after.since == "") == (expected != 2), "a wider stage gets a new time"
 
 
-def test_paused_goes_on_when_the_node_is_mended() -> None:
-    """A pause ends by itself when no node fails any more."""
+def test_pause_ends_when_the_node_recovers() -> None:
+    """A pause ends when no node fails any more."""
     after = next_stage(ONE, 2, nodes(done="0"), stage(1, Phase.PAUSED))
     assert (after.phase, released(after)) == (Phase.PROGRESSING, 2)
 
 
-def test_failure_is_passed_over_when_asked_to() -> None:
-    """Without pauseOnFailure a node that fails does not stop the others, but one that has not answered does."""
+def test_without_pause_on_failure_a_failure_counts_as_done() -> None:
+    """Without pauseOnFailure a failing node does not stop the roll-out, but a pending one does."""
     onward = Rollout(nodes=1, pause_on_failure=False)
 
     assert released(next_stage(onward, 2, nodes(failed="0"), stage(1))) == 2
@@ -89,19 +89,19 @@ def test_failure_is_passed_over_when_asked_to() -> None:
 
 
 def test_complete_stays_so() -> None:
-    """Once every node may use it, nothing takes that back, and nothing changes in the status."""
+    """A complete roll-out stays complete, whatever the nodes report."""
     complete = Stage(2, Phase.COMPLETE, EVERYONE, "10/10", "2024-01-02T00:00:00Z")
     assert next_stage(ONE, 2, nodes(failed="0123456789"), complete) is complete
 
 
 def test_no_node_is_complete() -> None:
-    """If no node needs care, new nodes may have it."""
+    """Without nodes a roll-out is complete, so nodes that join later get the generation at once."""
     assert next_stage(ONE, 2, [], None).phase is Phase.COMPLETE
 
 
 @given(st.lists(st.text("abc0", min_size=1), unique=True, max_size=30), st.integers(1, 40), st.booleans())
 def test_good_change_reaches_all(names: list[str], number: int, percent: bool) -> None:
-    """If every node succeeds, all have it in the end, in as few steps as the share allows, in one order."""
+    """If every node succeeds, a roll-out reaches all nodes in as few stages as their size allows."""
     rollout = Rollout(percent=number) if percent else Rollout(nodes=number)
     at_a_time = rollout.at_a_time(len(names))
     current, steps = next_stage(rollout, 1, [StagedNode(name, done=False, failed=False) for name in names], None), 1

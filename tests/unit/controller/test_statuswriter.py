@@ -1,4 +1,4 @@
-"""The times at which a status is written, in virtual time."""
+"""The times and contents of status writes, in virtual time."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -27,52 +27,52 @@ class Scene:
 
     def __init__(self, *refusals: int | None) -> None:
         self.api = FakeApi(*refusals)
-        self.overview = ClusterState()
+        self.state = ClusterState()
         self.start()
-        self.subject = self.of_generation(1)
+        self.summary = self.of_generation(1)
 
     def start(self) -> None:
         """Start a writer."""
-        self.writer = StatusWriter(cast("Client", self.api), self.overview, ControllerMetrics(), lambda *_: None)
+        self.writer = StatusWriter(cast("Client", self.api), self.state, ControllerMetrics(), lambda *_: None)
         self._task = asyncio.create_task(self.writer.run())
 
     async def stop(self) -> None:
-        """End it."""
+        """Stop the writer."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
     def of_generation(self, generation: int) -> RouteSummary:
         """Change the spec."""
-        self.subject = RouteSummary.parse(manifest(metadata={"uid": "u", "generation": generation}))
-        self.overview.put_route(self.subject, self.overview.stored(self.subject), generation)
-        return self.subject
+        self.summary = RouteSummary.parse(manifest(metadata={"uid": "u", "generation": generation}))
+        self.state.put_route(self.summary, self.state.stored(self.summary), generation)
+        return self.summary
 
     def say_of(self, name: str, states: str, generation: int = 1) -> None:
-        """Nodes report of another StaticRoute."""
-        self.subject = RouteSummary.parse(manifest(name, metadata={"uid": name, "generation": generation}))
-        self.overview.put_route(self.subject, self.overview.stored(self.subject), generation)
+        """Let nodes report on another StaticRoute."""
+        self.summary = RouteSummary.parse(manifest(name, metadata={"uid": name, "generation": generation}))
+        self.state.put_route(self.summary, self.state.stored(self.summary), generation)
         self.say(states)
 
     def say(self, states: str) -> None:
-        """Nodes report: r is ready, f fails, p has not answered."""
+        """Let nodes report: r is ready, f fails, p is pending."""
         row = {"r": RowState.PROGRAMMED, "f": RowState.FAILED, "p": RowState.PENDING}
-        members = [NodeInfo(Node(f"node{number}"), str(number), ready=True) for number in range(len(states))]
-        generation = self.subject.generation
+        nodes = [NodeInfo(Node(f"node{number}"), str(number), ready=True) for number in range(len(states))]
+        generation = self.summary.generation
         rollup = roll_up(
-            self.subject,
-            members,
+            self.summary,
+            nodes,
             lambda each: Report(generation, row[states[int(each.uid)]], Reason.PENDING, ""),
         )
-        self.writer.offer(self.subject, rollup)
+        self.writer.offer(self.summary, rollup)
 
     def grow(self, nodes: int) -> None:
-        """Be a cluster of this number of nodes."""
+        """Set the number of nodes."""
         for number in range(nodes):
-            self.overview.members.put(f"{number}", NodeInfo(Node(f"node{number}"), f"{number}", ready=True), 1)
+            self.state.nodes.put(f"{number}", NodeInfo(Node(f"node{number}"), f"{number}", ready=True), 1)
 
     @property
     def written(self) -> list[str]:
-        """Return the writes, with their objects."""
+        """Return the written statuses with the names of their objects."""
         return [f"{path.split('/')[-2]} {body['status']['summary']}" for path, body, _ in self.api.patches]
 
     @property
@@ -82,7 +82,7 @@ class Scene:
 
 
 def play(act: Callable[[Scene], Coroutine[Any, Any, None]], *refusals: int | None) -> Scene:
-    """Run an act, and let what follows from it happen, in virtual time."""
+    """Run a function and everything that follows from it, in virtual time."""
 
     async def run() -> Scene:
         scene = Scene(*refusals)
@@ -95,7 +95,7 @@ def play(act: Callable[[Scene], Coroutine[Any, Any, None]], *refusals: int | Non
 
 
 def test_a_change_is_written_at_its_start_and_its_end() -> None:
-    """Hundreds of reports within a roll-out of seconds are two writes: one at once, one when all have answered."""
+    """Hundreds of reports within seconds cause two writes: at once, and when all nodes have reported."""
 
     async def act(scene: Scene) -> None:
         scene.say("ppp")
@@ -113,7 +113,7 @@ def test_a_change_is_written_at_its_start_and_its_end() -> None:
 
 
 def test_a_slow_roll_out_is_written_every_half_minute() -> None:
-    """If nodes take their time, the state is written every `PAUSE`, and the end at once."""
+    """During a slow roll-out the status is written every `PAUSE`; its end is written at once."""
 
     async def act(scene: Scene) -> None:
         for done in range(100):
@@ -131,7 +131,7 @@ def test_a_slow_roll_out_is_written_every_half_minute() -> None:
 
 
 def test_settled_with_failures_is_settled() -> None:
-    """A failing node has answered; that it heals later is written once the last write is old enough."""
+    """A failing node has reported, so its later recovery waits for the pause after the last write."""
 
     async def act(scene: Scene) -> None:
         scene.say("ppp")
@@ -146,7 +146,7 @@ def test_settled_with_failures_is_settled() -> None:
 
 
 def test_flapping_is_not_written_each_time() -> None:
-    """A node that fails and heals every second costs one write in `PAUSE` seconds at most."""
+    """A node that fails and recovers every second causes at most one write per `PAUSE`."""
 
     async def act(scene: Scene) -> None:
         for _ in range(60):
@@ -159,7 +159,7 @@ def test_flapping_is_not_written_each_time() -> None:
 
 
 def test_what_the_object_says_already_is_not_written() -> None:
-    """A status that is offered again, or is there after a restart, is not written again."""
+    """A status equal to the stored one is not written, also after a restart."""
 
     async def act(scene: Scene) -> None:
         scene.say("rrr")
@@ -172,7 +172,7 @@ def test_what_the_object_says_already_is_not_written() -> None:
 
 
 def test_each_generation_is_a_change() -> None:
-    """Another change soon after the last is written at its start and its end all the same."""
+    """The start and the end of a change are written at once, also soon after another change."""
 
     async def act(scene: Scene) -> None:
         for generation in (1, 2, 3):
@@ -186,7 +186,7 @@ def test_each_generation_is_a_change() -> None:
 
 
 def test_a_restart_goes_on_where_the_last_left_off() -> None:
-    """After a restart a roll-out that the object says has begun is not begun again; its end is written at once."""
+    """After a restart the start of a roll-out is not written again; its end is written at once."""
 
     async def act(scene: Scene) -> None:
         scene.say("ppp")
@@ -203,7 +203,7 @@ def test_a_restart_goes_on_where_the_last_left_off() -> None:
 
 
 def test_a_write_that_fails_is_tried_until_it_succeeds() -> None:
-    """Refused or unanswered, it is tried again, ever less often, and then says what is so by then."""
+    """A refused or unanswered write is repeated with back-off, with the newest state."""
 
     async def act(scene: Scene) -> None:
         scene.say("ppp")
@@ -215,7 +215,7 @@ def test_a_write_that_fails_is_tried_until_it_succeeds() -> None:
 
 
 def test_an_object_that_is_gone_is_forgotten() -> None:
-    """A pending write of an object that is gone is dropped."""
+    """The pending write of a deleted object is dropped."""
 
     async def act(scene: Scene) -> None:
         scene.say("ppp")
@@ -226,7 +226,7 @@ def test_an_object_that_is_gone_is_forgotten() -> None:
 
 
 def test_what_is_due_at_once_is_paced_by_nodes_and_destinations() -> None:
-    """Hundreds of statuses that are due at once don't flood thousands of watches."""
+    """Hundreds of statuses that are due at once do not flood thousands of watches."""
 
     async def act(scene: Scene) -> None:
         scene.grow(5000)
@@ -242,12 +242,12 @@ def test_what_is_due_at_once_is_paced_by_nodes_and_destinations() -> None:
 
 
 def test_a_large_object_on_thousands_of_nodes_is_written_three_times() -> None:
-    """While 2,000 destinations roll out to 5,000 nodes over minutes: its start, once meanwhile, and its end."""
+    """A roll-out of 2,000 destinations to 5,000 nodes takes three writes: at the start, meanwhile, at the end."""
 
     async def act(scene: Scene) -> None:
         scene.grow(5000)
         destinations = [f"20.0.{number // 250}.{number % 250}" for number in range(2000)]
-        scene.subject = RouteSummary.parse(manifest(destinations=destinations, metadata={"uid": "u", "generation": 1}))
+        scene.summary = RouteSummary.parse(manifest(destinations=destinations, metadata={"uid": "u", "generation": 1}))
         for done in range(220):
             scene.say("r" * done + "p" * (220 - done))
             await asyncio.sleep(1)
@@ -259,7 +259,7 @@ def test_a_large_object_on_thousands_of_nodes_is_written_three_times() -> None:
 
 
 def test_on_few_nodes_nothing_waits() -> None:
-    """Three nodes take a hundred statuses as fast as they can be written."""
+    """With three nodes, a hundred statuses are written without pauses."""
 
     async def act(scene: Scene) -> None:
         scene.grow(3)
@@ -270,7 +270,7 @@ def test_on_few_nodes_nothing_waits() -> None:
 
 
 def test_the_most_urgent_goes_first() -> None:
-    """Due writes go in order: objects that turned worse, those that have settled, then those that begin."""
+    """Due writes go out in this order: more failing nodes, settled changes, new changes."""
 
     async def act(scene: Scene) -> None:
         scene.grow(100_000)
@@ -283,7 +283,7 @@ def test_the_most_urgent_goes_first() -> None:
 
 
 def test_what_settles_before_its_turn_is_written_once() -> None:
-    """A roll-out that ends before its turn takes one write, not two."""
+    """A roll-out that ends before its first write needs one write, not two."""
 
     async def act(scene: Scene) -> None:
         scene.grow(100_000)
@@ -296,7 +296,7 @@ def test_what_settles_before_its_turn_is_written_once() -> None:
 
 
 def test_one_that_is_refused_does_not_hold_up_the_others() -> None:
-    """While one waits for its next try, others are written."""
+    """The back-off of one object does not delay other objects."""
 
     async def act(scene: Scene) -> None:
         for name in ("a", "b", "c"):
