@@ -100,7 +100,7 @@ class NodeStateWriter:
             elif state != self._written:
                 if await self._write(state):
                     backoff.reset()
-                    # Where the state changes all the time, the spread keeps all nodes together to the rate.
+                    # If the state changes all the time, the spread keeps all nodes together to the rate.
                     due = loop.time() + max(EQUAL.of(PAUSE), spread)
                 else:
                     self._changed.set()

@@ -100,7 +100,7 @@ class Listing:
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._requested.wait(), seconds)
-            # When an API server ends, all its agents lose their watches in the same moment.
+            # All agents of an API server that ends lose their watches in the same moment.
             await asyncio.sleep(FULL.of(SPREAD))
         self._requested.clear()
 
