@@ -24,7 +24,7 @@ from static_route_operator.node.inventory import Inventory
 from static_route_operator.node.reconciler import Reconciler
 from static_route_operator.observability.metrics import Metrics
 from static_route_operator.planning.diff import diff
-from static_route_operator.routing.keys import default_table_metric
+from static_route_operator.routing.keys import TABLE_MAIN, default_metric, pack_table_metric
 from static_route_operator.routing.keyset import KeySet
 from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.prefixes import IPV4_PREFIX_SIZE, pack_address, pack_prefixes
@@ -48,7 +48,7 @@ class KernelLayer(Contender):
         """Open the socket, and have the keys ready."""
         self._runner = asyncio.Runner()
         self._runner.run(self._open())
-        table_metric = default_table_metric(pack_address(GATEWAYS[0]))
+        table_metric = pack_table_metric(TABLE_MAIN, default_metric(pack_address(GATEWAYS[0])))
         prefixes = pack_prefixes(self.destinations, IPV4_PREFIX_SIZE)
         self._keys = KeySet.with_table_metric(IPV4_PREFIX_SIZE, prefixes, table_metric)
 

@@ -87,7 +87,7 @@ class Gateways:
                 "rttSeconds": health.usual_rtt,
                 "sent": health.sent,
                 "lost": health.lost,
-                "message": health.reason if health.state is not GatewayState.UP else "",
+                "message": health.message,
             }
             for target, health in self.health().items()
         ]

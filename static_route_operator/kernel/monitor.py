@@ -5,13 +5,13 @@ rule may lead packets to another gateway. So links, addresses, rules and nexthop
 notification asks for a new look at the node.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable
 
 from static_route_operator.kernel.interfaces import RTM_DELADDR, RTM_DELLINK, RTM_NEWLINK, decode_link_state
+from static_route_operator.kernel.listener import Listener
 from static_route_operator.kernel.messages import RTM_DELROUTE, RTM_NEWROUTE, DecodedRoute, RouteDecoder
-from static_route_operator.kernel.netlink import Message, NetlinkSocket, lost_messages, messages
+from static_route_operator.kernel.netlink import Message, lost_messages, messages
 
 logger = logging.getLogger(__name__)
 
@@ -23,9 +23,6 @@ RTM_DELNEXTHOP = 105
 
 # Bytes of receive buffer: 100,000 changes at once fit.
 BUFFER = 64 << 20
-
-# Datagrams to read before other tasks get a turn.
-BATCH = 512
 
 
 class Monitor:
@@ -51,43 +48,25 @@ class Monitor:
         self._on_route = on_route
         self._on_node = on_node
         self._on_overflow = on_overflow
-        self._socket: NetlinkSocket | None = None
         self._decoder = RouteDecoder()
+        self._listener = Listener(GROUPS, BUFFER, self._take, self._lost, own_port)
 
     def start(self) -> None:
         """Start to watch, in the running event loop."""
-        self._socket = NetlinkSocket(groups=GROUPS, buffer=BUFFER)
-        self._socket.ignore(self._own_port())
-        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
+        self._listener.start()
 
     def own_port_changed(self) -> None:
         """Ignore the changes from the new port of the request socket."""
-        if self._socket is not None:
-            self._socket.ignore(self._own_port())
+        self._listener.ignore()
 
     def stop(self) -> None:
         """Stop watching."""
-        if self._socket is not None:
-            asyncio.get_running_loop().remove_reader(self._socket.fileno())
-            self._socket.close()
-            self._socket = None
+        self._listener.stop()
 
-    def _read(self) -> None:
-        if self._socket is None:
-            return
-        try:
-            for _ in range(BATCH):
-                datagram = self._socket.receive()
-                if datagram is None:
-                    return
-                self._take(datagram)
-        except OSError as error:
-            if not lost_messages(error):
-                logger.exception("The socket that watches the kernel failed; opening a new one")
-            # Watch first and read after: a change between the two would be missed the other way round.
-            self.stop()
-            self.start()
-            self._on_overflow()
+    def _lost(self, error: OSError) -> None:
+        if not lost_messages(error):
+            logger.error("The socket that watches the kernel failed, and a new one is open: %s", error)
+        self._on_overflow()
 
     def _take(self, datagram: bytes) -> None:
         node_changed = lossy = False

@@ -1,6 +1,5 @@
 """Neighbours: gateways that the kernel calls FAILED, and links that go down, before any probe notices."""
 
-import asyncio
 import logging
 import socket
 import struct
@@ -12,14 +11,13 @@ from pyroute2.netlink.rtnl.ndmsg import NUD_FAILED, ndmsg
 
 from static_route_operator.kernel.dumps import pass_over
 from static_route_operator.kernel.interfaces import RTM_DELLINK, RTM_NEWLINK, decode_link_state
-from static_route_operator.kernel.netlink import Message, NetlinkSocket, messages
+from static_route_operator.kernel.listener import Listener
+from static_route_operator.kernel.netlink import Message, messages
 
 logger = logging.getLogger(__name__)
 
 # Bytes of receive buffer.
 BUFFER = 4 << 20
-# Datagrams to read before other tasks get a turn.
-BATCH = 512
 
 
 class _NeighbourBody(ndmsg):  # type: ignore[misc] # pyroute2 has no types
@@ -39,38 +37,28 @@ class Neighbours:
     def __init__(self, on_link: Callable[[int, bool], None], on_failed: Callable[[bytes, int], None]) -> None:
         self._on_link = on_link
         self._on_failed = on_failed
-        self._socket: NetlinkSocket | None = None
+        self._listener = Listener(RTMGRP_LINK | RTMGRP_NEIGH, BUFFER, self._take_all, self._lost)
 
     @property
     def running(self) -> bool:
         """True while the watch is on."""
-        return self._socket is not None
+        return self._listener.running
 
     def start(self) -> None:
         """Start to watch, in the running event loop."""
-        self._socket = NetlinkSocket(groups=RTMGRP_LINK | RTMGRP_NEIGH, buffer=BUFFER)
-        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
+        self._listener.start()
 
     def stop(self) -> None:
         """Stop watching."""
-        if self._socket is not None:
-            asyncio.get_running_loop().remove_reader(self._socket.fileno())
-            self._socket.close()
-            self._socket = None
+        self._listener.stop()
 
-    def _read(self) -> None:
-        try:
-            for _ in range(BATCH):
-                datagram = self._socket.receive() if self._socket is not None else None
-                if datagram is None:
-                    return
-                for message in messages(datagram):
-                    self._take(message)
-        except OSError as error:
-            # The probes find out what the lost notifications would have said.
-            logger.warning("Notifications about neighbours were lost: %s", error)
-            self.stop()
-            self.start()
+    def _lost(self, error: OSError) -> None:
+        # The probes find out what the lost notifications would have said.
+        logger.warning("Notifications about neighbours were lost: %s", error)
+
+    def _take_all(self, datagram: bytes) -> None:
+        for message in messages(datagram):
+            self._take(message)
 
     def _take(self, message: Message) -> None:
         if message.kind in {RTM_NEWLINK, RTM_DELLINK}:

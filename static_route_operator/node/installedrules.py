@@ -57,9 +57,9 @@ class InstalledRules:
     async def install(self, plan: Plan, routes: Routes) -> Mapping[bytes, Failure]:
         """Add the rules of a plan; return the kernel's refusal by the key of each route that fails with it.
 
-        While a bypass route is missing, no rule may lead to the table of the default routes: protected packets would
-        follow a default route there. If the kernel refuses one rule, the others must go too: one of them may be the
-        rule that leads there, without the rules that spare packets from that table.
+        While a bypass route is missing, no rule of its family may lead to the table of the default routes: protected
+        packets would follow a default route there. If the kernel refuses one rule, the others of its family must go
+        too: one of them may be the rule that leads there, without the rules that spare packets from that table.
 
         Args:
             plan: the desired rules and their owners.
@@ -68,14 +68,18 @@ class InstalledRules:
         Raises:
             KernelError: see `RuleSet.apply`.
         """
-        if any(keys - routes.through(next_hops) for next_hops, keys in plan.bypass):
-            await self.withdraw(())
-            return {}
-        operations = diff_rules(plan.rules, await self.read())
-        refused = await self._rules.apply(each for each in operations if each.action is Action.ADD)
-        if not refused:
-            return {}
-        await self.withdraw(())
-        failure = next(iter(refused.values()))
-        defaults = [each.keys for each in plan.objects if each.route.spec.takes_default]
-        return {key: failure for keys in defaults for key in keys}
+        exposed = {hops.address_size for hops, keys in plan.bypass if keys - routes.through(hops)}
+        desired = {rule for rule in plan.rules if rule.address_size not in exposed}
+        await self.withdraw(desired)
+        operations = diff_rules(desired, await self.read())
+        refused = await self._rules.apply(operations)
+        failures = {rule.address_size: failure for rule, failure in refused.items() if rule in desired}
+        if failures:
+            await self.withdraw({rule for rule in desired if rule.address_size not in failures})
+        defaults = [each for each in plan.objects if each.route.spec.takes_default]
+        return {
+            key: failures[size]
+            for each in defaults
+            if (size := each.route.address_size) in failures
+            for key in each.keys
+        }

@@ -5,7 +5,6 @@ run. Each part of a run has a module of its own; this one decides their order, a
 """
 
 import asyncio
-import contextlib
 import errno
 import logging
 import time
@@ -32,6 +31,7 @@ from static_route_operator.node.reporting import Report
 from static_route_operator.node.retries import Retries
 from static_route_operator.node.rollback.confirmation import Confirmation
 from static_route_operator.node.rows import Outcome, make_rows
+from static_route_operator.node.schedule import Schedule
 from static_route_operator.observability.metrics import Metrics
 from static_route_operator.planning.diff import diff
 from static_route_operator.planning.plan import Plan, make_plan
@@ -51,10 +51,6 @@ logger = logging.getLogger(__name__)
 _silence = logging.getLogger(f"{__name__}.dryrun")
 _silence.disabled = True
 
-# Seconds in which a burst of events (a `kubectl apply` of many objects) becomes one run.
-COALESCE = 0.005
-# Seconds that are left to everything else after a run that took long, at most: as much time as the run took.
-MOST_PAUSE = 0.1
 # Seconds until a foreign route is looked at, which may change the way to a gateway or to a protected address.
 FOREIGN_PAUSE = 0.2
 # Seconds until a run that failed as a whole is tried again.
@@ -110,10 +106,8 @@ class Reconciler:
             lambda: self._fib.port, self._route_changed, self._node_changed, self._lost_notifications
         )
         self._gateways = Gateways(metrics, self._health_changed)
-        self._wake = asyncio.Event()
-        self._urgent = asyncio.Event()
+        self._schedule = Schedule()
         self._busy = asyncio.Lock()
-        self._timers: dict[str, asyncio.TimerHandle] = {}
         self._plan = Plan()
         self._planned_for: tuple[tuple[int, int], Facts, frozenset[Target]] | None = None
         self.synced = False
@@ -121,7 +115,7 @@ class Reconciler:
     def wake(self) -> None:
         """Run soon: the objects or this node may have changed."""
         self._observation.outdated = True
-        self._wake.set()
+        self._schedule.wake()
 
     async def run(self) -> None:
         """Watch, probe and reconcile until cancelled. The routes stay."""
@@ -130,14 +124,11 @@ class Reconciler:
         self._read_again()
         try:
             while True:
-                await self._wake.wait()
-                while not self._urgent.is_set() and (pause := self._drift.pause(time.monotonic())):  # noqa: ASYNC110  the end of a burst is no event
-                    await asyncio.sleep(pause)
-                self._wake.clear()
+                await self._schedule.wait(lambda: self._drift.pause(time.monotonic()))
                 started = time.monotonic()
                 async with self._busy:
                     await self._run_once()
-                await self._pause(min(max(COALESCE, time.monotonic() - started), MOST_PAUSE))
+                await self._schedule.rest(time.monotonic() - started)
         finally:
             self._monitor.stop()
             self._gateways.stop()
@@ -154,8 +145,7 @@ class Reconciler:
 
     def close(self) -> None:
         """Cancel the timers and close the sockets; the routes stay."""
-        for timer in self._timers.values():
-            timer.cancel()
+        self._schedule.close()
         self._fib.close()
 
     def shadow_copy(self, inventory: Inventory, fib: DryRunFib) -> "Reconciler":
@@ -188,7 +178,7 @@ class Reconciler:
     def show_dry_runs(self, rows: Mapping[Version, Row]) -> None:
         """Report these rows of StaticRoutes with dryRun from the next run on."""
         if self._report.show_dry_runs(rows):
-            self._wake.set()
+            self._schedule.wake()
 
     @property
     def plan(self) -> Plan:
@@ -237,7 +227,7 @@ class Reconciler:
         if not gone and route.key in self._retries.failures:
             self._retries.due = True
         # A route change does not invalidate the node facts; not reading them again saves time.
-        self._wake.set()
+        self._schedule.wake()
 
     def _foreign_route_changed(self, route: DecodedRoute, gone: bool, port: int) -> None:
         self._observation.foreign.changed()
@@ -252,7 +242,7 @@ class Reconciler:
             self._installed.doubt()
             self._retry()
         else:
-            self._after("foreign", FOREIGN_PAUSE, self.wake)
+            self._schedule.after("foreign", FOREIGN_PAUSE, self.wake)
 
     def _node_changed(self, lossy: bool) -> None:
         self._rules.changed()
@@ -271,7 +261,7 @@ class Reconciler:
 
     def _read_again(self) -> None:
         self._doubt_everything()
-        self._after("resync", AROUND.of(self._resync), self._read_again)
+        self._schedule.after("resync", AROUND.of(self._resync), self._read_again)
 
     def _doubt_everything(self) -> None:
         self._observation.foreign.changed()
@@ -284,27 +274,14 @@ class Reconciler:
         self.wake()
 
     def _health_changed(self, turned: bool) -> None:
-        if turned:
-            self._urgent.set()
         # The health of a gateway does not invalidate the node facts; not reading them again saves time.
-        self._wake.set()
+        if turned:
+            self._schedule.hurry()
+        else:
+            self._schedule.wake()
 
     def _version_changed(self) -> None:
-        self._urgent.set()
-        self._wake.set()
-
-    def _after(self, name: str, delay: float, action: Callable[[], None]) -> None:
-        """Call an action later, unless it is due already."""
-        timer = self._timers.get(name)
-        if timer is None or timer.when() <= asyncio.get_running_loop().time():
-            self._timers[name] = asyncio.get_running_loop().call_later(delay, action)
-
-    async def _pause(self, seconds: float) -> None:
-        """Leave the time to others, unless traffic is being lost."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._urgent.wait()
-        self._urgent.clear()
+        self._schedule.hurry()
 
     # One run.
 
@@ -330,7 +307,7 @@ class Reconciler:
         self._monitor.own_port_changed()
         self._installed.doubt()
         self._observation.outdated = True
-        self._after("error", ERROR_PAUSE, self.wake)
+        self._schedule.after("error", ERROR_PAUSE, self.wake)
 
     async def _reconcile(self) -> None:
         # Taken before anything is awaited: what comes in meanwhile belongs to the next run.
@@ -378,7 +355,7 @@ class Reconciler:
     async def _observe(self, selected: Sequence[ResolvedRoute], version: tuple[int, int]) -> Facts:
         facts = await self._observation.look(selected, version)
         if self._observation.look_again:
-            self._after("foreign routes", self._observation.look_again, self.wake)
+            self._schedule.after("foreign routes", self._observation.look_again, self.wake)
         return facts
 
     async def _make_plan(self, selected: Sequence[ResolvedRoute], facts: Facts, version: tuple[int, int]) -> None:
@@ -450,16 +427,15 @@ class Reconciler:
             return await self._installed.apply(operations)
 
     def _retry_later(self, failures: Mapping[bytes, Failure]) -> None:
-        self._after("retry", self._retries.add(failures), self._retry)
+        self._schedule.after("retry", self._retries.add(failures), self._retry)
 
     def _settle(self, waiting: Sequence[KeySet]) -> None:
         """Run again when a pause of flap damping ends."""
         now = time.monotonic()
         change = self._drift.settle(waiting, self._retries.failures, now)
-        if timer := self._timers.pop("damping", None):
-            timer.cancel()
+        self._schedule.cancel("damping")
         if change is not None:
-            self._after("damping", change - now, self.wake)
+            self._schedule.after("damping", change - now, self.wake)
         self._retries.settle()
 
     def _tell(self, undecided: Sequence[ResolvedRoute]) -> None:

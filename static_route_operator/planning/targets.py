@@ -60,6 +60,16 @@ class Health:
     hold_down: float = 0.0
 
     @property
+    def message(self) -> str:
+        """The reason of the state in words; empty for a gateway that is up."""
+        if self.state is GatewayState.UP:
+            return ""
+        if not self.hold_down:
+            return self.reason
+        hold_down = f"it went down again and again, so it stays down for {self.hold_down:.0f} s even if it answers"
+        return f"{self.reason}; {hold_down}" if self.reason else hold_down
+
+    @property
     def usual_rtt(self) -> float | None:
         """Usual round-trip time in seconds; None for a gateway that is not up."""
         if self.state is not GatewayState.UP:

@@ -36,11 +36,6 @@ def default_metric(gateway: bytes) -> int:
     return DEFAULT_METRIC_IPV4 if len(gateway) == 4 else DEFAULT_METRIC_IPV6
 
 
-def default_table_metric(gateway: bytes) -> bytes:
-    """Return default table and metric, packed, for routes through a packed address."""
-    return pack_table_metric(TABLE_MAIN, default_metric(gateway))
-
-
 def prefix_of(key: bytes) -> bytes:
     """Return the packed prefix of a key."""
     return key[: -TABLE_METRIC.size]

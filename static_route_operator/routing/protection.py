@@ -5,7 +5,7 @@ destinations and private addresses lie in a few runs each, so the search leaps f
 """
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -59,13 +59,6 @@ class Protection:
 
     def __repr__(self) -> str:
         return f"Protection({len(self._what)})"
-
-    def __or__(self, other: "Protection") -> "Protection":
-        """Return the union; for a prefix of both, the role of the right operand counts."""
-        return Protection(self._what | other._what) if other._what else self
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._what)
 
     def describe(self, prefix: bytes) -> str:
         """Return a protected prefix and its role in words."""

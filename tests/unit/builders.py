@@ -7,7 +7,7 @@ from static_route_operator.api.resolution import ResolvedRoute, resolve
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.routing.facts import Facts, Subnet
 from static_route_operator.routing.foreign import ForeignRib, Lookup
-from static_route_operator.routing.keys import IPV4_KEY_SIZE, TABLE_MAIN, default_table_metric, pack_table_metric
+from static_route_operator.routing.keys import IPV4_KEY_SIZE, TABLE_MAIN, default_metric, pack_table_metric
 from static_route_operator.routing.keyset import KeySet
 from static_route_operator.routing.nexthops import UNKNOWN_IPV4, UNKNOWN_IPV6, NextHops
 from static_route_operator.routing.prefixes import contains, host_prefix, pack_address, pack_prefix
@@ -16,6 +16,11 @@ from static_route_operator.routing.routes import Routes
 from static_route_operator.routing.rules import Rule
 
 ETH0 = 2
+
+
+def default_table_metric(gateway: bytes) -> bytes:
+    """Return table and metric of a StaticRoute that names neither, for routes through a packed address."""
+    return pack_table_metric(TABLE_MAIN, default_metric(gateway))
 
 
 def manifest(

@@ -47,7 +47,7 @@ def _new(protected: Protected, *texts: str) -> bool:
         pack_prefix(text)
         for text in ("10.96.0.1", "203.0.113.5", "203.0.113.6", "10.0.0.2", "10.0.0.3", "10.96.0.0/12")
     }
-    return set(protected.protection) & known == {pack_prefix(text) for text in texts}
+    return set(protected.protection._what) & known == {pack_prefix(text) for text in texts}
 
 
 def test_all_is_known_after_one_look() -> None:

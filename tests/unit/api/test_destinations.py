@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from static_route_operator.api.addresses import SPECIAL_RANGES, parse_gateway
 from static_route_operator.api.destinations import compile_keys, parse_destination, parse_destinations
 from static_route_operator.errors import InvalidPrefixError
-from static_route_operator.routing.keys import default_table_metric, pack_table_metric
+from static_route_operator.routing.keys import pack_table_metric
 from static_route_operator.routing.prefixes import pack_address, pack_prefix
+from tests.unit.builders import default_table_metric
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,13 @@ from static_route_operator.routing.prefixes import pack_prefix
 
 def test_metadata_service_is_always_protected() -> None:
     """The cloud's metadata service stays reachable on every node, whatever is configured."""
-    assert {pack_prefix("169.254.169.254"), pack_prefix("fd00:ec2::254")} <= set(Protected().protection)
+    assert {pack_prefix("169.254.169.254"), pack_prefix("fd00:ec2::254")} <= set(Protected().protection._what)
 
 
 def test_configured_addresses_are_protected_too() -> None:
     """Addresses and CIDRs in the setting are protected, blanks and empty entries passed over."""
-    added = set(Protected(" 10.9.0.53 ,, fd00:9::53,172.20.0.0/16").protection) - set(Protected("").protection)
+    configured = Protected(" 10.9.0.53 ,, fd00:9::53,172.20.0.0/16").protection
+    added = set(configured._what) - set(Protected("").protection._what)
 
     assert added == {pack_prefix("10.9.0.53"), pack_prefix("fd00:9::53"), pack_prefix("172.20.0.0/16")}
 
@@ -34,9 +35,9 @@ def test_bad_setting_is_refused_by_its_flag(text: str) -> None:
 def test_each_source_replaces_what_it_knew() -> None:
     """Addresses that a source no longer has lose protection, those of others keep it; no change wakes nobody."""
     protected = Protected()
-    always = set(protected.protection)
+    always = set(protected.protection._what)
     news = []
-    protected.on_change.connect(lambda: news.append(set(protected.protection) - always))
+    protected.on_change.connect(lambda: news.append(set(protected.protection._what) - always))
     first, second, third = (pack_prefix(f"192.0.2.{number}") for number in range(3))
 
     protected.put("cluster", {first: "a", second: "b"})

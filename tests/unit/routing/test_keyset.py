@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from static_route_operator.routing.keys import (
     IPV4_KEY_SIZE,
     IPV6_KEY_SIZE,
-    default_table_metric,
     pack_table_metric,
     prefix_of,
     unpack_table_metric,
 )
 from static_route_operator.routing.keyset import KeySet, by_family, duplicates, union
 from static_route_operator.routing.prefixes import host_prefix, last_address, pack_address, pack_prefix
+from tests.unit.builders import default_table_metric
 
 # Few values, so that sets overlap, and enough keys that the sets are cut into pieces.
 numbers = st.integers(0, 60) | st.integers(0, 3000)

@@ -1,0 +1,73 @@
+"""A socket that listens to notifications of the kernel, and opens anew when some were lost."""
+
+import asyncio
+from collections.abc import Callable
+
+from static_route_operator.kernel.netlink import NetlinkSocket
+
+# Datagrams to read before other tasks get a turn.
+BATCH = 512
+
+
+class Listener:
+    """A netlink socket in multicast groups.
+
+    Args:
+        groups: bits of the groups.
+        buffer: bytes of receive buffer.
+        on_datagram: called with each datagram.
+        on_loss: called when notifications were lost or the socket failed. The new socket listens already, so whatever
+            is read from then on is not older than its first notification.
+        ignored: returns the port id of the socket whose changes are not notified; None for no such socket.
+    """
+
+    def __init__(
+        self,
+        groups: int,
+        buffer: int,
+        on_datagram: Callable[[bytes], None],
+        on_loss: Callable[[OSError], None],
+        ignored: Callable[[], int] | None = None,
+    ) -> None:
+        self._groups = groups
+        self._buffer = buffer
+        self._on_datagram = on_datagram
+        self._on_loss = on_loss
+        self._ignored = ignored
+        self._socket: NetlinkSocket | None = None
+
+    @property
+    def running(self) -> bool:
+        """True while the socket is open."""
+        return self._socket is not None
+
+    def start(self) -> None:
+        """Listen, in the running event loop."""
+        self._socket = NetlinkSocket(groups=self._groups, buffer=self._buffer)
+        self.ignore()
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
+
+    def ignore(self) -> None:
+        """Ignore the changes of the port that is to be ignored now."""
+        if self._socket is not None and self._ignored is not None:
+            self._socket.ignore(self._ignored())
+
+    def stop(self) -> None:
+        """Close the socket."""
+        if self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
+            self._socket.close()
+            self._socket = None
+
+    def _read(self) -> None:
+        try:
+            for _ in range(BATCH):
+                # A callback may have stopped this listener.
+                datagram = self._socket.receive() if self._socket is not None else None
+                if datagram is None:
+                    return
+                self._on_datagram(datagram)
+        except OSError as error:
+            self.stop()
+            self.start()
+            self._on_loss(error)
