@@ -1,4 +1,4 @@
-"""A socket that listens to notifications of the kernel, and opens anew when some were lost."""
+"""Socket for notifications of the kernel, replaced by a new one when some were lost."""
 
 import asyncio
 from collections.abc import Callable
