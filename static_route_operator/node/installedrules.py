@@ -69,13 +69,12 @@ class InstalledRules:
             KernelError: see `RuleSet.apply`.
         """
         exposed = {hops.address_size for hops, keys in plan.bypass if keys - routes.through(hops)}
+        await self._withdraw_families(exposed)
         desired = {rule for rule in plan.rules if rule.address_size not in exposed}
-        await self.withdraw(desired)
         operations = diff_rules(desired, await self.read())
-        refused = await self._rules.apply(operations)
-        failures = {rule.address_size: failure for rule, failure in refused.items() if rule in desired}
-        if failures:
-            await self.withdraw({rule for rule in desired if rule.address_size not in failures})
+        refused = await self._rules.apply(each for each in operations if each.action is Action.ADD)
+        failures = {rule.address_size: failure for rule, failure in refused.items()}
+        await self._withdraw_families(failures.keys())
         defaults = [each for each in plan.objects if each.route.spec.takes_default]
         return {
             key: failures[size]
@@ -83,3 +82,8 @@ class InstalledRules:
             if (size := each.route.address_size) in failures
             for key in each.keys
         }
+
+    async def _withdraw_families(self, address_sizes: Collection[int]) -> None:
+        """Delete the rules of some families. Others stay, also those that no known object desires yet."""
+        if address_sizes:
+            await self.withdraw([rule for rule in await self.read() if rule.address_size not in address_sizes])

@@ -20,7 +20,6 @@ from typing import Any
 import pytest
 
 from static_route_operator.api.noderoutestate import Reason
-from static_route_operator.kernel import monitor as monitor_module
 from static_route_operator.kernel.netlink import SO_RCVBUFFORCE
 from tests.kernel import capabilities
 from tests.kernel.crowd import disperse_crowd, make_crowd
@@ -614,7 +613,7 @@ async def test_lost_notifications_are_made_up_for(
     machine: Machine, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All routes come back after a deletion so large that notifications are lost."""
-    monkeypatch.setattr(monitor_module, "BUFFER", 8192)
+    monkeypatch.setattr(engine.reconciler._monitor._listener, "_buffer", 8192)
     engine.reconciler._monitor.stop()
     engine.reconciler._monitor.start()
     engine.put(route(destinations=_hosts(2000)))
@@ -643,7 +642,7 @@ async def test_burst_of_others_overruns_the_monitor(
     machine: Machine, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A loss whose notification is lost in a burst of 20,000 changes by others is found all the same."""
-    monkeypatch.setattr(monitor_module, "BUFFER", 8192)
+    monkeypatch.setattr(engine.reconciler._monitor._listener, "_buffer", 8192)
     engine.reconciler._monitor.stop()
     engine.reconciler._monitor.start()
     expected = await _program_both(engine)

@@ -119,5 +119,13 @@ async def test_withdrawing_leaves_what_is_desired(kernel: Kernel, plan: Plan) ->
 
     await rules.withdraw(some)
     assert kernel.rules == set(some)
-    assert await rules.install(Plan(), Routes()) == {}
+    await rules.withdraw(())
     assert not kernel.rules
+
+
+async def test_rules_of_an_earlier_process_stay(kernel: Kernel, plan: Plan) -> None:
+    """Installing adds only: rules that lead on, and that no known object desires yet, are not this step's to take."""
+    await InstalledRules(kernel).install(plan, plan.desired)
+
+    assert await InstalledRules(kernel).install(Plan(), Routes()) == {}
+    assert kernel.rules == plan.rules.keys()
