@@ -38,7 +38,8 @@ IMPORTS = {
     "bare Python": "",
     "asyncio": "asyncio",
     "aiohttp": "aiohttp",
-    "Kopf": "kopf",
+    # As the agent loads Kopf: without the clients that Kopf would import if they were installed.
+    "Kopf": "static_route_operator.cluster",
     "pyroute2, what runs of it": "static_route_operator.kernel.netlink",
     "prometheus_client": "prometheus_client",
     "this program": "static_route_operator.agent.main",
