@@ -95,8 +95,8 @@ def test_every_setting_is_a_value(part: str, kind: str, settings: type[ProcessSe
     given, expected = [], {}
     for name in values:
         each = fields[name.lower()]
-        kind = each.metadata["type"]
-        value = kind.choices[0] if isinstance(kind, click.Choice) else 9300 if each.name == "http_port" else 7
+        choices = each.metadata["type"]
+        value = choices.choices[0] if isinstance(choices, click.Choice) else 9300 if each.name == "http_port" else 7
         flag = "--set-string" if isinstance(each.default, str) else "--set"
         given += [flag, f"{part}.settings.{name}={value if not isinstance(each.default, bool) else 'true'}"]
         expected[environment_variable(each.name, each.metadata["env"])] = (
