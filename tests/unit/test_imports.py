@@ -77,6 +77,17 @@ def test_client_is_not_loaded(program: str, tmp_path: Path) -> None:
     assert done.stdout == "[]\n"
 
 
+def test_controller_without_the_client_names_the_extra() -> None:
+    """Where the client is not installed, the verb says how to install it."""
+    program = "import sys; sys.modules['kubernetes'] = None; from static_route_operator.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "controller"], capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert (done.returncode, "pip install 'static-route-operator[controller]'" in done.stderr) == (1, True), done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_controller_loads_the_client() -> None:
     """The client is kept from Kopf, not from the controller."""
     program = "import static_route_operator.controller.main" + _REPORT
