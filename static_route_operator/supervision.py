@@ -1,4 +1,4 @@
-"""Tools for tasks that run as long as their program: start and stop, back-off with jitter, signals between parts."""
+"""Tools for tasks that run as long as their program: start and stop, back-off with jitter, timers, signals."""
 
 import asyncio
 import random
@@ -86,6 +86,30 @@ class Signal(Generic[P]):
         """Call all callbacks."""
         for callback in self._callbacks:
             callback(*args, **kwargs)
+
+
+class Timers:
+    """Named timers of the running event loop."""
+
+    def __init__(self) -> None:
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+
+    def after(self, name: str, delay: float, action: Callable[[], object]) -> None:
+        """Call an action in some seconds, unless the timer of this name is running."""
+        loop = asyncio.get_running_loop()
+        timer = self._timers.get(name)
+        if timer is None or timer.when() <= loop.time():
+            self._timers[name] = loop.call_later(delay, action)
+
+    def cancel(self, name: str) -> None:
+        """Stop the timer of this name, if it is running."""
+        if timer := self._timers.pop(name, None):
+            timer.cancel()
+
+    def cancel_all(self) -> None:
+        """Stop all timers."""
+        for name in list(self._timers):
+            self.cancel(name)
 
 
 def stop_on_signals() -> asyncio.Event:

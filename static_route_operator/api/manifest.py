@@ -25,7 +25,7 @@ def unwrap(document: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def parse_manifest(body: Mapping[str, Any]) -> StaticRoute:
-    """Read a StaticRoute, and accept no destination that cannot be routed.
+    """Read a manifest of a StaticRoute, which names its kind, as `parse_routable` reads the object.
 
     Raises:
         InvalidSpecError: the API server would refuse the object.
@@ -35,7 +35,16 @@ def parse_manifest(body: Mapping[str, Any]) -> StaticRoute:
     for field in ("apiVersion", "kind"):
         if field not in body:
             raise InvalidSpecError(name, field, "is missing")
+    return parse_routable(body)
+
+
+def parse_routable(body: Mapping[str, Any]) -> StaticRoute:
+    """Read an object of the kind StaticRoute, and accept no destination that cannot be routed.
+
+    Raises:
+        InvalidSpecError: the API server would refuse the object.
+    """
     route = StaticRoute.parse(body)
     if refused := resolve(route).refused:
-        raise InvalidSpecError(name, "spec.destinations", "; ".join(each.problem for each in refused))
+        raise InvalidSpecError(route.name, "spec.destinations", "; ".join(each.problem for each in refused))
     return route

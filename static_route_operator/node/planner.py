@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from static_route_operator.api.resolution import resolve
+from static_route_operator.api.manifest import parse_routable
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.errors import InvalidSpecError
 from static_route_operator.kernel.dryrun import DryRunFib
@@ -46,7 +46,7 @@ class Planner:
         manifests, prune = question.get("manifests"), bool(question.get("prune"))
         if not isinstance(manifests, list) or not all(isinstance(each, Mapping) for each in manifests):
             raise ValueError("manifests is not a list of objects")
-        routes = [_parse(each) for each in manifests]
+        routes = [parse_routable(each) for each in manifests]
         if duplicates := [name for name, number in Counter(each.name for each in routes).items() if number > 1]:
             raise InvalidSpecError(duplicates[0], "metadata.name", "is given to two objects")
         forecast = await self.forecast(routes, prune=prune)
@@ -79,11 +79,3 @@ class Planner:
             names={route.name for route in routes},
             interfaces=other.interfaces,
         )
-
-
-def _parse(manifest: Mapping[str, Any]) -> StaticRoute:
-    """Return the StaticRoute of a manifest, checked as strictly as by the API server."""
-    route = StaticRoute.parse(manifest)
-    if refused := resolve(route).refused:
-        raise InvalidSpecError(route.name, "spec.destinations", "; ".join(each.problem for each in refused))
-    return route

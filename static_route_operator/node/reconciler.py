@@ -145,7 +145,7 @@ class Reconciler:
 
     def close(self) -> None:
         """Cancel the timers and close the sockets; the routes stay."""
-        self._schedule.close()
+        self._schedule.cancel_all()
         self._fib.close()
 
     def shadow_copy(self, inventory: Inventory, fib: DryRunFib) -> "Reconciler":

@@ -8,7 +8,17 @@ from collections.abc import Callable
 
 import pytest
 
-from static_route_operator.supervision import AROUND, EQUAL, FULL, Backoff, Jitter, Signal, run_until, stop_on_signals
+from static_route_operator.supervision import (
+    AROUND,
+    EQUAL,
+    FULL,
+    Backoff,
+    Jitter,
+    Signal,
+    Timers,
+    run_until,
+    stop_on_signals,
+)
 from tests.unit import virtual_time
 
 
@@ -191,3 +201,25 @@ def test_signals_of_the_system_set_the_event(signum: signal.Signals) -> None:
         asyncio.run(scene())
     finally:
         signal.signal(signum, before)
+
+
+async def test_timer_that_runs_is_not_put_off() -> None:
+    """A second call of a running timer changes nothing; one that has fired, or was cancelled, starts again."""
+    fired: list[str] = []
+    timers = Timers()
+    timers.after("one", 0.01, lambda: fired.append("first"))
+    timers.after("one", 0.0, lambda: fired.append("never"))
+    timers.after("other", 0.01, lambda: fired.append("never"))
+    timers.cancel("other")
+    await asyncio.sleep(0.05)
+    assert fired == ["first"]
+
+    timers.after("one", 0.0, lambda: fired.append("second"))
+    timers.after("other", 0.0, lambda: fired.append("third"))
+    await asyncio.sleep(0.05)
+    assert fired == ["first", "second", "third"]
+
+    timers.after("one", 0.0, lambda: fired.append("never"))
+    timers.cancel_all()
+    await asyncio.sleep(0.05)
+    assert fired == ["first", "second", "third"]

@@ -23,6 +23,7 @@ from static_route_operator.node.state.snapshot import (
     unpack_journal,
     unpack_snapshot,
 )
+from static_route_operator.supervision import Timers
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class StateDirectory:
         self._journal_file = path / f"{node}.journal"
         # One thread, so that writes keep their order.
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="state")
-        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._timers = Timers()
         self._snapshot: Callable[[], Snapshot] | None = None
         self._saving: asyncio.Task[bool] | None = None
         self._failing = False
@@ -82,7 +83,7 @@ class StateDirectory:
         if self._cleared:
             return
         self._snapshot = snapshot
-        self._after("save", COALESCE, self._save_soon)
+        self._timers.after("save", COALESCE, self._save_soon)
 
     async def save(self) -> bool:
         """Write the snapshot now, if one is due; report whether it is on the disk."""
@@ -95,7 +96,7 @@ class StateDirectory:
         except OSError as error:
             self._failed(error)
             self._snapshot = self._snapshot or make
-            self._after("save", RETRY, self._save_soon)
+            self._timers.after("save", RETRY, self._save_soon)
             return False
         if self._failing:
             logger.info("The state of this node can be written again to %s", self._path)
@@ -109,16 +110,16 @@ class StateDirectory:
         writing = self._do(lambda: self._write_journal(changes))
         writing.add_done_callback(self._journal_written)
         if changes:
-            self._after("sync", SYNC_DELAY, lambda: writing.get_loop().create_task(self._sync_journal()))
+            self._timers.after("sync", SYNC_DELAY, lambda: writing.get_loop().create_task(self._sync_journal()))
             await asyncio.wait({writing}, timeout=JOURNAL_PATIENCE)
-        elif timer := self._timers.pop("sync", None):
-            timer.cancel()
+        else:
+            self._timers.cancel("sync")
 
     async def clear(self) -> None:
         """Remove all files, and write none from now on."""
         self._cleared = True
         self._snapshot = None
-        self._stop_timers()
+        self._timers.cancel_all()
         try:
             await self._do(self._clear)
         except OSError as error:
@@ -130,14 +131,14 @@ class StateDirectory:
             return
         self._closed = True
         pending = self._snapshot is not None
-        self._stop_timers()
+        self._timers.cancel_all()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_PATIENCE):
                 if pending:
                     await self.save()
                 # The thread works in order: all earlier writes are done by then.
                 await self._do(_nothing)
-        self._stop_timers()
+        self._timers.cancel_all()
         self._thread.shutdown(wait=False)
 
     def _do(self, work: Callable[[], None]) -> asyncio.Future[None]:
@@ -175,18 +176,6 @@ class StateDirectory:
                 "The state of this node can't be written: %s; after a reboot its routes wait for the API server", error
             )
         self._failing = True
-
-    def _after(self, name: str, delay: float, action: Callable[[], object]) -> None:
-        """Call an action later, unless an earlier call of that name is pending."""
-        loop = asyncio.get_running_loop()
-        timer = self._timers.get(name)
-        if timer is None or timer.cancelled() or timer.when() <= loop.time():
-            self._timers[name] = loop.call_later(delay, action)
-
-    def _stop_timers(self) -> None:
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
 
 
 def _nothing() -> None:
