@@ -23,14 +23,12 @@ from static_route_operator.cli.host.process import ask
 from static_route_operator.cli.program import program
 from static_route_operator.cli.views import status
 from static_route_operator.observability.metrics import PREFIX
-from static_route_operator.settings import Settings
-from tests.kernel.scenario.stage import Stage
+from tests.kernel.scenario.stage import ADDRESS, PORT, Stage
 from tests.unit.builders import manifest
 
 TOPOLOGIES = Path(__file__).parents[1] / "scenarios" / "topologies"
 
 _ROOT = Path(__file__).parents[3]
-_ADDRESS, _PORT = Settings().http_address, Settings().http_port
 # Words of a shell, which no file of the path has.
 _SHELL = frozenset({"for", "if", "while", "until", "(", "{", "!"})
 
@@ -80,7 +78,7 @@ class Play:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(each.pid, signal.SIGKILL)
             each.wait()
-        await self.stage.kill()
+        await self.stage.stop(signal.SIGKILL)
         self._mounts.communicate()
 
     async def run(self, text: str) -> Result:
@@ -145,7 +143,10 @@ def command(takes: str = "", *, reads: bool = False, repeated: bool = False) -> 
 
 def read_manifest(name: str, text: str) -> Mapping[str, Any]:
     """Return the manifest of an object, of which a text may be the spec alone."""
-    found = yaml.safe_load(text)
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"the spec of StaticRoute {name} is not YAML: {error}") from error
     if not isinstance(found, dict):
         raise UsageError(f"write the spec of StaticRoute {name} as YAML below, indented by four spaces")
     return found if "kind" in found else {**manifest(name), "spec": found}
@@ -155,7 +156,7 @@ def read_manifest(name: str, text: str) -> Mapping[str, Any]:
 async def put(play: Play, words: list[str], text: str) -> None:
     """Create a StaticRoute from its spec; the first one starts the engine, unless `start` did."""
     (name,) = words
-    if play.stage.has(name):
+    if play.stage.file(name).exists():
         raise UsageError(f"StaticRoute {name} is there already: use 'edit {name}'")
     if play.arguments is None:
         await start(play, [], "")
@@ -166,7 +167,7 @@ async def put(play: Play, words: list[str], text: str) -> None:
 async def edit(play: Play, words: list[str], text: str) -> None:
     """Replace the spec of a StaticRoute."""
     (name,) = words
-    if not play.stage.has(name):
+    if not play.stage.file(name).exists():
         raise UsageError(f"StaticRoute {name} is not there: use 'put {name}'")
     play.stage.put(name, read_manifest(name, text))
 
@@ -175,7 +176,7 @@ async def edit(play: Play, words: list[str], text: str) -> None:
 async def remove(play: Play, words: list[str], text: str) -> None:
     """Remove a StaticRoute."""
     (name,) = words
-    if not play.stage.has(name):
+    if not play.stage.file(name).exists():
         raise UsageError(f"StaticRoute {name} is not there")
     play.stage.remove(name)
 
@@ -205,7 +206,7 @@ async def stop(play: Play, words: list[str], text: str) -> None:
 @command()
 async def kill(play: Play, words: list[str], text: str) -> None:
     """Stop the engine as at SIGKILL."""
-    await play.stage.kill()
+    await play.stage.stop(signal.SIGKILL)
 
 
 @command()
@@ -230,7 +231,7 @@ async def topology(play: Play, words: list[str], text: str) -> None:
 @command()
 async def rows(play: Play, words: list[str], text: str) -> Result:
     """Show the row of each StaticRoute."""
-    report = await asyncio.to_thread(ask, _ADDRESS, _PORT, "/summary")
+    report = await asyncio.to_thread(ask, ADDRESS, PORT, "/summary")
     return Result(output="\n".join(status.rows(report)))
 
 
@@ -256,13 +257,15 @@ async def metric(play: Play, words: list[str], text: str) -> Result:
         for sample in family.samples
         if sample.name == f"{PREFIX}_{name}" and wanted <= sample.labels.items()
     ]
-    compare = _COMPARISONS[comparison[0] if comparison else "="]
-    good = compare(sum(samples), float(value))
+    sign = " ".join(comparison) or "="
+    if sign not in _COMPARISONS:
+        raise ValueError(f"'{sign}' is no comparison")
+    good = _COMPARISONS[sign](sum(samples), float(value))
     return Result() if good else Result(1, f"{name} is {sum(samples):g}")
 
 
 def _scrape() -> str:
-    connection = HTTPConnection(_ADDRESS, _PORT, timeout=5)
+    connection = HTTPConnection(ADDRESS, PORT, timeout=5)
     with contextlib.closing(connection):
         connection.request("GET", "/metrics")
         return connection.getresponse().read().decode()
