@@ -250,7 +250,7 @@ async def metric(play: Play, words: list[str], text: str) -> Result:
     """Compare the sum of a metric's samples with these labels with a value; without one it counts as 0."""
     name, *comparison, value = words
     name, _, labels = name.partition("{")
-    wanted = set(re.findall(r"(\w+)=([^,}]*)", labels))
+    wanted = set(re.findall(r'(\w+)="?([^",}]*)', labels))
     samples = [
         sample.value
         for family in text_string_to_metric_families(await asyncio.to_thread(_scrape))
