@@ -222,7 +222,12 @@ class Reconciler:
     @property
     def interfaces(self) -> Mapping[int, str]:
         """The names of the node's interfaces by index."""
-        return self._observation.facts.interfaces if self._observation.facts else {}
+        return self.facts.interfaces
+
+    @property
+    def facts(self) -> Facts:
+        """The facts of this node at the last look; without any before the first."""
+        return self._observation.facts or Facts()
 
     def gateway_report(self) -> list[dict[str, Any]]:
         """Return the measurements of each gateway's probes, as JSON objects."""
