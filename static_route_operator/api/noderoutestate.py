@@ -57,6 +57,7 @@ class Reason(enum.StrEnum):
     KEEPS_BEING_REMOVED = "KeepsBeingRemoved"
     KERNEL_REFUSED = "KernelRefused"
     RECONCILE_FAILED = "ReconcileFailed"
+    INTERNAL_ERROR = "InternalError"
     AWAITING_CONFIRMATION = "AwaitingConfirmation"
     ROLLED_BACK = "RolledBack"
 
@@ -80,6 +81,7 @@ MEANINGS: Mapping[Reason, str] = {
     Reason.KERNEL_REFUSED: "The kernel refused some routes; the message has the kernel's error.",
     Reason.RECONCILE_FAILED: "The node can't bring any route up to date; the message has the error and since when. The"
     " routes stay as they are.",
+    Reason.INTERNAL_ERROR: "A defect of this program prevents a plan for the StaticRoute; its routes stay as they are.",
     Reason.AWAITING_CONFIRMATION: "The routes are installed, and the node checks its connectivity before confirming"
     " the change.",
     Reason.ROLLED_BACK: "The node rolled back the change because it broke connectivity; the message names what became"
