@@ -184,7 +184,7 @@ def _unplanned(route: ResolvedRoute, error: Exception) -> GatewaySelection:
 @functools.lru_cache(maxsize=256)
 def _log_defect(name: str, text: str) -> None:
     """Log the current exception, once for each object and text: an object is planned again and again."""
-    logger.error("StaticRoute %s can't be planned, and its routes stay as they are: %s", name, text, exc_info=True)
+    logger.error("StaticRoute %s can't be planned, and its routes stay as they are: %s", name, text, exc_info=True)  # noqa: LOG014  handled by the caller
 
 
 def _guard(

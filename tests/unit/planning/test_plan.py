@@ -52,15 +52,14 @@ def test_object_that_can_not_be_planned_stops_no_other(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, step: str
 ) -> None:
     """A defect that one object meets keeps its routes, says so in its row, and leaves all others as they should be."""
+    odd_values = pack_address("10.0.0.3"), pack_address("10.0.0.2"), keys("203.0.113.0/24")
     for module in (plan_module, gateways_module):
         if not hasattr(module, step):
             continue
         known = getattr(module, step)
 
         def broken(*words: Any, known: Any = known, **more: Any) -> Any:
-            if any(
-                each in words for each in (pack_address("10.0.0.3"), pack_address("10.0.0.2"), keys("203.0.113.0/24"))
-            ):
+            if any(each in words for each in odd_values):
                 raise KeyError(1)
             return known(*words, **more)
 
