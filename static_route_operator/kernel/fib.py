@@ -36,6 +36,7 @@ from static_route_operator.kernel.messages import (
 from static_route_operator.kernel.netlink import (
     HEADER,
     NLM_F_REQUEST,
+    NLMSG_ERROR,
     Message,
     NetlinkSocket,
     blocks,
@@ -48,7 +49,15 @@ from static_route_operator.kernel.rules import ALL_RULES, parse_rules
 from static_route_operator.routing.description import holder_words
 from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.foreign import ForeignRib, Lookup
-from static_route_operator.routing.kernelroute import LOCAL_KINDS, UNICAST, KernelRoute
+from static_route_operator.routing.kernelroute import (
+    BLACKHOLE,
+    LOCAL_KINDS,
+    PROHIBIT,
+    SCOPE_LINK,
+    UNICAST,
+    UNREACHABLE,
+    KernelRoute,
+)
 from static_route_operator.routing.keys import (
     IPV4_KEY_SIZE,
     IPV6_KEY_SIZE,
@@ -59,6 +68,7 @@ from static_route_operator.routing.keys import (
 )
 from static_route_operator.routing.keyset import KeySet, by_family, unpack
 from static_route_operator.routing.nexthops import PROTOCOL, NextHops
+from static_route_operator.routing.prefixes import IPV6_PREFIX_SIZE
 from static_route_operator.routing.routes import Action, Failure, Operation, Routes
 
 # Messages of one send(). The kernel acts on routes inside send(), for about 4 µs each.
@@ -125,7 +135,7 @@ class Fib:
         network = decode_network(links, await _whole(lambda: self._messages(RTM_GETADDR, ALL_ADDRESSES)))
         found = parse_rules(await _whole(lambda: self._messages(RTM_GETRULE, ALL_RULES))) if rules else ()
         leading = tuple(rule for rule in found if rule.may_lead_own_packets)
-        return Facts(network, self._look_up(asked), rules=leading)
+        return Facts(network, self._look_up({*asked, *network.remotes}), rules=leading)
 
     async def apply(self, operations: Sequence[Operation]) -> dict[bytes, Failure]:
         """Carry out operations in order, and return the failures by key; all other changes are made.
@@ -224,7 +234,9 @@ class Fib:
         decoder = RouteDecoder()
         answers = self._route_to(list({prefix_of(key)[:-1] for key in keys}))
         found = {
-            route.key: parse_route(answer.body) for answer in answers.values() if (route := decoder.decode(answer.body))
+            route.key: parse_route(answer.body)
+            for answer in answers.values()
+            if answer.kind == RTM_NEWROUTE and (route := decoder.decode(answer.body))
         }
         # A look-up finds only the route in use: none with a higher metric, none that drops packets, no other table.
         missing = set(keys) - found.keys()
@@ -329,7 +341,7 @@ class Fib:
             await asyncio.sleep(0)
 
     def _route_to(self, addresses: Sequence[bytes]) -> dict[bytes, Message]:
-        """Look up the route to each address; an address without one is absent."""
+        """Look up the route to each address; return the route, or the kernel's refusal to use one."""
         first = self._next_sequences(len(addresses))
         requests = []
         for sequence, address in enumerate(addresses, first):
@@ -342,13 +354,12 @@ class Fib:
         return {
             addresses[message.sequence - first]: message
             for message in self._answers()
-            if message.kind == RTM_NEWROUTE and 0 <= message.sequence - first < len(addresses)
+            if message.kind in {RTM_NEWROUTE, NLMSG_ERROR} and 0 <= message.sequence - first < len(addresses)
         }
 
     def _look_up(self, addresses: Iterable[bytes]) -> dict[bytes, Lookup]:
-        return {
-            address: _lookup(parse_route(answer.body)) for address, answer in self._route_to(list(addresses)).items()
-        }
+        answers = self._route_to(list(addresses)).items()
+        return {address: lookup for address, answer in answers if (lookup := _lookup(answer)) is not None}
 
 
 def default_gateways() -> list[bytes]:
@@ -362,7 +373,7 @@ def default_gateways() -> list[bytes]:
         answers = fib._route_to(NOWHERE)  # noqa: SLF001  of this module
     finally:
         fib.close()
-    routes = [parse_route(answer.body) for answer in answers.values()]
+    routes = [parse_route(answer.body) for answer in answers.values() if answer.kind == RTM_NEWROUTE]
     hops = [route.hops[0] for route in routes if route.prefix[-1] == 0 and len(route.hops) == 1]
     return [hop.gateway for hop in hops if hop.gateway]
 
@@ -434,13 +445,26 @@ class _Gathered:
         return KeySet(size, packed)
 
 
-def _lookup(route: KernelRoute) -> Lookup:
+# Kinds of the routes at which a look-up ends with an error, by its number. Others mean that there is no route.
+_KINDS_BY_ERRNO = {errno.EHOSTUNREACH: UNREACHABLE, errno.EINVAL: BLACKHOLE, errno.EACCES: PROHIBIT}
+
+
+def _lookup(answer: Message) -> Lookup | None:
+    """Return the content of an answer to a look-up; None if there is no route."""
+    if answer.kind == NLMSG_ERROR:
+        kind = _KINDS_BY_ERRNO.get(parse_refusal(answer).errno)
+        return Lookup(0, 0, on_link=False, local=False, ours=False, kind=kind) if kind else None
+    route = parse_route(answer.body)
     hop = route.hops[0] if len(route.hops) == 1 else None
+    # IPv4 refuses a next hop that a route of a wider scope leads to, also if that route has no gateway.
+    direct = len(route.prefix) == IPV6_PREFIX_SIZE or route.scope >= SCOPE_LINK
     return Lookup(
         prefix_length=route.prefix[-1],
         interface=hop.interface if hop else 0,
-        on_link=hop is not None and route.kind == UNICAST and not hop.gateway,
+        on_link=hop is not None and route.kind == UNICAST and not hop.gateway and direct,
         local=route.kind in LOCAL_KINDS,
         ours=route.protocol == PROTOCOL,
         kind=route.kind,
+        gateway=hop.gateway if hop else b"",
+        protocol=route.protocol,
     )

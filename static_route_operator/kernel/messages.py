@@ -317,7 +317,7 @@ def _address_size(body: bytes) -> int | None:
 
 def parse_route(body: bytes) -> KernelRoute:
     """Return the route in the body of a RTM_NEWROUTE or RTM_DELROUTE, IPv4 or IPv6."""
-    family, length, source_length, tos, table, protocol, _, kind, flags = RTMSG.unpack_from(body)
+    family, length, source_length, tos, table, protocol, scope, kind, flags = RTMSG.unpack_from(body)
     found = dict(attributes(body, RTMSG.size))
     address = found.get(RTA_DST, bytes(4 if family == AF_INET else 16))
     hops: tuple[KernelNextHop, ...] = ()
@@ -335,6 +335,7 @@ def parse_route(body: bytes) -> KernelRoute:
         source=found.get(RTA_PREFSRC, b""),
         metrics=_parse_metrics(found.get(RTA_METRICS, b"")),
         next_hop_id=_number(found[RTA_NH_ID]) if RTA_NH_ID in found else 0,
+        scope=scope,
         plain=not tos and not source_length and found.keys() <= _OWN_ATTRIBUTES,
     )
 

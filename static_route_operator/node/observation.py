@@ -58,7 +58,8 @@ class Observation:
         foreign = await self._look_at_foreign(selected, protected)
         # A look-up that ends at a route of ours tells nothing about the gateway: use the route that ours hides.
         lookups = {
-            each: (foreign.look_up(each) if lookup.ours else None) or lookup for each, lookup in facts.lookups.items()
+            each: (foreign.look_up(each) if lookup.ours and each in asked else None) or lookup
+            for each, lookup in facts.lookups.items()
         }
         self.facts = dataclasses.replace(facts, protected=protected, foreign=foreign, lookups=lookups)
         self._version = version
