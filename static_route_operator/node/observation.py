@@ -1,7 +1,7 @@
 """The facts about this node that a plan needs, looked at only when they may have changed."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from static_route_operator.api.resolution import ResolvedRoute
 from static_route_operator.kernel.fib import Fib
@@ -10,6 +10,7 @@ from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.foreign import ForeignRib
 from static_route_operator.routing.keys import TABLE_MAIN
 from static_route_operator.routing.protection import Protection
+from static_route_operator.routing.routes import Operation
 
 
 class Observation:
@@ -64,6 +65,11 @@ class Observation:
         self.facts = dataclasses.replace(facts, protected=protected, foreign=foreign, lookups=lookups)
         self._version = version
         return self.facts
+
+    def concerns(self, operations: Iterable[Operation]) -> bool:
+        """Report whether this program's changes may lead the outer packets of a tunnel elsewhere than the facts say."""
+        remotes = self.facts.network.remotes if self.facts else ()
+        return any(each.keys.holding(address) for each in operations for address in remotes)
 
     async def _look_at_foreign(self, selected: Sequence[ResolvedRoute], protected: Protection) -> ForeignRib:
         """Return the foreign routes if a destination touches a protected address: else they don't matter."""

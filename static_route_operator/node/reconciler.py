@@ -328,6 +328,8 @@ class Reconciler:
         if sure and not self._inventory.unsynced:
             await self._rules.withdraw(self._plan.rules)
         await self._apply(operations, looked=facts is not known, read=read)
+        if self._observation.concerns(operations):
+            self.wake()
         if self._installed.outdated:
             # The outcome is not known; the next run follows at once.
             return

@@ -20,7 +20,6 @@ from static_route_operator.routing.prefixes import (
     contains,
     host_prefix,
     last_address,
-    supernet,
     unpack_address,
     unpack_prefix,
 )
@@ -186,7 +185,7 @@ def _loops(
         lookup = lookups.get(link.remote)
         looping = lookup is not None and lookup.ours and lookup.interface in {0, index}
         shortest = 0 if lookup is None or looping else lookup.prefix_length
-        if found := _holding(keys, link.remote, range(shortest, address_size * 8 + 1)):
+        if found := keys.holding(link.remote, range(shortest, address_size * 8 + 1)):
             end = f"{unpack_address(link.remote)}, the other end of the tunnel {link.name} that leads to the gateway"
             yield Rejection(found, f"would capture {end}")
 
@@ -217,7 +216,7 @@ def _changes(keys: KeySet, protected: Protection, foreign: ForeignRib, path: Nex
 def _around_subnets(keys: KeySet, facts: Facts) -> Iterator[Rejection]:
     """Yield the keys whose prefixes are broader than a connected subnet and hold it."""
     for subnet, interface in facts.subnets:
-        if len(subnet) == len(prefix_of(keys[0])) and (found := _holding(keys, subnet[:-1], range(subnet[-1]))):
+        if len(subnet) == len(prefix_of(keys[0])) and (found := keys.holding(subnet[:-1], range(subnet[-1]))):
             text = f"would capture {unpack_prefix(subnet)}, a subnet that {interface} of this node is connected to"
             yield Rejection(found, text)
 
@@ -236,14 +235,4 @@ def _capturing(keys: KeySet, address: bytes, lookups: Mapping[bytes, Lookup]) ->
     """
     lookup = lookups.get(address)
     shortest = 0 if lookup is None or lookup.ours else lookup.prefix_length
-    return _holding(keys, address, range(shortest, len(address) * 8 + 1))
-
-
-def _holding(keys: KeySet, address: bytes, lengths: range) -> KeySet:
-    """Return the keys whose prefixes hold ``address`` and have one of these lengths."""
-    # All prefixes that hold the address sort in here. In most cases there is none.
-    near = keys.between(supernet(address, lengths.start), host_prefix(address)) if lengths else keys[:0]
-    if not near:
-        return near
-    found = (near.between(candidate, candidate) for candidate in (supernet(address, length) for length in lengths))
-    return KeySet(keys.size, b"".join(each.packed for each in found))
+    return keys.holding(address, range(shortest, len(address) * 8 + 1))
