@@ -10,7 +10,8 @@ import pytest
 from static_route_operator.errors import KernelError
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.netlink import SO_RCVBUFFORCE
-from static_route_operator.routing.facts import Subnet
+from static_route_operator.kernel.network import read_network
+from static_route_operator.routing.facts import Facts, Subnet
 from static_route_operator.routing.foreign import Lookup
 from static_route_operator.routing.nexthops import BLACKHOLE_IPV4, BLACKHOLE_IPV6, NextHops
 from static_route_operator.routing.prefixes import pack_address, pack_prefix
@@ -375,7 +376,7 @@ async def test_facts_are_what_the_machine_is(machine: Machine, fib: Fib) -> None
     refused = {"203.0.113.1": "unreachable", "2001:db8:b::1": "blackhole", "198.51.100.1": "prohibit"}
 
     reachable = ["10.0.0.1", "fd00:1::1", "10.0.0.2", "10.0.0.255", "8.8.8.8", "172.16.0.1", "172.31.0.1", "172.30.0.1"]
-    facts = await fib.look(map(pack_address, [*reachable, *refused, "2001:db8::1"]))
+    facts = Facts(await read_network(), fib.look_up(map(pack_address, [*reachable, *refused, "2001:db8::1"])))
 
     assert facts.interfaces[eth0] == "eth0"
     assert facts.addresses.items() >= {pack_address("10.0.0.2"): "eth0", pack_address("fd00:1::2"): "eth1"}.items()
@@ -410,7 +411,7 @@ async def test_gateway_behind_a_link_that_is_down_is_not_on_link(machine: Machin
     machine.ip("link set eth0 down")
     gateways = [pack_address("10.0.0.1"), pack_address("10.1.0.1")]
 
-    facts = await fib.look(gateways)
+    facts = Facts(await read_network(), fib.look_up(gateways))
 
     assert list(facts.lookups) == gateways[1:]
     assert Subnet(pack_prefix("10.0.0.0/24"), "eth0") in facts.subnets
