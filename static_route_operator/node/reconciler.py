@@ -420,7 +420,7 @@ class Reconciler:
         if self._plan.desired != before.desired:
             self._drift.release()
         self._planned_for = inputs
-        self._gateways.want(self._plan.targets, facts.interfaces)
+        self._gateways.want(self._plan.targets, facts.links)
         self._retries.due = True
 
     def _diff(
@@ -502,7 +502,7 @@ class Reconciler:
         self._metrics.conflicting_routes.set(len(self._retries.conflicts()))
         self._metrics.flapping_routes.set(sum(len(each.keys) for each in flapping))
         health = {target: each.state for target, each in self._gateways.health().items()}
-        outcome = Outcome(self._installed.routes, self._retries.reported, flapping, health)
+        outcome = Outcome(self._installed.routes, self._retries.reported, flapping, health, self._gateways.hints())
         invalid = [(each.error, each.generation) for each in self._inventory.invalid.values()]
         rows = make_rows(self._plan, outcome, undecided, invalid)
         self._report.update(self._confirmation.rows(rows), self._gateways.rows())
