@@ -347,7 +347,7 @@ def parse_route(body: bytes) -> KernelRoute:
     Raises:
         ValueError, struct.error: the message can't be read.
     """
-    family, length, source_length, tos, table, protocol, _, kind, flags = RTMSG.unpack_from(body)
+    family, length, source_length, tos, table, protocol, scope, kind, flags = RTMSG.unpack_from(body)
     if family not in {AF_INET, AF_INET6}:
         raise ValueError(f"its family is {family}")
     found = dict(attributes(body, RTMSG.size))
@@ -370,6 +370,7 @@ def parse_route(body: bytes) -> KernelRoute:
         source=found.get(RTA_PREFSRC, b""),
         metrics=_parse_metrics(found.get(RTA_METRICS, b"")),
         next_hop_id=_number(found[RTA_NH_ID]) if RTA_NH_ID in found else 0,
+        scope=scope,
         plain=not tos and not source_length and found.keys() <= _OWN_ATTRIBUTES,
     )
 

@@ -91,7 +91,7 @@ class ObservedGateway(NamedTuple):
         gateway: address.
         interface: name of the interface through which the gateway is probed.
         check: description of the health check, such as ``ICMP every 1 s``.
-        up: False while the gateway does not answer.
+        up: True while the gateway answers, False while it is down; None before the first result.
         rtt: round-trip time in seconds; None while the gateway does not answer.
         sent: probes sent whose result is known.
         lost: probes among them without a correct answer in time.
@@ -101,7 +101,7 @@ class ObservedGateway(NamedTuple):
     gateway: str
     interface: str
     check: str
-    up: bool
+    up: bool | None
     rtt: float | None
     sent: int
     lost: int
@@ -118,7 +118,9 @@ class _Gateways(Collector):
         """Yield the same series for each gateway; a gateway that does not answer has no round-trip time."""
         labels = ("gateway", "interface", "check")
         up = GaugeMetricFamily(
-            f"{PREFIX}_gateway_up", "1 while a probed gateway answers, 0 while the gateway is down.", labels=labels
+            f"{PREFIX}_gateway_up",
+            "1 while a probed gateway answers, 0 while it is down; none before the first result.",
+            labels=labels,
         )
         rtt = GaugeMetricFamily(
             f"{PREFIX}_gateway_rtt_seconds", "Smoothed round-trip time of the probes to a gateway.", labels=labels
@@ -130,7 +132,8 @@ class _Gateways(Collector):
         flaps = CounterMetricFamily(f"{PREFIX}_gateway_flaps", "Changes of a gateway from up to down.", labels=labels)
         # Checks that differ only in fields without a label would make duplicate series: the last one counts.
         for each in {one[:3]: one for one in self.source()}.values():
-            up.add_metric(each[:3], float(each.up))
+            if each.up is not None:
+                up.add_metric(each[:3], float(each.up))
             if each.rtt is not None:
                 rtt.add_metric(each[:3], each.rtt)
             sent.add_metric(each[:3], each.sent)

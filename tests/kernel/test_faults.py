@@ -116,7 +116,7 @@ async def test_interface_down_and_up(machine: Machine, engine: Engine) -> None:
 
     row = await engine.state_is("v4", "Failed")
     assert row.reason == Reason.GATEWAY_UNREACHABLE
-    assert "is on 10.0.0.0/24 of eth0, but this node has no route to it now: is eth0 up?" in row.message
+    assert "is on 10.0.0.0/24 of eth0, which is down: bring it up (ip link set eth0 up)" in row.message
     await engine.state_is("v6", "Failed")
     await engine.routes_are({"192.0.2.9/32": "10.1.0.1 eth1"})
 
