@@ -1,5 +1,6 @@
 """The health of the gateways in use, from probes and from the kernel's link and neighbour events."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -71,6 +72,8 @@ class Gateways:
                 str(target.check),
                 each.state.value,
                 int(each.since),
+                # Rounded up: the row says a time at which the hold-down is over.
+                math.ceil(each.held_until),
             )
             for target, each in sorted(self.health().items(), key=lambda item: item[0].gateway)
         )
@@ -87,6 +90,7 @@ class Gateways:
                 "rttSeconds": health.usual_rtt,
                 "sent": health.sent,
                 "lost": health.lost,
+                "heldUntil": health.held_until if health.hold_down else 0,
                 "message": health.message,
             }
             for target, health in self.health().items()
@@ -103,6 +107,7 @@ class Gateways:
                 sent=health.sent,
                 lost=health.lost,
                 flaps=health.flaps,
+                held_until=health.held_until if health.hold_down else 0.0,
             )
 
     def _interface_name(self, index: int) -> str:

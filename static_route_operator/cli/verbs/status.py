@@ -18,8 +18,10 @@ from static_route_operator.cli.views.forms import show
 def command(output: str, agents: Agents) -> None:
     """Show the state of every StaticRoute on every node, problems first.
 
-    Exits with 0 if there are no problems, 1 if there are.
+    Exits with 0 if there are no problems, 1 if there are, 3 if there are none in the part that could be checked.
     """
     answer = status.fetch(agents.kubectl, agents.namespace)
     show(answer, output, view.table)
-    sys.exit(ExitCode.NOT_GOOD if answer["problems"] else ExitCode.GOOD)
+    if answer["problems"]:
+        sys.exit(ExitCode.NOT_GOOD)
+    sys.exit(ExitCode.UNANSWERED if answer["note"] else ExitCode.GOOD)
