@@ -18,10 +18,11 @@ from pyroute2.netlink.rtnl.ndmsg import NUD_FAILED, NUD_INCOMPLETE
 from static_route_operator.errors import KernelError
 from static_route_operator.kernel.drops import Drop, Journey, NeighbourState, find_drop
 from static_route_operator.kernel.dumps import TRIES, InterruptedDumpError, dump
-from static_route_operator.kernel.interfaces import ALL_LINKS, RTM_GETLINK, Link, decode_links
+from static_route_operator.kernel.interfaces import ALL_LINKS, RTM_GETLINK, decode_network
 from static_route_operator.kernel.messages import (
     AF_INET,
     AF_INET6,
+    ROUTE,
     RTA_CACHEINFO,
     RTA_DST,
     RTM_F_CLONED,
@@ -45,6 +46,8 @@ from static_route_operator.kernel.netlink import (
     parse_refusal,
 )
 from static_route_operator.kernel.rules import ALL_RULES, parse_rules
+from static_route_operator.kernel.unreadable import read, readable
+from static_route_operator.routing.facts import Link
 from static_route_operator.routing.kernelroute import LOCAL_KINDS, THROW, UNICAST, KernelNextHop, KernelRoute
 from static_route_operator.routing.prefixes import unpack_address
 from static_route_operator.routing.rules import Packet, Rule, RuleAction
@@ -172,7 +175,7 @@ class RouteTracer:
 
     def links(self) -> list[Link]:
         """Return the interfaces."""
-        return decode_links(self.dump(RTM_GETLINK, ALL_LINKS))
+        return list(decode_network(self.dump(RTM_GETLINK, ALL_LINKS), ()).links.values())
 
     def forward(self, packet: Packet) -> Forwarding:
         """Trace a packet.
@@ -181,7 +184,7 @@ class RouteTracer:
             KernelError: the kernel does not answer a request.
         """
         links = self.links()
-        names = {link.state.interface: link.name for link in links}
+        names = {link.index: link.name for link in links}
         rules = self.rules(packet.family)
         candidates = self.candidates(packet.destination)
         if packet.interface and packet.interface not in names.values():
@@ -259,7 +262,7 @@ class RouteTracer:
             output=names.get(index, str(index)) if index else "",
             next_hop=next_hop,
             source=forwarding.source,
-            carrying={link.name: (link.state.up, link.state.carrier) for link in links},
+            carrying={link.name: (link.up, link.carrier) for link in links},
             route_back=self._route_back(forwarding, names.get(index, "lo")),
             neighbour=neighbour,
             settings=read_setting,
@@ -301,16 +304,14 @@ class RouteTracer:
     def candidates(self, destination: bytes) -> tuple[KernelRoute, ...]:
         """Return the routes of all tables that contain an address, the most specific first, then by metric."""
         family = AF_INET if len(destination) == 4 else AF_INET6
-        found = [
-            parse_route(message.body)
-            for message in self.dump(
-                RTM_GETROUTE,
-                RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0),
-                keep=lambda message: _holds(message.body, destination),
-            )
-        ]
+        found = self.dump(
+            RTM_GETROUTE,
+            RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0),
+            keep=lambda message: _holds(message.body, destination),
+        )
+        routes = readable(ROUTE, parse_route, (message.body for message in found))
         # The sort is stable: of equal routes the kernel takes the one that it dumps first.
-        return tuple(sorted(found, key=lambda route: (-route.prefix[-1], route.metric)))
+        return tuple(sorted(routes, key=lambda route: (-route.prefix[-1], route.metric)))
 
     def _ask(self, packet: Packet, names: Mapping[int, str], flags: int = 0) -> _Answer:
         """Return the kernel's answer about a packet."""
@@ -335,7 +336,8 @@ class RouteTracer:
         *_, found = RTMSG.unpack_from(answer.body)
         cache = dict(attributes(answer.body, RTMSG.size)).get(RTA_CACHEINFO, b"")
         expires = _CACHE.unpack_from(cache)[2] if len(cache) >= _CACHE.size else 0
-        return _Answer(parse_route(answer.body), "", found, max(0, expires) // 100)
+        route = read(ROUTE, parse_route, answer.body)
+        return _Answer(route, "" if route else "the kernel's answer can't be read", found, max(0, expires) // 100)
 
     def _request(self, kind: int, body: bytes, answers: int) -> Message:
         """Return the kernel's answer to a request about one thing, or its error.
@@ -425,13 +427,13 @@ def _identity(route: KernelRoute) -> tuple[object, ...]:
 
 def _holds(body: bytes, destination: bytes) -> bool:
     """Report whether the destination of a route message contains an address. Most do not, so this must be fast."""
-    length = body[1]
+    length = body[1] if len(body) > 1 else 0
     if not length:
         return True
     size = len(destination)
     # The destination stands right after the table.
     address = body[RTMSG.size + 12 : RTMSG.size + 12 + size]
-    shift = size * 8 - length
+    shift = max(size * 8 - length, 0)
     return int.from_bytes(address) >> shift == int.from_bytes(destination) >> shift
 
 

@@ -40,6 +40,12 @@ def _report(text: str) -> dict[str, Any]:
     return report
 
 
+def of_host(report: dict[str, Any]) -> dict[str, Any]:
+    """Return the gateways of the report of one process, in the form of this answer."""
+    gateways = [local(report["node"], each) for each in report["gateways"]]
+    return {"gateways": sorted(gateways, key=_worst_first), "unanswered": []}
+
+
 def assemble(states: Collection[dict[str, Any]], replies: Collection[Reply]) -> dict[str, Any]:
     """Combine NodeRouteStates and the replies of agents."""
     stored = {state["metadata"]["name"]: state.get("status", {}).get("gateways", ()) for state in states}
@@ -52,8 +58,11 @@ def assemble(states: Collection[dict[str, Any]], replies: Collection[Reply]) -> 
         gateways += [_as_reported(reply.node, each) for each in stored.get(reply.node, ())]
         problem = reply.problem or (reply.answer or {}).get("note", "")
         unanswered.append({"node": reply.node, "problem": problem})
-    gateways.sort(key=lambda each: (each["state"] != "Down", each["state"] != "Unknown", each["address"], each["node"]))
-    return {"gateways": gateways, "unanswered": unanswered}
+    return {"gateways": sorted(gateways, key=_worst_first), "unanswered": unanswered}
+
+
+def _worst_first(gateway: Mapping[str, Any]) -> tuple[Any, ...]:
+    return gateway["state"] != "Down", gateway["state"] != "Unknown", gateway["address"], gateway["node"]
 
 
 def _as_reported(node: str, gateway: Mapping[str, Any]) -> dict[str, Any]:

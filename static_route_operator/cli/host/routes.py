@@ -5,6 +5,7 @@ from typing import Any
 from static_route_operator.cli.host.process import NoProcessError, ask
 from static_route_operator.errors import KernelError, UnansweredError
 from static_route_operator.kernel.fib import Fib
+from static_route_operator.kernel.network import read_network
 from static_route_operator.routing.description import describe_route
 
 
@@ -30,7 +31,8 @@ async def _kernel_routes() -> list[dict[str, Any]]:
     fib = Fib()
     try:
         installed = await fib.read()
-        names = (await fib.look(())).interfaces
+        fib.require_complete()
+        names = (await read_network()).names
     except KernelError as error:
         raise UnansweredError(str(error)) from error
     finally:

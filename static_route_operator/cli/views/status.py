@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from static_route_operator.api.noderoutestate import RowState, severity
+from static_route_operator.api.noderoutestate import GOOD_STATES, RowState, severity
 from static_route_operator.cli.views.forms import columns, some
 
 # Nodes that get a column each in the narrow table; more nodes are counted by state.
@@ -12,6 +12,7 @@ MAX_NODES = 5
 
 # Colours of problems; any other state is red.
 COLORS = {RowState.PENDING.value: "yellow"}
+_UNCOLORED = GOOD_STATES | {RowState.DRY_RUN}
 
 
 def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
@@ -49,6 +50,31 @@ def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
         yield from columns(
             header, [_line(each, nodes if each_node else None) for each in objects], lambda row: _color(row[3])
         )
+
+
+def rows(report: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
+    """Show the row of each StaticRoute on this host; the wide table adds gateways that are up and down."""
+    header = ["STATICROUTE", "GATEWAY", "ROUTES", "STATE", "REASON", "MESSAGE"]
+    lines = [
+        [
+            row["name"],
+            row["gateway"] or "-",
+            f"{row['programmed']}/{row['destinations']}",
+            row["state"],
+            row["reason"],
+            row["message"] or "-",
+        ]
+        for row in report["objects"]
+    ]
+    if wide:
+        header[2:2] = ["UP", "DOWN"]
+        for row, line in zip(report["objects"], lines, strict=True):
+            line[2:2] = [", ".join(row["up"]) or "-", ", ".join(row["down"]) or "-"]
+    if not lines:
+        yield "No StaticRoute is for this host."
+        return
+    state = header.index("STATE")
+    yield from columns(header, lines, lambda row: None if row[state] in _UNCOLORED else COLORS.get(row[state], "red"))
 
 
 def _line(each: Mapping[str, Any], nodes: Sequence[str] | None) -> list[str]:
