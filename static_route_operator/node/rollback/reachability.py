@@ -27,14 +27,18 @@ class Reachability:
 
     Args:
         endpoints: called in each round for the required endpoints.
+        close: closes what the endpoints need.
 
     Attributes:
         answering: by name, the endpoints that answered last.
         looked: set after the first round.
     """
 
-    def __init__(self, endpoints: Callable[[], Awaitable[Iterable[Endpoint]]]) -> None:
+    def __init__(
+        self, endpoints: Callable[[], Awaitable[Iterable[Endpoint]]], close: Callable[[], object] = lambda: None
+    ) -> None:
         self._endpoints = endpoints
+        self.close = close
         self._again = asyncio.Event()
         self.answering: dict[str, Endpoint] = {}
         self.looked = asyncio.Event()
