@@ -69,7 +69,7 @@ def _links(datagram: bytes) -> Facts:
 
 def _addresses(datagram: bytes) -> Facts:
     addresses, subnets = parse_addresses(_messages(datagram), {1: "lo", 2: "eth0"})
-    return dict[Hashable, Hashable](addresses) | dict.fromkeys(subnets)
+    return dict[Hashable, Hashable]([*addresses.items(), *((subnet, None) for subnet in subnets)])
 
 
 def _rules(datagram: bytes) -> Facts:
