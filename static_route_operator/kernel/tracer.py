@@ -14,10 +14,11 @@ from pyroute2.netlink.rtnl import RTM_GETRULE
 
 from static_route_operator.errors import KernelError
 from static_route_operator.kernel.dumps import TRIES, InterruptedDumpError, dump
-from static_route_operator.kernel.interfaces import ALL_LINKS, RTM_GETLINK, parse_links
+from static_route_operator.kernel.interfaces import ALL_LINKS, RTM_GETLINK, decode_network
 from static_route_operator.kernel.messages import (
     AF_INET,
     AF_INET6,
+    ROUTE,
     RTA_DST,
     RTM_F_FIB_MATCH,
     RTM_F_LOOKUP_TABLE,
@@ -38,6 +39,7 @@ from static_route_operator.kernel.netlink import (
     parse_refusal,
 )
 from static_route_operator.kernel.rules import ALL_RULES, parse_rules
+from static_route_operator.kernel.unreadable import read, readable
 from static_route_operator.routing.kernelroute import THROW, UNICAST, KernelNextHop, KernelRoute
 from static_route_operator.routing.prefixes import unpack_address
 from static_route_operator.routing.rules import Packet, Rule, RuleAction
@@ -110,7 +112,7 @@ class RouteTracer:
 
     def interfaces(self) -> dict[int, str]:
         """Return the names of the interfaces by index."""
-        return parse_links(self.dump(RTM_GETLINK, ALL_LINKS))[0]
+        return dict(decode_network(self.dump(RTM_GETLINK, ALL_LINKS), ()).names)
 
     def forward(self, packet: Packet) -> Forwarding:
         """Trace a packet.
@@ -153,16 +155,14 @@ class RouteTracer:
     def candidates(self, destination: bytes) -> tuple[KernelRoute, ...]:
         """Return the routes of all tables that contain an address, the most specific first, then by metric."""
         family = AF_INET if len(destination) == 4 else AF_INET6
-        found = [
-            parse_route(message.body)
-            for message in self.dump(
-                RTM_GETROUTE,
-                RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0),
-                keep=lambda message: _holds(message.body, destination),
-            )
-        ]
+        found = self.dump(
+            RTM_GETROUTE,
+            RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0),
+            keep=lambda message: _holds(message.body, destination),
+        )
+        routes = readable(ROUTE, parse_route, (message.body for message in found))
         # The sort is stable: of equal routes the kernel takes the one that it dumps first.
-        return tuple(sorted(found, key=lambda route: (-route.prefix[-1], route.metric)))
+        return tuple(sorted(routes, key=lambda route: (-route.prefix[-1], route.metric)))
 
     def _ask(self, packet: Packet, names: dict[int, str], flags: int = 0) -> tuple[KernelRoute | None, str]:
         """Return the kernel's answer about a packet, or None and the error in words."""
@@ -191,7 +191,8 @@ class RouteTracer:
                 if message.sequence != self._sequence:
                     continue
                 if message.kind == RTM_NEWROUTE:
-                    return parse_route(message.body), ""
+                    route = read(ROUTE, parse_route, message.body)
+                    return route, "" if route else "the kernel's answer can't be read"
                 if message.kind == NLMSG_ERROR:
                     return None, parse_refusal(message).text
         raise KernelError("the kernel did not answer a request for the route of a packet")
@@ -246,13 +247,13 @@ def _identity(route: KernelRoute) -> tuple[object, ...]:
 
 def _holds(body: bytes, destination: bytes) -> bool:
     """Report whether the destination of a route message contains an address. Most do not, so this must be fast."""
-    length = body[1]
+    length = body[1] if len(body) > 1 else 0
     if not length:
         return True
     size = len(destination)
     # The destination stands right after the table.
     address = body[RTMSG.size + 12 : RTMSG.size + 12 + size]
-    shift = size * 8 - length
+    shift = max(size * 8 - length, 0)
     return int.from_bytes(address) >> shift == int.from_bytes(destination) >> shift
 
 

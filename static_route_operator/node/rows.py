@@ -80,6 +80,21 @@ def with_dry_runs(
     return tuple(by_name[name] for name in sorted(by_name))
 
 
+def failed_rows(selected: Iterable[ResolvedRoute], known: Iterable[Row], text: str) -> tuple[Row, ...]:
+    """Return the rows while runs fail as a whole.
+
+    Args:
+        selected: the objects for this node, or that may be for it.
+        known: the last rows; their numbers of installed routes are kept.
+        text: the error, and since when.
+    """
+    issue = Issue(RowState.FAILED, Reason.RECONCILE_FAILED, text)
+    rows = {route.name: _row(route, [issue], 0) for route in selected}
+    for row in known:
+        rows[row.name] = dataclasses.replace(row, state=issue.state, reason=issue.reason, message=issue.message)
+    return tuple(rows[name] for name in sorted(rows))
+
+
 def _planned_row(planned: ObjectPlan, outcome: Outcome, bypass: Routes) -> Row:
     # Without its bypass routes a default route is not used.
     bypass = bypass if planned.route.spec.takes_default else Routes()
