@@ -180,7 +180,7 @@ CHANGES = itertools.cycle(
         ["address del 10.7.0.1/24 dev eth1", "address add fd00:7::1/64 dev eth0 nodad"],
         ["address del fd00:7::1/64 dev eth0", "link add more type veth peer name more-peer"],
         ["link set more up", "route add 203.0.113.0/24 dev more", "rule add priority 7 fwmark 7 lookup 7"],
-        ["rule del priority 7", "route add 203.0.113.1 via 10.0.0.9 metric 7", "route flush proto 245"],
+        ["rule del priority 7", "route add 203.0.113.1 via 10.0.0.9 metric 7"],
         ["link del more", "route del 203.0.113.1", "neigh replace 10.0.0.1 dev eth0 nud failed"],
         ["route add 192.0.2.9 via 10.0.0.9 proto 245", "address add 10.0.0.77/24 dev eth0"],
         ["address del 10.0.0.77/24 dev eth0"],
