@@ -253,8 +253,8 @@ class RouteDecoder:
             address, cleared = bytes(size), body
         else:
             start, end = _DESTINATION_AT, _DESTINATION_AT + size
-            placed = body[start - ATTRIBUTE.size : start] == _DESTINATION_HEADERS[size] and len(body) >= end
-            if not placed or body[1] > size * 8:
+            header = body[start - ATTRIBUTE.size : start]
+            if header != _DESTINATION_HEADERS[size] or len(body) < end or body[1] > size * 8:
                 raise ValueError("its destination is not where the kernel puts it")
             address = body[start:end]
             cleared = body[:1] + b"\0" + body[2:start] + bytes(size) + body[end:]
@@ -292,8 +292,9 @@ class RouteDecoder:
                 by_shape.setdefault(bytes(cleared[start : start + size]), []).append(block[start : start + size])
         for shape, found in by_shape.items():
             taken = None
-            placed = shape[address_at - ATTRIBUTE.size : address_at] == _DESTINATION_HEADERS[address_size]
-            if placed and _address_size(shape[HEADER.size :]) == address_size:
+            header = shape[address_at - ATTRIBUTE.size : address_at]
+            # All are of the family that was asked for; if one were not, its address would have another size.
+            if header == _DESTINATION_HEADERS[address_size] and _address_size(shape[HEADER.size :]) == address_size:
                 taken = self._take_columns(b"".join(found), size, shape[HEADER.size :], address_size)
             if taken is not None:
                 yield taken

@@ -1,5 +1,6 @@
 """The facts about this node that a plan needs, looked at only when they may have changed."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 
 from static_route_operator.api.resolution import ResolvedRoute
@@ -9,7 +10,7 @@ from static_route_operator.kernel.network import Change, NetworkState
 from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.foreign import ForeignRib
 from static_route_operator.routing.keys import TABLE_MAIN
-from static_route_operator.routing.prefixes import contains, host_prefix
+from static_route_operator.routing.prefixes import last_address
 from static_route_operator.routing.protection import Protection
 from static_route_operator.routing.routes import Routes
 
@@ -38,9 +39,11 @@ class Observation:
         self._protected = protected
         self._version: object = None
         self._asked: frozenset[bytes] = frozenset()
+        self._sorted: dict[int, list[bytes]] = {}
         self._names: frozenset[str] = frozenset()
         self._of_gateways: frozenset[int] = frozenset()
         self._of_routes: frozenset[int] = frozenset()
+        self._uses_foreign = False
         self.foreign = ForeignRouteCache(fib)
         self.facts: Facts | None = None
         self.outdated = True
@@ -98,9 +101,11 @@ class Observation:
         if change.link is not None:
             names = (change.link.name, *change.link.alternative_names)
             return self._uses(change.interface) or not self._names.isdisjoint(names)
-        return self.drops(change) or any(
-            contains(prefix, host_prefix(each)) for prefix in change.prefixes for each in self._asked
-        )
+        return self.drops(change) or any(map(self._holds_asked, change.prefixes))
+
+    def is_touched_by(self, prefix: bytes) -> bool:
+        """Report whether a foreign route to a prefix may change the facts."""
+        return self.facts is None or self._uses_foreign or self._holds_asked(prefix)
 
     def drops(self, change: Change) -> bool:
         """Report whether the kernel may have dropped routes of ours with a change, without a notification for each."""
@@ -112,15 +117,23 @@ class Observation:
     def _uses(self, interface: int) -> bool:
         return bool(interface) and (interface in self._of_gateways or interface in self._of_routes)
 
+    def _holds_asked(self, prefix: bytes) -> bool:
+        """Report whether a prefix holds a gateway or a source."""
+        addresses = self._sorted.get(len(prefix) - 1, [])
+        place = bisect_left(addresses, prefix[:-1])
+        return place < len(addresses) and addresses[place] <= last_address(prefix)
+
     def _take_interest(self, selected: Sequence[ResolvedRoute]) -> None:
         gateways = [each for route in selected for each in route.gateways]
         sources = {source for route in selected if (source := route.spec.options.source)}
         self._asked = frozenset({each.address for each in gateways} | sources)
+        self._sorted = {size: sorted(each for each in self._asked if len(each) == size) for size in (4, 16)}
         self._names = frozenset(each.interface for each in gateways if each.interface)
 
     async def _look_at_foreign(self, selected: Sequence[ResolvedRoute], protected: Protection) -> ForeignRib:
         """Return the foreign routes if a destination touches a protected address: else they don't matter."""
-        if not any(route.spec.takes_default or protected.meet(route.keys) for route in selected):
+        self._uses_foreign = any(route.spec.takes_default or protected.meet(route.keys) for route in selected)
+        if not self._uses_foreign:
             return ForeignRib()
         foreign, self.look_again = await self.foreign.read()
         return foreign

@@ -222,7 +222,12 @@ class Reconciler:
     @property
     def interfaces(self) -> Mapping[int, str]:
         """The names of the node's interfaces by index."""
-        return self._observation.facts.interfaces if self._observation.facts else {}
+        return self.facts.interfaces
+
+    @property
+    def facts(self) -> Facts:
+        """The facts of this node at the last look; without any before the first."""
+        return self._observation.facts or Facts()
 
     def gateway_report(self) -> list[dict[str, Any]]:
         """Return the measurements of each gateway's probes, as JSON objects."""
@@ -255,7 +260,7 @@ class Reconciler:
         elif gone and (route.key in self._retries.failures or self._installed.is_shadowed(route.key)):
             self._installed.doubt()
             self._retry()
-        else:
+        elif self._observation.is_touched_by(prefix_of(route.key)):
             self._schedule.after("foreign", FOREIGN_PAUSE, self.wake)
 
     def _node_changed(self, change: Change) -> None:

@@ -142,9 +142,8 @@ def _refusals_of_kernel(failures: Mapping[bytes, Failure]) -> Iterator[Issue]:
         named = [key for key, holder in conflicts.items() if holder] or list(conflicts)[:1]
         texts = [unpack_prefix(prefix_of(key)) + (f" ({conflicts[key]})" if conflicts[key] else "") for key in named]
         text = f"another program's route holds {', '.join(texts)}{_more(len(conflicts) - len(named))}"
-        yield Issue(
-            RowState.CONFLICT, Reason.FOREIGN_ROUTE, f"{text}; it is left alone: remove it, or this destination"
-        )
+        remedy = "it is left alone: have its owner give it up, or take this destination out"
+        yield Issue(RowState.CONFLICT, Reason.FOREIGN_ROUTE, f"{text}; {remedy}")
     for text, keys in by_text.items():
         where = f"{unpack_prefix(prefix_of(keys[0]))}{_more(len(keys) - 1)}"
         message = f"the kernel refused {where}: {text}; it is tried again"

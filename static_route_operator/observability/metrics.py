@@ -233,6 +233,18 @@ class Metrics(ApiMetrics):
             self._static_routes.labels(state.value).set(sum(each is state for each in states))
 
 
+class StandaloneMetrics(Metrics):
+    """All metrics of a process that takes StaticRoutes from files."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.manifest_problems = self._gauge(
+            "manifest_problems",
+            "Problems of the manifests of `run`: files that are not in force as they are, or a directory that can't be"
+            " read.",
+        )
+
+
 class ControllerMetrics(ApiMetrics):
     """All metrics of the controller."""
 
