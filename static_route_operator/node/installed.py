@@ -26,6 +26,7 @@ class InstalledRoutes:
     Attributes:
         routes: the installed routes.
         outdated: whether `routes` may differ from the kernel, so that the next run reads.
+        incomplete: whether routes may have been missing from the last read; those known before count as installed.
         conflicting: by key, the installed routes that a foreign route precedes or shares; neither used nor replaced.
         stale: the routes found at the start that may belong to a version not known yet; retained until it is.
     """
@@ -37,6 +38,7 @@ class InstalledRoutes:
         self._shadowed: set[bytes] = set()
         self.routes = Routes()
         self.outdated = True
+        self.incomplete = False
         self.conflicting: dict[bytes, Failure] = {}
         self.stale: Sequence[KeySet] = ()
 
@@ -78,9 +80,6 @@ class InstalledRoutes:
 
         Args:
             desired: the routes that should be there.
-
-        Raises:
-            KernelError: see `Fib.read`.
         """
         if self.outdated:
             return await self._read(desired)
@@ -129,19 +128,20 @@ class InstalledRoutes:
         counts as in conflict, and stays as it is, until the other goes. The same holds for a route that shares its
         key with next hops of another program, which a REPLACE would take away.
         """
-        self.outdated = False
+        self.outdated = self.incomplete = False
         # A notification from now on makes the routes outdated, so that they are read once more.
         self._noted.clear()
         try:
             await self._read_own(desired)
             if self._survey:
-                self._shadowed = set(await self._fib.shadowed(self.routes))
+                found = set(await self._fib.shadowed(self.routes))
+                self._shadowed = self._shadowed | found if self._doubtful() else found
             self._shadowed = {key for key in self._shadowed if key in self.routes}
             conflicting = await self._fib.foreign_first(self._shadowed) | self._shared()
         except BaseException:
             self.outdated = True
             raise
-        self._survey = False
+        self._survey = self._survey and self.incomplete
         if conflicting == self.conflicting.keys():
             return False
         self.conflicting = dict.fromkeys(conflicting, Failure(errno.EEXIST, os.strerror(errno.EEXIST)))
@@ -149,12 +149,27 @@ class InstalledRoutes:
 
     async def _read_own(self, desired: Routes) -> None:
         known = self.routes
-        self.routes = await self._fib.read(known)
+        self.routes = await self._read_beside(known)
         mark_shared(self.routes, known, desired)
         if parting := part(self.routes, desired):
             await self._fib.apply(parting)
-            self.routes = await self._fib.read(known)
+            self.routes = await self._read_beside(known)
             mark_shared(self.routes, known, desired)
+
+    async def _read_beside(self, known: Routes) -> Routes:
+        """Return the routes that a read finds, beside the known ones if others may be missing from it."""
+        found = await self._fib.read(known)
+        if not self._doubtful():
+            return found
+        both = known.copy()
+        for next_hops, keys in found:
+            both.put(next_hops, keys)
+        return both
+
+    def _doubtful(self) -> bool:
+        """Note and report whether entries may be missing from the last read."""
+        self.incomplete = self.incomplete or self._fib.incomplete
+        return self._fib.incomplete
 
     def _shared(self) -> set[bytes]:
         """Return the routes into which the kernel has merged next hops of another program."""

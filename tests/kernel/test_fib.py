@@ -3,13 +3,15 @@
 import errno
 import ipaddress
 import socket
+from typing import Any
 
 import pytest
 
 from static_route_operator.errors import KernelError
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.netlink import SO_RCVBUFFORCE
-from static_route_operator.routing.facts import Subnet
+from static_route_operator.kernel.network import read_network
+from static_route_operator.routing.facts import Facts, Subnet
 from static_route_operator.routing.foreign import Lookup
 from static_route_operator.routing.nexthops import BLACKHOLE_IPV4, BLACKHOLE_IPV6, NextHops
 from static_route_operator.routing.prefixes import pack_address, pack_prefix
@@ -371,9 +373,7 @@ async def test_facts_are_what_the_machine_is(machine: Machine, fib: Fib) -> None
     unreachable = map(pack_address, ["203.0.113.1", "2001:db8::1"])
 
     reachable = ["10.0.0.1", "fd00:1::1", "10.0.0.2", "10.0.0.255", "8.8.8.8", "172.16.0.1", "172.31.0.1"]
-    facts = await fib.look(
-        [*map(pack_address, reachable), *unreachable],
-    )
+    facts = Facts(await read_network(), fib.look_up([*map(pack_address, reachable), *unreachable]))
 
     assert facts.interfaces[eth0] == "eth0"
     assert facts.addresses.items() >= {pack_address("10.0.0.2"): "eth0", pack_address("fd00:1::2"): "eth1"}.items()
@@ -381,7 +381,8 @@ async def test_facts_are_what_the_machine_is(machine: Machine, fib: Fib) -> None
         Subnet(pack_prefix("10.0.0.0/24"), "eth0"),
         Subnet(pack_prefix("fd00:1::/64"), "eth1"),
     }
-    direct, routed = {"on_link": True, "local": False}, {"on_link": False, "local": False}
+    direct: dict[str, Any] = {"on_link": True, "local": False}
+    routed: dict[str, Any] = {"on_link": False, "local": False}
     assert {address: facts.lookups[pack_address(address)] for address in ("10.0.0.1", "fd00:1::1", "172.31.0.1")} == {
         "10.0.0.1": Lookup(24, eth0, ours=False, **direct),
         "fd00:1::1": Lookup(64, eth1, ours=False, **direct),
@@ -400,7 +401,7 @@ async def test_gateway_behind_a_link_that_is_down_is_not_on_link(machine: Machin
     machine.ip("link set eth0 down")
     gateways = [pack_address("10.0.0.1"), pack_address("10.1.0.1")]
 
-    facts = await fib.look(gateways)
+    facts = Facts(await read_network(), fib.look_up(gateways))
 
     assert list(facts.lookups) == gateways[1:]
     assert Subnet(pack_prefix("10.0.0.0/24"), "eth0") in facts.subnets

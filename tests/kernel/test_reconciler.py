@@ -13,7 +13,7 @@ from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.resolution import Version
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.node import retries
-from static_route_operator.routing.facts import Facts
+from static_route_operator.routing.foreign import Lookup
 from static_route_operator.routing.nexthops import PROTOCOL
 from static_route_operator.routing.prefixes import pack_address
 from static_route_operator.routing.protection import Protection
@@ -321,13 +321,13 @@ async def test_lost_route_needs_no_look_at_the_node(
     await engine.state_is("nat", "Programmed")
     await engine.rest()
     looks: list[object] = []
-    look = engine.reconciler._fib.look
+    look_up = engine.reconciler._fib.look_up
 
-    async def noted(*words: Any, **more: Any) -> Facts:
+    def noted(*words: Any) -> dict[bytes, Lookup]:
         looks.append(words)
-        return await look(*words, **more)
+        return look_up(*words)
 
-    monkeypatch.setattr(engine.reconciler._fib, "look", noted)
+    monkeypatch.setattr(engine.reconciler._fib, "look_up", noted)
     machine.ip("route del 192.0.2.1")
     await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
     assert looks == []
