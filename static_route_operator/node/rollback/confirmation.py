@@ -128,7 +128,7 @@ class Confirmation:
         return cls(
             inventory,
             metrics,
-            reach=Reachability(required.endpoints) if settings.rollback_seconds and check else None,
+            reach=Reachability(required.endpoints, required.close) if settings.rollback_seconds and check else None,
             state=StateDirectory(Path(settings.state_dir), name) if settings.state_dir else None,
             protected=protected,
             seconds=settings.rollback_seconds,
@@ -261,6 +261,8 @@ class Confirmation:
             self._checking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._checking
+        if self._reach is not None:
+            self._reach.close()
         if self._state is not None:
             await self._state.close()
 

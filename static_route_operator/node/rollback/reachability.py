@@ -33,8 +33,11 @@ class Reachability:
         looked: set after the first round.
     """
 
-    def __init__(self, endpoints: Callable[[], Awaitable[Iterable[Endpoint]]]) -> None:
+    def __init__(
+        self, endpoints: Callable[[], Awaitable[Iterable[Endpoint]]], close: Callable[[], None] = lambda: None
+    ) -> None:
         self._endpoints = endpoints
+        self.close = close
         self._again = asyncio.Event()
         self.answering: dict[str, Endpoint] = {}
         self.looked = asyncio.Event()
