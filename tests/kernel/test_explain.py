@@ -683,7 +683,7 @@ async def test_redirect_is_told_with_its_remedy(engine: Engine, wire: _Wire) -> 
     assert found["cause"] == (
         "StaticRoute nat leads via 10.1.0.10 dev eth1, and its route is installed, but an ICMP redirect leads this "
         "address to another gateway; the agent does not end that: `ip route flush cache` ends it, and "
-        "net.ipv4.conf.all.accept_redirects=0 and net.ipv4.conf.eth1.accept_redirects=0 prevents the next."
+        "net.ipv4.conf.all.accept_redirects=0 and net.ipv4.conf.eth1.accept_redirects=0 prevent the next."
     )
     engine.machine.ip("route flush cache")
     assert _explained(engine, packet)["verdict"] == "Follows"

@@ -168,7 +168,7 @@ def _judge(forwarding: Forwarding, claims: Sequence[Mapping[str, Any]] | None, p
     route = forwarding.route
     ours = route if route is not None and route.protocol == PROTOCOL else None
     owner = next((each for each in winners if ours and _is_of(ours, each)), None)
-    if winners and forwarding.drop:
+    if winners and forwarding.drop and (owner or route is None):
         name = (owner or winners[0])["object"]
         return _Judgement(Verdict.DROPPED, name, way, forwarding.drop.remedy)
     if owner:
@@ -252,7 +252,8 @@ def _redirect_remedy(forwarding: Forwarding) -> str:
         setting_name(packet, each, "accept_redirects") for each in ([interface] if ipv6 else ["all", interface])
     ]
     flush = "ip -6 route flush cache" if ipv6 else "ip route flush cache"
-    return f"`{flush}` ends it, and {' and '.join(f'{each}=0' for each in settings)} prevents the next"
+    prevent = "prevents" if ipv6 else "prevent"
+    return f"`{flush}` ends it, and {' and '.join(f'{each}=0' for each in settings)} {prevent} the next"
 
 
 def _way(forwarding: Forwarding) -> str:
