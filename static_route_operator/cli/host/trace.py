@@ -167,17 +167,16 @@ def _judge(forwarding: Forwarding, claims: Sequence[Mapping[str, Any]] | None, p
     winners = [each for each in claims if each["standing"] == CandidateStatus.WINS]
     route = forwarding.route
     ours = route if route is not None and route.protocol == PROTOCOL else None
-    owner = next((each for each in winners if ours and _is_of(ours, each)), None)
-    if winners and forwarding.drop and (owner or route is None):
-        name = (owner or winners[0])["object"]
-        return _Judgement(Verdict.DROPPED, name, way, forwarding.drop.remedy)
+    mine = [each for each in claims if ours and _is_of(ours, each)]
+    owner = next((each for each in mine if each["standing"] == CandidateStatus.WINS), None)
+    held = next((each for each in mine if each["standing"] == CandidateStatus.HELD), None)
+    if forwarding.drop and (concerned := owner or held or (winners[0] if winners and route is None else None)):
+        return _Judgement(Verdict.DROPPED, concerned["object"], way, forwarding.drop.remedy)
     if owner:
         return _follows(owner, forwarding, way)
     if protected and (claims or ours):
         return _Judgement(Verdict.PROTECTED, None, way, _protected(forwarding, protected))
-    if held := next(
-        (each for each in claims if each["standing"] == CandidateStatus.HELD and ours and _is_of(ours, each)), None
-    ):
+    if held:
         name = held["object"]
         return _Judgement(Verdict.NOT_HERE, name, way, f"StaticRoute {name} retains this route: {held['message']}")
     if not claims:
