@@ -133,6 +133,8 @@ def _notes(forwarding: Forwarding, answer: Mapping[str, Any], verdict: Verdict, 
             yield f"StaticRoute {owner} on this node: {messages[owner]}"
     if forwarding.drop and forwarding.drop.remedy and verdict is not Verdict.DROPPED:
         yield forwarding.drop.remedy
+    if forwarding.port:
+        yield f"{forwarding.port} is a port of {forwarding.packet.interface}, so the packet counts as arrived on that"
     learned = forwarding.learned
     if learned.redirected and verdict is not Verdict.REDIRECTED:
         yield f"an ICMP redirect set this next hop; {_redirect_remedy(forwarding)}"
@@ -268,11 +270,13 @@ def _way(forwarding: Forwarding) -> str:
             return f"dropped, {_ERRORS[route.kind]},{by}"
         return f"dropped ({forwarding.error})" + (by or ": no route matches")
     if route is not None and route.kind in LOCAL_KINDS:
+        if route.kind in {"broadcast", "multicast"}:
+            return f"sent to all hosts of a link, or taken from there,{by}"
         return f"delivered to this node itself{by}"
     hop = hop_words(forwarding.hop, forwarding.interfaces) if forwarding.hop else "nowhere"
     if route is not None and len(route.hops) > 1:
         return f"{hop}, one of {len(route.hops)} next hops, chosen by the addresses of the flow,{by}"
-    return f"{hop},{by}"
+    return f"{hop},{by}" if by else hop
 
 
 def _shadow(claim: Mapping[str, Any], forwarding: Forwarding) -> str:

@@ -79,7 +79,8 @@ def test_node_without_an_agent_does_not_disappear(tmp_path: Path) -> None:
     answers = {"/api/v1/nodes": NODES, "labelSelector": PODS, "exec": (0, json.dumps(GOOD), "")}
     found = Agents(fake_kubectl(tmp_path, answers), "ns").gather("nodes", "diff")
 
-    assert len(found["nodes"]) == 2
+    # Both call themselves node1.
+    assert found["nodes"] == [{"node": "node1"}, {"node": "node2"}]
     assert [each["node"] for each in found["unanswered"]] == ["node3"]
     assert "no agent runs there" in found["unanswered"][0]["problem"]
 
