@@ -273,10 +273,9 @@ class Agents:
             return self._pods_as_targets(pods)
         known, unknown = self._known_nodes()
         here = by_node(pods)
-        targets = [
-            _Target(node, here.get(node), known.get(node, ""))
-            for node in sorted(set(self.nodes) or known.keys() | here.keys())
-        ]
+        # A pod may outlive its node, or be meant for one that is gone.
+        there = known.keys() | here.keys() if unknown else known.keys()
+        targets = [_Target(node, here.get(node), known.get(node, "")) for node in sorted(set(self.nodes) or there)]
         return targets if self.nodes or not unknown else [*targets, _Target("other nodes", None, unknown)]
 
     def _pods_as_targets(self, pods: Sequence[Pod]) -> list[_Target]:
