@@ -1,5 +1,6 @@
 """The health of the gateways in use, from probes and from the kernel's link and neighbour events."""
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -100,6 +101,8 @@ class Gateways:
                 str(target.check),
                 each.state.value,
                 int(each.since),
+                # Rounded up: the row says a time at which the hold-down is over.
+                math.ceil(each.held_until),
             )
             for target, each in sorted(self.health().items(), key=lambda item: item[0].gateway)
         )
@@ -117,6 +120,7 @@ class Gateways:
                 "rttSeconds": health.usual_rtt,
                 "sent": health.sent,
                 "lost": health.lost,
+                "heldUntil": health.held_until if health.hold_down else 0,
                 "message": "; it ".join(filter(None, [health.message, hints.get(target, "")])),
             }
             for target, health in self.health().items()
@@ -133,6 +137,7 @@ class Gateways:
                 sent=health.sent,
                 lost=health.lost,
                 flaps=health.flaps,
+                held_until=health.held_until if health.hold_down else 0.0,
             )
 
     def _interface_name(self, index: int) -> str:

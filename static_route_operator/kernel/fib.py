@@ -15,6 +15,7 @@ from static_route_operator.kernel.dumps import (
     Piece,
     RefusedDumpError,
     dump,
+    report_interruptions,
     report_refusal,
 )
 from static_route_operator.kernel.messages import (
@@ -99,7 +100,8 @@ class Fib:
     def __init__(self) -> None:
         self._open: NetlinkSocket | None = NetlinkSocket()
         self._sequence = 0
-        self._interrupted = False
+        # RTM_GET type of the dump that was interrupted last; 0 for none.
+        self._interrupted = 0
         self.incomplete = False
 
     @property
@@ -377,19 +379,24 @@ class Fib:
                     yield piece
                 await asyncio.sleep(0)
         except InterruptedDumpError:
-            self._interrupted = self.incomplete = True
+            self._interrupted = kind
+            self.incomplete = True
         except RefusedDumpError as error:
             self.incomplete = self.incomplete or not error.missing
-            report_refusal(kind, request, str(error))
+            if error.passing:
+                self._interrupted = kind
+            else:
+                report_refusal(kind, request, str(error))
 
     async def _whole(self, dump: Callable[[], Awaitable[_T]]) -> _T:
         """Return the result of a dump, repeated while changes interrupt it; `incomplete` is about the last one."""
         for _ in range(TRIES):
-            self._interrupted = self.incomplete = False
+            self._interrupted, self.incomplete = 0, False
             found = await dump()
             if not self._interrupted:
-                break
+                return found
             await asyncio.sleep(0.01)
+        report_interruptions(self._interrupted)
         return found
 
     def _route_to(self, addresses: Sequence[bytes]) -> "_Answers":

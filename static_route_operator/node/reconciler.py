@@ -260,7 +260,7 @@ class Reconciler:
         elif gone and (route.key in self._retries.failures or self._installed.is_shadowed(route.key)):
             self._installed.doubt()
             self._retry()
-        else:
+        elif self._observation.is_touched_by(prefix_of(route.key)):
             self._schedule.after("foreign", FOREIGN_PAUSE, self.wake)
 
     def _node_changed(self, change: Change) -> None:

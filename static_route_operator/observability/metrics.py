@@ -96,6 +96,7 @@ class ObservedGateway(NamedTuple):
         sent: probes sent whose result is known.
         lost: probes among them without a correct answer in time.
         flaps: changes from up to down.
+        held_until: Unix time until which a gateway that flaps stays down; 0 without a hold-down.
     """
 
     gateway: str
@@ -106,6 +107,7 @@ class ObservedGateway(NamedTuple):
     sent: int
     lost: int
     flaps: int
+    held_until: float = 0.0
 
 
 class _Gateways(Collector):
@@ -130,6 +132,12 @@ class _Gateways(Collector):
             f"{PREFIX}_gateway_probe_losses", "Probes to a gateway without a correct answer in time.", labels=labels
         )
         flaps = CounterMetricFamily(f"{PREFIX}_gateway_flaps", "Changes of a gateway from up to down.", labels=labels)
+        held = GaugeMetricFamily(
+            f"{PREFIX}_gateway_held_until_timestamp_seconds",
+            "Unix time until which a gateway that failed again and again stays down even if it answers; 0 without a"
+            " hold-down.",
+            labels=labels,
+        )
         # Checks that differ only in fields without a label would make duplicate series: the last one counts.
         for each in {one[:3]: one for one in self.source()}.values():
             if each.up is not None:
@@ -139,7 +147,8 @@ class _Gateways(Collector):
             sent.add_metric(each[:3], each.sent)
             lost.add_metric(each[:3], each.lost)
             flaps.add_metric(each[:3], each.flaps)
-        yield from (up, rtt, sent, lost, flaps)
+            held.add_metric(each[:3], each.held_until)
+        yield from (up, rtt, sent, lost, flaps, held)
 
 
 class _Unreadable(Collector):

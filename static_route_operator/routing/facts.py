@@ -128,16 +128,31 @@ class Network:
     @cached_property
     def owners(self) -> Mapping[bytes, str]:
         """The node's own packed addresses, with the interface's name."""
-        return {each.local: self._name(each.interface) for each in self.addresses}
+        names = self.names
+        return {each.local: names.get(each.interface) or str(each.interface) for each in self.addresses}
 
     @cached_property
     def subnets(self) -> tuple[Subnet, ...]:
         """The subnets that the addresses make directly reachable, each once."""
+        names = self.names
         return tuple(
             dict.fromkeys(
-                Subnet(prefix, self._name(each.interface)) for each in self.addresses for prefix in each.prefixes
+                Subnet(prefix, names.get(each.interface) or str(each.interface))
+                for each in self.addresses
+                for prefix in each.prefixes
             )
         )
+
+    def with_addresses(self, addresses: Sequence[Address]) -> "Network":
+        """Return the network with other addresses that connect to the same subnets.
+
+        Whatever does not depend on the addresses themselves is not derived again: some nodes have thousands, and one
+        of them changes every few milliseconds.
+        """
+        other = Network(self.links, addresses)
+        own = {"addresses", "owners", "in_use", "unrouted"}
+        other.__dict__.update((name, value) for name, value in self.__dict__.items() if name not in own)
+        return other
 
     @cached_property
     def in_use(self) -> frozenset[bytes]:
@@ -184,10 +199,6 @@ class Network:
             address = prefix_of(key)[:-1]
             if (interface := self.owners.get(address)) is not None:
                 yield address, interface
-
-    def _name(self, index: int) -> str:
-        link = self.links.get(index)
-        return link.name if link else str(index)
 
     @cached_property
     def _indices(self) -> Mapping[str, int]:

@@ -97,7 +97,7 @@ class EngineStage(Stage):
         known = self._objects.get(name)
         uid, generation = f"uid-{name}", known.generation + 1 if known else 1
         try:
-            route = dataclasses.replace(StaticRoute.parse(manifest), uid=uid, generation=generation)
+            route = StaticRoute.parse(manifest).identified(uid, generation)
             self._feed({**self._objects, name: route})
         except InvalidSpecError as error:
             self._feed({**self._objects, name: Invalid(uid, generation, error)})
@@ -117,7 +117,9 @@ class EngineStage(Stage):
 
     async def start(self, *arguments: str) -> None:
         """Start the tasks of `run`, except the one that watches the directory."""
-        words = ["--manifests", str(self.manifests), *_DEFAULTS, *arguments]
+        # Its state stays beside its manifests, as that of `Program` does.
+        state = str(self.manifests.with_name("state"))
+        words = ["--manifests", str(self.manifests), "--state-dir", state, *_DEFAULTS, *arguments]
         options = run.command.make_context("run", words).params
         settings = StandaloneSettings(
             **{each.name: options[each.name] for each in dataclasses.fields(StandaloneSettings)}
