@@ -144,8 +144,8 @@ def spec_schema() -> Schema:
                 "gateway",
                 "a unicast address on a subnet of the node",
                 "IP address of the gateway. It must be a neighbour of the node: on the subnet of an address, or with a"
-                " route of its own, unless onLink is true. When it changes, the routes move to the new gateway without a"
-                " gap. Exactly one of gateway and gateways must be set.",
+                " route of its own, unless onLink is true. When it changes, the routes move to the new gateway without"
+                " a gap. Exactly one of gateway and gateways must be set.",
             ),
             "gateways": _gateways(),
             "dryRun": {
