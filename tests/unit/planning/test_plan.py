@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from static_route_operator.api.gateways import Gateway
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.api.resolution import ResolvedRoute
 from static_route_operator.planning import gateways as gateways_module
@@ -53,7 +52,7 @@ def test_object_that_can_not_be_planned_stops_no_other(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, step: str
 ) -> None:
     """A defect that one object meets keeps its routes, says so in its row, and leaves all others as they should be."""
-    odd_values = Gateway(pack_address("10.0.0.3")), pack_address("10.0.0.2"), keys("203.0.113.0/24")
+    odd_values = pack_address("10.0.0.3"), pack_address("10.0.0.2"), keys("203.0.113.0/24")
     for module in (plan_module, gateways_module):
         if not hasattr(module, step):
             continue
