@@ -38,6 +38,16 @@ SEVERITY: Final = {state: severity for severity, state in enumerate(RowState)}
 BAD_STATES: Final = frozenset({RowState.CONFLICT, RowState.REFUSED, RowState.FAILED})
 
 
+def utc(seconds: float) -> str:
+    """Return a Unix time as the API has it."""
+    return dt.datetime.fromtimestamp(int(seconds), dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def severity(state: str) -> int:
+    """Return the position of a state in text form. The state of another version counts as the worst."""
+    return SEVERITY[RowState(state)] if state in set(RowState) else len(SEVERITY)
+
+
 class Reason(enum.StrEnum):
     """The reason of a row's state; `MEANINGS` explains each."""
 
@@ -152,6 +162,8 @@ class GatewayRow:
         check: type, port and interval, for people.
         state: see `GatewayState`.
         since: time of the last change of state, in Unix time.
+        held_until: time until which a gateway that failed again and again stays down even if it answers, in Unix time;
+            0 without a hold-down.
     """
 
     address: str
@@ -159,6 +171,7 @@ class GatewayRow:
     check: str
     state: str
     since: int
+    held_until: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the gateway as it stands in the object."""
@@ -167,7 +180,8 @@ class GatewayRow:
             "interface": self.interface,
             "check": self.check,
             "state": self.state,
-            "since": dt.datetime.fromtimestamp(self.since, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "since": utc(self.since),
+            **({"heldUntil": utc(self.held_until)} if self.held_until else {}),
         }
 
 

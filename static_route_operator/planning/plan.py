@@ -114,7 +114,7 @@ def make_plan(  # noqa: PLR0913  each is a different part of what is known
     before = before or Plan()
     selector = GatewaySelector(node or Node(""), facts, down, before.targets)
     selections = [_choose(selector, route) for route in ordered]
-    gateways = {address for selection in selections for address in selection.reachable}
+    gateways = {hop.gateway for selection in selections for hop in selection.reachable}
     overlapping = before.overlapping
     if _difference((route.keys for route in ordered), (each.route.keys for each in before.objects)):
         overlapping = duplicates(route.keys for route in ordered)
@@ -190,9 +190,11 @@ def _log_defect(name: str, text: str) -> None:
 def _guard(
     route: ResolvedRoute, selection: GatewaySelection, facts: Facts, gateways: Collection[bytes]
 ) -> Iterator[Rejection]:
+    used = selection.next_hops
+    hops = used.hops if used and used.forwards else selection.reachable
     if route.spec.takes_default:
-        return default_refusals(route.keys, facts)
-    return refusals(route.keys, facts, gateways, selection.next_hops)
+        return default_refusals(route.keys, facts, hops)
+    return refusals(route.keys, facts, gateways, used, hops)
 
 
 def _plan_default(
@@ -262,11 +264,16 @@ def _refusals(route: ResolvedRoute, refused: Sequence[Rejection]) -> Iterator[Is
     if route.refused:
         yield Issue(RowState.REFUSED, Reason.INVALID_DESTINATION, _sample([each.problem for each in route.refused]))
     if refused:
-        # A key refused for several reasons is reported with the last one.
-        why = {key: each.why for each in refused for key in each.keys}
-        texts = [f"{unpack_prefix(prefix_of(key))} {text}" for key, text in why.items()]
+        # Name all reasons of a key: whoever mends one should not meet the next.
+        why: dict[bytes, list[str]] = {}
+        for each in refused:
+            for key in each.keys:
+                why.setdefault(key, []).append(each.why)
+        texts = [f"{unpack_prefix(prefix_of(key))} {', and '.join(found)}" for key, found in why.items()]
         problem = Issue(RowState.REFUSED, Reason.PROTECTED_DESTINATION, _sample(texts))
-        yield problem.but("remove it from spec.destinations, or cut the protected part out with spec.excludes")
+        partly = not why.keys() <= {key for each in refused if each.whole for key in each.keys}
+        excludes = ", or cut the protected part out with spec.excludes" if partly else ""
+        yield problem.but(f"remove it from spec.destinations{excludes}")
 
 
 def _standby(lost: Sequence[bytes], owners: Mapping[bytes, ResolvedRoute]) -> Issue:

@@ -162,8 +162,8 @@ def test_missing_source_claims_nothing_and_its_keys_are_held() -> None:
 
 def test_gateway_of_an_object_without_its_source_is_not_captured() -> None:
     """A gateway stays reachable as it is while its object waits for its source."""
-    lookup = {"10.9.0.1": Lookup(16, ETH0, on_link=True, local=False, ours=False)}
-    objects = [resolved("a", "10.9.0.1", source="10.0.0.99"), resolved("b", "10.0.0.3", ["10.9.0.0/24"])]
+    lookup = {"10.9.0.1": Lookup(32, ETH0, on_link=True, local=False, ours=False)}
+    objects = [resolved("a", "10.9.0.1", source="10.0.0.99"), resolved("b", "10.0.0.3", ["10.9.0.1"])]
     plan = make_plan(objects, facts(lookups=lookup))
 
     assert [each.reason for each in _by_name(plan)["b"].problems] == [Reason.PROTECTED_DESTINATION]
