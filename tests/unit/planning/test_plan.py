@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.api.resolution import ResolvedRoute
 from static_route_operator.planning import plan as plan_module
+from static_route_operator.planning.gateways import GatewaySelector
 from static_route_operator.planning.plan import ObjectPlan, Plan, make_plan
 from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.foreign import Lookup
@@ -48,7 +49,7 @@ def test_each_destination_goes_through_the_gateway() -> None:
 
 @pytest.mark.parametrize(
     ("owner", "step"),
-    [(plan_module.GatewaySelector, "choose"), (plan_module, "source_problem"), (plan_module, "refusals")],
+    [(GatewaySelector, "choose"), (plan_module, "source_problem"), (plan_module, "refusals")],
 )
 def test_object_that_can_not_be_planned_stops_no_other(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, owner: Any, step: str
