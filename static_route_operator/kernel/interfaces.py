@@ -137,20 +137,22 @@ def _remote(layer: int, kind: str, found: dict[int, bytes], data: dict[int, byte
     return next((address for each in _REMOTES.get(kind, ()) if (address := _outer(data.get(each, b"")))), b"")
 
 
-def decode_address(body: bytes) -> Address:
-    """Return the address in the body of a message.
+def decode_address(body: bytes) -> Address | None:
+    """Return the address in the body of a message; None for one of another family than IPv4 and IPv6.
 
     Raises:
         ValueError, struct.error: the message can't be read.
     """
     family, length, short_flags, scope, index = _IFADDRMSG.unpack_from(body)
+    size = _ADDRESS_SIZES.get(family)
+    if size is None:
+        return None
     found = dict(attributes(body, _IFADDRMSG.size))
     # The kernel leaves out IFA_ADDRESS where it is 0.0.0.0, and IFA_LOCAL for IPv6 without a peer.
     peer = found.get(_IFA_ADDRESS, b"")
     local = found.get(_IFA_LOCAL, peer)
-    size = _ADDRESS_SIZES.get(family, 0)
-    if len(local) != size or len(peer) not in {0, size} or not size or length > size * 8:
-        raise ValueError("it has no address of a known kind")
+    if len(local) != size or len(peer) not in {0, size} or length > size * 8:
+        raise ValueError("its address is missing, or of another size")
     flags = _number(found, _IFA_FLAGS, short_flags)
     return Address(
         interface=index,
