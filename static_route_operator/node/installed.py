@@ -26,7 +26,7 @@ class InstalledRoutes:
     Attributes:
         routes: the installed routes.
         outdated: whether `routes` may differ from the kernel, so that the next run reads.
-        incomplete: whether routes may have been missing from the last read; those known before count as installed.
+        incomplete: whether routes may have been missing from the last read.
         conflicting: by key, the installed routes that a foreign route precedes or shares; neither used nor replaced.
         stale: the routes found at the start that may belong to a version not known yet; retained until it is.
     """
@@ -36,6 +36,7 @@ class InstalledRoutes:
         self._survey = True
         self._noted: dict[bytes, NextHops | None] = {}
         self._shadowed: set[bytes] = set()
+        self._unseen = Routes()
         self.routes = Routes()
         self.outdated = True
         self.incomplete = False
@@ -93,6 +94,7 @@ class InstalledRoutes:
             KernelError: see `Fib.apply`.
         """
         failures = await self._fib.apply(operations)
+        present = by_family(key for key, failure in failures.items() if self._is_unseen(key, failure))
         for action, next_hops, keys in operations:
             if action is Action.DELETE:
                 self.routes.drop(keys)
@@ -100,7 +102,14 @@ class InstalledRoutes:
                 self.routes.put(next_hops, keys)
         for each in by_family(failures):
             self.routes.drop(each)
-        return failures
+        for next_hops, unseen in self._unseen:
+            for keys in present:
+                self.routes.put(next_hops, unseen & keys)
+        return {key: failure for key, failure in failures.items() if not self._is_unseen(key, failure)}
+
+    def _is_unseen(self, key: bytes, failure: Failure) -> bool:
+        """Report whether a failure says that a route is there after all, which an incomplete read did not find."""
+        return failure.errno == errno.EEXIST and key in self._unseen
 
     def _is_part(self, route: DecodedRoute, *, gone: bool) -> bool:
         """Report whether a notification is about one of several IPv6 routes that the kernel has merged."""
@@ -149,22 +158,30 @@ class InstalledRoutes:
 
     async def _read_own(self, desired: Routes) -> None:
         known = self.routes
-        self.routes = await self._read_beside(known)
+        self.routes = await self._read_beside(known, desired)
         mark_shared(self.routes, known, desired)
         if parting := part(self.routes, desired):
             await self._fib.apply(parting)
-            self.routes = await self._read_beside(known)
+            self.routes = await self._read_beside(known, desired)
             mark_shared(self.routes, known, desired)
 
-    async def _read_beside(self, known: Routes) -> Routes:
-        """Return the routes that a read finds, beside the known ones if others may be missing from it."""
+    async def _read_beside(self, known: Routes, desired: Routes) -> Routes:
+        """Return the installed routes, as far as a read finds out.
+
+        An incomplete read may miss known routes. Those that are desired are added again: the kernel then says which are
+        there. The others count as installed, so that they are deleted.
+        """
         found = await self._fib.read(known)
-        if not self._doubtful():
-            return found
-        both = known.copy()
-        for next_hops, keys in found:
-            both.put(next_hops, keys)
-        return both
+        self._unseen = Routes()
+        if self._doubtful():
+            missing = known.copy()
+            for _, keys in found:
+                missing.drop(keys)
+            for next_hops, keys in missing:
+                for _, each in desired:
+                    self._unseen.put(next_hops, self._unseen.through(next_hops) | (keys & each))
+                found.put(next_hops, keys - self._unseen.through(next_hops))
+        return found
 
     def _doubtful(self) -> bool:
         """Note and report whether entries may be missing from the last read."""

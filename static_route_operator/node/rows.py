@@ -31,12 +31,14 @@ class Outcome:
             as far as that was asked.
         flapping: the routes that other programs take away again and again.
         health: the health of each gateway that is probed.
+        hints: by gateway that is down, a predicate with the likely cause, and what to do.
     """
 
     installed: Routes
     failures: Mapping[bytes, Failure]
     flapping: Sequence[FlappingRoutes] = ()
     health: Mapping[Target, GatewayState] = field(default_factory=dict)
+    hints: Mapping[Target, str] = field(default_factory=dict)
 
 
 def make_rows(
@@ -101,6 +103,11 @@ def _planned_row(planned: ObjectPlan, outcome: Outcome, bypass: Routes) -> Row:
     failed = {key: outcome.failures[key] for key in sorted(outcome.failures) if key in planned.keys or key in bypass}
     flapping = [(keys, history) for history in outcome.flapping if (keys := planned.keys & history.keys)]
     issues = [*planned.problems, *_flapping(flapping), *_refusals_of_kernel(failed)]
+    issues += [
+        Issue(RowState.PROGRAMMED, Reason.GATEWAYS_NOT_USED, f"gateway {each.address} {outcome.hints[each]}")
+        for each in planned.selection.targets
+        if each in outcome.hints
+    ]
     # Flapping routes count as missing, whether they are installed at this moment or not.
     missing = sum(len(keys) for keys, _ in flapping)
     missing += sum(not any(key in keys for keys, _ in flapping) for key in failed)

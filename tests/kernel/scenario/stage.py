@@ -101,7 +101,7 @@ class EngineStage(Stage):
         known = self._objects.get(name)
         uid, generation = f"uid-{name}", known.generation + 1 if known else 1
         try:
-            route = dataclasses.replace(StaticRoute.parse(manifest), uid=uid, generation=generation)
+            route = StaticRoute.parse(manifest).identified(uid, generation)
             self._feed({**self._objects, name: route})
         except InvalidSpecError as error:
             self._feed({**self._objects, name: Invalid(uid, generation, error)})
