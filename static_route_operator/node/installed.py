@@ -35,6 +35,7 @@ class InstalledRoutes:
         self._fib = fib
         self._survey = True
         self._noted: dict[bytes, NextHops | None] = {}
+        self._judged_by: list[tuple[NextHops, KeySet]] = []
         self._shadowed: set[bytes] = set()
         self._unseen = Routes()
         self.routes = Routes()
@@ -82,7 +83,8 @@ class InstalledRoutes:
         Args:
             desired: the routes that should be there.
         """
-        if self.outdated:
+        # What is desired decides about the next hops that the kernel has merged: an object may come after the read.
+        if self.outdated or self._desired_of_shared(desired) != self._judged_by:
             return await self._read(desired)
         self._take_notes()
         return False
@@ -142,6 +144,7 @@ class InstalledRoutes:
         self._noted.clear()
         try:
             await self._read_own(desired)
+            self._judged_by = self._desired_of_shared(desired)
             if self._survey:
                 found = set(await self._fib.shadowed(self.routes))
                 self._shadowed = self._shadowed | found if self._doubtful() else found
@@ -187,6 +190,11 @@ class InstalledRoutes:
         """Note and report whether entries may be missing from the last read."""
         self.incomplete = self.incomplete or self._fib.incomplete
         return self._fib.incomplete
+
+    def _desired_of_shared(self, desired: Routes) -> list[tuple[NextHops, KeySet]]:
+        """Return the desired next hops of the routes that have, or may have, next hops of another program."""
+        shared = [keys for next_hops, keys in self.routes if next_hops.shared]
+        return [(target, both) for target, there in desired for keys in shared if (both := keys & there)]
 
     def _shared(self) -> set[bytes]:
         """Return the routes into which the kernel has merged next hops of another program."""
