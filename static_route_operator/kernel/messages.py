@@ -28,8 +28,6 @@ from static_route_operator.routing.kernelroute import BLACKHOLE, THROW, UNICAST,
 from static_route_operator.routing.keys import DEFAULT_METRIC_IPV4, IPV4_KEY_SIZE, TABLE_MAIN, pack_table_metric
 from static_route_operator.routing.keyset import KeySet
 from static_route_operator.routing.nexthops import (
-    BLACKHOLE_IPV4,
-    BLACKHOLE_IPV6,
     PROTOCOL,
     UNKNOWN_IPV4,
     UNKNOWN_IPV6,
@@ -66,6 +64,7 @@ RTNH_F_ONLINK = 4
 RTN_UNSPEC = 0
 RTN_UNICAST = 1
 RTN_BLACKHOLE = 6
+RTN_THROW = 9
 RT_SCOPE_UNIVERSE = 0
 RT_SCOPE_NOWHERE = 255
 RTM_F_CLONED = 0x200
@@ -112,8 +111,11 @@ _KINDS = {
     RTN_BLACKHOLE: BLACKHOLE,
     7: "unreachable",
     8: "prohibit",
-    9: THROW,
+    RTN_THROW: THROW,
 }
+
+# Types of the routes that this program writes.
+_TYPES = {UNICAST: RTN_UNICAST, BLACKHOLE: RTN_BLACKHOLE, THROW: RTN_THROW}
 
 _DESTINATION_HEADERS = {size: ATTRIBUTE.pack(ATTRIBUTE.size + size, RTA_DST) for size in (4, 16)}
 
@@ -159,7 +161,7 @@ def encode(action: Action, next_hops: NextHops, keys: KeySet, first_sequence: in
         0,
         PROTOCOL,
         RT_SCOPE_NOWHERE if deleting else RT_SCOPE_UNIVERSE,
-        RTN_UNSPEC if deleting else RTN_BLACKHOLE if next_hops.blackhole else RTN_UNICAST,
+        RTN_UNSPEC if deleting else _TYPES[next_hops.kind],
         RTNH_F_ONLINK if hop.on_link and not others else 0,
     )
     varying = (
@@ -377,12 +379,14 @@ def _next_hops_of(route: KernelRoute) -> NextHops:
     """
     size = len(route.prefix) - 1
     metrics = tuple(each for each in route.metrics if each[0] in _OWN_METRICS)
-    if route.protocol != PROTOCOL or (route.plain and metrics == route.metrics):
+    unknown = UNKNOWN_IPV4 if size == 4 else UNKNOWN_IPV6
+    foreign = route.protocol != PROTOCOL
+    if foreign or (route.plain and metrics == route.metrics):
         if route.kind == UNICAST and (hops := _own_hops(route, size)):
             return NextHops(hops, route.source, metrics)
-        if route.kind == BLACKHOLE and not route.source and not metrics:
-            return BLACKHOLE_IPV4 if size == 4 else BLACKHOLE_IPV6
-    return UNKNOWN_IPV4 if size == 4 else UNKNOWN_IPV6
+        if foreign or (route.kind in _TYPES and not route.source and not metrics):
+            return unknown._replace(kind=route.kind)
+    return unknown
 
 
 def _own_hops(route: KernelRoute, size: int) -> tuple[NextHop, ...]:

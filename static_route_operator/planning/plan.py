@@ -10,7 +10,14 @@ from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.resolution import ResolvedRoute
 from static_route_operator.planning.defaultroute import make_bypass_routes, make_rules
 from static_route_operator.planning.gateways import GatewaySelection, GatewaySelector
-from static_route_operator.planning.guards import Issue, Rejection, default_refusals, refusals, source_problem
+from static_route_operator.planning.guards import (
+    Issue,
+    Rejection,
+    default_problem,
+    default_refusals,
+    refusals,
+    source_problem,
+)
 from static_route_operator.planning.targets import Target
 from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.keys import prefix_of
@@ -125,10 +132,9 @@ def make_plan(  # noqa: PLR0913  each is a different part of what is known
         left_out = [LeftOut(RowState.REFUSED, each.keys, each.why) for each in refused]
         problems = list(_refusals(route, refused))
         problems += [selection.problem] if selection.problem else []
-        source = source_problem(route.spec.options.source, facts)
         next_hops = selection.next_hops
-        if next_hops and not next_hops.blackhole and source:
-            problems.append(source)
+        if unusable := _options_problem(route, selection, facts):
+            problems.append(unusable)
             next_hops, keep = None, True
         else:
             keep = selection.keep
@@ -148,6 +154,15 @@ def make_plan(  # noqa: PLR0913  each is a different part of what is known
     shared = {next_hops: tuple(each) for next_hops, each in shares.items()}
     bypass, desired_rules = _plan_default(objects, facts, rules)
     return Plan(_union(shared, before, bypass), tuple(objects), shared, overlapping, bypass, desired_rules)
+
+
+def _options_problem(route: ResolvedRoute, selection: GatewaySelection, facts: Facts) -> Issue | None:
+    """Return the reason why routes can't be used here although their gateways can; None if they can."""
+    if selection.next_hops is None:
+        return None
+    if route.spec.takes_default and (problem := default_problem(route.address_size, facts)):
+        return problem
+    return source_problem(route.spec.options.source, facts) if selection.next_hops.forwards else None
 
 
 def _guard(

@@ -27,15 +27,15 @@ def describe_route(key: bytes, next_hops: NextHops, interfaces: Interfaces) -> d
     described: dict[str, Any] = {
         "destination": unpack_prefix(prefix_of(key)),
         "gateway": _gateway(first) if next_hops.forwards else None,
-        "interface": "" if next_hops.blackhole else _interface(first, interfaces),
+        "interface": "" if next_hops.kind != UNICAST else _interface(first, interfaces),
         "table": table,
         "metric": metric,
         "source": unpack_address(next_hops.source) if next_hops.source else None,
         **describe_metrics(next_hops.metrics),
         "onLink": first.on_link,
     }
-    if next_hops.blackhole:
-        described["type"] = "blackhole"
+    if next_hops.kind != UNICAST:
+        described["type"] = next_hops.kind
     if others:
         described["gateways"] = [describe_hop(hop, interfaces) for hop in next_hops.hops]
     return described

@@ -109,6 +109,18 @@ async def test_bypass_routes_follow(machine: Machine, node: Engine) -> None:
     await node.until(lambda: way(machine, "203.0.113.7") == "eth1 10.1.0.2", "the bypass route leads to a neighbour")
 
 
+async def test_bypass_routes_follow_at_once(machine: Machine, node: Engine) -> None:
+    """The kernel itself chooses among main's default routes, also while no agent runs."""
+    await node.settle(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
+    await node.stop()
+
+    machine.ip("route add default via 10.1.0.88 metric 50")
+    assert way(machine, API) == "10.1.0.88 eth1 10.1.0.2"
+    machine.ip("route del default via 10.1.0.88", "route replace default via inet6 fd00:1::1 dev eth1 metric 100")
+    assert way(machine, API).endswith("eth1 10.1.0.2")
+    assert way(machine, "198.51.100.1") == "10.0.0.1 eth0 10.0.0.2"
+
+
 async def test_what_others_delete_is_back(machine: Machine, node: Engine) -> None:
     """Rules and bypass routes that another program deletes come back by themselves."""
     await node.settle(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
@@ -121,16 +133,25 @@ async def test_what_others_delete_is_back(machine: Machine, node: Engine) -> Non
     await node.until(lambda: dump() == there, "the table is back")
 
 
-async def test_default_route_without_bypass_routes_is_refused(machine: Machine, node: Engine) -> None:
-    """If the old default route can't be copied, nothing is programmed, and the object says why."""
+@pytest.mark.parametrize("protected", [True, False], ids=["protected addresses", "none"])
+async def test_default_route_behind_one_that_drops_packets_is_reported(
+    machine: Machine, node: Engine, protected: bool
+) -> None:
+    """The kernel does not pass over main's default route if that drops packets: nothing is programmed."""
+    if not protected:
+        node.protected = lambda: protection({})
     machine.ip("route del default", "route add unreachable default")
     before = dump()
     node.put(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
     node.complete()
 
-    row = await node.state_is("nat", "Refused")
-    assert "is of a kind that can't be copied" in row.message
+    row = await node.state_is("nat", "Conflict")
+    assert "another program's unreachable default route in table main drops packets" in row.message
+    assert row.programmed == 0
     assert dump() == before
+
+    machine.ip("route del unreachable default")
+    await node.state_is("nat", "Programmed")
 
 
 async def test_nothing_leads_there_without_bypass_routes(machine: Machine, node: Engine) -> None:

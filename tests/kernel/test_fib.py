@@ -11,7 +11,7 @@ from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.netlink import SO_RCVBUFFORCE
 from static_route_operator.routing.facts import Subnet
 from static_route_operator.routing.foreign import Lookup
-from static_route_operator.routing.nexthops import BLACKHOLE_IPV4, BLACKHOLE_IPV6, NextHops
+from static_route_operator.routing.nexthops import BLACKHOLE_IPV4, BLACKHOLE_IPV6, THROW_IPV4, THROW_IPV6, NextHops
 from static_route_operator.routing.prefixes import pack_address, pack_prefix
 from static_route_operator.routing.routes import Action, Failure, Operation, Routes
 from tests.kernel.machine import Machine
@@ -310,25 +310,27 @@ async def test_next_hops_merged_into_ours_outlive_them(machine: Machine, fib: Fi
     assert machine.routes("static") == {"2001:db8::1/128": "fd00:1::9 eth1"}
 
 
-BLACKHOLE = pytest.mark.parametrize(
-    ("destination", "blackhole", "gateways"),
+NOWHERE = pytest.mark.parametrize(
+    ("destination", "nowhere", "gateways"),
     [
         ("192.0.2.1", BLACKHOLE_IPV4, ("10.0.0.1", "10.1.0.1")),
         ("2001:db8::1", BLACKHOLE_IPV6, ("fd00::1", "fd00:1::1")),
+        ("192.0.2.1", THROW_IPV4, ("10.0.0.1", "10.1.0.1")),
+        ("2001:db8::1", THROW_IPV6, ("fd00::1", "fd00:1::1")),
     ],
-    ids=["IPv4", "IPv6"],
+    ids=["IPv4 blackhole", "IPv6 blackhole", "IPv4 throw", "IPv6 throw"],
 )
 
 
-@BLACKHOLE
+@NOWHERE
 async def test_paths_of_every_kind_replace_each_other(
-    machine: Machine, fib: Fib, destination: str, blackhole: NextHops, gateways: tuple[str, str]
+    machine: Machine, fib: Fib, destination: str, nowhere: NextHops, gateways: tuple[str, str]
 ) -> None:
     """One next hop, several with weights, and none: each is read as it was written, replaces the others, and goes."""
     keys = pack([key(destination), key(destination.replace("db8", "db9").replace("192", "193"))])
     one, other = (_path(machine, gateway, f"eth{index}") for index, gateway in enumerate(gateways))
     even, uneven = (NextHops(tuple(sorted((one.hops[0]._replace(weight=weight), *other.hops)))) for weight in (1, 256))
-    kinds = [one, even, blackhole, uneven, other, even, uneven, one, blackhole]
+    kinds = [one, even, nowhere, uneven, other, even, uneven, one, nowhere]
 
     await fib.apply([Operation(Action.ADD, kinds[0], keys)])
     for path in kinds[1:]:

@@ -16,6 +16,8 @@ from static_route_operator.routing.nexthops import (
     BLACKHOLE_IPV4,
     BLACKHOLE_IPV6,
     PROTOCOL,
+    THROW_IPV4,
+    THROW_IPV6,
     UNKNOWN_IPV4,
     UNKNOWN_IPV6,
     NextHop,
@@ -57,7 +59,7 @@ def _message(action: Action, path: NextHops, key: bytes, sequence: int) -> bytes
     """One request, the slow way."""
     address, length, (table, metric) = key[:-9], key[-9], struct.unpack("=II", key[-8:])
     family = 2 if len(address) == 4 else 10
-    scope, kind = (255, 0) if action is Action.DELETE else (0, 6 if path.blackhole else 1)
+    scope, kind = (255, 0) if action is Action.DELETE else (0, {"unicast": 1, "blackhole": 6, "throw": 9}[path.kind])
     hop, *others = path.hops
     flags = 4 if hop.on_link and not others else 0
     body = struct.pack("=BBBBBBBBI", family, length, 0, 0, 0, 245, scope, kind, flags)
@@ -96,7 +98,7 @@ def _keys(count: int, *, ipv4: bool) -> list[bytes]:
         *(
             (action, path)
             for action in Action
-            for path in (GATEWAY4, GATEWAY6, RICH4, RICH6, MANY4, MANY6, BLACKHOLE_IPV4, BLACKHOLE_IPV6)
+            for path in (GATEWAY4, GATEWAY6, RICH4, RICH6, MANY4, MANY6, BLACKHOLE_IPV4, BLACKHOLE_IPV6, THROW_IPV4)
         ),
         (Action.DELETE, UNKNOWN_IPV4),
         (Action.DELETE, UNKNOWN_IPV6),
@@ -254,7 +256,7 @@ def test_default_route_that_leads_nowhere_is_read() -> None:
     message = HEADER.pack(HEADER.size + len(body), 24, 0, 1, 0) + body
 
     (found,) = RouteDecoder().decode_block(message, len(message))
-    assert found == (3, UNKNOWN_IPV4, make_key("0.0.0.0/0", 254, 0))
+    assert found == (3, UNKNOWN_IPV4._replace(kind="unreachable"), make_key("0.0.0.0/0", 254, 0))
 
 
 @pytest.mark.parametrize(
@@ -301,11 +303,19 @@ def test_many_different_paths_are_read_right() -> None:
     assert decoded == [(key, path, PROTOCOL) for path in [*paths, *paths[:10]]]
 
 
-@pytest.mark.parametrize(("key", "path"), [("192.0.2.1", BLACKHOLE_IPV4), ("2001:db8::1", BLACKHOLE_IPV6)])
-def test_blackhole_is_read_back(key: str, path: NextHops) -> None:
-    """A blackhole is one; that of IPv6 has an interface, as the kernel tells it."""
+@pytest.mark.parametrize(
+    ("key", "path", "kind"),
+    [
+        ("192.0.2.1", BLACKHOLE_IPV4, 6),
+        ("2001:db8::1", BLACKHOLE_IPV6, 6),
+        ("192.0.2.1", THROW_IPV4, 9),
+        ("2001:db8::1", THROW_IPV6, 9),
+    ],
+)
+def test_route_without_next_hops_is_read_back(key: str, path: NextHops, kind: int) -> None:
+    """A blackhole and a throw are read as such; those of IPv6 have an interface, as the kernel tells it."""
     one = make_key(key, 254, 1024)
-    body = _dumped(one, path, kind=6) + (_attribute(4, struct.pack("=I", 1)) if ":" in key else b"")
+    body = _dumped(one, path, kind=kind) + (_attribute(4, struct.pack("=I", 1)) if ":" in key else b"")
 
     assert RouteDecoder().decode(body) == DecodedRoute(one, path, PROTOCOL)
 
