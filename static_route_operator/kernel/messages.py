@@ -117,6 +117,9 @@ _KINDS = {
 # Types of the routes that this program writes.
 _TYPES = {UNICAST: RTN_UNICAST, BLACKHOLE: RTN_BLACKHOLE, THROW: RTN_THROW}
 
+# Router preference by the value of RTA_PREF.
+_PREFERENCES = {b"\1": 1, b"\3": -1}
+
 _DESTINATION_HEADERS = {size: ATTRIBUTE.pack(ATTRIBUTE.size + size, RTA_DST) for size in (4, 16)}
 
 _TYPE_AND_FLAGS = {
@@ -207,6 +210,7 @@ class DecodedRoute(NamedTuple):
     key: bytes
     next_hops: NextHops
     protocol: int
+    tos: int = 0
 
 
 class DecodedRoutes(NamedTuple):
@@ -215,6 +219,7 @@ class DecodedRoutes(NamedTuple):
     protocol: int
     next_hops: NextHops
     packed_keys: bytes
+    tos: int = 0
 
 
 class _Shape(NamedTuple):
@@ -223,6 +228,7 @@ class _Shape(NamedTuple):
     protocol: int
     next_hops: NextHops
     table_metric: bytes
+    tos: int
 
 
 class RouteDecoder:
@@ -246,7 +252,7 @@ class RouteDecoder:
             address = body[start:end]
             cleared = body[:1] + b"\0" + body[2:start] + bytes(size) + body[end:]
         shape = self._shape(cleared)
-        return DecodedRoute(address + body[1:2] + shape.table_metric, shape.next_hops, shape.protocol)
+        return DecodedRoute(address + body[1:2] + shape.table_metric, shape.next_hops, shape.protocol, shape.tos)
 
     def decode_block(self, block: bytes, size: int) -> Iterator[DecodedRoutes]:
         """Yield the routes of consecutive messages of equal size and of one family.
@@ -289,12 +295,12 @@ class RouteDecoder:
         for column in range(address_size):
             packed[column::key_size] = block[HEADER.size + _DESTINATION_AT + column :: size]
         packed[address_size::key_size] = block[HEADER.size + 1 :: size]
-        return DecodedRoutes(shape.protocol, shape.next_hops, bytes(packed))
+        return DecodedRoutes(shape.protocol, shape.next_hops, bytes(packed), shape.tos)
 
     def _decode_singly(self, block: bytes, size: int) -> Iterator[DecodedRoutes]:
         for start in range(0, len(block), size):
             if route := self.decode(block[start + HEADER.size : start + size]):
-                yield DecodedRoutes(route.protocol, route.next_hops, route.key)
+                yield DecodedRoutes(route.protocol, route.next_hops, route.key, route.tos)
 
     def _shape(self, body: bytes) -> _Shape:
         """Return the shape of a message whose destination is cleared."""
@@ -303,7 +309,9 @@ class RouteDecoder:
             if len(self._shapes) >= self._MAX_SHAPES:
                 self._shapes.clear()
             route = parse_route(body)
-            known = _Shape(route.protocol, _next_hops_of(route), pack_table_metric(route.table, route.metric))
+            known = _Shape(
+                route.protocol, _next_hops_of(route), pack_table_metric(route.table, route.metric), route.tos
+            )
             self._shapes[body] = known
         return known
 
@@ -337,6 +345,8 @@ def parse_route(body: bytes) -> KernelRoute:
         source=found.get(RTA_PREFSRC, b""),
         metrics=_parse_metrics(found.get(RTA_METRICS, b"")),
         next_hop_id=_number(found[RTA_NH_ID]) if RTA_NH_ID in found else 0,
+        tos=tos,
+        preference=_PREFERENCES.get(found.get(RTA_PREF, b""), 0),
         plain=not tos and not source_length and found.keys() <= _OWN_ATTRIBUTES,
     )
 
