@@ -1,7 +1,5 @@
 """Dumps: everything that the kernel has of one kind, in answer to one request."""
 
-import functools
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -19,8 +17,6 @@ from static_route_operator.kernel.netlink import (
     messages,
     parse_refusal,
 )
-
-logger = logging.getLogger(__name__)
 
 # Attempts at one dump while the tables keep changing under it.
 TRIES = 5
@@ -63,9 +59,3 @@ def dump(
                 raise InterruptedDumpError("the kernel's tables changed during a dump: entries may be missing")
             return
     raise KernelError("the kernel's dump ended early")
-
-
-@functools.cache
-def pass_over(kind: str) -> None:
-    """Log, once for each kind of message, that one can't be read. The rest of a dump counts all the same."""
-    logger.warning("The kernel reported a %s that can't be read; it is ignored", kind)

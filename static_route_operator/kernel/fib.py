@@ -17,8 +17,7 @@ from static_route_operator.kernel.interfaces import (
     ALL_LINKS,
     RTM_GETADDR,
     RTM_GETLINK,
-    parse_addresses,
-    parse_links,
+    decode_network,
 )
 from static_route_operator.kernel.messages import (
     AF_INET,
@@ -122,11 +121,11 @@ class Fib:
             asked: packed addresses to look up: gateways and sources.
             rules: read the policy rules too; some nodes have one for each pod.
         """
-        names, down = parse_links(await _whole(lambda: self._messages(RTM_GETLINK, ALL_LINKS)))
-        addresses, subnets = parse_addresses(await _whole(lambda: self._messages(RTM_GETADDR, ALL_ADDRESSES)), names)
+        links = await _whole(lambda: self._messages(RTM_GETLINK, ALL_LINKS))
+        network = decode_network(links, await _whole(lambda: self._messages(RTM_GETADDR, ALL_ADDRESSES)))
         found = parse_rules(await _whole(lambda: self._messages(RTM_GETRULE, ALL_RULES))) if rules else ()
         leading = tuple(rule for rule in found if rule.may_lead_own_packets)
-        return Facts(addresses, subnets, self._look_up(asked), interfaces=names, down=down, rules=leading)
+        return Facts(network, self._look_up(asked), rules=leading)
 
     async def apply(self, operations: Sequence[Operation]) -> dict[bytes, Failure]:
         """Carry out operations in order, and return the failures by key; all other changes are made.
@@ -443,4 +442,5 @@ def _lookup(route: KernelRoute) -> Lookup:
         on_link=hop is not None and route.kind == UNICAST and not hop.gateway,
         local=route.kind in LOCAL_KINDS,
         ours=route.protocol == PROTOCOL,
+        kind=route.kind,
     )

@@ -9,10 +9,10 @@ from pyroute2.netlink.exceptions import NetlinkDecodeError
 from pyroute2.netlink.rtnl import RTM_NEWNEIGH, RTMGRP_LINK, RTMGRP_NEIGH
 from pyroute2.netlink.rtnl.ndmsg import NUD_FAILED, ndmsg
 
-from static_route_operator.kernel.dumps import pass_over
 from static_route_operator.kernel.interfaces import RTM_DELLINK, RTM_NEWLINK, decode_link_state
 from static_route_operator.kernel.listener import Listener
 from static_route_operator.kernel.netlink import Message, messages
+from static_route_operator.kernel.unreadable import pass_over
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +78,7 @@ def decode_failed_neighbour(body: bytes) -> tuple[bytes, int] | None:
         if not message["state"] & NUD_FAILED or (text := message.get("NDA_DST")) is None:
             return None
         return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text), message["ifindex"]
-    except (NetlinkDecodeError, OSError, TypeError, struct.error):
+    except (NetlinkDecodeError, OSError, TypeError, struct.error) as error:
         # pyroute2 hands over the bytes of an attribute that it can't read: they have the wrong type here.
-        pass_over("neighbour")
+        pass_over("neighbour", error)
         return None

@@ -17,9 +17,9 @@ from pyroute2.netlink.rtnl.fibmsg import (
     fibmsg,
 )
 
-from static_route_operator.kernel.dumps import pass_over
 from static_route_operator.kernel.messages import AF_INET, AF_INET6
 from static_route_operator.kernel.netlink import Message
+from static_route_operator.kernel.unreadable import pass_over
 from static_route_operator.routing.prefixes import unpack_address
 from static_route_operator.routing.rules import ANY_MARK, EXACT_MARK, Range, Rule, RuleAction
 
@@ -70,9 +70,9 @@ def decode(body: bytes) -> Rule | None:
         if message["family"] not in _ADDRESS_SIZES or message["action"] not in _ACTIONS:
             return None
         return _rule(message, {slot.name: slot.value for slot in message["attrs"]})
-    except (NetlinkDecodeError, OSError, TypeError, ValueError, struct.error):
+    except (NetlinkDecodeError, OSError, TypeError, ValueError, struct.error) as error:
         # pyroute2 hands over the bytes of an attribute that it can't read: they have the wrong type here.
-        pass_over("policy rule")
+        pass_over("policy rule", error)
         return None
 
 

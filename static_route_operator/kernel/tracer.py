@@ -14,7 +14,7 @@ from pyroute2.netlink.rtnl import RTM_GETRULE
 
 from static_route_operator.errors import KernelError
 from static_route_operator.kernel.dumps import TRIES, InterruptedDumpError, dump
-from static_route_operator.kernel.interfaces import ALL_LINKS, RTM_GETLINK, parse_links
+from static_route_operator.kernel.interfaces import ALL_LINKS, RTM_GETLINK, decode_network
 from static_route_operator.kernel.messages import (
     AF_INET,
     AF_INET6,
@@ -110,7 +110,7 @@ class RouteTracer:
 
     def interfaces(self) -> dict[int, str]:
         """Return the names of the interfaces by index."""
-        return parse_links(self.dump(RTM_GETLINK, ALL_LINKS))[0]
+        return dict(decode_network(self.dump(RTM_GETLINK, ALL_LINKS), ()).names)
 
     def forward(self, packet: Packet) -> Forwarding:
         """Trace a packet.

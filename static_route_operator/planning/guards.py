@@ -60,9 +60,10 @@ def gateway_problem(gateway: bytes, facts: Facts, *, on_link: bool = False, inte
         what = f"this node's own address on {whose}" if whose else "a local or broadcast address of this node"
         return Issue(RowState.REFUSED, Reason.GATEWAY_IS_THIS_NODE, f"gateway {text} is {what}")
     if interface:
-        if interface not in facts.interfaces.values():
+        link = facts.links.get(facts.index(interface))
+        if link is None:
             where = f"is on {interface}, which this node does not have"
-        elif interface in facts.down:
+        elif not link.up:
             where = f"is on {interface}, which is down"
         else:
             return None
@@ -70,10 +71,9 @@ def gateway_problem(gateway: bytes, facts: Facts, *, on_link: bool = False, inte
     if on_link:
         why = _no_interface(lookup)
         return Issue(RowState.FAILED, Reason.GATEWAY_UNREACHABLE, f"gateway {text} {why}") if why else None
-    for subnet, name in facts.subnets:
-        if contains(subnet, host_prefix(gateway)):
-            where = f"is on {unpack_prefix(subnet)} of {name}, but this node has no route to it now: is {name} up?"
-            break
+    if holding := facts.network.holding(gateway):
+        subnet, name = holding[0]
+        where = f"is on {unpack_prefix(subnet)} of {name}, but this node has no route to it now: is {name} up?"
     else:
         where = f"is not on any subnet of this node ({_subnets_text(gateway, facts)})"
     return Issue(RowState.FAILED, Reason.GATEWAY_UNREACHABLE, f"gateway {text} {where}")
@@ -201,12 +201,12 @@ def _captures(
     keys: KeySet, facts: Facts, lookups: Mapping[bytes, Lookup], gateways: Collection[bytes]
 ) -> Iterator[Rejection]:
     address_size = len(prefix_of(keys[0])) - 1
-    for subnet, interface in facts.subnets:
+    for subnet, interface in facts.network.around(keys):
         if len(subnet) - 1 == address_size and (found := _within(keys, subnet)):
             yield Rejection(
                 found, f"is in {unpack_prefix(subnet)}, a subnet that {interface} of this node is connected to"
             )
-    for address, interface in facts.addresses.items():
+    for address, interface in facts.network.owned_by(keys):
         if len(address) == address_size and (found := _within(keys, host_prefix(address))):
             yield Rejection(found, f"is this node's own address on {interface}")
     for address in gateways:

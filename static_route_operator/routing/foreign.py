@@ -4,6 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from static_route_operator.routing.kernelroute import UNICAST
 from static_route_operator.routing.keys import prefix_of, unpack_table_metric
 from static_route_operator.routing.keyset import KeySet
 from static_route_operator.routing.nexthops import NextHop, NextHops
@@ -20,6 +21,7 @@ class Lookup(NamedTuple):
         on_link: the address is reached directly, without a gateway.
         local: the address is this node's own.
         ours: this program wrote the matching route.
+        kind: type of the matching route in the word of `ip route`, such as unicast, local or anycast.
     """
 
     prefix_length: int
@@ -27,6 +29,7 @@ class Lookup(NamedTuple):
     on_link: bool
     local: bool
     ours: bool
+    kind: str = UNICAST
 
 
 class Match(NamedTuple):

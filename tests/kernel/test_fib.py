@@ -3,6 +3,7 @@
 import errno
 import ipaddress
 import socket
+from typing import Any
 
 import pytest
 
@@ -383,7 +384,8 @@ async def test_facts_are_what_the_machine_is(machine: Machine, fib: Fib) -> None
         Subnet(pack_prefix("10.0.0.0/24"), "eth0"),
         Subnet(pack_prefix("fd00:1::/64"), "eth1"),
     }
-    direct, routed = {"on_link": True, "local": False}, {"on_link": False, "local": False}
+    direct: dict[str, Any] = {"on_link": True, "local": False}
+    routed: dict[str, Any] = {"on_link": False, "local": False}
     assert {address: facts.lookups[pack_address(address)] for address in ("10.0.0.1", "fd00:1::1", "172.31.0.1")} == {
         "10.0.0.1": Lookup(24, eth0, ours=False, **direct),
         "fd00:1::1": Lookup(64, eth1, ours=False, **direct),

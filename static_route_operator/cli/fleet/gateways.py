@@ -1,7 +1,7 @@
 """The health of the gateways on every node."""
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from static_route_operator.api import GROUP, VERSION
@@ -25,6 +25,12 @@ def fetch(agents: Agents) -> dict[str, Any]:
     return assemble(states, replies)
 
 
+def of_host(report: dict[str, Any]) -> dict[str, Any]:
+    """Return the gateways of the report of one process, in the form of this answer."""
+    gateways = [local(report["node"], each) for each in report["gateways"]]
+    return {"gateways": sorted(gateways, key=_worst_first), "unanswered": []}
+
+
 def assemble(states: Collection[dict[str, Any]], replies: Collection[Reply]) -> dict[str, Any]:
     """Combine NodeRouteStates and the replies of agents."""
     stored = {state["metadata"]["name"]: state.get("status", {}).get("gateways", ()) for state in states}
@@ -37,8 +43,11 @@ def assemble(states: Collection[dict[str, Any]], replies: Collection[Reply]) -> 
         gateways += [{"node": reply.node, **each, **dict.fromkeys(_AGENT_ONLY)} for each in stored.get(reply.node, ())]
         problem = reply.problem or (reply.answer or {}).get("note", "")
         unanswered.append({"node": reply.node, "problem": problem})
-    gateways.sort(key=lambda each: (each["state"] != "Down", each["state"] != "Unknown", each["address"], each["node"]))
-    return {"gateways": gateways, "unanswered": unanswered}
+    return {"gateways": sorted(gateways, key=_worst_first), "unanswered": unanswered}
+
+
+def _worst_first(gateway: Mapping[str, Any]) -> tuple[Any, ...]:
+    return gateway["state"] != "Down", gateway["state"] != "Unknown", gateway["address"], gateway["node"]
 
 
 def local(node: str, gateway: dict[str, Any]) -> dict[str, Any]:

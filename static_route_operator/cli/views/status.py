@@ -45,6 +45,31 @@ def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
         )
 
 
+def rows(report: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
+    """Show the row of each StaticRoute on this host; the wide table adds gateways that are up and down."""
+    header = ["STATICROUTE", "GATEWAY", "ROUTES", "STATE", "REASON", "MESSAGE"]
+    lines = [
+        [
+            row["name"],
+            row["gateway"] or "-",
+            f"{row['programmed']}/{row['destinations']}",
+            row["state"],
+            row["reason"],
+            row["message"] or "-",
+        ]
+        for row in report["objects"]
+    ]
+    if wide:
+        header[2:2] = ["UP", "DOWN"]
+        for row, line in zip(report["objects"], lines, strict=True):
+            line[2:2] = [", ".join(row["up"]) or "-", ", ".join(row["down"]) or "-"]
+    if not lines:
+        yield "No StaticRoute is for this host."
+        return
+    state = header.index("STATE")
+    yield from columns(header, lines, lambda row: COLORS.get(RowState(row[state])))
+
+
 def _line(each: Mapping[str, Any], nodes: Sequence[str] | None) -> list[str]:
     at = {row["node"]: row["state"] for row in each["nodes"]}
     ready = f"{each['ready']}/{len(at)}"
