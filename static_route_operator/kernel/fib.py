@@ -25,11 +25,13 @@ from static_route_operator.kernel.messages import (
     RTA_DST,
     RTA_TABLE,
     RTM_F_FIB_MATCH,
+    RTM_F_LOOKUP_TABLE,
     RTM_GETROUTE,
     RTM_NEWROUTE,
     RTMSG,
     WORD,
     RouteDecoder,
+    destination_of,
     encode,
     parse_route,
 )
@@ -45,7 +47,6 @@ from static_route_operator.kernel.netlink import (
     parse_refusal,
 )
 from static_route_operator.kernel.rules import ALL_RULES, parse_rules
-from static_route_operator.routing.description import holder_words
 from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.foreign import ForeignRib, Lookup
 from static_route_operator.routing.kernelroute import LOCAL_KINDS, UNICAST, KernelRoute
@@ -59,7 +60,9 @@ from static_route_operator.routing.keys import (
 )
 from static_route_operator.routing.keyset import KeySet, by_family, unpack
 from static_route_operator.routing.nexthops import PROTOCOL, NextHops
+from static_route_operator.routing.prefixes import last_address
 from static_route_operator.routing.routes import Action, Failure, Operation, Routes
+from static_route_operator.routing.shadowing import endangered, first_before, precedes
 
 # Messages of one send(). The kernel acts on routes inside send(), for about 4 µs each.
 BATCH = 4096
@@ -197,53 +200,106 @@ class Fib:
         refusals = {message.sequence - first: parse_refusal(message) for message in self._answers()}
         return {number: Failure(each.errno, each.text) for number, each in refusals.items() if each.errno}
 
-    async def shadowed(self, routes: Routes) -> KeySet:
-        """Return the IPv4 routes that share their key with a route of another program.
+    async def endangered(self, routes: Routes) -> tuple[set[bytes], set[bytes]]:
+        """Return the keys of our routes before which routes of other programs may come, and those that look-ups miss.
 
-        The kernel keeps several IPv4 routes with one key, in the order of `ip route append` and `prepend`; it merges
-        IPv6 routes into one. This reads all tables, so it costs more than `read` where others have many routes.
+        This reads all tables, so it costs more than `read` where others have many routes.
+
+        Args:
+            routes: our routes.
+
+        Returns:
+            All such keys, and those of them before which a route for one type of service comes.
         """
-        found = await self.occupied([keys for _, keys in routes if keys.size == IPV4_KEY_SIZE])
-        return found[0] if found else KeySet(IPV4_KEY_SIZE)
+        return await _whole(lambda: self._endangered(routes))
 
     async def occupied(self, sets: Sequence[KeySet]) -> tuple[KeySet, ...]:
         """Return the keys that routes of other programs hold, by family. This reads all tables of these families."""
         return by_family(await _whole(lambda: self._occupied(sets)))
 
-    async def foreign_first(self, keys: Collection[bytes]) -> set[bytes]:
-        """Return the keys at which a foreign route precedes ours."""
-        standing = await self._standing(keys)
-        return {key for key, route in standing.items() if route.protocol != PROTOCOL}
+    async def used(self, keys: Collection[bytes]) -> dict[bytes, KernelRoute | None]:
+        """Ask the kernel which routes of main it uses for packets of this node.
 
-    async def holders(self, keys: Collection[bytes]) -> dict[bytes, str]:
-        """Return the holder of each key in the kernel, in the words of `ip route`; a free key is absent."""
-        return {key: holder_words(route) for key, route in (await self._standing(keys)).items()}
+        Args:
+            keys: of our routes.
 
-    async def _standing(self, keys: Collection[bytes]) -> dict[bytes, KernelRoute]:
-        """Return the first route of each key in the kernel, whichever program made it; a free key is absent."""
-        decoder = RouteDecoder()
-        answers = self._route_to(list({prefix_of(key)[:-1] for key in keys}))
-        found = {
-            route.key: parse_route(answer.body) for answer in answers.values() if (route := decoder.decode(answer.body))
-        }
+        Returns:
+            By key, the route of another program that the kernel uses in place of ours; None where it uses ours. A key
+            is absent if look-ups can't tell: the kernel drops the packets, a more specific route contains the addresses
+            that were asked for, or the key is not in main.
+        """
+        found: dict[bytes, KernelRoute | None] = {}
+        for take in (lambda prefix: prefix[:-1], last_address):
+            left = {key: take(prefix_of(key)) for key in keys if key not in found and _is_main(key)}
+            routes = await self._look_up_all(set(left.values()))
+            for key, address in left.items():
+                route = routes.get(address)
+                if route is not None and route.prefix[-1] <= prefix_of(key)[-1]:
+                    found[key] = route if precedes(route, key) else None
+        return found
+
+    async def preceding(
+        self, keys: Collection[bytes], unsure: Collection[bytes] = (), special: Collection[bytes] = ()
+    ) -> dict[bytes, KernelRoute | None]:
+        """Return by key the route of another program that packets take in place of ours; None where they take ours.
+
+        Args:
+            keys: of our routes, which other programs' routes may precede (see `endangered`).
+            unsure: those of the keys whose tables to read if look-ups can't tell; a key is absent where neither tells.
+            special: those of the keys before which a route for one type of service comes, which no look-up shows.
+        """
+        found = await self.used({key for key in keys if key not in special})
+        if left := [key for key in unsure if key in keys and key not in found]:
+            beside = await self.beside(left)
+            found |= {key: first_before(key, routes) for key, routes in beside.items()}
+        return found
+
+    async def beside(self, keys: Collection[bytes]) -> dict[bytes, list[KernelRoute]]:
+        """Return all routes with the prefix and the table of each key, in the kernel's order, ours included.
+
+        This reads the tables of these keys.
+        """
+        found: dict[bytes, list[KernelRoute]] = {}
+        tables: dict[tuple[int, int], list[bytes]] = {}
+        for key in keys:
+            family = AF_INET if len(key) == IPV4_KEY_SIZE else AF_INET6
+            tables.setdefault((family, unpack_table_metric(key)[0]), []).append(key)
+        for (family, table), some in tables.items():
+            routes = await _whole(functools.partial(self._routes_to, family, table, set(map(prefix_of, some))))
+            found |= {key: routes[prefix_of(key)] for key in some}
+        return found
+
+    async def holders(self, keys: Collection[bytes]) -> dict[bytes, KernelRoute]:
+        """Return the route of another program that holds each key in the kernel; a free key is absent."""
+        answers = await self._look_up_all({prefix_of(key)[:-1] for key in keys})
+        found = {route.key: route for route in answers.values() if route.protocol != PROTOCOL}
         # A look-up finds only the route in use: none with a higher metric, none that drops packets, no other table.
-        missing = set(keys) - found.keys()
-        for family, table in {
-            (AF_INET if len(key) == IPV4_KEY_SIZE else AF_INET6, unpack_table_metric(key)[0]) for key in missing
-        }:
-            found |= await _whole(functools.partial(self._first_in, family, table, missing))
+        for key, routes in (await self.beside([key for key in keys if key not in found])).items():
+            holding = [route for route in routes if route.key == key and not route.tos]
+            # Of an IPv6 route that is merged from several programs' the kernel reports the first one's protocol.
+            if holder := next((each for each in holding if each.protocol != PROTOCOL), next(iter(holding), None)):
+                found[key] = holder
         return {key: found[key] for key in keys if key in found}
 
-    async def _first_in(self, family: int, table: int, keys: Collection[bytes]) -> dict[bytes, KernelRoute]:
-        """Return the first route of each key in a table; the kernel dumps them in the order of a look-up."""
-        decoder = RouteDecoder()
-        found: dict[bytes, KernelRoute] = {}
+    async def _routes_to(self, family: int, table: int, prefixes: Collection[bytes]) -> dict[bytes, list[KernelRoute]]:
+        """Return the routes of a table to some prefixes; the kernel dumps them in the order of a look-up."""
+        found: dict[bytes, list[KernelRoute]] = {prefix: [] for prefix in prefixes}
         request = RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
         request += pack_attribute(RTA_TABLE, WORD.pack(table))
         async for message in self._dump(RTM_GETROUTE, request, messages):
-            route = decoder.decode(message.body)
-            if route and route.key in keys and route.key not in found:
-                found[route.key] = parse_route(message.body)
+            if (prefix := destination_of(message.body)) in found:
+                found[prefix].append(parse_route(message.body))
+        return found
+
+    async def _look_up_all(self, addresses: Collection[bytes]) -> dict[bytes, KernelRoute]:
+        """Look up the route to each address; one without a route, or whose packets are dropped, is absent."""
+        found: dict[bytes, KernelRoute] = {}
+        ordered = list(addresses)
+        # The answers of more might not fit into the receive buffer.
+        for start in range(0, len(ordered), FEW):
+            answers = self._route_to(ordered[start : start + FEW])
+            found |= {address: parse_route(answer.body) for address, answer in answers.items()}
+            await asyncio.sleep(0)
         return found
 
     def _send(self, buffer: bytearray, number: int) -> asyncio.Future[None] | None:
@@ -275,7 +331,7 @@ class Fib:
         for family in (AF_INET, AF_INET6):
             decoder = RouteDecoder()
             async for block in self._dump(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, PROTOCOL, 0, 0, 0), blocks):
-                for protocol, next_hops, keys in decoder.decode_block(block.packed, block.size):
+                for protocol, next_hops, keys, _ in decoder.decode_block(block.packed, block.size):
                     if protocol == PROTOCOL:
                         if next_hops not in found:
                             found[next_hops] = _Gathered(expected.through(next_hops))
@@ -288,8 +344,9 @@ class Fib:
         for family in (AF_INET, AF_INET6):
             decoder = RouteDecoder()
             async for block in self._dump(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0), blocks):
-                for protocol, next_hops, packed in decoder.decode_block(block.packed, block.size):
-                    if protocol == PROTOCOL:
+                for protocol, next_hops, packed, tos in decoder.decode_block(block.packed, block.size):
+                    # A route for one type of service is not the way of other packets.
+                    if protocol == PROTOCOL or tos:
                         continue
                     table, _ = unpack_table_metric(packed[: next_hops.key_size])
                     if table == TABLE_MAIN:
@@ -301,6 +358,22 @@ class Fib:
             [KeySet.of(size, unpack(b"".join(pieces), size)) for size, pieces in local.items()],
         )
 
+    async def _endangered(self, routes: Routes) -> tuple[set[bytes], set[bytes]]:
+        found: set[bytes] = set()
+        special: set[bytes] = set()
+        for family, size in ((AF_INET, IPV4_KEY_SIZE), (AF_INET6, IPV6_KEY_SIZE)):
+            if not any(keys.size == size for _, keys in routes):
+                continue
+            decoder = RouteDecoder()
+            async for block in self._dump(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0), blocks):
+                for protocol, _, packed, tos in decoder.decode_block(block.packed, block.size):
+                    if protocol != PROTOCOL:
+                        prefixes = frozenset(map(prefix_of, unpack(packed, size)))
+                        keys = set(endangered(routes, prefixes, *unpack_table_metric(packed[:size]), tos=tos))
+                        found |= keys
+                        special |= keys if tos else set()
+        return found, special
+
     async def _occupied(self, sets: Sequence[KeySet]) -> set[bytes]:
         found: set[bytes] = set()
         for family, size in ((AF_INET, IPV4_KEY_SIZE), (AF_INET6, IPV6_KEY_SIZE)):
@@ -309,7 +382,7 @@ class Fib:
                 continue
             decoder = RouteDecoder()
             async for block in self._dump(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0), blocks):
-                for protocol, _, packed in decoder.decode_block(block.packed, block.size):
+                for protocol, _, packed, _ in decoder.decode_block(block.packed, block.size):
                     if protocol != PROTOCOL:
                         foreign = KeySet.of(size, unpack(packed, size))
                         for keys in asked:
@@ -334,7 +407,9 @@ class Fib:
         requests = []
         for sequence, address in enumerate(addresses, first):
             family = AF_INET if len(address) == 4 else AF_INET6
-            body = RTMSG.pack(family, len(address) * 8, 0, 0, 0, 0, 0, 0, RTM_F_FIB_MATCH)
+            # IPv4 reports main for every table unless asked for the real one; IPv6 refuses the flag.
+            flags = RTM_F_FIB_MATCH | (RTM_F_LOOKUP_TABLE if family == AF_INET else 0)
+            body = RTMSG.pack(family, len(address) * 8, 0, 0, 0, 0, 0, 0, flags)
             body += pack_attribute(RTA_DST, address)
             requests.append(HEADER.pack(HEADER.size + len(body), RTM_GETROUTE, NLM_F_REQUEST, sequence, 0) + body)
         if requests:
@@ -365,6 +440,10 @@ def default_gateways() -> list[bytes]:
     routes = [parse_route(answer.body) for answer in answers.values()]
     hops = [route.hops[0] for route in routes if route.prefix[-1] == 0 and len(route.hops) == 1]
     return [hop.gateway for hop in hops if hop.gateway]
+
+
+def _is_main(key: bytes) -> bool:
+    return unpack_table_metric(key)[0] == TABLE_MAIN
 
 
 _T = TypeVar("_T")

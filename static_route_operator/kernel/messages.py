@@ -325,6 +325,13 @@ def _address_size(body: bytes) -> int | None:
     return None
 
 
+def destination_of(body: bytes) -> bytes | None:
+    """Return the packed destination in the body of a route message; None for what is not a route of a table."""
+    if (size := _address_size(body)) is None:
+        return None
+    return (body[_DESTINATION_AT : _DESTINATION_AT + size] if body[1] else bytes(size)) + body[1:2]
+
+
 def parse_route(body: bytes) -> KernelRoute:
     """Return the route in the body of a RTM_NEWROUTE or RTM_DELROUTE, IPv4 or IPv6."""
     family, length, source_length, tos, table, protocol, _, kind, flags = RTMSG.unpack_from(body)

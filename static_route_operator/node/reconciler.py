@@ -232,13 +232,15 @@ class Reconciler:
     def _foreign_route_changed(self, route: DecodedRoute, gone: bool, port: int) -> None:
         self._observation.foreign.changed()
         self._retries.forget_holder(route.key)
-        if not gone and route.key in self._installed.routes:
+        beside = self._installed.beside(route)
+        if not gone and beside:
             # The foreign route has replaced ours, or stands beside it: only a read shows which.
-            self._metrics.drift.inc()
-            self._drift.suspect(route.key, route.protocol, port)
-            self._installed.shadow(route.key)
+            if route.key in beside:
+                self._metrics.drift.inc()
+                self._drift.suspect(route.key, route.protocol, port)
+            self._installed.endanger(beside, special=bool(route.tos))
             self.wake()
-        elif gone and (route.key in self._retries.failures or self._installed.is_shadowed(route.key)):
+        elif gone and (route.key in self._retries.failures or self._installed.is_endangered(beside)):
             self._installed.doubt()
             self._retry()
         else:
@@ -246,6 +248,7 @@ class Reconciler:
 
     def _node_changed(self, lossy: bool) -> None:
         self._rules.changed()
+        self._installed.check()
         self._observation.foreign.changed()
         if lossy:
             # Foreign routes may have gone without a notification too.
@@ -268,6 +271,10 @@ class Reconciler:
         self._retries.forget_holders()
         self._installed.doubt(survey=True)
         self.wake()
+
+    def _check(self) -> None:
+        self._installed.check()
+        self._schedule.wake()
 
     def _retry(self) -> None:
         self._retries.due = True
@@ -334,7 +341,7 @@ class Reconciler:
             self._retry_later(refused)
         self._settle(waiting)
         self._confirmation.settle(self._plan, self._installed.routes, complete=complete)
-        await self._retries.describe()
+        await self._retries.describe(facts.interfaces)
         self._tell(undecided)
         if complete:
             self.synced = True
@@ -437,6 +444,8 @@ class Reconciler:
         if change is not None:
             self._schedule.after("damping", change - now, self.wake)
         self._retries.settle()
+        if self._installed.check_after:
+            self._schedule.after("check", self._installed.check_after, self._check)
 
     def _tell(self, undecided: Sequence[ResolvedRoute]) -> None:
         """Report the outcome of the run."""
@@ -444,10 +453,17 @@ class Reconciler:
         self._metrics.desired_routes.set(len(self._plan.desired))
         self._metrics.installed_routes.set(len(self._installed.routes))
         self._metrics.failed_routes.set(len(self._retries.failures))
-        self._metrics.conflicting_routes.set(len(self._retries.conflicts()))
+        self._metrics.conflicting_routes.set(len({*self._retries.conflicts(), *self._installed.shadowing}))
         self._metrics.flapping_routes.set(sum(len(each.keys) for each in flapping))
         health = {target: each.state for target, each in self._gateways.health().items()}
-        outcome = Outcome(self._installed.routes, self._retries.reported, flapping, health)
+        outcome = Outcome(
+            self._installed.routes,
+            self._retries.reported,
+            flapping,
+            health,
+            shadowing=self._installed.shadowing,
+            interfaces=self.interfaces,
+        )
         invalid = [(each.error, each.generation) for each in self._inventory.invalid.values()]
         rows = make_rows(self._plan, outcome, undecided, invalid)
         self._report.update(self._confirmation.rows(rows), self._gateways.rows())

@@ -87,6 +87,11 @@ class NextHops(NamedTuple):
         return IPV4_KEY_SIZE if self.address_size == 4 else IPV6_KEY_SIZE
 
     @property
+    def has_gateway(self) -> bool:
+        """True if packets go by a gateway, not to neighbours. IPv6 never merges routes of the two kinds."""
+        return any(any(hop.gateway) for hop in self.hops)
+
+    @property
     def forwards(self) -> bool:
         """True if the kernel forwards packets to next hops that this program knows."""
         return self.hops[0].interface != 0

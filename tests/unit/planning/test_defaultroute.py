@@ -76,7 +76,6 @@ def test_every_default_route_of_main_has_its_replies() -> None:
     second = NextHops.via(pack_address("10.9.0.254"), ETH1 + 1)
     node = replace(
         _node(),
-        interfaces={ETH0: "eth0", ETH1: "eth1", ETH1 + 1: "br0"},
         foreign=ForeignRib({PUBLIC: keys("0.0.0.0/0"), second: pack([make_key("0.0.0.0/0", 254, 7)])}),
     )
     path = NextHops.via(pack_address("10.0.0.1"), ETH0)
