@@ -56,6 +56,7 @@ class Reason(enum.StrEnum):
     SOURCE_NOT_ON_NODE = "SourceNotOnNode"
     KEEPS_BEING_REMOVED = "KeepsBeingRemoved"
     KERNEL_REFUSED = "KernelRefused"
+    RECONCILE_FAILED = "ReconcileFailed"
     AWAITING_CONFIRMATION = "AwaitingConfirmation"
     ROLLED_BACK = "RolledBack"
 
@@ -77,6 +78,8 @@ MEANINGS: Mapping[Reason, str] = {
     Reason.SOURCE_NOT_ON_NODE: "The source is not an address of this node.",
     Reason.KEEPS_BEING_REMOVED: "Another program keeps removing routes; the message names the program.",
     Reason.KERNEL_REFUSED: "The kernel refused some routes; the message has the kernel's error.",
+    Reason.RECONCILE_FAILED: "The node can't bring any route up to date; the message has the error and since when. The"
+    " routes stay as they are.",
     Reason.AWAITING_CONFIRMATION: "The routes are installed, and the node checks its connectivity before confirming"
     " the change.",
     Reason.ROLLED_BACK: "The node rolled back the change because it broke connectivity; the message names what became"

@@ -1,5 +1,8 @@
 """Dumps: everything that the kernel has of one kind, in answer to one request."""
 
+import errno
+import functools
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -18,14 +21,35 @@ from static_route_operator.kernel.netlink import (
     parse_refusal,
 )
 
+logger = logging.getLogger(__name__)
+
 # Attempts at one dump while the tables keep changing under it.
 TRIES = 5
 
 Piece = TypeVar("Piece", Message, Block)
 
+# The objects of each request for a dump, by RTM_GET type.
+KINDS = {18: "links", 22: "addresses", 26: "routes", 30: "neighbours", 34: "policy rules", 106: "nexthop objects"}
+
+# Errors with which a kernel refuses what it was built, or started, without: IPv6, or policy rules.
+MISSING = frozenset({errno.EOPNOTSUPP, errno.EAFNOSUPPORT, errno.EPFNOSUPPORT, errno.EPROTONOSUPPORT})
+
 
 class InterruptedDumpError(KernelError):
     """The tables changed during a dump, so that entries may be missing from it."""
+
+
+class RefusedDumpError(KernelError):
+    """The kernel refused a dump, or did not end it.
+
+    Args:
+        number: the kernel's errno.
+        text: the kernel's words.
+    """
+
+    def __init__(self, number: int, text: str) -> None:
+        super().__init__(f"the kernel refused a dump: {text}")
+        self.missing = number in MISSING
 
 
 def dump(
@@ -42,7 +66,7 @@ def dump(
 
     Raises:
         InterruptedDumpError: after the last datagram, when the tables changed during the dump.
-        KernelError: the kernel refused.
+        RefusedDumpError: the kernel refused.
     """
     header = HEADER.pack(HEADER.size + len(request), kind, NLM_F_REQUEST | NLM_F_DUMP, sequence, 0)
     socket.send(header + request)
@@ -54,8 +78,17 @@ def dump(
         if end := next((piece for piece in found if piece.kind in {NLMSG_DONE, NLMSG_ERROR}), None):
             refusal = parse_refusal(end if isinstance(end, Message) else next(messages(end.packed)))
             if refusal.errno:
-                raise KernelError(f"the kernel refused a dump: {refusal.text}")
+                raise RefusedDumpError(refusal.errno, refusal.text)
             if interrupted:
                 raise InterruptedDumpError("the kernel's tables changed during a dump: entries may be missing")
             return
-    raise KernelError("the kernel's dump ended early")
+    raise RefusedDumpError(errno.EBADMSG, "it ended early")
+
+
+@functools.cache
+def report_refusal(kind: int, request: bytes, problem: str) -> None:
+    """Log once that a dump of one kind and family is refused: what is known of it stands, and other dumps go on."""
+    family = {2: "IPv4 ", 10: "IPv6 "}.get(request[0], "")
+    logger.warning(
+        "The %s%s of this host can't be read: %s; what is known of them stands", family, KINDS[kind], problem
+    )

@@ -153,8 +153,9 @@ def decode_address(body: bytes) -> Address:
 
 def decode_network(links: Iterable[Message], addresses: Iterable[Message]) -> Network:
     """Return the links and addresses in two dumps, without those that can't be read."""
-    found = {link.index: link for link in readable("link", decode_link, links)}
-    return Network(found, tuple(readable("address", decode_address, addresses)))
+    found = readable("link", decode_link, (message.body for message in links))
+    bodies = (message.body for message in addresses)
+    return Network({link.index: link for link in found}, tuple(readable("address", decode_address, bodies)))
 
 
 def _text(value: bytes) -> str:

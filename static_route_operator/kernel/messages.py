@@ -24,6 +24,7 @@ from static_route_operator.kernel.netlink import (
     attributes,
     pack_attribute,
 )
+from static_route_operator.kernel.unreadable import pass_over, read
 from static_route_operator.routing.kernelroute import BLACKHOLE, THROW, UNICAST, KernelNextHop, KernelRoute
 from static_route_operator.routing.keys import DEFAULT_METRIC_IPV4, IPV4_KEY_SIZE, TABLE_MAIN, pack_table_metric
 from static_route_operator.routing.keyset import KeySet
@@ -204,6 +205,10 @@ def encode(action: Action, next_hops: NextHops, keys: KeySet, first_sequence: in
     return buffer
 
 
+# Kind of the messages about routes (see `unreadable`).
+ROUTE = "route"
+
+
 class DecodedRoute(NamedTuple):
     """A route in a notification."""
 
@@ -241,7 +246,14 @@ class RouteDecoder:
         self._shapes: dict[bytes, _Shape] = {}
 
     def decode(self, body: bytes) -> DecodedRoute | None:
-        """Return the route in the body of a RTM_NEWROUTE or RTM_DELROUTE; None for a cached clone or another family."""
+        """Return the route in the body of a RTM_NEWROUTE or RTM_DELROUTE.
+
+        Returns:
+            None for a cached clone, for another family, and for a message that can't be read.
+        """
+        return read(ROUTE, self._decode, body)
+
+    def _decode(self, body: bytes) -> DecodedRoute | None:
         if (size := _address_size(body)) is None:
             return None
         if not body[1]:
@@ -249,6 +261,8 @@ class RouteDecoder:
             address, cleared = bytes(size), body
         else:
             start, end = _DESTINATION_AT, _DESTINATION_AT + size
+            if body[start - ATTRIBUTE.size : start] != _DESTINATION_HEADERS[size] or body[1] > size * 8:
+                raise ValueError("its destination is not where the kernel puts it")
             address = body[start:end]
             cleared = body[:1] + b"\0" + body[2:start] + bytes(size) + body[end:]
         shape = self._shape(cleared)
@@ -263,6 +277,9 @@ class RouteDecoder:
         """
         number = len(block) // size
         body = block[HEADER.size : size]
+        if len(body) < RTMSG.size:
+            pass_over(ROUTE, f"it has {len(body)} bytes")
+            return
         if (address_size := _address_size(body)) is None:
             return
         address_at = HEADER.size + _DESTINATION_AT
@@ -282,19 +299,25 @@ class RouteDecoder:
             for start in range(0, len(block), size):
                 by_shape.setdefault(bytes(cleared[start : start + size]), []).append(block[start : start + size])
         for shape, found in by_shape.items():
+            taken = None
             if shape[HEADER.size + _DESTINATION_AT - ATTRIBUTE.size : address_at] == _DESTINATION_HEADERS[address_size]:
-                yield self._take_columns(b"".join(found), size, shape[HEADER.size :], address_size)
+                taken = self._take_columns(b"".join(found), size, shape[HEADER.size :], address_size)
+            if taken is not None:
+                yield taken
             else:
-                # The message of a default route has no destination.
+                # The message of a default route has no destination; or one of these messages can't be read.
                 yield from self._decode_singly(b"".join(found), size)
 
-    def _take_columns(self, block: bytes, size: int, cleared_body: bytes, address_size: int) -> DecodedRoutes:
-        shape = self._shape(cleared_body)
+    def _take_columns(self, block: bytes, size: int, cleared_body: bytes, address_size: int) -> DecodedRoutes | None:
+        """Return the routes of messages that share a shape; None if a message can't be read."""
+        lengths = block[HEADER.size + 1 :: size]
+        if max(lengths) > address_size * 8 or (shape := read(ROUTE, self._shape, cleared_body)) is None:
+            return None
         key_size = address_size + 1 + len(shape.table_metric)
         packed = bytearray((bytes(address_size + 1) + shape.table_metric) * (len(block) // size))
         for column in range(address_size):
             packed[column::key_size] = block[HEADER.size + _DESTINATION_AT + column :: size]
-        packed[address_size::key_size] = block[HEADER.size + 1 :: size]
+        packed[address_size::key_size] = lengths
         return DecodedRoutes(shape.protocol, shape.next_hops, bytes(packed), shape.tos)
 
     def _decode_singly(self, block: bytes, size: int) -> Iterator[DecodedRoutes]:
@@ -333,10 +356,19 @@ def destination_of(body: bytes) -> bytes | None:
 
 
 def parse_route(body: bytes) -> KernelRoute:
-    """Return the route in the body of a RTM_NEWROUTE or RTM_DELROUTE, IPv4 or IPv6."""
+    """Return the route in the body of a RTM_NEWROUTE or RTM_DELROUTE, IPv4 or IPv6.
+
+    Raises:
+        ValueError, struct.error: the message can't be read.
+    """
     family, length, source_length, tos, table, protocol, _, kind, flags = RTMSG.unpack_from(body)
+    if family not in {AF_INET, AF_INET6}:
+        raise ValueError(f"its family is {family}")
     found = dict(attributes(body, RTMSG.size))
-    address = found.get(RTA_DST, bytes(4 if family == AF_INET else 16))
+    size = 4 if family == AF_INET else 16
+    address = found.get(RTA_DST, bytes(size))
+    if len(address) != size or length > size * 8 or len(found.get(RTA_PREFSRC, b"")) not in {0, size}:
+        raise ValueError("an address in it is of another family")
     hops: tuple[KernelNextHop, ...] = ()
     if RTA_MULTIPATH in found:
         hops = tuple(_parse_next_hops(found[RTA_MULTIPATH]))
@@ -382,10 +414,10 @@ def _parse_next_hops(value: bytes) -> Iterator[KernelNextHop]:
 
 
 def _make_hop(found: dict[int, bytes], interface: int, weight: int, flags: int, *, plain: bool) -> KernelNextHop:
-    gateway = found.get(RTA_GATEWAY, b"")
-    if RTA_VIA in found:
-        # A gateway of another family: the number of the family, then the address.
-        gateway = found[RTA_VIA][2:]
+    # In place of a gateway, RTA_VIA has one of another family: the number of the family, then the address.
+    gateway = found[RTA_VIA][2:] if RTA_VIA in found else found.get(RTA_GATEWAY, b"")
+    if len(gateway) not in {4, 16}:
+        gateway, plain = b"", plain and not gateway
     return KernelNextHop(gateway, interface, weight, bool(flags & RTNH_F_ONLINK), bool(flags & RTNH_F_DEAD), plain)
 
 

@@ -1,52 +1,62 @@
-"""Messages of the kernel that can't be read: passed over, counted, and named once for each kind.
+"""Messages that can't be read: passed over, counted, and named once for each kind.
 
-One odd message must not hide the others. So a message is decoded here only, and a decoder may raise whatever it likes.
+One odd message must not hide the others. So all messages of the kernel are decoded within `read`, and their decoders
+may raise anything.
 """
 
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
-
-from static_route_operator.kernel.netlink import Message
+from typing import Final, TypeVar
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Unreadable messages of this process, by kind.
-counts: Counter[str] = Counter()
+KINDS: Final = (
+    "link",
+    "address",
+    "policy rule",
+    "route",
+    "neighbour",
+    "refusal",
+    "netlink frame",
+    "datagram of another process",
+)
+
+# Messages of this process that were passed over, by kind.
+counts: Counter[str] = Counter(dict.fromkeys(KINDS, 0))
 
 
 def read(kind: str, decode: Callable[[bytes], T], body: bytes) -> T | None:
     """Return the decoded body of a message; None if it can't be read.
 
     Args:
-        kind: the subject of the message in a word, for the log and the metric.
+        kind: subject of the message in a word or two, for the log and the metric.
         decode: decodes a body, or raises.
         body: the message without its header.
     """
     try:
         return decode(body)
-    except Exception as error:  # noqa: BLE001  decoders of pyroute2 raise anything, RecursionError included
-        pass_over(kind, error)
+    except Exception as error:  # noqa: BLE001  an odd message makes pyroute2's decoders raise anything
+        pass_over(kind, f"{type(error).__name__}: {error}")
         return None
 
 
-def readable(kind: str, decode: Callable[[bytes], T | None], messages: Iterable[Message]) -> Iterator[T]:
-    """Yield the decoded messages, without those that can't be read or mean nothing."""
-    for message in messages:
-        if (found := read(kind, decode, message.body)) is not None:
+def readable(kind: str, decode: Callable[[bytes], T | None], bodies: Iterable[bytes]) -> Iterator[T]:
+    """Yield the decoded bodies of messages, without those that can't be read and those without a meaning."""
+    for body in bodies:
+        if (found := read(kind, decode, body)) is not None:
             yield found
 
 
-def pass_over(kind: str, error: Exception | str) -> None:
-    """Count a message that can't be read, and log the first of each kind."""
+def pass_over(kind: str, problem: str) -> None:
+    """Count a message that can't be read, and log the first one of each kind."""
     counts[kind] += 1
     if counts[kind] == 1:
         logger.warning(
-            "The kernel sent a message about a %s that can't be read (%s): it is ignored, and the others count; "
-            "further ones are only counted",
+            "A %s can't be read (%s): it is ignored, the rest counts. Further ones are only counted, in the metric"
+            " unreadable_messages_total",
             kind,
-            f"{type(error).__name__}: {error}" if isinstance(error, Exception) else error,
+            problem,
         )

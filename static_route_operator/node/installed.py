@@ -39,6 +39,7 @@ class InstalledRoutes:
         conflicting: by key, the installed routes that a foreign route with the same key precedes or shares; they are
             neither used nor replaced.
         shadowing: by key of an installed route, the foreign route that packets take in its place.
+        incomplete: whether routes may have been missing from the last read; those known before count as installed.
         stale: the routes found at the start that may belong to a version not known yet; retained until it is.
     """
 
@@ -54,6 +55,7 @@ class InstalledRoutes:
         self._due = False
         self.routes = Routes()
         self.outdated = True
+        self.incomplete = False
         self.conflicting: dict[bytes, Failure] = {}
         self.shadowing: dict[bytes, KernelRoute] = {}
         self.stale: Sequence[KeySet] = ()
@@ -121,9 +123,6 @@ class InstalledRoutes:
 
         Args:
             desired: the routes that should be there.
-
-        Raises:
-            KernelError: see `Fib.read`.
         """
         if self.outdated:
             return await self._read(desired)
@@ -206,15 +205,18 @@ class InstalledRoutes:
         what a REPLACE would hit. So ours counts as in conflict, and stays as it is, until the other goes. The same
         holds for a route that shares its key with next hops of another program, which a REPLACE would take away.
         """
-        self.outdated = False
+        self.outdated = self.incomplete = False
         # A notification from now on makes the routes outdated, so that they are read once more.
         self._noted.clear()
         try:
             await self._read_own(desired)
             if self._survey:
-                self._endangered, self._special = await self._fib.endangered(self.routes)
+                found, special = await self._fib.endangered(self.routes)
+                doubtful = self._doubtful()
+                self._endangered = self._endangered | found if doubtful else found
+                self._special = self._special | special if doubtful else special
                 self._unsure = set(self._endangered)
-                self._survey = False
+                self._survey = doubtful
             return await self._judge()
         except BaseException:
             self.outdated = True
@@ -236,12 +238,27 @@ class InstalledRoutes:
 
     async def _read_own(self, desired: Routes) -> None:
         known = self.routes
-        self.routes = await self._fib.read(known)
+        self.routes = await self._read_beside(known)
         mark_shared(self.routes, known, desired)
         if parting := part(self.routes, desired):
             await self._fib.apply(parting)
-            self.routes = await self._fib.read(known)
+            self.routes = await self._read_beside(known)
             mark_shared(self.routes, known, desired)
+
+    async def _read_beside(self, known: Routes) -> Routes:
+        """Return the routes that a read finds, beside the known ones if others may be missing from it."""
+        found = await self._fib.read(known)
+        if not self._doubtful():
+            return found
+        both = known.copy()
+        for next_hops, keys in found:
+            both.put(next_hops, keys)
+        return both
+
+    def _doubtful(self) -> bool:
+        """Note and report whether entries may be missing from the last read."""
+        self.incomplete = self.incomplete or self._fib.incomplete
+        return self._fib.incomplete
 
     def _shared(self) -> set[bytes]:
         """Return the routes into which the kernel has merged next hops of another program."""

@@ -88,6 +88,21 @@ def with_dry_runs(
     return tuple(by_name[name] for name in sorted(by_name))
 
 
+def failed_rows(selected: Iterable[ResolvedRoute], known: Iterable[Row], text: str) -> tuple[Row, ...]:
+    """Return the rows while runs fail as a whole.
+
+    Args:
+        selected: the objects for this node, or that may be for it.
+        known: the last rows; their numbers of installed routes are kept.
+        text: the error, and since when.
+    """
+    issue = Issue(RowState.FAILED, Reason.RECONCILE_FAILED, text)
+    rows = {route.name: _row(route, [issue], 0) for route in selected}
+    for row in known:
+        rows[row.name] = dataclasses.replace(row, state=issue.state, reason=issue.reason, message=issue.message)
+    return tuple(rows[name] for name in sorted(rows))
+
+
 def _planned_row(planned: ObjectPlan, outcome: Outcome, bypass: Routes) -> Row:
     # Without its bypass routes a default route is not used.
     bypass = bypass if planned.route.spec.takes_default else Routes()
@@ -143,9 +158,8 @@ def _refusals_of_kernel(failures: Mapping[bytes, Failure]) -> Iterator[Issue]:
         named = [key for key, holder in conflicts.items() if holder] or list(conflicts)[:1]
         texts = [unpack_prefix(prefix_of(key)) + (f" ({conflicts[key]})" if conflicts[key] else "") for key in named]
         text = f"another program's route holds {', '.join(texts)}{_more(len(conflicts) - len(named))}"
-        yield Issue(
-            RowState.CONFLICT, Reason.FOREIGN_ROUTE, f"{text}; it is left alone: remove it, or this destination"
-        )
+        remedy = "it is left alone: have its owner give it up, or take this destination out"
+        yield Issue(RowState.CONFLICT, Reason.FOREIGN_ROUTE, f"{text}; {remedy}")
     for text, keys in by_text.items():
         where = f"{unpack_prefix(prefix_of(keys[0]))}{_more(len(keys) - 1)}"
         message = f"the kernel refused {where}: {text}; it is tried again"

@@ -1,6 +1,6 @@
 """The metrics, each with its unit in its name and no label per destination."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from prometheus_client import (
@@ -139,6 +139,24 @@ class _Gateways(Collector):
         yield from (up, rtt, sent, lost, flaps)
 
 
+class _Unreadable(Collector):
+    """Collector that reads the numbers of unreadable messages at scrape time."""
+
+    def __init__(self) -> None:
+        self.source: Callable[[], Mapping[str, int]] = dict
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield a series for each kind of message."""
+        found = CounterMetricFamily(
+            f"{PREFIX}_unreadable_messages",
+            "Messages that were passed over because they could not be read or were not from the kernel, by kind.",
+            labels=("kind",),
+        )
+        for kind, number in sorted(self.source().items()):
+            found.add_metric((kind,), number)
+        yield found
+
+
 class Metrics(ApiMetrics):
     """All metrics of one agent."""
 
@@ -178,6 +196,11 @@ class Metrics(ApiMetrics):
             "reconcile", "Time from the start of a run to the kernel's last answer."
         )
         self.reconcile_errors = counter("reconcile_errors", "Runs that failed as a whole and were repeated.")
+        self.consecutive_reconcile_errors = gauge(
+            "consecutive_reconcile_errors", "Runs that have failed as a whole since the last one that did not."
+        )
+        self._unreadable = _Unreadable()
+        self.registry.register(self._unreadable)
         self.drift = counter("drift", "Routes of this program that another program changed or removed.")
         self.drift_repairs = counter(
             "drift_repairs", "Routes that were restored after another program changed or removed them."
@@ -200,10 +223,26 @@ class Metrics(ApiMetrics):
         """Set the callback that supplies the gateways at scrape time."""
         self._gateways.source = source
 
+    def watch_unreadable(self, source: Callable[[], Mapping[str, int]]) -> None:
+        """Set the callback that supplies the numbers of unreadable messages, by kind, at scrape time."""
+        self._unreadable.source = source
+
     def count_states(self, states: Collection[RowState]) -> None:
         """Set the number of StaticRoutes in each state; a state without any is 0."""
         for state in RowState:
             self._static_routes.labels(state.value).set(sum(each is state for each in states))
+
+
+class StandaloneMetrics(Metrics):
+    """All metrics of a process that takes StaticRoutes from files."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.manifest_problems = self._gauge(
+            "manifest_problems",
+            "Problems of the manifests of `run`: files that are not in force as they are, or a directory that can't be"
+            " read.",
+        )
 
 
 class ControllerMetrics(ApiMetrics):

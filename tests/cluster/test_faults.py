@@ -188,7 +188,7 @@ def test_a_missed_deletion_is_found_by_the_list(
     """A deletion that the watch lost (in-stream 410) is found by the periodic list, and not undone by a late event."""
     agent, fault = faulty
     agent.kill()
-    agent.start_and_sync("--daemonset=", "--list-seconds=2")
+    agent.start_and_sync("--daemonset=", "--list-seconds=10")
     apply("kept", [SITE], GATEWAY)
     apply("deleted", [OTHER_SITE], GATEWAY)
     confirmed([agent], {SITE: GATEWAY, OTHER_SITE: GATEWAY})

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from static_route_operator.api.noderoutestate import Row
 from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.errors import InvalidSpecError
 from static_route_operator.node.introspection import Introspection
-from static_route_operator.node.inventory import Invalid, Inventory
+from static_route_operator.node.inventory import Inventory
 from static_route_operator.node.reconciler import Reconciler
 from static_route_operator.node.rollback.confirmation import Confirmation
 from static_route_operator.observability.metrics import PREFIX, Metrics
@@ -73,12 +72,6 @@ class Engine:
         for route in routes:
             self._version += 1
             self.inventory.put(route, self._version)
-
-    def put_invalid(self, name: str, generation: int = 2) -> None:
-        """Make the object invalid."""
-        self._version += 1
-        error = InvalidSpecError(name, "spec.gateway", "gateway 'x' is not an IP address")
-        self.inventory.put(Invalid(f"uid-{name}", generation, error), self._version)
 
     def remove(self, name: str) -> None:
         """Remove the object."""

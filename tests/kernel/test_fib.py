@@ -11,8 +11,9 @@ import pytest
 from static_route_operator.errors import KernelError
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.netlink import SO_RCVBUFFORCE
+from static_route_operator.kernel.network import read_network
 from static_route_operator.routing.description import holder_words
-from static_route_operator.routing.facts import Subnet
+from static_route_operator.routing.facts import Facts, Subnet
 from static_route_operator.routing.foreign import Lookup
 from static_route_operator.routing.kernelroute import KernelRoute
 from static_route_operator.routing.nexthops import BLACKHOLE_IPV4, BLACKHOLE_IPV6, THROW_IPV4, THROW_IPV6, NextHops
@@ -381,9 +382,7 @@ async def test_facts_are_what_the_machine_is(machine: Machine, fib: Fib) -> None
     unreachable = map(pack_address, ["203.0.113.1", "2001:db8::1"])
 
     reachable = ["10.0.0.1", "fd00:1::1", "10.0.0.2", "10.0.0.255", "8.8.8.8", "172.16.0.1", "172.31.0.1"]
-    facts = await fib.look(
-        [*map(pack_address, reachable), *unreachable],
-    )
+    facts = Facts(await read_network(), fib.look_up([*map(pack_address, reachable), *unreachable]))
 
     assert facts.interfaces[eth0] == "eth0"
     assert facts.addresses.items() >= {pack_address("10.0.0.2"): "eth0", pack_address("fd00:1::2"): "eth1"}.items()
@@ -411,7 +410,7 @@ async def test_gateway_behind_a_link_that_is_down_is_not_on_link(machine: Machin
     machine.ip("link set eth0 down")
     gateways = [pack_address("10.0.0.1"), pack_address("10.1.0.1")]
 
-    facts = await fib.look(gateways)
+    facts = Facts(await read_network(), fib.look_up(gateways))
 
     assert list(facts.lookups) == gateways[1:]
     assert Subnet(pack_prefix("10.0.0.0/24"), "eth0") in facts.subnets

@@ -303,7 +303,7 @@ def test_killed_at_any_point_the_next_start_makes_all_right(
     with contextlib.closing(Fib()) as fib:
 
         def gateway_of(host: str) -> int | None:
-            lookup = fib._look_up([pack_address(host)]).get(pack_address(host))
+            lookup = fib.look_up([pack_address(host)]).get(pack_address(host))
             return lookup.interface if lookup else None
 
         for round_number, place in enumerate([0, MANY // 3, MANY // 2, 100]):

@@ -98,7 +98,7 @@ def _requirements(description: str, *, fields: bool) -> Schema:
                 ),
                 rule(
                     "!(self.operator in ['Gt', 'Lt']) || (has(self.values) && size(self.values) == 1"
-                    " && self.values[0].matches('^-?[0-9]+$'))",
+                    " && self.values[0].matches('^-?[0-9]{1,19}$'))",
                     "operators Gt and Lt take one whole number, in quotes",
                 ),
             ],

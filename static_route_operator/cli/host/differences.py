@@ -5,6 +5,7 @@ from typing import Any
 
 from static_route_operator.cli.host.process import ask
 from static_route_operator.kernel.fib import Fib
+from static_route_operator.kernel.network import read_network
 from static_route_operator.kernel.ruleset import RuleSet
 from static_route_operator.planning.desired import DesiredState, parse_desired
 from static_route_operator.planning.diff import diff, diff_rules
@@ -36,10 +37,13 @@ async def compare(http_address: str, http_port: int) -> dict[str, Any]:
     fib = Fib()
     try:
         installed = await fib.read(desired.routes)
+        fib.require_complete()
         rules = await RuleSet(fib).read()
-        interfaces = dict((await fib.look(())).interfaces)
+        fib.require_complete()
+        interfaces = dict((await read_network()).names)
         keys, special = await fib.endangered(installed)
         preceding = await fib.preceding(keys, keys, special)
+        fib.require_complete()
     finally:
         fib.close()
     return {

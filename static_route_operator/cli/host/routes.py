@@ -4,6 +4,7 @@ from typing import Any
 
 from static_route_operator.cli.host.process import NoProcessError, ask
 from static_route_operator.kernel.fib import Fib
+from static_route_operator.kernel.network import read_network
 from static_route_operator.routing.description import describe_route
 
 
@@ -26,7 +27,8 @@ async def _kernel_routes() -> list[dict[str, Any]]:
     fib = Fib()
     try:
         installed = await fib.read()
-        names = (await fib.look(())).interfaces
+        fib.require_complete()
+        names = (await read_network()).names
     finally:
         fib.close()
     return [describe_route(key, path, names) | {"object": None} for key, path in installed.in_order()]

@@ -14,8 +14,9 @@ from static_route_operator.kernel.interfaces import (
     RTM_GETLINK,
     decode_network,
 )
-from static_route_operator.kernel.messages import RTM_GETROUTE, RTMSG, parse_route
+from static_route_operator.kernel.messages import ROUTE, RTM_GETROUTE, RTMSG, parse_route
 from static_route_operator.kernel.tracer import RouteTracer
+from static_route_operator.kernel.unreadable import readable
 from static_route_operator.routing.description import route_words
 from static_route_operator.routing.facts import Link
 from static_route_operator.routing.prefixes import unpack_address, unpack_prefix
@@ -40,8 +41,9 @@ def lines() -> Iterator[str]:
             yield from map(str, tracer.rules(family))
             yield f"# {title} routes of all tables"
             try:
-                for message in tracer.stream(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)):
-                    yield route_words(parse_route(message.body), network.names)
+                answers = tracer.stream(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
+                for route in readable(ROUTE, parse_route, (message.body for message in answers)):
+                    yield route_words(route, network.names)
             except InterruptedDumpError as error:
                 yield f"# {error}"
     finally:

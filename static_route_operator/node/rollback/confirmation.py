@@ -98,7 +98,7 @@ class Confirmation:
         self._interrupted = False
 
     @classmethod
-    def of(
+    def of(  # noqa: PLR0913  likewise
         cls,
         settings: Settings,
         inventory: Inventory,
@@ -106,6 +106,8 @@ class Confirmation:
         *,
         server: Callable[[], Endpoint | None] = lambda: None,
         protected: Callable[[], Mapping[str, Mapping[bytes, str]]] = dict,
+        state_name: str = "",
+        check: bool = True,
     ) -> "Confirmation":
         """Make one from the settings, in the running event loop.
 
@@ -115,17 +117,19 @@ class Confirmation:
             metrics: see `Confirmation`.
             server: called for the API server; returns None where there is none.
             protected: see `Confirmation`.
+            state_name: name of the files in the state directory; the node's unless set.
+            check: check the changes; else each is confirmed at once.
 
         Raises:
             SettingsError: a setting can't be used.
         """
         required = RequiredEndpoints(settings.probes, server)
-        node = settings.node_name or socket.gethostname()
+        name = state_name or settings.node_name or socket.gethostname()
         return cls(
             inventory,
             metrics,
-            reach=Reachability(required.endpoints) if settings.rollback_seconds else None,
-            state=StateDirectory(Path(settings.state_dir), node) if settings.state_dir else None,
+            reach=Reachability(required.endpoints) if settings.rollback_seconds and check else None,
+            state=StateDirectory(Path(settings.state_dir), name) if settings.state_dir else None,
             protected=protected,
             seconds=settings.rollback_seconds,
         )
@@ -181,7 +185,7 @@ class Confirmation:
         self._changes.revert(interrupted, why)
         self._changes.reject(interrupted, why)
         self._interrupted = bool(interrupted)
-        return replace(snapshot, routes=tuple(routes.values()))
+        return replace(snapshot, routes=tuple(routes.values()), rolled_back=tuple(self._changes.rolled_back.values()))
 
     def in_force(self, routes: Iterable[ResolvedRoute]) -> Iterator[ResolvedRoute]:
         """Yield the version of each object that is in force, if there is one."""

@@ -39,11 +39,13 @@ class RolledBack:
         version: the version.
         name: name of the object.
         why: the reason, for people.
+        digest: see `StaticRoute.digest`; by it and the name a program without an API server knows the version again.
     """
 
     version: Version
     name: str
     why: str
+    digest: str = ""
 
 
 class UnconfirmedChanges:
@@ -146,7 +148,7 @@ class UnconfirmedChanges:
             route = change.route
             self.awaiting.pop(route.uid, None)
             self.reverted[route.uid] = change
-            self.rolled_back[route.uid] = RolledBack(route.version, route.name, why)
+            self.rolled_back[route.uid] = RolledBack(route.version, route.name, why, route.spec.digest)
             self._reverted_keys[route.uid] = route.keys
             if change.before is not None:
                 self.confirmed[route.uid] = change.before

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from click import unstyle
 from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -238,7 +239,7 @@ async def advertise(play: Play, words: list[str], text: str) -> Result:
 async def rows(play: Play, words: list[str], text: str) -> Result:
     """Show the row of each StaticRoute."""
     report = await asyncio.to_thread(ask, ADDRESS, PORT, "/summary")
-    return Result(output="\n".join(status.rows(report)))
+    return Result(output=unstyle("\n".join(status.rows(report))))
 
 
 @command("[TEXT]")
@@ -256,7 +257,7 @@ async def metric(play: Play, words: list[str], text: str) -> Result:
     """Compare the sum of a metric's samples with these labels with a value; without one it counts as 0."""
     name, *comparison, value = words
     name, _, labels = name.partition("{")
-    wanted = set(re.findall(r"(\w+)=([^,}]*)", labels))
+    wanted = set(re.findall(r'(\w+)="?([^",}]*)', labels))
     samples = [
         sample.value
         for family in text_string_to_metric_families(await asyncio.to_thread(_scrape))

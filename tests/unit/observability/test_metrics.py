@@ -42,6 +42,8 @@ AGENT_NAMES = API_NAMES | {
     "operations_duration_seconds": "histogram",
     "reconcile_duration_seconds": "histogram",
     "reconcile_errors_total": "counter",
+    "consecutive_reconcile_errors": "gauge",
+    "unreadable_messages_total": "counter",
     "drift_total": "counter",
     "drift_repairs_total": "counter",
     "monitor_overflows_total": "counter",
