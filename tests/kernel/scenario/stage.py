@@ -22,14 +22,14 @@ from static_route_operator.node.inventory import Invalid
 from static_route_operator.node.planner import Planner
 from static_route_operator.observability.http import HttpServer
 from static_route_operator.observability.logs import set_level
-from static_route_operator.settings import Settings
+from static_route_operator.settings import StandaloneSettings
 from static_route_operator.standalone import main as standalone
 from static_route_operator.supervision import run_until
 from tests.kernel.machine import wait_until
 from tests.kernel.program import Program
 
 # Each scenario has a network namespace, and so all ports, of its own.
-ADDRESS, PORT = Settings().http_address, Settings().http_port
+ADDRESS, PORT = StandaloneSettings().http_address, StandaloneSettings().http_port
 _DEFAULTS = ("--node-name", "node1")
 # Seconds until new tasks have begun.
 _A_MOMENT = 0.01
@@ -119,8 +119,10 @@ class EngineStage(Stage):
         """Start the tasks of `run`, except the one that watches the directory."""
         words = ["--manifests", str(self.manifests), *_DEFAULTS, *arguments]
         options = run.command.make_context("run", words).params
-        settings = Settings(**{each.name: options[each.name] for each in dataclasses.fields(Settings)})
-        host = standalone._start(settings, options["labels"], provisional=True)
+        settings = StandaloneSettings(
+            **{each.name: options[each.name] for each in dataclasses.fields(StandaloneSettings)}
+        )
+        host = standalone._start_in(self.manifests, settings, options["labels"], check=True)[0]
         planner = Planner(host.inventory, host.reconciler)
         dry_runs = DryRuns(host.inventory, host.reconciler, planner)
         host.inventory.on_change.connect(dry_runs.wake)
