@@ -79,11 +79,6 @@ def _interface(hop: NextHop | KernelNextHop, interfaces: Interfaces) -> str:
 
 def route_words(route: KernelRoute, interfaces: Interfaces) -> str:
     """Return a route in the words of `ip route`."""
-    return " ".join([_place_words(route, interfaces), *metric_words(describe_metrics(route.metrics))])
-
-
-def _place_words(route: KernelRoute, interfaces: Interfaces) -> str:
-    """Return the words of `ip route` that tell a route from all others."""
     words = [*_kind_words(route), route.destination]
     words += [f"tos {route.tos:#x}"] if route.tos else []
     if len(route.hops) > 1:
@@ -92,6 +87,7 @@ def _place_words(route: KernelRoute, interfaces: Interfaces) -> str:
         words += [hop_words(hop, interfaces) for hop in route.hops]
     words += [f"table {table_name(route.table)}", f"proto {protocol_name(route.protocol)}"]
     words += [f"metric {route.metric}"] if route.metric else []
+    words += metric_words(describe_metrics(route.metrics))
     words += [f"pref {_PREFERENCES[route.preference]}"] if route.preference else []
     return " ".join(words)
 
@@ -106,7 +102,7 @@ def holder_words(route: KernelRoute, interfaces: Interfaces) -> str:
     words += [f"via {unpack_address(hop.gateway)}" for hop in route.hops if hop.gateway]
     words.append(f"proto {protocol_name(route.protocol)}")
     setting = _setting(route, interfaces)
-    return " ".join(words) + (f"; {setting} prevents it" if setting else "")
+    return " ".join(words) + (f"; with {setting} this node ignores it" if setting else "")
 
 
 def shadow_words(key: bytes, route: KernelRoute, interfaces: Interfaces) -> str:
@@ -123,18 +119,12 @@ def shadow_words(key: bytes, route: KernelRoute, interfaces: Interfaces) -> str:
     if route.table not in {table, TABLE_LOCAL} and route.kind not in LOCAL_KINDS:
         explain = f"static-route-operator explain {unpack_address(prefix[:-1])}"
         return f"{text}: a policy rule leads to its table first (`{explain}` names the rule)"
-    other = f"set spec.metric below {route.metric}" if 0 < route.metric < metric else "remove this destination"
-    return f"{text}: remove that route ({_removal(route, interfaces)}), or {other}"
-
-
-def _removal(route: KernelRoute, interfaces: Interfaces) -> str:
-    """Return the commands that remove a route of another program for good."""
-    family = "" if len(route.prefix) == IPV4_PREFIX_SIZE else "-6 "
-    setting = _setting(route, interfaces)
-    first = f"`sysctl -w {setting}`, then " if setting else ""
-    # A nexthop object stands for its next hops; the kernel accepts either.
-    words = " ".join(word for word in _place_words(route, interfaces).split() if word != "dead")
-    return f"{first}`ip {family}route del {words}`"
+    if setting := _setting(route, interfaces):
+        ignored = f"with `sysctl -w {setting}` this node ignores that, and the route goes when it expires"
+        return f"{text}: a router advertises it; {ignored}"
+    if not route.tos and 0 < route.metric < metric:
+        return f"{text}: have its owner give it up, or set spec.metric below {route.metric}"
+    return f"{text}: have its owner give it up, or take this destination out"
 
 
 def _setting(route: KernelRoute, interfaces: Interfaces) -> str:
