@@ -6,7 +6,7 @@ import errno
 import functools
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from static_route_operator.errors import KernelError
 from static_route_operator.kernel.dumps import (
@@ -15,6 +15,7 @@ from static_route_operator.kernel.dumps import (
     Piece,
     RefusedDumpError,
     dump,
+    report_interruptions,
     report_refusal,
 )
 from static_route_operator.kernel.messages import (
@@ -49,7 +50,15 @@ from static_route_operator.kernel.netlink import (
 )
 from static_route_operator.kernel.unreadable import read, readable
 from static_route_operator.routing.foreign import ForeignRib, Lookup
-from static_route_operator.routing.kernelroute import LOCAL_KINDS, UNICAST, KernelRoute
+from static_route_operator.routing.kernelroute import (
+    BLACKHOLE,
+    LOCAL_KINDS,
+    PROHIBIT,
+    SCOPE_LINK,
+    UNICAST,
+    UNREACHABLE,
+    KernelRoute,
+)
 from static_route_operator.routing.keys import (
     IPV4_KEY_SIZE,
     IPV6_KEY_SIZE,
@@ -60,7 +69,7 @@ from static_route_operator.routing.keys import (
 )
 from static_route_operator.routing.keyset import KeySet, by_family, unpack
 from static_route_operator.routing.nexthops import PROTOCOL, NextHops
-from static_route_operator.routing.prefixes import last_address
+from static_route_operator.routing.prefixes import IPV6_PREFIX_SIZE, last_address
 from static_route_operator.routing.routes import Action, Failure, Operation, Routes
 from static_route_operator.routing.shadowing import endangered, first_before, precedes
 
@@ -93,7 +102,8 @@ class Fib:
     def __init__(self) -> None:
         self._open: NetlinkSocket | None = NetlinkSocket()
         self._sequence = 0
-        self._interrupted = False
+        # RTM_GET type of the dump that was interrupted last; 0 for none.
+        self._interrupted = 0
         self.incomplete = False
 
     @property
@@ -152,15 +162,18 @@ class Fib:
         """Look up the routes to packed addresses; an address without a route is absent.
 
         Args:
-            asked: gateways and sources.
+            asked: gateways, sources and the outer ends of tunnels.
             known: the last look-ups. They are taken where the kernel has no answer, such as for a lack of memory.
         """
         addresses = list(asked)
-        answers, unanswered = self._route_to(addresses)
-        found = {address: route for address, body in answers.items() if (route := read(ROUTE, parse_route, body))}
-        unknown = unanswered | (answers.keys() - found.keys())
+        answers = self._route_to(addresses)
+        routes = answers.routes.items()
+        found = {address: route for address, body in routes if (route := read(ROUTE, parse_route, body))}
+        unknown = answers.missing | (answers.routes.keys() - found.keys())
         lasting = {address: lookup for address, lookup in (known or {}).items() if address in unknown}
-        return lasting | {address: _lookup(route) for address, route in found.items()}
+        refusing = {address: kind for address, error in answers.errors.items() if (kind := _KINDS.get(error))}
+        lookups = {address: _lookup(route) for address, route in found.items()}
+        return lasting | lookups | {address: _refusing(kind) for address, kind in refusing.items()}
 
     async def apply(self, operations: Sequence[Operation]) -> dict[bytes, Failure]:
         """Carry out operations in order, and return the failures by key; all other changes are made.
@@ -333,7 +346,7 @@ class Fib:
         found: dict[bytes, KernelRoute] = {}
         ordered = list(addresses)
         for start in range(0, len(ordered), FEW):
-            answers, _ = self._route_to(ordered[start : start + FEW])
+            answers = self._route_to(ordered[start : start + FEW]).routes
             found |= {address: route for address, body in answers.items() if (route := read(ROUTE, parse_route, body))}
             await asyncio.sleep(0)
         return found
@@ -439,30 +452,29 @@ class Fib:
                     yield piece
                 await asyncio.sleep(0)
         except InterruptedDumpError:
-            self._interrupted = self.incomplete = True
+            self._interrupted = kind
+            self.incomplete = True
         except RefusedDumpError as error:
             self.incomplete = self.incomplete or not error.missing
-            report_refusal(kind, request, str(error))
+            if error.passing:
+                self._interrupted = kind
+            else:
+                report_refusal(kind, request, str(error))
 
     async def _whole(self, dump: Callable[[], Awaitable[_T]]) -> _T:
         """Return the result of a dump, repeated while changes interrupt it; `incomplete` is about the last one."""
         for _ in range(TRIES):
-            self._interrupted = self.incomplete = False
+            self._interrupted, self.incomplete = 0, False
             found = await dump()
             if not self._interrupted:
-                break
+                return found
             await asyncio.sleep(0.01)
+        report_interruptions(self._interrupted)
         return found
 
-    def _route_to(self, addresses: Sequence[bytes]) -> tuple[dict[bytes, bytes], set[bytes]]:
-        """Look up the route to each address.
-
-        Returns:
-            The body of the kernel's answer by address; and the addresses about which the kernel said nothing. An
-            address without a route is in neither.
-        """
-        found: dict[bytes, bytes] = {}
-        unanswered = set(addresses)
+    def _route_to(self, addresses: Sequence[bytes]) -> "_Answers":
+        """Look up the route to each address."""
+        answers = _Answers({}, {}, set(addresses))
         most = self._socket.receive_buffer // _ANSWER_SIZE
         for start in range(0, len(addresses), most):
             part = addresses[start : start + most]
@@ -473,11 +485,13 @@ class Fib:
                 if not 0 <= place < len(part):
                     continue
                 if message.kind == RTM_NEWROUTE:
-                    found[part[place]] = message.body
-                    unanswered.discard(part[place])
-                elif message.kind == NLMSG_ERROR and parse_refusal(message).errno not in _NO_ANSWER:
-                    unanswered.discard(part[place])
-        return found, unanswered
+                    answers.routes[part[place]] = message.body
+                elif message.kind == NLMSG_ERROR and (error := parse_refusal(message).errno) not in _NO_ANSWER:
+                    answers.errors[part[place]] = error
+                else:
+                    continue
+                answers.missing.discard(part[place])
+        return answers
 
 
 def default_gateways() -> list[bytes]:
@@ -488,10 +502,10 @@ def default_gateways() -> list[bytes]:
     """
     fib = Fib()
     try:
-        answers, _ = fib._route_to(NOWHERE)  # noqa: SLF001  of this module
+        answers = fib._route_to(NOWHERE)  # noqa: SLF001  of this module
     finally:
         fib.close()
-    routes = readable(ROUTE, parse_route, answers.values())
+    routes = readable(ROUTE, parse_route, answers.routes.values())
     hops = [route.hops[0] for route in routes if route.prefix[-1] == 0 and len(route.hops) == 1]
     return [hop.gateway for hop in hops if hop.gateway]
 
@@ -550,6 +564,28 @@ class _Gathered:
         return KeySet(size, packed)
 
 
+class _Answers(NamedTuple):
+    """The kernel's answers to look-ups.
+
+    Attributes:
+        routes: bodies of the routes, by address.
+        errors: error numbers, by address without a route or with one that refuses packets.
+        missing: the addresses about which the kernel said nothing.
+    """
+
+    routes: dict[bytes, bytes]
+    errors: dict[bytes, int]
+    missing: set[bytes]
+
+
+# Kinds of the routes that refuse packets, by the error number of a look-up. Other errors mean that there is no route.
+_KINDS = {errno.EHOSTUNREACH: UNREACHABLE, errno.EINVAL: BLACKHOLE, errno.EACCES: PROHIBIT}
+
+
+def _refusing(kind: str) -> Lookup:
+    return Lookup(0, 0, on_link=False, local=False, ours=False, kind=kind)
+
+
 def _lookup_request(address: bytes, sequence: int) -> bytes:
     family = AF_INET if len(address) == 4 else AF_INET6
     # IPv4 reports main for every table unless asked for the real one; IPv6 refuses the flag.
@@ -560,11 +596,15 @@ def _lookup_request(address: bytes, sequence: int) -> bytes:
 
 def _lookup(route: KernelRoute) -> Lookup:
     hop = route.hops[0] if len(route.hops) == 1 else None
+    # IPv4 refuses a next hop that a route of a wider scope leads to, also if that route has no gateway.
+    direct = len(route.prefix) == IPV6_PREFIX_SIZE or route.scope >= SCOPE_LINK
     return Lookup(
         prefix_length=route.prefix[-1],
         interface=hop.interface if hop else 0,
-        on_link=hop is not None and route.kind == UNICAST and not hop.gateway,
+        on_link=hop is not None and route.kind == UNICAST and not hop.gateway and direct,
         local=route.kind in LOCAL_KINDS,
         ours=route.protocol == PROTOCOL,
         kind=route.kind,
+        gateway=hop.gateway if hop else b"",
+        protocol=route.protocol,
     )

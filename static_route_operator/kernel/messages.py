@@ -261,7 +261,8 @@ class RouteDecoder:
             address, cleared = bytes(size), body
         else:
             start, end = _DESTINATION_AT, _DESTINATION_AT + size
-            if body[start - ATTRIBUTE.size : start] != _DESTINATION_HEADERS[size] or body[1] > size * 8:
+            header = body[start - ATTRIBUTE.size : start]
+            if header != _DESTINATION_HEADERS[size] or len(body) < end or body[1] > size * 8:
                 raise ValueError("its destination is not where the kernel puts it")
             address = body[start:end]
             cleared = body[:1] + b"\0" + body[2:start] + bytes(size) + body[end:]
@@ -269,7 +270,7 @@ class RouteDecoder:
         return DecodedRoute(address + body[1:2] + shape.table_metric, shape.next_hops, shape.protocol, shape.tos)
 
     def decode_block(self, block: bytes, size: int) -> Iterator[DecodedRoutes]:
-        """Yield the routes of consecutive messages of equal size and of one family.
+        """Yield the routes of consecutive messages of equal size.
 
         Args:
             block: whole messages, with their headers.
@@ -280,10 +281,9 @@ class RouteDecoder:
         if len(body) < RTMSG.size:
             pass_over(ROUTE, f"it has {len(body)} bytes")
             return
-        if (address_size := _address_size(body)) is None:
-            return
+        address_size = _address_size(body) or 0
         address_at = HEADER.size + _DESTINATION_AT
-        if size < address_at + address_size:
+        if not address_size or size < address_at + address_size:
             # An unreachable default route takes fewer bytes than any destination would.
             yield from self._decode_singly(block, size)
             return
@@ -300,7 +300,9 @@ class RouteDecoder:
                 by_shape.setdefault(bytes(cleared[start : start + size]), []).append(block[start : start + size])
         for shape, found in by_shape.items():
             taken = None
-            if shape[HEADER.size + _DESTINATION_AT - ATTRIBUTE.size : address_at] == _DESTINATION_HEADERS[address_size]:
+            header = shape[address_at - ATTRIBUTE.size : address_at]
+            # All are of the family that was asked for; if one were not, its address would have another size.
+            if header == _DESTINATION_HEADERS[address_size] and _address_size(shape[HEADER.size :]) == address_size:
                 taken = self._take_columns(b"".join(found), size, shape[HEADER.size :], address_size)
             if taken is not None:
                 yield taken
@@ -361,7 +363,7 @@ def parse_route(body: bytes) -> KernelRoute:
     Raises:
         ValueError, struct.error: the message can't be read.
     """
-    family, length, source_length, tos, table, protocol, _, kind, flags = RTMSG.unpack_from(body)
+    family, length, source_length, tos, table, protocol, scope, kind, flags = RTMSG.unpack_from(body)
     if family not in {AF_INET, AF_INET6}:
         raise ValueError(f"its family is {family}")
     found = dict(attributes(body, RTMSG.size))
@@ -386,6 +388,7 @@ def parse_route(body: bytes) -> KernelRoute:
         next_hop_id=_number(found[RTA_NH_ID]) if RTA_NH_ID in found else 0,
         tos=tos,
         preference=_PREFERENCES.get(found.get(RTA_PREF, b""), 0),
+        scope=scope,
         plain=not tos and not source_length and found.keys() <= _OWN_ATTRIBUTES,
     )
 

@@ -1,17 +1,27 @@
 """Neighbours: gateways that the kernel calls FAILED, and links that go down, before any probe notices."""
 
 import logging
+import os
 import socket
 import struct
 from collections.abc import Callable
 
-from pyroute2.netlink.rtnl import RTM_NEWNEIGH, RTMGRP_LINK, RTMGRP_NEIGH
-from pyroute2.netlink.rtnl.ndmsg import NUD_FAILED
+from pyroute2.netlink.rtnl import RTM_GETNEIGH, RTM_NEWNEIGH, RTMGRP_LINK, RTMGRP_NEIGH
+from pyroute2.netlink.rtnl.ndmsg import NUD_DELAY, NUD_FAILED, NUD_PROBE, NUD_REACHABLE, NUD_STALE
 
 from static_route_operator.kernel.interfaces import RTM_DELLINK, RTM_NEWLINK, decode_link_state
 from static_route_operator.kernel.listener import Listener
-from static_route_operator.kernel.netlink import Message, attributes, messages
+from static_route_operator.kernel.netlink import (
+    HEADER,
+    NLM_F_REQUEST,
+    Message,
+    NetlinkSocket,
+    attributes,
+    messages,
+    pack_attribute,
+)
 from static_route_operator.kernel.unreadable import read
+from static_route_operator.routing.prefixes import family_of
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +32,12 @@ BUFFER = 4 << 20
 # family, interface, state, flags, type
 _NDMSG = struct.Struct("=B3xiHBB")
 _NDA_DST = 1
+_NDA_CACHEINFO = 3
+# ticks since the neighbour was confirmed, used and updated; references
+_CACHEINFO = struct.Struct("=IIII")
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+# States of a neighbour that has answered.
+_RESOLVED = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE
 
 
 class Neighbours:
@@ -83,3 +99,40 @@ def decode_failed_neighbour(body: bytes) -> tuple[bytes, int] | None:
     if len(address) not in {4, 16}:
         raise ValueError(f"its address has {len(address)} bytes")
     return address, interface
+
+
+def answered_ago(address: bytes, interface: int) -> float | None:
+    """Return the seconds since a neighbour last answered ARP or neighbour discovery; None if that is not known.
+
+    Args:
+        address: packed.
+        interface: index of the interface that the neighbour is on.
+    """
+    body = _NDMSG.pack(family_of(address), interface, 0, 0, 0) + pack_attribute(_NDA_DST, address)
+    try:
+        netlink = NetlinkSocket()
+    except OSError:
+        return None
+    try:
+        netlink.send(HEADER.pack(HEADER.size + len(body), RTM_GETNEIGH, NLM_F_REQUEST, 1, 0) + body)
+        datagram = netlink.receive() or b""
+    except OSError:
+        return None
+    finally:
+        netlink.close()
+    found = (read("neighbour", _decode_answered, each.body) for each in messages(datagram) if each.kind == RTM_NEWNEIGH)
+    return next(found, None)
+
+
+def _decode_answered(body: bytes) -> float | None:
+    """Return the seconds since the neighbour in a message last answered; None if it has not.
+
+    Raises:
+        ValueError, struct.error: the message can't be read.
+    """
+    _, _, state, _, _ = _NDMSG.unpack_from(body)
+    found = dict(attributes(body, _NDMSG.size))
+    if not state & _RESOLVED or _NDA_CACHEINFO not in found:
+        return None
+    confirmed, _, _, _ = _CACHEINFO.unpack_from(found[_NDA_CACHEINFO])
+    return float(confirmed) / _TICKS_PER_SECOND

@@ -81,6 +81,7 @@ class NetworkState:
         self._subnets: Counter[tuple[int, bytes]] = Counter()
         self._families: Counter[tuple[int, int]] = Counter()
         self._network: Network | None = None
+        self._addresses_changed = False
         self._leading: tuple[Rule, ...] | None = None
         self._known = False
         self._busy = asyncio.Lock()
@@ -91,6 +92,9 @@ class NetworkState:
         """The links and addresses; the same object while nothing changes."""
         if self._network is None:
             self._network = Network(dict(self._links.known), tuple(self._addresses.known.values()))
+        elif self._addresses_changed:
+            self._network = self._network.with_addresses(tuple(self._addresses.known.values()))
+        self._addresses_changed = False
         return self._network
 
     @property
@@ -149,7 +153,7 @@ class NetworkState:
         # The kernel reports the rest of the lifetime of an address again and again: nothing changes.
         if not self._addresses.put(key, None if gone else address):
             return None
-        self._network = None
+        self._addresses_changed = True
         prefixes = [host_prefix(address.local)]
         for each, number in ((before, -1), (None if gone else address, 1)):
             if each is not None:
@@ -159,6 +163,8 @@ class NetworkState:
                     # The last address of a subnet, or the first one.
                     if self._subnets[each.interface, prefix] == max(number, 0):
                         prefixes.append(prefix)
+        if prefixes[1:]:
+            self._network = None
         last = gone and not self._families[address.interface, len(address.local)]
         return Change(address.interface, prefixes=tuple(prefixes), lossy=last)
 

@@ -55,8 +55,8 @@ def pass_over(kind: str, problem: str) -> None:
     counts[kind] += 1
     if counts[kind] == 1:
         logger.warning(
-            "A %s can't be read (%s): it is ignored, the rest counts. Further ones are only counted, in the metric"
-            " unreadable_messages_total",
+            "A message from netlink (kind %s) can't be read: %s. It is ignored, the rest counts. Further ones are only"
+            " counted, in the metric unreadable_messages_total",
             kind,
             problem,
         )

@@ -17,7 +17,6 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,7 +55,7 @@ class Holder:
 
     pid: int
     uid: int
-    description: str
+    description: str = ""
 
     @property
     def counts(self) -> bool:
@@ -64,25 +63,24 @@ class Holder:
         return self.uid in {0, os.geteuid()}
 
     def __str__(self) -> str:
-        about = [f"pid {self.pid}" if self.pid else "in another PID namespace", *self._seen()]
-        return f"{self.description or 'another process'} ({', '.join(about)})"
+        about = [self.description or self._command, self._pod]
+        return (f"pid {self.pid}" if self.pid else "a process of another container") + "".join(
+            f", {each}" for each in about if each
+        )
 
-    def _seen(self) -> Iterator[str]:
-        """Yield command and pod, if this process can see them."""
-        if not self.pid:
-            return
+    @property
+    def _command(self) -> str:
         with contextlib.suppress(OSError):
-            command = (
-                Path(f"/proc/{self.pid}/cmdline")
-                .read_bytes()[:MOST_BYTES]
-                .replace(b"\0", b" ")
-                .decode("utf-8", "replace")
-            )
-            if command.strip():
-                yield f"command {shown(command.strip(), 200)}"
+            words = Path(f"/proc/{self.pid}/cmdline").read_bytes()[:MOST_BYTES].replace(b"\0", b" ")
+            return shown(words.decode(errors="replace").strip(), MOST_BYTES)
+        return ""
+
+    @property
+    def _pod(self) -> str:
         with contextlib.suppress(OSError):
-            if match := _POD.search(Path(f"/proc/{self.pid}/cgroup").read_text()):
-                yield f"pod with uid {match[1].replace('_', '-')}"
+            if match := _POD.search(Path(f"/proc/{self.pid}/cgroup").read_text(errors="replace")):
+                return f"pod with uid {match[1].replace('_', '-')}"
+        return ""
 
 
 class HostLock:
@@ -93,7 +91,7 @@ class HostLock:
     """
 
     def __init__(self, description: str) -> None:
-        self._description = f"{description}, pid {os.getpid()} in its own namespace"[:MOST_BYTES].encode()
+        self._description = description.encode(errors="replace")[:MOST_BYTES]
         self._socket: socket.socket | None = None
 
     async def acquire(self, stop: asyncio.Event, patience: float | None = None) -> bool:
@@ -111,14 +109,16 @@ class HostLock:
         while (holder := await self.take()) is not None:
             if deadline is not None and asyncio.get_running_loop().time() >= deadline:
                 raise HostHeldError(
-                    f"the routes of this host are kept by {holder}; stop that process first: one engine per host"
+                    f"another engine keeps the routes of this host: {holder}; stop it first: one engine per host"
                 )
             if told != (told := str(holder)):
-                logger.warning("The routes of this host are kept by %s; waiting for its end", holder)
+                logger.warning("Another engine keeps the routes of this host: %s; waiting for its end", holder)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), PAUSE)
             if stop.is_set():
                 return False
+        if told:
+            logger.info("The other engine has ended")
         return True
 
     async def take(self) -> Holder | None:
@@ -185,7 +185,7 @@ async def _ask(name: str) -> Holder | None:
         except OSError:
             return None
         pid, uid, _ = struct.unpack("iII", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        holder = Holder(pid, uid, "")
+        holder = Holder(pid, uid)
         if not holder.counts:
             return holder
         try:

@@ -53,6 +53,7 @@ class InstalledRoutes:
         self._unsure: set[bytes] = set()
         self._special: set[bytes] = set()
         self._due = False
+        self._unseen = Routes()
         self.routes = Routes()
         self.outdated = True
         self.incomplete = False
@@ -137,6 +138,7 @@ class InstalledRoutes:
         """
         operations, spared = await self._spare_foreign(operations)
         failures = await self._fib.apply(operations)
+        present = by_family(key for key, failure in failures.items() if self._is_unseen(key, failure))
         for action, next_hops, keys in operations:
             if action is Action.DELETE:
                 self.routes.drop(keys)
@@ -144,6 +146,10 @@ class InstalledRoutes:
                 self.routes.put(next_hops, keys)
         for each in by_family(failures):
             self.routes.drop(each)
+        for next_hops, unseen in self._unseen:
+            for keys in present:
+                self.routes.put(next_hops, unseen & keys)
+        failures = {key: failure for key, failure in failures.items() if not self._is_unseen(key, failure)}
         await self._look_at_added([keys for action, _, keys in operations if action is Action.ADD])
         return failures | spared
 
@@ -178,6 +184,10 @@ class InstalledRoutes:
             self.outdated = False
             await self._judge()
             self._endangered -= keys - self.shadowing.keys()
+
+    def _is_unseen(self, key: bytes, failure: Failure) -> bool:
+        """Report whether a failure says that a route is there after all, which an incomplete read did not find."""
+        return failure.errno == errno.EEXIST and key in self._unseen
 
     def _is_part(self, route: DecodedRoute, *, gone: bool) -> bool:
         """Report whether a notification is about one of several IPv6 routes that the kernel has merged."""
@@ -238,22 +248,30 @@ class InstalledRoutes:
 
     async def _read_own(self, desired: Routes) -> None:
         known = self.routes
-        self.routes = await self._read_beside(known)
+        self.routes = await self._read_beside(known, desired)
         mark_shared(self.routes, known, desired)
         if parting := part(self.routes, desired):
             await self._fib.apply(parting)
-            self.routes = await self._read_beside(known)
+            self.routes = await self._read_beside(known, desired)
             mark_shared(self.routes, known, desired)
 
-    async def _read_beside(self, known: Routes) -> Routes:
-        """Return the routes that a read finds, beside the known ones if others may be missing from it."""
+    async def _read_beside(self, known: Routes, desired: Routes) -> Routes:
+        """Return the installed routes, as far as a read finds out.
+
+        Of the known routes that an incomplete read does not find, the desired ones are added: the kernel then says
+        which are there. The others count as installed, so that they are deleted.
+        """
         found = await self._fib.read(known)
-        if not self._doubtful():
-            return found
-        both = known.copy()
-        for next_hops, keys in found:
-            both.put(next_hops, keys)
-        return both
+        self._unseen = Routes()
+        if self._doubtful():
+            missing = known.copy()
+            for _, keys in found:
+                missing.drop(keys)
+            for next_hops, keys in missing:
+                for _, each in desired:
+                    self._unseen.put(next_hops, self._unseen.through(next_hops) | (keys & each))
+                found.put(next_hops, keys - self._unseen.through(next_hops))
+        return found
 
     def _doubtful(self) -> bool:
         """Note and report whether entries may be missing from the last read."""

@@ -8,7 +8,7 @@ import asyncio
 import errno
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from static_route_operator.api.noderoutestate import GatewayRow, Row
@@ -41,7 +41,7 @@ from static_route_operator.planning.targets import Target
 from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.keys import prefix_of
 from static_route_operator.routing.keyset import KeySet, by_family
-from static_route_operator.routing.nexthops import PROTOCOL
+from static_route_operator.routing.nexthops import PROTOCOL, NextHops
 from static_route_operator.routing.prefixes import unpack_prefix
 from static_route_operator.routing.protection import Protection
 from static_route_operator.routing.routes import Action, Failure, Operation, Routes
@@ -262,7 +262,7 @@ class Reconciler:
         elif gone and (route.key in self._retries.failures or self._installed.is_endangered(beside)):
             self._installed.doubt()
             self._retry()
-        else:
+        elif self._observation.is_touched_by(prefix_of(route.key)):
             self._schedule.after("foreign", FOREIGN_PAUSE, self.wake)
 
     def _node_changed(self, change: Change) -> None:
@@ -374,12 +374,15 @@ class Reconciler:
             self._retries.due = True
         self._retries.begin(self._installed.conflicting, self._plan.desired)
         waiting = self._drift.waiting(time.monotonic())
-        operations, sure = self._diff(waiting, complete=complete)
-        operations = self._confirmation.permitted(operations, complete=sure)
+        dead_ends = facts.dead_ends(self._installed.routes)
+        operations, sure = self._diff(waiting, dead_ends, complete=complete)
+        operations = self._confirmation.permitted(operations, dead_ends, complete=sure)
         await self._confirmation.begin(self._plan, operations)
         if sure and not self._inventory.unsynced:
             await self._rules.withdraw(self._plan.rules)
         await self._apply(operations, looked=facts is not known, read=read)
+        if self._observation.affects(operations):
+            self.wake()
         if self._installed.outdated:
             # The outcome is not known; the next run follows at once.
             return
@@ -424,10 +427,12 @@ class Reconciler:
         if self._plan.desired != before.desired:
             self._drift.release()
         self._planned_for = inputs
-        self._gateways.want(self._plan.targets, facts.interfaces)
+        self._gateways.want(self._plan.targets, facts.links)
         self._retries.due = True
 
-    def _diff(self, waiting: Sequence[KeySet], *, complete: bool) -> tuple[list[Operation], bool]:
+    def _diff(
+        self, waiting: Sequence[KeySet], dead_ends: Collection[NextHops], *, complete: bool
+    ) -> tuple[list[Operation], bool]:
         """Return the operations that are missing, and whether enough is known to delete routes."""
         installed, unsynced = self._installed, self._inventory.unsynced
         if not (unsynced and self.synced):
@@ -437,11 +442,14 @@ class Reconciler:
             installed.routes,
             retained=[*self._plan.retained, *installed.stale],
             skip=[*by_family(self._retries.failures), *waiting],
+            dead_ends=dead_ends,
         )
         sure = complete and (self.synced or not unsynced)
         if not sure:
             # Routes found at the start may belong to a version not seen yet; retain them until the list is complete.
-            installed.stale = [keys for action, _, keys in operations if action is Action.DELETE]
+            installed.stale = [
+                keys for action, next_hops, keys in operations if action is Action.DELETE and next_hops not in dead_ends
+            ]
         return operations, sure
 
     async def _apply(self, operations: Sequence[Operation], *, looked: bool, read: bool) -> None:
@@ -508,6 +516,7 @@ class Reconciler:
             self._retries.reported,
             flapping,
             health,
+            self._gateways.hints(),
             shadowing=self._installed.shadowing,
             interfaces=self.interfaces,
         )

@@ -35,6 +35,7 @@ class Outcome:
             as far as that was asked.
         flapping: the routes that other programs take away again and again.
         health: the health of each gateway that is probed.
+        hints: by gateway that is down, a predicate with the likely cause, and what to do.
         shadowing: by key of an installed route, the route of another program that packets take in its place.
         interfaces: names of the interfaces by index.
     """
@@ -43,6 +44,7 @@ class Outcome:
     failures: Mapping[bytes, Failure]
     flapping: Sequence[FlappingRoutes] = ()
     health: Mapping[Target, GatewayState] = field(default_factory=dict)
+    hints: Mapping[Target, str] = field(default_factory=dict)
     shadowing: Mapping[bytes, KernelRoute] = field(default_factory=dict)
     interfaces: Interfaces = field(default_factory=dict)
 
@@ -115,6 +117,11 @@ def _planned_row(planned: ObjectPlan, outcome: Outcome, bypass: Routes) -> Row:
         *_flapping(flapping),
         *_refusals_of_kernel(failed),
         *_shadowed(shadowed, outcome.interfaces),
+    ]
+    issues += [
+        Issue(RowState.PROGRAMMED, Reason.GATEWAYS_NOT_USED, f"gateway {each.address} {outcome.hints[each]}")
+        for each in planned.selection.targets
+        if each in outcome.hints
     ]
     # Flapping routes count as missing, whether they are installed at this moment or not.
     missing = sum(len(keys) for keys, _ in flapping)

@@ -49,11 +49,9 @@ class RunFailures:
             )
         if not self._number & self._number - 1:
             # A defect is logged in full; the text of any other error says it all.
+            times = f" for the {self._number}th time in a row" if self._number > 3 else ""
             logger.error(
-                "Reconciling failed, %d times in a row, and is tried again: %s",
-                self._number,
-                words,
-                exc_info=None if expected else error,
+                "Reconciling failed%s and is tried again: %s", times, words, exc_info=None if expected else error
             )
 
     def end(self) -> None:

@@ -1,5 +1,7 @@
 """The plan of a node: the routes that it should have, and the StaticRoute that each belongs to."""
 
+import functools
+import logging
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +28,8 @@ from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.prefixes import unpack_prefix
 from static_route_operator.routing.routes import Routes
 from static_route_operator.routing.rules import Rule
+
+logger = logging.getLogger(__name__)
 
 
 class LeftOut(NamedTuple):
@@ -116,24 +120,24 @@ def make_plan(  # noqa: PLR0913  each is a different part of what is known
     ordered = sorted(routes, key=lambda route: route.spec.precedence)
     before = before or Plan()
     selector = GatewaySelector(node or Node(""), facts, down, before.targets)
-    selections = [selector.choose(route) for route in ordered]
-    gateways = {address for selection in selections for address in selection.reachable}
+    selections = [_choose(selector, route) for route in ordered]
+    gateways = {hop.gateway for selection in selections for hop in selection.reachable}
     overlapping = before.overlapping
     if _difference((route.keys for route in ordered), (each.route.keys for each in before.objects)):
         overlapping = duplicates(route.keys for route in ordered)
     owners: dict[bytes, ResolvedRoute] = {}
     shares: dict[NextHops, list[KeySet]] = {}
     objects = []
-    for route, selection in zip(ordered, selections, strict=True):
+    for route, chosen in zip(ordered, selections, strict=True):
         keys, retained = route.keys, KeySet(route.keys.size)
-        refused = list(_guard(route, selection, facts, gateways))
+        selection, refused, unusable = _guarded(route, chosen, facts, gateways)
         for each in refused:
             keys -= each.keys
         left_out = [LeftOut(RowState.REFUSED, each.keys, each.why) for each in refused]
         problems = list(_refusals(route, refused))
         problems += [selection.problem] if selection.problem else []
         next_hops = selection.next_hops
-        if unusable := _options_problem(route, selection, facts):
+        if unusable:
             problems.append(unusable)
             next_hops, keep = None, True
         else:
@@ -165,12 +169,48 @@ def _options_problem(route: ResolvedRoute, selection: GatewaySelection, facts: F
     return source_problem(route.spec.options.source, facts) if selection.next_hops.forwards else None
 
 
+def _choose(selector: GatewaySelector, route: ResolvedRoute) -> GatewaySelection:
+    try:
+        return selector.choose(route)
+    except Exception as error:  # noqa: BLE001  a defect that one object meets must not stop the others
+        return _unplanned(route, error)
+
+
+def _guarded(
+    route: ResolvedRoute, selection: GatewaySelection, facts: Facts, gateways: Collection[bytes]
+) -> tuple[GatewaySelection, list[Rejection], Issue | None]:
+    """Return the selection, the keys that must not be routed, and the problem of the options."""
+    try:
+        refused = list(_guard(route, selection, facts, gateways))
+        return selection, refused, _options_problem(route, selection, facts)
+    except Exception as error:  # noqa: BLE001  a defect that one object meets must not stop the others
+        return _unplanned(route, error), [], None
+
+
+def _unplanned(route: ResolvedRoute, error: Exception) -> GatewaySelection:
+    """Return the selection of an object that this program fails to plan: its routes stay as they are."""
+    text = f"{type(error).__name__}: {error}"
+    _log_defect(route.name, text)
+    problem = Issue(
+        RowState.FAILED, Reason.INTERNAL_ERROR, f"a defect of this program prevents a plan: {text}; see its log"
+    )
+    return GatewaySelection(keep=True, problem=problem)
+
+
+@functools.lru_cache(maxsize=256)
+def _log_defect(name: str, text: str) -> None:
+    """Log the current exception, once for each object and text: an object is planned again and again."""
+    logger.error("StaticRoute %s can't be planned, and its routes stay as they are: %s", name, text, exc_info=True)  # noqa: LOG014  handled by the caller
+
+
 def _guard(
     route: ResolvedRoute, selection: GatewaySelection, facts: Facts, gateways: Collection[bytes]
 ) -> Iterator[Rejection]:
+    used = selection.next_hops
+    hops = used.hops if used and used.forwards else selection.reachable
     if route.spec.takes_default:
-        return default_refusals(route.keys, facts)
-    return refusals(route.keys, facts, gateways, selection.next_hops)
+        return default_refusals(route.keys, facts, hops)
+    return refusals(route.keys, facts, gateways, used, hops)
 
 
 def _plan_default(
@@ -240,11 +280,16 @@ def _refusals(route: ResolvedRoute, refused: Sequence[Rejection]) -> Iterator[Is
     if route.refused:
         yield Issue(RowState.REFUSED, Reason.INVALID_DESTINATION, _sample([each.problem for each in route.refused]))
     if refused:
-        # A key refused for several reasons is reported with the last one.
-        why = {key: each.why for each in refused for key in each.keys}
-        texts = [f"{unpack_prefix(prefix_of(key))} {text}" for key, text in why.items()]
+        # Name all reasons of a key: whoever mends one should not meet the next.
+        why: dict[bytes, list[str]] = {}
+        for each in refused:
+            for key in each.keys:
+                why.setdefault(key, []).append(each.why)
+        texts = [f"{unpack_prefix(prefix_of(key))} {', and '.join(found)}" for key, found in why.items()]
         problem = Issue(RowState.REFUSED, Reason.PROTECTED_DESTINATION, _sample(texts))
-        yield problem.but("remove it from spec.destinations, or cut the protected part out with spec.excludes")
+        partly = not why.keys() <= {key for each in refused if each.whole for key in each.keys}
+        excludes = ", or cut the protected part out with spec.excludes" if partly else ""
+        yield problem.but(f"remove it from spec.destinations{excludes}")
 
 
 def _standby(lost: Sequence[bytes], owners: Mapping[bytes, ResolvedRoute]) -> Issue:

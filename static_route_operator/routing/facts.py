@@ -8,8 +8,10 @@ from typing import NamedTuple
 from static_route_operator.routing.foreign import ForeignRib, Lookup
 from static_route_operator.routing.keys import prefix_of
 from static_route_operator.routing.keyset import KeySet
+from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.prefixes import host_prefix, supernet
 from static_route_operator.routing.protection import Protection
+from static_route_operator.routing.routes import Routes
 from static_route_operator.routing.rules import Rule
 
 
@@ -125,16 +127,47 @@ class Network:
     @cached_property
     def owners(self) -> Mapping[bytes, str]:
         """The node's own packed addresses, with the interface's name."""
-        return {each.local: self._name(each.interface) for each in self.addresses}
+        names = self.names
+        return {each.local: names.get(each.interface) or str(each.interface) for each in self.addresses}
 
     @cached_property
     def subnets(self) -> tuple[Subnet, ...]:
         """The subnets that the addresses make directly reachable, each once."""
+        names = self.names
         return tuple(
             dict.fromkeys(
-                Subnet(prefix, self._name(each.interface)) for each in self.addresses for prefix in each.prefixes
+                Subnet(prefix, names.get(each.interface) or str(each.interface))
+                for each in self.addresses
+                for prefix in each.prefixes
             )
         )
+
+    def with_addresses(self, addresses: Sequence[Address]) -> "Network":
+        """Return the network with other addresses that connect to the same subnets.
+
+        Whatever does not depend on the addresses themselves is not derived again: some nodes have thousands, and one
+        of them changes every few milliseconds.
+        """
+        other = Network(self.links, addresses)
+        own = {"addresses", "owners", "in_use", "unrouted"}
+        other.__dict__.update((name, value) for name, value in self.__dict__.items() if name not in own)
+        return other
+
+    @cached_property
+    def in_use(self) -> frozenset[bytes]:
+        """The node's own packed addresses, without those that IPv6 still checks or has found to be another node's."""
+        return frozenset(each.local for each in self.addresses if not (each.tentative or each.duplicate))
+
+    @cached_property
+    def unrouted(self) -> frozenset[Subnet]:
+        """The subnets to which the kernel has made no route: each of their addresses has `noprefixroute`."""
+        routed = {prefix for each in self.addresses if each.prefix_route for prefix in each.prefixes}
+        return frozenset(each for each in self.subnets if each.prefix not in routed)
+
+    @cached_property
+    def remotes(self) -> frozenset[bytes]:
+        """The packed outer addresses of the other ends of tunnels."""
+        return frozenset(link.remote for link in self.links.values() if link.remote)
 
     def index(self, interface: str) -> int:
         """Return the index of an interface by one of its names; 0 without an interface of this name."""
@@ -166,10 +199,6 @@ class Network:
             if (interface := self.owners.get(address)) is not None:
                 yield address, interface
 
-    def _name(self, index: int) -> str:
-        link = self.links.get(index)
-        return link.name if link else str(index)
-
     @cached_property
     def _indices(self) -> Mapping[str, int]:
         found = {name: link.index for link in self.links.values() for name in link.alternative_names}
@@ -197,7 +226,8 @@ class Facts:
 
     Attributes:
         network: the node's links and addresses.
-        lookups: look-ups of gateways and sources by packed address; an address without a route is absent.
+        lookups: look-ups of gateways, sources and the outer ends of tunnels by packed address; an address without a
+            route is absent.
         protected: the destinations whose routes must not change.
         foreign: the routes of other programs; not read, and empty, while no destination meets a protected one.
         rules: the policy rules that may lead packets of this node itself; not read, and empty, while no StaticRoute
@@ -224,6 +254,20 @@ class Facts:
     def subnets(self) -> tuple[Subnet, ...]:
         """The subnets that these addresses make directly reachable."""
         return self.network.subnets
+
+    def is_own(self, address: bytes) -> bool:
+        """Report whether packets to a packed address end at this node: on any interface, also in a VRF."""
+        lookup = self.lookups.get(address)
+        return address in self.network.in_use or (lookup is not None and lookup.local)
+
+    def dead_ends(self, routes: Routes) -> frozenset[NextHops]:
+        """Return the next hops of routes that lead to this node itself, all or in part: the kernel drops packets there.
+
+        A route through a gateway stays in the kernel when the gateway's address moves to this node.
+        """
+        return frozenset(
+            next_hops for next_hops, _ in routes if any(self.is_own(hop.gateway) for hop in next_hops.hops)
+        )
 
     @property
     def interfaces(self) -> Mapping[int, str]:

@@ -16,12 +16,14 @@ class Lookup(NamedTuple):
     """The kernel's answer to a look-up of an address.
 
     Attributes:
-        prefix_length: bits of the prefix of the matching route.
+        prefix_length: bits of the prefix of the matching route; 0 where the kernel does not tell the route.
         interface: index of the output interface; 0 for none, or for several next hops.
-        on_link: the address is reached directly, without a gateway.
+        on_link: the route takes the address for a neighbour on the interface.
         local: the address is this node's own.
         ours: this program wrote the matching route.
-        kind: type of the matching route in the word of `ip route`, such as unicast, local or anycast.
+        kind: type of the matching route in the word of `ip route`, such as unicast, local or unreachable.
+        gateway: packed address of the route's gateway; empty without one.
+        protocol: number of the program that made the route; 0 for unknown.
     """
 
     prefix_length: int
@@ -30,6 +32,8 @@ class Lookup(NamedTuple):
     local: bool
     ours: bool
     kind: str = UNICAST
+    gateway: bytes = b""
+    protocol: int = 0
 
 
 class Match(NamedTuple):
@@ -114,6 +118,7 @@ class ForeignRib:
             on_link=bool(interface) and not any(hop.gateway),
             local=False,
             ours=False,
+            gateway=hop.gateway if any(hop.gateway) and interface else b"",
         )
 
     def exposed(self, prefix: bytes, inside: Iterable[bytes]) -> Iterator[bytes]:

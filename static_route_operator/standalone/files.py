@@ -44,10 +44,15 @@ def read_file(path: Path, *, pipes: bool = False) -> bytes:
         try:
             data = _read(path, pipes=pipes)
         except (OSError, ValueError) as error:
-            raise ManifestError(f"{path}: can't be read: {error}") from error
+            raise ManifestError(f"{path}: can't be read: {words(error)}") from error
     if len(data) > MOST_BYTES:
         raise ManifestError(f"{path}: can't be read: it has more than {MOST_BYTES >> 20} MiB; split the file")
     return data
+
+
+def words(error: Exception) -> str:
+    """Return the words of an error without the path, which the message names already."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def decode(path: Path, data: bytes) -> str:

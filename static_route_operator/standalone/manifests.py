@@ -17,7 +17,7 @@ from static_route_operator.errors import InvalidSpecError, ManifestError, shown
 from static_route_operator.node.inventory import Inventory
 from static_route_operator.node.rollback.unconfirmed import RolledBack
 from static_route_operator.standalone.documents import Document, DocumentError, line_of, read_documents
-from static_route_operator.standalone.files import STDIN, decode, read_file
+from static_route_operator.standalone.files import STDIN, decode, read_file, words
 from static_route_operator.standalone.schema import check_head, check_spec
 
 logger = logging.getLogger(__name__)
@@ -153,7 +153,7 @@ def list_files(paths: Iterable[Path]) -> Iterator[Path]:
         try:
             yield from list_manifests(path)
         except OSError as error:
-            raise ManifestError(f"{path}: can't be read: {error}") from error
+            raise ManifestError(f"{path}: can't be read: {words(error)}") from error
 
 
 def list_manifests(directory: Path) -> list[Path]:
@@ -321,7 +321,7 @@ class ManifestDirectory:
             about = self._directory.stat()
             files = list_manifests(self._directory)
         except OSError as error:
-            return Reading(error=f"can't be read: {error}")
+            return Reading(error=f"can't be read: {words(error)}")
         routes: dict[str, list[StaticRoute]] = {}
         errors: dict[str, str] = {}
         digest, total = hashlib.blake2b(), 0
@@ -405,6 +405,8 @@ class ManifestDirectory:
         for name, route in current.items():
             if self._known.get(name) != route:
                 self._inventory.put(route, 1)
+        for name in self._known.keys() - current.keys():
+            self._inventory.remove(self._known[name].uid)
         self._known = current
         self._inventory.replace({**unknown, **{route.uid: 1 for route in current.values()}}, 1)
 

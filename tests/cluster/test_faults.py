@@ -76,7 +76,7 @@ def test_an_interface_goes_down_and_up(agents: list[Agent], apply: Callable[...,
     agents[0].ip("link", "set", "eth1", "down")
     try:
         everywhere([agents[0]], {})
-        eventually("told", lambda: "is eth1 up?" in agents[0].row("site").get("message", ""))
+        eventually("told", lambda: "of eth1, which is down" in agents[0].row("site").get("message", ""))
     finally:
         agents[0].ip("link", "set", "eth1", "up")
         # Parts of the network that a node's own configuration restores: its IPv6 address and the way to the Services.

@@ -23,6 +23,7 @@ class Engine:
         machine: what it works on; this process must be on it.
         node: the node as the inventory knows it.
         confirmation: makes the confirmation; without roll-back unless given.
+        resync: seconds between full reads.
 
     Attributes:
         protected: addresses that must stay reachable; asked in each run.
@@ -33,6 +34,7 @@ class Engine:
         machine: Machine,
         node: Node | None,
         confirmation: Callable[[Inventory, Metrics], Confirmation] = Confirmation,
+        resync: float = 3600.0,
     ) -> None:
         self.machine = machine
         self.inventory = Inventory()
@@ -44,7 +46,7 @@ class Engine:
             self.metrics,
             confirmation=self.confirmation,
             protected=lambda: self.protected(),  # noqa: PLW0108  a test may set another
-            resync=3600.0,
+            resync=resync,
         )
         self.questions = Introspection(self.inventory, self.reconciler)
         self.inventory.on_change.connect(self.reconciler.wake)

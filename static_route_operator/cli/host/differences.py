@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from static_route_operator.cli.host.process import ask
+from static_route_operator.errors import KernelError, UnansweredError
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.network import read_network
 from static_route_operator.kernel.ruleset import RuleSet
@@ -30,7 +31,7 @@ async def compare(http_address: str, http_port: int) -> dict[str, Any]:
 
     Raises:
         NoProcessError: no process reports the desired routes of this host.
-        KernelError: the kernel can't be read.
+        UnansweredError: the kernel can't be read.
     """
     answer = ask(http_address, http_port, "/wanted")
     desired = parse_desired(answer)
@@ -44,6 +45,8 @@ async def compare(http_address: str, http_port: int) -> dict[str, Any]:
         keys, special = await fib.endangered(installed)
         preceding = await fib.preceding(keys, keys, special)
         fib.require_complete()
+    except KernelError as error:
+        raise UnansweredError(str(error)) from error
     finally:
         fib.close()
     return {

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from static_route_operator.node.state.directory import StateDirectory
 from static_route_operator.node.state.snapshot import Snapshot
 from static_route_operator.observability.metrics import Metrics
 from static_route_operator.planning.plan import Plan
+from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.routes import Operation, Routes
 from static_route_operator.settings import Settings
 from static_route_operator.supervision import Signal
@@ -128,7 +129,7 @@ class Confirmation:
         return cls(
             inventory,
             metrics,
-            reach=Reachability(required.endpoints) if settings.rollback_seconds and check else None,
+            reach=Reachability(required.endpoints, required.close) if settings.rollback_seconds and check else None,
             state=StateDirectory(Path(settings.state_dir), name) if settings.state_dir else None,
             protected=protected,
             seconds=settings.rollback_seconds,
@@ -191,12 +192,20 @@ class Confirmation:
         """Yield the version of each object that is in force, if there is one."""
         return self._changes.in_force(routes)
 
-    def permitted(self, operations: Sequence[Operation], *, complete: bool) -> list[Operation]:
-        """Return the operations that may be carried out; ``complete`` tells that all objects are known."""
+    def permitted(
+        self, operations: Sequence[Operation], dead_ends: Collection[NextHops] = (), *, complete: bool
+    ) -> list[Operation]:
+        """Return the operations that may be carried out.
+
+        Args:
+            operations: in order.
+            dead_ends: next hops that lose all packets; their routes are deleted in any case.
+            complete: whether all objects are known.
+        """
         if complete:
             self._changes.forget_reverted_keys()
             return list(operations)
-        return list(self._changes.permitted(operations))
+        return list(self._changes.permitted(operations, dead_ends))
 
     async def begin(self, plan: Plan, operations: Sequence[Operation]) -> None:
         """Take in that these operations are about to be carried out."""
@@ -261,6 +270,8 @@ class Confirmation:
             self._checking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._checking
+        if self._reach is not None:
+            self._reach.close()
         if self._state is not None:
             await self._state.close()
 

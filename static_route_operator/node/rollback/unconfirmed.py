@@ -11,6 +11,7 @@ from static_route_operator.api.noderoutestate import GOOD_STATES, Reason, Row, R
 from static_route_operator.api.resolution import ResolvedRoute, Version
 from static_route_operator.planning.plan import Plan
 from static_route_operator.routing.keyset import KeySet
+from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.prefixes import supernet
 from static_route_operator.routing.routes import Action, Operation, Routes
 
@@ -182,10 +183,10 @@ class UnconfirmedChanges:
                 known.pop(uid, None)
         return bool(gone)
 
-    def permitted(self, operations: Iterable[Operation]) -> Iterator[Operation]:
-        """Yield what may be done while not all objects are known: only reverted routes are deleted."""
+    def permitted(self, operations: Iterable[Operation], dead_ends: Collection[NextHops] = ()) -> Iterator[Operation]:
+        """Yield what may be done while not all objects are known: only reverted routes and dead ends are deleted."""
         for operation in operations:
-            if operation.action is not Action.DELETE:
+            if operation.action is not Action.DELETE or operation.next_hops in dead_ends:
                 yield operation
                 continue
             left = operation.keys

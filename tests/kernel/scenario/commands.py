@@ -155,12 +155,10 @@ def read_manifest(name: str, text: str) -> Mapping[str, Any]:
 
 @command("NAME", reads=True)
 async def put(play: Play, words: list[str], text: str) -> None:
-    """Create a StaticRoute from its spec; the first one starts the engine, unless `start` did."""
+    """Create a StaticRoute from its spec; the engine starts after the first ones, unless `start` did."""
     (name,) = words
     if play.stage.file(name).exists():
         raise UsageError(f"StaticRoute {name} is there already: use 'edit {name}'")
-    if play.arguments is None:
-        await start(play, [], "")
     play.stage.put(name, read_manifest(name, text))
 
 

@@ -19,6 +19,8 @@ _PAUSE = 0.02
 _WRITING = 3.0
 # Seconds before a look whose output is to be written, in which the kernel gets what was asked for.
 _SETTLING = 0.3
+# Commands after the first `put` that do not start the engine: it finds several objects at its start.
+_BEFORE_START = frozenset({"put", "edit", "write", "start"})
 # Lines of the log in an explanation.
 _LOG = 30
 
@@ -41,6 +43,7 @@ class Player:
         self._transcript: list[str] = []
         self._outputs: dict[int, list[str]] = {}
         self._last: Step | None = None
+        self._has_objects = False
 
     async def play(self) -> None:
         """Play the scenario; fail the test at the first command that ends otherwise than it says."""
@@ -57,6 +60,9 @@ class Player:
     async def _carry_out(self, step: Step) -> None:
         begin = time.monotonic()
         name, *words = _split(self._script, step)
+        if self._has_objects and self._play.arguments is None and name not in _BEFORE_START:
+            await COMMANDS["start"].function(self._play, [], "")
+        self._has_objects |= name == "put"
         if name == "holds":
             await self._hold(step, words)
         elif (command := COMMANDS.get(name)) and command.reads:

@@ -7,6 +7,7 @@ import logging
 import re
 import signal
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +18,21 @@ from static_route_operator.cli.host.process import NoProcessError, ask
 from static_route_operator.cli.verbs import run
 from static_route_operator.errors import InvalidSpecError, SettingsError
 from static_route_operator.node.dryruns import DryRuns
+from static_route_operator.node.hostlock import HostHeldError, HostLock
 from static_route_operator.node.introspection import Introspection
 from static_route_operator.node.inventory import Invalid
 from static_route_operator.node.planner import Planner
+from static_route_operator.node.rollback.confirmation import Confirmation
 from static_route_operator.observability.http import HttpServer
 from static_route_operator.observability.logs import set_level
-from static_route_operator.settings import StandaloneSettings
+from static_route_operator.settings import Settings, StandaloneSettings
 from static_route_operator.standalone import main as standalone
 from static_route_operator.supervision import run_until
 from tests.kernel.machine import wait_until
 from tests.kernel.program import Program
 
 # Each scenario has a network namespace, and so all ports, of its own.
-ADDRESS, PORT = StandaloneSettings().http_address, StandaloneSettings().http_port
-_DEFAULTS = ("--node-name", "node1")
+ADDRESS, PORT = Settings().http_address, Settings().http_port
 # Seconds until new tasks have begun.
 _A_MOMENT = 0.01
 _TIME = re.compile(r"^[\d-]+ [\d:,]+ ")
@@ -47,6 +49,7 @@ class Stage:
         self.manifests = directory / "manifests"
         self.manifests.mkdir()
         self.running = False
+        self._words = ["--manifests", str(self.manifests), "--node-name=node1", f"--state-dir={directory / 'state'}"]
 
     def file(self, name: str) -> Path:
         """Return the file of an object."""
@@ -97,7 +100,7 @@ class EngineStage(Stage):
         known = self._objects.get(name)
         uid, generation = f"uid-{name}", known.generation + 1 if known else 1
         try:
-            route = dataclasses.replace(StaticRoute.parse(manifest), uid=uid, generation=generation)
+            route = StaticRoute.parse(manifest).identified(uid, generation)
             self._feed({**self._objects, name: route})
         except InvalidSpecError as error:
             self._feed({**self._objects, name: Invalid(uid, generation, error)})
@@ -117,12 +120,18 @@ class EngineStage(Stage):
 
     async def start(self, *arguments: str) -> None:
         """Start the tasks of `run`, except the one that watches the directory."""
-        words = ["--manifests", str(self.manifests), *_DEFAULTS, *arguments]
-        options = run.command.make_context("run", words).params
+        options = run.command.make_context("run", [*self._words, *arguments]).params
         settings = StandaloneSettings(
             **{each.name: options[each.name] for each in dataclasses.fields(StandaloneSettings)}
         )
-        host = standalone._start_in(self.manifests, settings, options["labels"], check=True)[0]
+        lock = HostLock("an engine of a scenario")
+        if not await lock.acquire(asyncio.Event(), standalone.HOST_PATIENCE):
+            raise HostHeldError("ended while another engine kept the routes of this host")
+        host = standalone._start(settings, options["labels"], partial(Confirmation.of, settings))
+        if host.remembered.routes and host.inventory.node is not None:
+            node = host.inventory.node
+            host.inventory.remember(node, host.remembered.routes)
+            host.inventory.set_node(node)
         planner = Planner(host.inventory, host.reconciler)
         dry_runs = DryRuns(host.inventory, host.reconciler, planner)
         host.inventory.on_change.connect(dry_runs.wake)
@@ -142,6 +151,7 @@ class EngineStage(Stage):
             finally:
                 await host.confirmation.stop()
                 await server.stop()
+                lock.release()
 
         self._task = asyncio.create_task(work())
         # A task that is cancelled before it begins cleans nothing up.
@@ -185,7 +195,7 @@ class RunStage(Stage):
     async def start(self, *arguments: str) -> None:
         """Start the process, and wait until it answers."""
         before = self.log()
-        program = self._program = Program(self.manifests, self._log, *_DEFAULTS, *arguments)
+        program = self._program = Program(self.manifests, self._log, *self._words[2:], *arguments)
         self.running = True
         await asyncio.to_thread(wait_until, lambda: not program.lives or _answers(), "the program answers")
         if not program.lives:

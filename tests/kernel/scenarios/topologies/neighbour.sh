@@ -1,30 +1,16 @@
-# The usual machine, on which another program has routes of every kind (protocol 80) and a policy rule. `./unharmed`, the
-# last command of a scenario, prints the differences from how they were.
+# The usual machine, on which another program has routes of every kind (protocol 80) through eth2, and a policy rule.
+# `./unharmed`, the last command of a scenario, prints how they differ from what they were.
+. "${0%/*}/usual.sh"
 ip -batch - << END
-link set lo up
-link add eth0 type veth peer name eth0-peer
-link add eth1 type veth peer name eth1-peer
 link add eth2 type veth peer name eth2-peer
-link set eth0 addrgenmode none
-link set eth1 addrgenmode none
 link set eth2 addrgenmode none
-link set eth0-peer addrgenmode none
-link set eth1-peer addrgenmode none
 link set eth2-peer addrgenmode none
-link set eth0-peer up
-link set eth1-peer up
 link set eth2-peer up
-link set eth0 up
-link set eth1 up
 link set eth2 up
-address add 10.0.0.2/24 dev eth0
-address add fd00::2/64 dev eth0 nodad
-address add 10.1.0.2/24 dev eth1
-address add fd00:1::2/64 dev eth1 nodad
 address add 10.2.0.2/24 dev eth2
 address add fd00:2::2/64 dev eth2 nodad
 END
-until [ "$(ip -6 route show dev eth0)" ] && [ "$(ip -6 route show dev eth1)" ] && [ "$(ip -6 route show dev eth2)" ]; do
+until [ "$(ip -6 route show dev eth2)" ]; do
   sleep 0.01
 done
 ip -batch - << END
