@@ -258,8 +258,8 @@ class InstalledRoutes:
     async def _read_beside(self, known: Routes, desired: Routes) -> Routes:
         """Return the installed routes, as far as a read finds out.
 
-        Of the known routes that an incomplete read does not find, the desired ones are added: the kernel then says
-        which are there. The others count as installed, so that they are deleted.
+        An incomplete read may miss known routes. Those that are desired are added again: the kernel then says which are
+        there. The others count as installed, so that they are deleted.
         """
         found = await self._fib.read(known)
         self._unseen = Routes()
