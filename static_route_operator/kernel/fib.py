@@ -325,7 +325,7 @@ class Fib:
         # A look-up finds only the route in use: none with a higher metric, none that drops packets, no other table.
         for key, routes in (await self.beside([key for key in keys if key not in found])).items():
             holding = [route for route in routes if route.key == key and not route.tos]
-            # Of an IPv6 route that is merged from several programs' the kernel reports the first one's protocol.
+            # The kernel reports a merged IPv6 route with the protocol of its first next hop.
             if holder := next((each for each in holding if each.protocol != PROTOCOL), next(iter(holding), None)):
                 found[key] = holder
         return {key: found[key] for key in keys if key in found}

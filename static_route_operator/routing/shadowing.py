@@ -77,7 +77,7 @@ def first_before(key: bytes, beside: Sequence[KernelRoute]) -> KernelRoute | Non
     if special := next((route for route in beside if route.tos and route.protocol != PROTOCOL), None):
         return special
     usable = [route for route in beside if route.usable and not route.tos]
-    # Of equal routes the kernel takes the first; IPv4 has no preference.
+    # The kernel takes the first of equal routes; IPv4 has no preference.
     first = min(usable, key=lambda route: (route.metric, -route.preference), default=None)
     if first is None or first.protocol == PROTOCOL or first.metric > unpack_table_metric(key)[1]:
         return None
