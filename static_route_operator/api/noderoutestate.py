@@ -77,7 +77,7 @@ MEANINGS: Mapping[Reason, str] = {
     Reason.PROGRAMMED: "The routes to all destinations are installed.",
     Reason.ANOTHER_WINS: "Another StaticRoute has precedence for some destinations.",
     Reason.PENDING: "The node has not tried yet, or its labels are not known yet.",
-    Reason.FOREIGN_ROUTE: "A route of another program holds some destinations.",
+    Reason.FOREIGN_ROUTE: "A route of another program holds some destinations, or packets to them take such a route.",
     Reason.INVALID_SPEC: "The spec is invalid; the last valid version stays in force.",
     Reason.INVALID_DESTINATION: "Some destinations can never be routed.",
     Reason.PROTECTED_DESTINATION: "Routes to some destinations would cut off this node.",
