@@ -68,6 +68,39 @@ async def test_bypass_routes_follow(machine: Machine, node: Engine) -> None:
     await node.until(lambda: way(machine, "203.0.113.7") == "eth1 10.1.0.2", "the bypass route leads to a neighbour")
 
 
+async def test_bypass_routes_follow_at_once(machine: Machine, node: Engine) -> None:
+    """The kernel itself chooses among main's default routes, also while no agent runs."""
+    await node.settle(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
+    await node.stop()
+
+    machine.ip("route add default via 10.1.0.88 metric 50")
+    assert way(machine, API) == "10.1.0.88 eth1 10.1.0.2"
+    machine.ip("route del default via 10.1.0.88", "route replace default via inet6 fd00:1::1 dev eth1 metric 100")
+    assert way(machine, API).endswith("eth1 10.1.0.2")
+    assert way(machine, "198.51.100.1") == "10.0.0.1 eth0 10.0.0.2"
+
+
+@pytest.mark.parametrize("protected", [True, False], ids=["protected addresses", "none"])
+async def test_default_route_behind_one_that_drops_packets_is_reported(
+    machine: Machine, node: Engine, protected: bool
+) -> None:
+    """The kernel does not pass over main's default route if that drops packets: nothing is programmed."""
+    if not protected:
+        node.protected = lambda: protection({})
+    machine.ip("route del default", "route add unreachable default")
+    before = dump()
+    node.put(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
+    node.complete()
+
+    row = await node.state_is("nat", "Conflict")
+    assert "another program's unreachable default route in table main drops packets" in row.message
+    assert row.programmed == 0
+    assert dump() == before
+
+    machine.ip("route del unreachable default")
+    await node.state_is("nat", "Programmed")
+
+
 async def test_uninstalling_leaves_nothing(machine: Machine, node: Engine) -> None:
     """Removing the operator restores routes and rules as they were before it came."""
     before = dump()
