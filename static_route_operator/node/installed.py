@@ -168,8 +168,8 @@ class InstalledRoutes:
     async def _read_beside(self, known: Routes, desired: Routes) -> Routes:
         """Return the installed routes, as far as a read finds out.
 
-        An incomplete read does not find all known routes. The desired ones among those it lacks are added: the kernel
-        then says which are there. The others count as installed, so that they are deleted.
+        An incomplete read may miss known routes. Those that are desired are added again: the kernel then says which are
+        there. The others count as installed, so that they are deleted.
         """
         found = await self._fib.read(known)
         self._unseen = Routes()
