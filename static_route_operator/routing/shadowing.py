@@ -7,6 +7,7 @@ and those that use a nexthop object. Of these the kernel uses one by preference,
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
 
 from static_route_operator.routing.kernelroute import LOCAL_KINDS, KernelRoute
 from static_route_operator.routing.keys import (
@@ -19,6 +20,20 @@ from static_route_operator.routing.keys import (
 from static_route_operator.routing.nexthops import PROTOCOL
 from static_route_operator.routing.prefixes import host_prefix, last_address
 from static_route_operator.routing.routes import Routes
+
+
+class Endangered(NamedTuple):
+    """Keys of our routes before which routes of other programs may come.
+
+    Attributes:
+        keys: all of them.
+        held: those that another program's route has too.
+        special: those before which a route for one type of service comes, which no look-up shows.
+    """
+
+    keys: set[bytes]
+    held: set[bytes]
+    special: set[bytes]
 
 
 def endangered(ours: Routes, prefixes: Collection[bytes], table: int, metric: int, *, tos: int = 0) -> Iterator[bytes]:
