@@ -50,6 +50,7 @@ class InstalledRoutes:
         self._fib = fib
         self._survey = True
         self._noted: dict[bytes, NextHops | None] = {}
+        self._judged_by: list[tuple[NextHops, KeySet]] = []
         # Installed routes beside which foreign ones stand, and those of them about which nothing is known yet.
         self._endangered = Endangered(set(), set(), set())
         self._unsure: set[bytes] = set()
@@ -133,7 +134,8 @@ class InstalledRoutes:
         Args:
             desired: the routes that should be there.
         """
-        if self.outdated:
+        # What is desired decides about the next hops that the kernel has merged: an object may come after the read.
+        if self.outdated or self._desired_of_shared(desired) != self._judged_by:
             return await self._read(desired)
         self._take_notes()
         return await self._judge() if self._due else False
@@ -228,6 +230,7 @@ class InstalledRoutes:
         self._noted.clear()
         try:
             await self._read_own(desired)
+            self._judged_by = self._desired_of_shared(desired)
             if self._survey:
                 found = await self._fib.endangered(self.routes)
                 doubtful = self._doubtful()
@@ -257,7 +260,9 @@ class InstalledRoutes:
         asked |= self._in_turn() if self._due else set()
         self._due = False
         found = await self._fib.used(asked - self._endangered.special)
-        left = (asked & self._unsure) - found.keys()
+        # Behind a route with a lower metric no look-up shows which of several with our key is first.
+        hidden = {key for key in asked & self._endangered.held if (used := found.get(key)) and used.key != key}
+        left = asked & self._unsure & (hidden | (asked - found.keys()))
         self._unsure -= asked
         if left:
             # All that is left costs the same dump.
@@ -291,8 +296,8 @@ class InstalledRoutes:
     async def _read_beside(self, known: Routes, desired: Routes) -> Routes:
         """Return the installed routes, as far as a read finds out.
 
-        An incomplete read may miss known routes. Those that are desired are added again: the kernel then says which are
-        there. The others count as installed, so that they are deleted.
+        An incomplete read does not find all known routes. The desired ones among those it lacks are added: the kernel
+        then says which are there. The others count as installed, so that they are deleted.
         """
         found = await self._fib.read(known)
         self._unseen = Routes()
@@ -310,6 +315,11 @@ class InstalledRoutes:
         """Note and report whether entries may be missing from the last read."""
         self.incomplete = self.incomplete or self._fib.incomplete
         return self._fib.incomplete
+
+    def _desired_of_shared(self, desired: Routes) -> list[tuple[NextHops, KeySet]]:
+        """Return the desired next hops of the routes that have, or may have, next hops of another program."""
+        shared = [keys for next_hops, keys in self.routes if next_hops.shared]
+        return [(target, both) for target, there in desired for keys in shared if (both := keys & there)]
 
     def _shared(self) -> set[bytes]:
         """Return the routes into which the kernel has merged next hops of another program."""

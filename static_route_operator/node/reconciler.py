@@ -294,7 +294,6 @@ class Reconciler:
     def _lost_notifications(self) -> None:
         self._metrics.monitor_overflows.inc()
         logger.warning("Notifications of the kernel were lost; reading its routes again")
-        self._rules.doubt()
         self._network.read_again()
         self._doubt_everything()
 
@@ -304,6 +303,7 @@ class Reconciler:
         self._schedule.after("resync", AROUND.of(self._resync), self._read_again)
 
     def _doubt_everything(self) -> None:
+        self._rules.doubt()
         self._observation.foreign.changed()
         self._retries.forget_holders()
         self._installed.doubt(survey=True)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from static_route_operator.routing.kernelroute import LOCAL_KINDS, KernelRoute
 from static_route_operator.routing.keys import (
+    IPV4_KEY_SIZE,
     TABLE_LOCAL,
     TABLE_MAIN,
     TABLE_METRIC,
@@ -91,6 +92,10 @@ def first_before(key: bytes, beside: Sequence[KernelRoute]) -> KernelRoute | Non
     """
     if special := next((route for route in beside if route.tos and route.protocol != PROTOCOL), None):
         return special
+    holder = next((route for route in beside if route.key == key and not route.tos), None)
+    if len(key) == IPV4_KEY_SIZE and holder is not None and holder.protocol != PROTOCOL:
+        # Whether it is used or not, a REPLACE of ours would hit it.
+        return holder
     usable = [route for route in beside if route.usable and not route.tos]
     # The kernel takes the first of equal routes; IPv4 has no preference.
     first = min(usable, key=lambda route: (route.metric, -route.preference), default=None)
