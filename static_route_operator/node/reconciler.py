@@ -260,9 +260,9 @@ class Reconciler:
             if route.key in beside:
                 self._metrics.drift.inc()
                 self._drift.suspect(route.key, route.protocol, port)
-            self._installed.endanger(beside, special=bool(route.tos))
+            self._installed.endanger(beside, route)
             self.wake()
-        elif gone and (route.key in self._retries.failures or self._installed.is_endangered(beside)):
+        elif gone and (self._installed.relieve(beside) or route.key in self._retries.failures):
             self._installed.doubt()
             self._retry()
         elif self._observation.is_touched_by(prefix_of(route.key)):
