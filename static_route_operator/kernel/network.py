@@ -116,6 +116,9 @@ class NetworkState:
 
     def read_again(self) -> None:
         """Read everything in the background, since notifications may have been lost."""
+        if not self._known and not self._busy.locked():
+            # The first read is still to come.
+            return
         if self._reading is None or self._reading.done():
             self._reading = asyncio.get_running_loop().create_task(self._read_until_whole())
 

@@ -12,7 +12,14 @@ from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.resolution import ResolvedRoute
 from static_route_operator.planning.defaultroute import make_bypass_routes, make_rules
 from static_route_operator.planning.gateways import GatewaySelection, GatewaySelector
-from static_route_operator.planning.guards import Issue, Rejection, default_refusals, refusals, source_problem
+from static_route_operator.planning.guards import (
+    Issue,
+    Rejection,
+    default_problem,
+    default_refusals,
+    refusals,
+    source_problem,
+)
 from static_route_operator.planning.targets import Target
 from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.keys import prefix_of
@@ -123,15 +130,15 @@ def make_plan(  # noqa: PLR0913  each is a different part of what is known
     objects = []
     for route, chosen in zip(ordered, selections, strict=True):
         keys, retained = route.keys, KeySet(route.keys.size)
-        selection, refused, source = _guarded(route, chosen, facts, gateways)
+        selection, refused, unusable = _guarded(route, chosen, facts, gateways)
         for each in refused:
             keys -= each.keys
         left_out = [LeftOut(RowState.REFUSED, each.keys, each.why) for each in refused]
         problems = list(_refusals(route, refused))
         problems += [selection.problem] if selection.problem else []
         next_hops = selection.next_hops
-        if next_hops and not next_hops.blackhole and source:
-            problems.append(source)
+        if unusable:
+            problems.append(unusable)
             next_hops, keep = None, True
         else:
             keep = selection.keep
@@ -153,6 +160,15 @@ def make_plan(  # noqa: PLR0913  each is a different part of what is known
     return Plan(_union(shared, before, bypass), tuple(objects), shared, overlapping, bypass, desired_rules)
 
 
+def _options_problem(route: ResolvedRoute, selection: GatewaySelection, facts: Facts) -> Issue | None:
+    """Return the reason why routes can't be used here although their gateways can; None if they can."""
+    if selection.next_hops is None:
+        return None
+    if route.spec.takes_default and (problem := default_problem(route.address_size, facts)):
+        return problem
+    return source_problem(route.spec.options.source, facts) if selection.next_hops.forwards else None
+
+
 def _choose(selector: GatewaySelector, route: ResolvedRoute) -> GatewaySelection:
     try:
         return selector.choose(route)
@@ -163,10 +179,10 @@ def _choose(selector: GatewaySelector, route: ResolvedRoute) -> GatewaySelection
 def _guarded(
     route: ResolvedRoute, selection: GatewaySelection, facts: Facts, gateways: Collection[bytes]
 ) -> tuple[GatewaySelection, list[Rejection], Issue | None]:
-    """Return the selection, the keys that must not be routed, and the problem of the source address."""
+    """Return the selection, the keys that must not be routed, and the problem of the options."""
     try:
         refused = list(_guard(route, selection, facts, gateways))
-        return selection, refused, source_problem(route.spec.options.source, facts)
+        return selection, refused, _options_problem(route, selection, facts)
     except Exception as error:  # noqa: BLE001  a defect that one object meets must not stop the others
         return _unplanned(route, error), [], None
 
