@@ -1,5 +1,6 @@
 """The agent of one node: watches and lists objects, reconciles routes, and decides at the end whether they stay."""
 
+import asyncio
 import contextlib
 import logging
 
@@ -42,7 +43,7 @@ async def run(settings: ClusterSettings) -> None:
     stop = stop_on_signals()
     metrics = Metrics()
     inventory = Inventory()
-    protected = Protected(settings.protected)
+    protected = Protected(settings.protected, settings.claim_grace_seconds)
     api = Api()
     addresses = Addresses(api, protected, settings.namespace)
     confirmation = Confirmation.of(
@@ -59,7 +60,7 @@ async def run(settings: ClusterSettings) -> None:
         return NodeRouteState(node.name, node.uid, reconciler.rows, reconciler.gateways)
 
     staged = default_rollout(settings.rollout) is not None
-    watch = Watch(settings.node_name, inventory, metrics, settings.namespace, staged=staged)
+    watch = Watch(settings.node_name, inventory, metrics, staged=staged)
     writer = NodeStateWriter(Api(WRITE_TIMEOUT), node_state, watch.counts, metrics)
     reconciler = Reconciler(
         inventory,
@@ -75,7 +76,6 @@ async def run(settings: ClusterSettings) -> None:
     # A new Node, or an empty first list, changes no row, so the writer listens to the inventory too.
     inventory.on_change.connect(reconciler.wake, writer.wake, dry_runs.wake)
     protected.on_change.connect(reconciler.wake)
-    watch.on_addresses.connect(addresses.take)
     watch.on_relist.connect(listing.request, confirmation.look_again)
     server = HttpServer(
         metrics, lambda: reconciler.synced, Introspection(inventory, reconciler).handlers, planner.answer
@@ -85,7 +85,7 @@ async def run(settings: ClusterSettings) -> None:
         # Load the protected addresses first, so no StaticRoute is planned without them.
         await addresses.load()
         watch.start()
-        await addresses.keep_current()
+        await asyncio.gather(addresses.keep_current(), addresses.watch())
 
     async def shut_down() -> None:
         await _shut_down(settings, inventory, reconciler, confirmation)

@@ -12,6 +12,7 @@ protected prefix that would otherwise follow them: a copy of main's default rout
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from static_route_operator.routing.facts import Facts
@@ -51,14 +52,20 @@ def prefix_without_bypass(address_size: int, facts: Facts) -> bytes | None:
 
 
 def make_bypass_routes(address_sizes: Iterable[int], facts: Facts) -> Routes:
-    """Return the bypass routes beside default routes of these families."""
+    """Return the bypass routes beside default routes of these families.
+
+    New claims have bypass routes at once: a default route stays in force beside them.
+    """
     bypass: dict[NextHops, KeySet] = {}
+    parts = [facts]
+    if facts.protected.claims is not None:
+        parts.append(replace(facts, protected=facts.protected.claims))
     for size in address_sizes:
         match = facts.foreign.match(anything(size))
         if match is not None and match.alternatives[0].forwards:
             table_metric = pack_table_metric(TABLE_DEFAULT_ROUTE, default_metric(bytes(size)))
             bypass[match.alternatives[0]] = KeySet.of(
-                size + 1 + len(table_metric), (each + table_metric for each in followers(size, facts))
+                size + 1 + len(table_metric), (each + table_metric for part in parts for each in followers(size, part))
             )
     return Routes(bypass)
 

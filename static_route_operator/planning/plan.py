@@ -1,7 +1,7 @@
 """The plan of a node: the routes that it should have, and the StaticRoute that each belongs to."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -10,7 +10,14 @@ from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.resolution import ResolvedRoute
 from static_route_operator.planning.defaultroute import make_bypass_routes, make_rules
 from static_route_operator.planning.gateways import GatewaySelection, GatewaySelector
-from static_route_operator.planning.guards import Issue, Rejection, default_refusals, refusals, source_problem
+from static_route_operator.planning.guards import (
+    Issue,
+    Rejection,
+    claim_conflicts,
+    default_refusals,
+    refusals,
+    source_problem,
+)
 from static_route_operator.planning.targets import Target
 from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.keys import prefix_of
@@ -41,6 +48,7 @@ class ObjectPlan:
         problems: reasons for the destinations left out, and notes on the gateways, worst first.
         selection: the gateways.
         left_out: refused routes, each once per reason, and routes that other objects have.
+        tolerated: number of routes that stay in force although a new claim speaks against them.
     """
 
     route: ResolvedRoute
@@ -49,6 +57,12 @@ class ObjectPlan:
     problems: tuple[Issue, ...] = ()
     selection: GatewaySelection = field(default_factory=GatewaySelection)
     left_out: tuple[LeftOut, ...] = ()
+    tolerated: int = 0
+
+    def accepts(self, key: bytes) -> bool:
+        """Report whether no guard refused a route of this object, whether the route could be programmed or not."""
+        refused = (each.keys for each in self.left_out if each.state is RowState.REFUSED)
+        return key in self.route.keys and not any(key in keys for keys in refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +104,7 @@ def make_plan(  # noqa: PLR0913  each is a different part of what is known
     node: Node | None = None,
     down: Collection[Target] = (),
     rules: Collection[Rule] = (),
+    installed: Container[bytes] = frozenset(),
 ) -> Plan:
     """Decide for every prefix which object gets it, and by which next hops.
 
@@ -105,12 +120,15 @@ def make_plan(  # noqa: PLR0913  each is a different part of what is known
         down: the targets whose gateways are down.
         rules: the installed policy rules of this program. Those that lead to a retained default route stay, also when
             an earlier process added them.
+        installed: the keys of the installed routes of this program. These, and what the last plan accepted, are in
+            force: new claims do not count against them.
     """
     ordered = sorted(routes, key=lambda route: route.spec.precedence)
     before = before or Plan()
     selector = GatewaySelector(node or Node(""), facts, down, before.targets)
     selections = [selector.choose(route) for route in ordered]
     gateways = {address for selection in selections for address in selection.reachable}
+    known = {each.route.uid: each for each in before.objects}
     overlapping = before.overlapping
     if _difference((route.keys for route in ordered), (each.route.keys for each in before.objects)):
         overlapping = duplicates(route.keys for route in ordered)
@@ -120,10 +138,13 @@ def make_plan(  # noqa: PLR0913  each is a different part of what is known
     for route, selection in zip(ordered, selections, strict=True):
         keys, retained = route.keys, KeySet(route.keys.size)
         refused = list(_guard(route, selection, facts, gateways))
-        for each in refused:
-            keys -= each.keys
+        keys = _without(keys, refused)
+        conflicts = claim_conflicts(keys, facts, selection.next_hops, default=route.spec.takes_default)
+        blocked, tolerated = _split(conflicts, known.get(route.uid), installed)
+        refused += blocked
+        keys = _without(keys, blocked)
         left_out = [LeftOut(RowState.REFUSED, each.keys, each.why) for each in refused]
-        problems = list(_refusals(route, refused))
+        problems = [*_refusals(route, refused), *_tolerations(tolerated)]
         problems += [selection.problem] if selection.problem else []
         source = source_problem(route.spec.options.source, facts)
         next_hops = selection.next_hops
@@ -144,7 +165,8 @@ def make_plan(  # noqa: PLR0913  each is a different part of what is known
         if next_hops and keys:
             shares.setdefault(next_hops, []).append(keys)
         problems.sort(key=lambda each: -SEVERITY[each.state])
-        objects.append(ObjectPlan(route, keys, retained, tuple(problems), selection, tuple(left_out)))
+        number = len({key for each in tolerated for key in each.keys})
+        objects.append(ObjectPlan(route, keys, retained, tuple(problems), selection, tuple(left_out), number))
     shared = {next_hops: tuple(each) for next_hops, each in shares.items()}
     bypass, desired_rules = _plan_default(objects, facts, rules)
     return Plan(_union(shared, before, bypass), tuple(objects), shared, overlapping, bypass, desired_rules)
@@ -174,7 +196,11 @@ def _plan_default(
     for rule in installed:
         if rule.address_size not in led and (names := _retaining(defaults, rule.address_size)):
             rules[rule] = names
-    return make_bypass_routes({rule.address_size for rule in rules}, facts), rules
+    bypass = make_bypass_routes({rule.address_size for rule in rules}, facts)
+    for each in defaults:
+        # A destination that is in force stays, though a new claim of the same prefix would have a bypass route.
+        bypass.drop(each.keys)
+    return bypass, rules
 
 
 def _retaining(defaults: Iterable[ObjectPlan], address_size: int) -> tuple[str, ...]:
@@ -225,11 +251,51 @@ def _refusals(route: ResolvedRoute, refused: Sequence[Rejection]) -> Iterator[Is
     if route.refused:
         yield Issue(RowState.REFUSED, Reason.INVALID_DESTINATION, _sample([each.problem for each in route.refused]))
     if refused:
-        # A key refused for several reasons is reported with the last one.
-        why = {key: each.why for each in refused for key in each.keys}
-        texts = [f"{unpack_prefix(prefix_of(key))} {text}" for key, text in why.items()]
-        problem = Issue(RowState.REFUSED, Reason.PROTECTED_DESTINATION, _sample(texts))
+        problem = Issue(RowState.REFUSED, Reason.PROTECTED_DESTINATION, _reasons(refused))
         yield problem.but("remove it from spec.destinations, or cut the protected part out with spec.excludes")
+
+
+def _tolerations(tolerated: Sequence[Rejection]) -> Iterator[Issue]:
+    if tolerated:
+        problem = Issue(RowState.PROGRAMMED, Reason.NEWLY_PROTECTED, _reasons(tolerated))
+        yield problem.but(
+            "this has become known only after the route came into force, so the route stays for now: if it is true,"
+            " cut the protected part out with spec.excludes"
+        )
+
+
+def _reasons(rejections: Sequence[Rejection]) -> str:
+    """Describe keys; one rejected for several reasons is described with the last one."""
+    why = {key: each.why for each in rejections for key in each.keys}
+    return _sample([f"{unpack_prefix(prefix_of(key))} {text}" for key, text in why.items()])
+
+
+def _without(keys: KeySet, rejections: Iterable[Rejection]) -> KeySet:
+    for each in rejections:
+        keys -= each.keys
+    return keys
+
+
+def _split(
+    conflicts: Iterable[Rejection], before: ObjectPlan | None, installed: Container[bytes]
+) -> tuple[list[Rejection], list[Rejection]]:
+    """Split conflicts with new claims: those of routes to add, and those of routes that are in force.
+
+    Args:
+        conflicts: of one object.
+        before: the last plan of the same object; None without one.
+        installed: the keys of the installed routes.
+    """
+    blocked, tolerated = [], []
+    for keys, why in conflicts:
+        in_force = KeySet.of(
+            keys.size, (key for key in keys if key in installed or (before is not None and before.accepts(key)))
+        )
+        if in_force:
+            tolerated.append(Rejection(in_force, why))
+        if rest := keys - in_force:
+            blocked.append(Rejection(rest, why))
+    return blocked, tolerated
 
 
 def _standby(lost: Sequence[bytes], owners: Mapping[bytes, ResolvedRoute]) -> Issue:

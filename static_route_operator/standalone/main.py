@@ -43,10 +43,10 @@ class _Host:
 def _start(settings: Settings, labels: Mapping[str, str], *, provisional: bool = False) -> _Host:
     metrics = Metrics()
     inventory = Inventory()
-    protected = Protected(settings.protected)
+    protected = Protected(settings.protected, settings.claim_grace_seconds)
 
     def look_at_protected() -> Protection:
-        protected.look_at_resolver()
+        protected.look_again()
         return protected.protection
 
     confirmation = Confirmation.of(settings, inventory, metrics) if provisional else Confirmation(inventory, metrics)
