@@ -187,6 +187,11 @@ class Agent:
 
         eventually("no change is unconfirmed", known)
 
+    def memory(self) -> float:
+        """Return the resident memory of the agent's process, in MiB."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
+
     def log(self) -> str:
         """Return the agent's log."""
         return self._log.read_text() if self._log.exists() else ""

@@ -249,6 +249,17 @@ def test_controller_changes_nothing_but_bounded_statuses(
     assert refusal in controller.patch(NAT + subresource, patch)
 
 
+def test_policy_is_cheap_for_the_largest_object(cluster: Cluster, controller: Holder) -> None:
+    """The API server evaluates the policy for an object of 20,000 destinations within its limits of cost."""
+    large = _route()
+    large["spec"]["destinations"] = [f"21.{n // 65536}.{n // 256 % 256}.{n % 256}" for n in range(20_000)]
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", input=json.dumps(large))
+    assert '"summary": "0/1"' in controller.patch(NAT + STATUS, {"status": {"summary": "0/1"}})
+    assert "generation" in controller.patch(NAT, {})
+    large["spec"]["destinations"][19_999] = "8.8.8.8"
+    assert "may not change the spec" in controller.patch(NAT, {"spec": large["spec"]})
+
+
 def test_controller_removes_one_finalizer(cluster: Cluster, controller: Holder) -> None:
     """The controller removes the retired operator's finalizer from an object that is being deleted, and no other."""
     mine = "example.org/mine"
