@@ -28,7 +28,7 @@ from tests.lab.cluster import Cluster
 NUMBERS = (2_000, 100_000)
 SWITCHES = 10
 RESYNCS = 100
-RESYNC_EVERY = 0.5  # seconds
+RESYNC_EVERY = 1.0  # seconds
 # Longer than any write of an agent may be put off. Seconds.
 SETTLING = 15
 PATIENCE = 120  # seconds

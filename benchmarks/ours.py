@@ -20,6 +20,7 @@ from static_route_operator.api import API_VERSION
 from static_route_operator.api.noderoutestate import RowState
 from static_route_operator.api.nodeselector import Node
 from static_route_operator.kernel.fib import Fib
+from static_route_operator.kernel.network import read_network
 from static_route_operator.node.inventory import Inventory
 from static_route_operator.node.reconciler import Reconciler
 from static_route_operator.observability.metrics import Metrics
@@ -54,7 +55,7 @@ class KernelLayer(Contender):
 
     async def _open(self) -> None:
         self._fib = Fib()
-        interfaces = (await self._fib.look(())).interfaces
+        interfaces = (await read_network()).names
         (self._interface,) = (index for index, name in interfaces.items() if name == INTERFACE)
 
     def stop(self) -> None:

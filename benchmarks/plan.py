@@ -70,7 +70,7 @@ def main() -> None:
             ip(*(f"route add {each} via {GATEWAYS[0]} proto static" for each in destinations(THERE)))
             rows.append(_row("of others, no agent", file))
         with node(), host({"there": {"gateway": GATEWAYS[0], "destinations": destinations(THERE)}}) as at_work:
-            while at_work.present() < THERE:
+            while at_work.installed() < THERE:
                 time.sleep(0.1)
             rows.append(_row("of ours, the agent answers", file))
             at_work.program.kill()

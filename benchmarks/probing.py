@@ -6,10 +6,9 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from benchmarks.processes import memory
+from benchmarks.processes import memory, processor_time
 from benchmarks.program import Host, host
 from benchmarks.tables import table
 from benchmarks.testbed import destinations
@@ -72,19 +71,13 @@ def _cost(name: str, spec: dict[str, Any], *, ipv6: bool) -> list[str]:
         if spec:
             wait_until(lambda: _states(running) == ["Up"] * MANY, "all gateways are up")
         time.sleep(_SETTLING)
-        started, used = time.monotonic(), _processor_time(running)
+        started, used = time.monotonic(), processor_time(running.program.pid)
         time.sleep(_MEASURED)
-        share = (_processor_time(running) - used) / (time.monotonic() - started)
+        share = (processor_time(running.program.pid) - used) / (time.monotonic() - started)
         assert not spec or _states(running) == ["Up"] * MANY, "a gateway went down"
         resident, own = memory(running.program.pid)
     family = "" if not spec else ", IPv6" if ipv6 else ", IPv4"
     return [f"{name}{family}", f"{share * 100:.1f} %", f"{resident:.1f}", f"{own:.1f}"]
-
-
-def _processor_time(running: Host) -> float:
-    """Seconds that all its threads have used."""
-    tasks = Path(f"/proc/{running.program.pid}/task").glob("*/schedstat")
-    return sum(int(each.read_text().split()[0]) for each in tasks) / 1e9
 
 
 def soak(gateway: Gateway, _trials: int, seconds: float = SOAK_SECONDS) -> str:
@@ -124,7 +117,7 @@ def soak(gateway: Gateway, _trials: int, seconds: float = SOAK_SECONDS) -> str:
 def _install(running: Host, seconds: float) -> int:
     """Add and remove all routes again and again; how often that was."""
     spec = {"destinations": destinations(ROUTES), "gateway": "10.9.0.1"}
-    others = running.present()
+    others = running.installed()
     rounds, end = 0, time.monotonic() + seconds
     while time.monotonic() < end:
         running.put("many", spec)
@@ -137,8 +130,8 @@ def _install(running: Host, seconds: float) -> int:
 
 def _wait_for(running: Host, routes: int) -> None:
     deadline = time.monotonic() + _PATIENCE
-    while running.present() != routes:
-        assert time.monotonic() < deadline, f"{running.present()} routes, not {routes}, after {_PATIENCE:g} s"
+    while running.installed() != routes:
+        assert time.monotonic() < deadline, f"{running.installed()} routes, not {routes}, after {_PATIENCE:g} s"
         time.sleep(0.5)
 
 

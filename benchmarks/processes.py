@@ -1,4 +1,4 @@
-"""Memory and CPU time of processes."""
+"""Memory and processor time of processes."""
 
 import re
 from pathlib import Path
@@ -33,3 +33,9 @@ def highest(pid: int) -> float:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     (line,) = (line for line in lines if line.startswith("VmHWM:"))
     return int(line.split()[1]) / 1024
+
+
+def processor_time(pid: int) -> float:
+    """Return the seconds that all threads of a process have used."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(each.read_text().split()[0]) for each in tasks) / 1e9

@@ -14,8 +14,6 @@ from static_route_operator.observability.metrics import PREFIX
 from tests.kernel.machine import wait_until
 from tests.kernel.program import Program, running
 
-_PRESENT = re.compile(rf"^{PREFIX}_installed_routes ([\d.e+]+)$", re.MULTILINE)
-
 
 class Host:
     """The program, as a process on the machine that this thread is on.
@@ -48,11 +46,15 @@ class Host:
         report: dict[str, Any] = json.loads(self._get("/routes"))
         return report
 
-    def present(self) -> int:
-        """Return the number of installed routes, which is cheaper than the report."""
-        found = _PRESENT.search(self._get("/metrics"))
-        assert found, "there is no such metric"
-        return int(float(found[1]))
+    def metric(self, name: str) -> float:
+        """Return the value of a metric without labels, which is cheaper than the report."""
+        found = re.search(rf"^{PREFIX}_{name} (\S+)$", self._get("/metrics"), re.MULTILINE)
+        assert found, f"there is no metric {name}"
+        return float(found[1])
+
+    def installed(self) -> int:
+        """Return the number of installed routes."""
+        return int(self.metric("installed_routes"))
 
     @staticmethod
     def _get(path: str) -> str:

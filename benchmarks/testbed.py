@@ -147,31 +147,36 @@ class Notifications:
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
         self._socket.bind((0, _IPV4_ROUTES))
-        self._socket.settimeout(PATIENCE)
 
     def close(self) -> None:
         """Listen no more."""
         self._socket.close()
 
-    def wait(self, destination: str) -> float:
+    def wait(self, destination: str, patience: float = PATIENCE) -> float:
         """Wait for a new route to a destination; the moment at which it was told of."""
-        about = _about(destination)
+        about, deadline = _about(destination), time.perf_counter() + patience
         while True:
-            datagram = self._socket.recv(1 << 16)
+            datagram = self._receive(deadline)
             if _HEADER.unpack_from(datagram)[1] == RTM_NEWROUTE and about in datagram:
                 return time.perf_counter()
 
-    def moves(self, gateway: str, number: int) -> tuple[float, float]:
+    def moves(self, gateway: str, number: int, patience: float = PATIENCE) -> tuple[float, float]:
         """Wait for a number of new routes to a gateway; return the times of the first and the last notification."""
-        through = _to(gateway)
+        through, deadline = _to(gateway), time.perf_counter() + patience
         moments: list[float] = []
         while len(moments) < number:
-            datagram = self._socket.recv(1 << 16)
+            datagram = self._receive(deadline)
             if _HEADER.unpack_from(datagram)[1] == RTM_NEWROUTE and through in datagram:
                 moments.append(time.perf_counter())
         return moments[0], moments[-1]
 
+    def _receive(self, deadline: float) -> bytes:
+        # Others may change routes all the time, so that a time limit of the socket alone would never end the wait.
+        _check(deadline)
+        self._socket.settimeout(max(deadline - time.perf_counter(), 1e-3))
+        return self._socket.recv(1 << 16)
+
 
 def _check(deadline: float) -> None:
     if time.perf_counter() > deadline:
-        raise TimeoutError(f"not done in {PATIENCE:g} s")
+        raise TimeoutError("not done in time")

@@ -4,6 +4,25 @@ The text of each names the object and the field, the problem and the correction.
 and catches is defined there.
 """
 
+# Characters of a value that a message shows.
+MOST_SHOWN = 80
+# Characters of the description of a problem.
+MOST_PROBLEM = 1000
+# Characters of a name of an object in Kubernetes.
+MOST_NAME = 253
+
+
+def shown(value: object, most: int = MOST_SHOWN) -> str:
+    """Return a value in quotes for a message, cut to a length that a line of a log can hold."""
+    try:
+        text = str(value)
+    except ValueError:
+        # Python refuses to write an integer of thousands of digits.
+        return "a number of thousands of digits"
+    # Control characters would forge lines of a log, or act on a terminal.
+    part = "".join(each if each.isprintable() else repr(each)[1:-1] for each in text[:most])
+    return f"'{part}'" if len(text) <= most else f"'{part}…' ({len(text)} characters)"
+
 
 class StaticRouteError(Exception):
     """Base of all errors raised on purpose, with a text for people."""
@@ -27,10 +46,11 @@ class InvalidSpecError(StaticRouteError):
     """
 
     def __init__(self, name: str, field: str, problem: str) -> None:
-        super().__init__(f"StaticRoute {name}: {field}: {problem}")
+        # A problem may name thousands of destinations, and a name may be any text.
+        self.problem = problem if len(problem) <= MOST_PROBLEM else problem[:MOST_PROBLEM] + "…"
+        super().__init__(f"StaticRoute {name[:MOST_NAME]}: {field}: {self.problem}")
         self.name = name
         self.field = field
-        self.problem = problem
 
 
 class SettingsError(StaticRouteError):

@@ -1,10 +1,12 @@
 """Tools for tasks that run as long as their program: start and stop, back-off with jitter, timers, signals."""
 
 import asyncio
+import contextlib
 import random
 import signal
+import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
-from typing import Any, Generic, NamedTuple, ParamSpec
+from typing import Any, Generic, NamedTuple, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 
@@ -110,6 +112,39 @@ class Timers:
         """Stop all timers."""
         for name in list(self._timers):
             self.cancel(name)
+
+
+T = TypeVar("T")
+
+
+async def in_daemon_thread(function: Callable[[], T]) -> T:
+    """Return the result of a function that may never return, such as one that reads a file.
+
+    The function runs in a thread that does not keep the process from ending, as those of `asyncio.to_thread` do.
+    """
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def settle(result: T | None, error: BaseException | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(cast("T", result))
+
+    def work() -> None:
+        result, problem = None, None
+        try:
+            result = function()
+        except BaseException as error:  # noqa: BLE001  raised where the result is awaited
+            problem = error
+        # The loop may have ended meanwhile.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(settle, result, problem)
+
+    threading.Thread(target=work, daemon=True, name="reader").start()
+    return await future
 
 
 def stop_on_signals() -> asyncio.Event:

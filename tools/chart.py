@@ -20,7 +20,6 @@ from static_route_operator.settings import (
     ClusterSettings,
     ControllerSettings,
     ProcessSettings,
-    Seconds,
     environment_variable,
     flag,
 )
@@ -33,12 +32,7 @@ RUNBOOKS = "https://github.com/staticrouteoperator/k8s-staticroute-operator/blob
 _OBJECT = {"type": "object"}
 _LIST = {"type": "array", "items": {"type": "object"}}
 _TEXT = {"type": "string"}
-_TYPES: dict[type, dict[str, Any]] = {
-    str: _TEXT,
-    int: {"type": "integer", "minimum": 0},
-    float: {"type": "number", "minimum": 0},
-    bool: {"type": "boolean"},
-}
+_BOOLEAN = {"type": "boolean"}
 _PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
 # Settings without a value: the pods' probes need the first, and monitoring sets the second.
 _FIXED = {"http_address", "metrics_address"}
@@ -164,13 +158,13 @@ def _values(image: str, sources: Mapping[str, Sequence[dict[str, Any]]]) -> Valu
             default=True,
             text="Create the namespace, with Pod Security that allows host networking. Ignored if the release is in"
             " this namespace.",
-            schema=_TYPES[bool],
+            schema=_BOOLEAN,
         ),
         "crds": {
             "install": Value(
                 default=True,
                 text="Install and upgrade the CRDs. `helm uninstall` keeps them, with all StaticRoutes.",
-                schema=_TYPES[bool],
+                schema=_BOOLEAN,
             )
         },
         "agent": agent,
@@ -179,7 +173,7 @@ def _values(image: str, sources: Mapping[str, Sequence[dict[str, Any]]]) -> Valu
             "enabled": Value(
                 default=False,
                 text="Install PodMonitors, alerts and a dashboard. Needs the Prometheus Operator.",
-                schema=_TYPES[bool],
+                schema=_BOOLEAN,
             ),
             "labels": Value({}, "Labels by which your Prometheus selects PodMonitors and rules.", _OBJECT),
             "runbooks": Value(RUNBOOKS, "URL of the page that the alerts link to."),
@@ -213,13 +207,12 @@ def _settings(settings: Mapping[str, Field[Any]]) -> Values:
     """Return the values of settings; None keeps the default of the program."""
     found: Values = {}
     for each in settings.values():
-        # The probes of the pods need a port.
-        schema = dict(_PORT if each.name == "http_port" else _TYPES[type(each.default)])
-        match each.metadata["type"]:
-            case click.Choice(choices=choices):
-                schema["enum"] = [*choices, None]
-            case Seconds(minimum=minimum):
-                schema["minimum"] = minimum
+        kind = each.metadata["type"]
+        if isinstance(kind, click.Choice):
+            schema = {"type": "string", "enum": [*kind.choices, None]}
+        else:
+            # The probes of the pods need a port.
+            schema = dict(_PORT if each.name == "http_port" else kind.schema)
         schema["type"] = [schema["type"], "null"]
         default = f" Default: {each.default}." if each.default != "" else ""
         found[_camel(each.name)] = Value(None, f"{each.metadata['help']} `{flag(each.name)}`.{default}", schema)

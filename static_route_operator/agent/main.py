@@ -14,6 +14,7 @@ from static_route_operator.cluster.api import WRITE_TIMEOUT, Api
 from static_route_operator.cluster.listing import Listing
 from static_route_operator.errors import SettingsError
 from static_route_operator.node.dryruns import DryRuns
+from static_route_operator.node.hostlock import HostLock
 from static_route_operator.node.introspection import Introspection
 from static_route_operator.node.inventory import Inventory
 from static_route_operator.node.planner import Planner
@@ -42,6 +43,32 @@ async def run(settings: ClusterSettings) -> None:
         raise SettingsError("--node-name (NODE_HOSTNAME) is not set; in the DaemonSet it comes from spec.nodeName")
     stop = stop_on_signals()
     metrics = Metrics()
+    lock = HostLock(f"agent of node {settings.node_name}, DaemonSet {settings.namespace}/{settings.daemonset}")
+    try:
+        if await _wait_for_host(lock, settings, metrics, stop):
+            await _run(settings, metrics, stop)
+    finally:
+        lock.release()
+
+
+async def _wait_for_host(lock: HostLock, settings: ClusterSettings, metrics: Metrics, stop: asyncio.Event) -> bool:
+    """Wait until no other engine keeps the routes of this host; return False if an event is set before.
+
+    During a rolling update with a surge the agent before this one still runs. While it does, this one is alive and not
+    ready; where the other serves the same port, it also answers the probes of this one.
+    """
+    if (holder := await lock.take()) is None:
+        return True
+    server = HttpServer(metrics, lambda: False, obstacle=lambda: f"another engine keeps the routes: {holder}")
+    async with contextlib.AsyncExitStack() as last:
+        last.push_async_callback(server.stop)
+        if settings.http_port:
+            with contextlib.suppress(SettingsError):
+                await server.start(settings.http_address, settings.http_port)
+        return await lock.acquire(stop)
+
+
+async def _run(settings: ClusterSettings, metrics: Metrics, stop: asyncio.Event) -> None:
     inventory = Inventory()
     protected = Protected(settings.protected, settings.claim_grace_seconds)
     api = Api()

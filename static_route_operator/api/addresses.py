@@ -23,14 +23,19 @@ def _special(cidr: str, what: str) -> SpecialRange:
     return SpecialRange(cidr, pack_prefix(cidr), what)
 
 
+# IPv4 link-local addresses, which clouds give to the ends of tunnels. Never a destination, since the metadata service
+# has one; but a gateway or a source on a node with an address in the same subnet.
+LINK_LOCAL_IPV4 = _special("169.254.0.0/16", "link-local")
+LINK_LOCAL_IPV6 = _special("fe80::/10", "link-local")
+
 SPECIAL_RANGES = (
     _special("0.0.0.0/8", "this host"),
     _special("127.0.0.0/8", "loopback"),
-    _special("169.254.0.0/16", "link-local"),
+    LINK_LOCAL_IPV4,
     _special("224.0.0.0/4", "multicast"),
     _special("255.255.255.255/32", "broadcast"),
     _special("::/127", "unspecified or loopback"),
-    _special("fe80::/10", "link-local"),
+    LINK_LOCAL_IPV6,
     _special("ff00::/8", "multicast"),
 )
 
@@ -56,13 +61,21 @@ def parse_source(text: object) -> bytes:
 def _parse_unicast(text: object, field: str, must_be: str) -> bytes:
     if not isinstance(text, str):
         raise InvalidPrefixError(f"{field} '{text}' is not an IP address; write it as text, in quotes")
+    # Name everything that is wrong with an address such as fe80::1%eth0, not the zone alone.
+    plain, zone, _ = text.partition("%")
     try:
-        address = pack_address(text)
+        address = pack_address(plain)
     except InvalidPrefixError as error:
-        raise InvalidPrefixError(f"{field} {error}") from None
-    if special := special_range_of(address):
+        raise InvalidPrefixError(f"{field} {error}".replace(f"'{plain}'", f"'{text}'", 1)) from None
+    special = special_range_of(address)
+    if special is LINK_LOCAL_IPV6:
+        remedy = f"which is not supported yet: write the global or unique local address of the {field}"
+        raise InvalidPrefixError(f"{field} '{text}' is in {special.cidr} ({special.what}), {remedy}")
+    if special and special is not LINK_LOCAL_IPV4:
         where = f"is in {special.cidr} ({special.what})"
         raise InvalidPrefixError(f"{field} '{text}' {where}; it must be {must_be}")
+    if zone:
+        raise InvalidPrefixError(f"{field} '{text}' has a zone: write {plain}, and name the interface by itself")
     return address
 
 

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 from static_route_operator.api.addresses import SPECIAL_RANGES, special_range_of
-from static_route_operator.errors import InvalidPrefixError
+from static_route_operator.errors import InvalidPrefixError, shown
 from static_route_operator.routing.keyset import KeySet
 from static_route_operator.routing.prefixes import (
     host_prefix,
@@ -38,7 +38,7 @@ def parse_destination(text: object, *, allow_default: bool = False) -> bytes:
         InvalidPrefixError: the entry is no prefix, or one that is never routed through a gateway.
     """
     if not isinstance(text, str):
-        raise InvalidPrefixError(f"'{text}' is not an IP address or CIDR; write it as text, in quotes")
+        raise InvalidPrefixError(f"{shown(text)} is not an IP address or CIDR; write it as text, in quotes")
     prefix = pack_prefix(text)
     if prefix[-1] <= LONGEST_DEFAULT:
         if allow_default:
@@ -169,6 +169,6 @@ def _parse_each(
         if len(prefix) == len(gateway) + 1:
             prefixes.add(prefix)
         else:
-            problem = f"'{entry}' is not of the address family of gateway {unpack_address(gateway)}"
+            problem = f"{shown(entry)} is not of the address family of gateway {unpack_address(gateway)}"
             refused.append(RefusedDestination(str(entry), problem))
     return b"".join(sorted(prefixes)), tuple(refused)

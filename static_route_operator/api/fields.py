@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-from static_route_operator.errors import InvalidPrefixError, InvalidSpecError
+from static_route_operator.errors import InvalidPrefixError, InvalidSpecError, shown
 
 # Durations as Go writes and Kubernetes reads them, without signs and without fractions of a millisecond.
 DURATION = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"
@@ -34,7 +34,7 @@ class Fields:
         self._name = name
         self._path = f"spec.{path}" if path else "spec"
         if not isinstance(value, Mapping):
-            raise InvalidSpecError(name, self._path, f"'{value}' is not an object with fields")
+            raise InvalidSpecError(name, self._path, f"{shown(value)} is not an object with fields")
         self._value = value
 
     def get(self, field: str) -> Any:
@@ -47,7 +47,7 @@ class Fields:
         if value is None:
             return default
         if not isinstance(value, bool):
-            raise self.error(field, f"'{value}' is not true or false")
+            raise self.error(field, f"{shown(value)} is not true or false")
         return value
 
     def number(self, field: str, minimum: int, maximum: int) -> int | None:
@@ -56,7 +56,7 @@ class Fields:
         if value is None:
             return None
         if isinstance(value, bool) or not isinstance(value, int):
-            raise self.error(field, f"'{value}' is not a whole number")
+            raise self.error(field, f"{shown(value)} is not a whole number")
         if not minimum <= value <= maximum:
             raise self.error(field, f"{value} is not from {minimum} to {maximum}")
         return value
@@ -67,7 +67,7 @@ class Fields:
         if value is None:
             return None
         if not isinstance(value, str) or len(value) > max_length or not re.fullmatch(pattern, value):
-            raise self.error(field, f"'{value}' is not {what}")
+            raise self.error(field, f"{shown(value)} is not {what}")
         return value
 
     def choice(self, field: str, choices: Sequence[str], default: str) -> str:
@@ -76,7 +76,7 @@ class Fields:
         if value is None:
             return default
         if value not in choices:
-            raise self.error(field, f"'{value}' is not one of {', '.join(choices)}")
+            raise self.error(field, f"{shown(value)} is not one of {', '.join(choices)}")
         return str(value)
 
     def duration(self, field: str, bounds: tuple[str, str]) -> float | None:

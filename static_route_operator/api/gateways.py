@@ -20,8 +20,10 @@ MAX_GATEWAY_PRIORITY = 1000
 DEFAULT_WEIGHT = 1
 DEFAULT_GATEWAY_PRIORITY = 0
 
-# Interface names that the kernel accepts (dev_valid_name; IFNAMSIZ of linux/if.h).
-INTERFACE = r"^[^/\s:]{1,15}$"
+# Characters of an interface's longest alternative name (ALTIFNAMSIZ of linux/if.h); its name has at most 15.
+MAX_INTERFACE_LENGTH = 127
+# Interface names that the kernel accepts (dev_valid_name).
+INTERFACE = rf"^[^/\s:]{{1,{MAX_INTERFACE_LENGTH}}}$"
 
 
 class WhenAllDown(enum.StrEnum):
@@ -40,7 +42,7 @@ class Gateway:
         address: packed.
         weight: share of the traffic, relative to gateways of the same priority; 0 drains the gateway.
         priority: lower first; a gateway stands by while any gateway of a lower priority can be used.
-        interface: name of the output interface; empty to find it by the node's subnets.
+        interface: a name of the output interface; empty to find it by the node's subnets.
         node_selector: nodes that may use the gateway; None means every node that the StaticRoute selects.
     """
 
@@ -98,6 +100,6 @@ def _gateway(fields: Fields) -> Gateway:
         address=fields.parse_value("address", fields.get("address"), parse_gateway),
         weight=DEFAULT_WEIGHT if weight is None else weight,
         priority=fields.number("priority", 0, MAX_GATEWAY_PRIORITY) or DEFAULT_GATEWAY_PRIORITY,
-        interface=fields.text("interface", INTERFACE, 15, "the name of an interface") or "",
+        interface=fields.text("interface", INTERFACE, MAX_INTERFACE_LENGTH, "the name of an interface") or "",
         node_selector=fields.parse("nodeSelector", parse_node_selector),
     )

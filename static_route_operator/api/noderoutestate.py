@@ -38,6 +38,16 @@ SEVERITY: Final = {state: severity for severity, state in enumerate(RowState)}
 BAD_STATES: Final = frozenset({RowState.CONFLICT, RowState.REFUSED, RowState.FAILED})
 
 
+def utc(seconds: float) -> str:
+    """Return a Unix time as the API has it."""
+    return dt.datetime.fromtimestamp(int(seconds), dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def severity(state: str) -> int:
+    """Return the position of a state in text form. The state of another version counts as the worst."""
+    return SEVERITY[RowState(state)] if state in set(RowState) else len(SEVERITY)
+
+
 class Reason(enum.StrEnum):
     """The reason of a row's state; `MEANINGS` explains each."""
 
@@ -57,6 +67,8 @@ class Reason(enum.StrEnum):
     SOURCE_NOT_ON_NODE = "SourceNotOnNode"
     KEEPS_BEING_REMOVED = "KeepsBeingRemoved"
     KERNEL_REFUSED = "KernelRefused"
+    RECONCILE_FAILED = "ReconcileFailed"
+    INTERNAL_ERROR = "InternalError"
     AWAITING_CONFIRMATION = "AwaitingConfirmation"
     ROLLED_BACK = "RolledBack"
 
@@ -80,6 +92,9 @@ MEANINGS: Mapping[Reason, str] = {
     Reason.SOURCE_NOT_ON_NODE: "The source is not an address of this node.",
     Reason.KEEPS_BEING_REMOVED: "Another program keeps removing routes; the message names the program.",
     Reason.KERNEL_REFUSED: "The kernel refused some routes; the message has the kernel's error.",
+    Reason.RECONCILE_FAILED: "The node can't bring any route up to date; the message has the error and since when. The"
+    " routes stay as they are.",
+    Reason.INTERNAL_ERROR: "A defect of this program prevents a plan for the StaticRoute; its routes stay as they are.",
     Reason.AWAITING_CONFIRMATION: "The routes are installed, and the node checks its connectivity before confirming"
     " the change.",
     Reason.ROLLED_BACK: "The node rolled back the change because it broke connectivity; the message names what became"
@@ -152,6 +167,8 @@ class GatewayRow:
         check: type, port and interval, for people.
         state: see `GatewayState`.
         since: time of the last change of state, in Unix time.
+        held_until: time until which a gateway that failed again and again stays down even if it answers, in Unix time;
+            0 without a hold-down.
     """
 
     address: str
@@ -159,6 +176,7 @@ class GatewayRow:
     check: str
     state: str
     since: int
+    held_until: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Return the gateway as it stands in the object."""
@@ -167,7 +185,8 @@ class GatewayRow:
             "interface": self.interface,
             "check": self.check,
             "state": self.state,
-            "since": dt.datetime.fromtimestamp(self.since, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "since": utc(self.since),
+            **({"heldUntil": utc(self.held_until)} if self.held_until else {}),
         }
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from static_route_operator.errors import shown
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -21,7 +23,7 @@ class Node:
     uid: str = ""
 
 
-WHOLE_NUMBER = re.compile(r"-?[0-9]+")
+WHOLE_NUMBER = re.compile(r"-?[0-9]{1,19}")
 OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")
 
 
@@ -82,16 +84,16 @@ def _requirement(value: Any, where: str) -> Requirement:
         raise ValueError(f"{where}: each entry needs a key")
     operator = value.get("operator")
     if operator not in OPERATORS:
-        raise ValueError(f"{where}: operator of '{key}' must be one of {', '.join(OPERATORS)}")
+        raise ValueError(f"{where}: operator of {shown(key)} must be one of {', '.join(OPERATORS)}")
     values = value.get("values") or []
     if not isinstance(values, list) or not all(isinstance(item, str) for item in values):
-        raise ValueError(f"{where}: values of '{key}' must be a list of strings")
+        raise ValueError(f"{where}: values of {shown(key)} must be a list of strings")
     if operator in {"Exists", "DoesNotExist"} and values:
-        raise ValueError(f"{where}: operator {operator} of '{key}' takes no values")
+        raise ValueError(f"{where}: operator {operator} of {shown(key)} takes no values")
     if operator in {"In", "NotIn"} and not values:
-        raise ValueError(f"{where}: operator {operator} of '{key}' needs at least one value")
+        raise ValueError(f"{where}: operator {operator} of {shown(key)} needs at least one value")
     if operator in {"Gt", "Lt"} and (len(values) != 1 or not WHOLE_NUMBER.fullmatch(values[0])):
-        raise ValueError(f"{where}: operator {operator} of '{key}' takes one whole number, in quotes")
+        raise ValueError(f"{where}: operator {operator} of {shown(key)} takes one whole number, in quotes")
     return Requirement(key, operator, tuple(values))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from static_route_operator.api.addresses import parse_source
 from static_route_operator.api.fields import Fields
+from static_route_operator.errors import shown
 from static_route_operator.routing.keys import TABLE_LOCAL, TABLE_MAIN, default_metric, pack_table_metric
 from static_route_operator.routing.options import METRIC_OPTIONS, Metrics
 from static_route_operator.routing.prefixes import pack_prefix, unpack_address
@@ -104,7 +105,7 @@ def _parse_excludes(fields: Fields, gateway: bytes) -> tuple[bytes, ...]:
 
 def _parse_exclude(fields: Fields, field: str, entry: object, gateway: bytes) -> bytes:
     if not isinstance(entry, str):
-        raise fields.error(field, f"'{entry}' is not an IP address or CIDR; write it as text, in quotes")
+        raise fields.error(field, f"{shown(entry)} is not an IP address or CIDR; write it as text, in quotes")
     exclude = fields.parse_value(field, entry, lambda _: pack_prefix(entry))
     if len(exclude) != len(gateway) + 1:
         raise fields.error(field, _other_family(entry, gateway))

@@ -4,7 +4,6 @@ Everything after this step (plan, guards, gateway selection, roll-back, state on
 resolved form only. So a source of prefixes or gateways beside the spec itself concerns this step and no other.
 """
 
-import hashlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -89,9 +88,4 @@ def resolve(route: StaticRoute) -> ResolvedRoute:
     keys = compile_keys(route.destinations, options.excludes, options.table_metric)
     if route.destinations.prefixes and not keys:
         refused += (RefusedDestination("", "spec.excludes leaves nothing of the destinations"),)
-    return ResolvedRoute(route, keys, route.gateways, refused, "" if route.generation else _digest(route))
-
-
-def _digest(route: StaticRoute) -> str:
-    content = route.manifest.encode() + b"\n" + route.destinations.prefixes
-    return hashlib.blake2b(content, digest_size=16).hexdigest()
+    return ResolvedRoute(route, keys, route.gateways, refused, "" if route.generation else route.digest)

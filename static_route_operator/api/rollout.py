@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from static_route_operator.api.fields import Fields
-from static_route_operator.errors import SettingsError
+from static_route_operator.errors import SettingsError, shown
 
 # Share of the nodes. The schema of the CRD has the same pattern.
 PERCENTAGE: Final = r"^(100|[1-9][0-9]?)%$"
@@ -105,7 +105,7 @@ def parse_max_unavailable(value: object) -> Rollout:
         return Rollout(nodes=value)
     if isinstance(value, str) and re.fullmatch(PERCENTAGE, value):
         return Rollout(percent=int(value[:-1]))
-    raise ValueError(f"'{value}' is neither a number of nodes, such as 1, nor a percentage, such as 25%")
+    raise ValueError(f"{shown(value)} is neither a number of nodes, such as 1, nor a percentage, such as 25%")
 
 
 def default_rollout(setting: str) -> Rollout | None:

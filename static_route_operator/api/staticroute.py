@@ -1,9 +1,10 @@
 """The StaticRoute object as this program holds it: its spec as written, read from the JSON or YAML form."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from static_route_operator.api import API_VERSION
 from static_route_operator.api.destinations import Destinations, parse_destinations
@@ -13,7 +14,7 @@ from static_route_operator.api.healthcheck import Check, parse_check
 from static_route_operator.api.nodeselector import NodeSelector, parse_node_selector
 from static_route_operator.api.options import Options, parse_options
 from static_route_operator.api.rollout import Rollout, parse_rollout
-from static_route_operator.errors import InvalidSpecError
+from static_route_operator.errors import InvalidSpecError, shown
 from static_route_operator.routing.keys import TABLE_DEFAULT_ROUTE
 
 KIND = "StaticRoute"
@@ -71,6 +72,18 @@ class StaticRoute:
         """Return the sort key by which the first of two objects that want the same prefix gets it."""
         return (self.priority, self.created, self.name)
 
+    def identified(self, uid: str, generation: int) -> Self:
+        """Return this object with another uid and generation, as an API server would set them."""
+        body = json.loads(self.manifest)
+        body["metadata"] |= {"uid": uid, "generation": generation}
+        return replace(self, uid=uid, generation=generation, manifest=_compact(body))
+
+    @property
+    def digest(self) -> str:
+        """Return a digest of the spec: equal for equal specs, whatever the uid and the generation."""
+        spec = json.dumps(json.loads(self.manifest)["spec"], sort_keys=True)
+        return hashlib.blake2b(spec.encode() + b"\n" + self.destinations.prefixes, digest_size=16).hexdigest()
+
     @classmethod
     def parse(cls, body: Mapping[str, Any]) -> Self:
         """Read an object as the API server sends it, or as it stands in a manifest.
@@ -120,7 +133,7 @@ class StaticRoute:
     ) -> Self:
         priority = spec.get("priority", DEFAULT_PRIORITY)
         if isinstance(priority, bool) or not isinstance(priority, int):
-            raise InvalidSpecError(name, "spec.priority", f"'{priority}' is not a whole number")
+            raise InvalidSpecError(name, "spec.priority", f"{shown(priority)} is not a whole number")
         fields = Fields(name, "", spec)
         options = parse_options(name, spec, _family(gateways))
         takes_default = spec.get("table") is None and destinations.has_default
@@ -131,9 +144,9 @@ class StaticRoute:
                 raise InvalidSpecError(name, "spec.onLink", problem)
         return cls(
             name=name,
-            uid=metadata.get("uid") or name,
-            generation=metadata.get("generation") or 0,
-            created=metadata.get("creationTimestamp") or "",
+            uid=_set_by_server(name, metadata, "uid", str) or name,
+            generation=_set_by_server(name, metadata, "generation", int) or 0,
+            created=_set_by_server(name, metadata, "creationTimestamp", str) or "",
             destinations=destinations,
             gateways=gateways,
             priority=priority,
@@ -153,11 +166,25 @@ def _family(gateways: Sequence[Gateway]) -> bytes:
     return gateways[0].address
 
 
+_T = TypeVar("_T", str, int)
+
+
+def _set_by_server(name: str, metadata: Mapping[str, Any], field: str, kind: type[_T]) -> _T | None:
+    """Return a field that an API server sets, and that a manifest may have too."""
+    value = metadata.get(field)
+    if value is not None and (not isinstance(value, kind) or isinstance(value, bool)):
+        raise InvalidSpecError(name, f"metadata.{field}", f"{shown(value)} can't be used; leave the field out")
+    return value
+
+
 def _manifest(metadata: Mapping[str, Any], spec: Mapping[str, Any]) -> str:
     fields = ("name", "uid", "generation", "creationTimestamp")
     body = {
         "metadata": {field: metadata[field] for field in fields if field in metadata},
         "spec": {field: value for field, value in spec.items() if field != "destinations"},
     }
-    # YAML has dates, JSON does not.
-    return json.dumps(body, separators=(",", ":"), default=str)
+    return _compact(body)
+
+
+def _compact(body: Mapping[str, Any]) -> str:
+    return json.dumps(body, separators=(",", ":"))

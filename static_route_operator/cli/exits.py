@@ -14,8 +14,9 @@ class ExitCode(enum.IntEnum):
 
 # Explanations for the reference page of the documentation.
 MEANINGS: dict[ExitCode, str] = {
-    ExitCode.GOOD: "Success; no problem was found.",
-    ExitCode.NOT_GOOD: "A problem was found, or the process failed.",
+    ExitCode.GOOD: "Success: everything was asked, and no problem was found.",
+    ExitCode.NOT_GOOD: "A problem was found, whether or not everything could be asked; or the process failed.",
     ExitCode.USAGE: "The command line is wrong: an unknown verb, flag or value.",
-    ExitCode.UNANSWERED: "The question was not answered, or not in full: no access, no agent, or no reply.",
+    ExitCode.UNANSWERED: "No problem was found, but the question was not answered, or not in full: no access, no agent,"
+    " or no reply.",
 }

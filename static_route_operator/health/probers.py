@@ -90,6 +90,7 @@ class _Prober:
     identity: int
     detector: Detector
     since: float
+    held_until: float = 0.0
     next_send: float = 0.0
     last_sent: float = 0.0
     last_answered: int = 0
@@ -158,6 +159,7 @@ class Probers:
             flaps=detector.flaps,
             reason=detector.reason,
             hold_down=detector.hold_down(self._loop.time()),
+            held_until=prober.held_until,
         )
 
     def link_down(self, interface: int) -> None:
@@ -311,13 +313,15 @@ class Probers:
         if not changed:
             return
         prober.since = time.time()
+        hold_down = prober.detector.hold_down(self._loop.time())
+        prober.held_until = prober.since + hold_down if hold_down else 0.0
         health = self.health(prober.target)
         logger.log(
             logging.WARNING if health.state is GatewayState.DOWN else logging.INFO,
             "Gateway %s is %s%s",
             prober.target.address,
             health.state.value.lower(),
-            f": {health.reason}" if health.state is GatewayState.DOWN else "",
+            f": {health.message}" if health.state is GatewayState.DOWN else "",
             extra={"gateway": prober.target.address, "state": health.state.value},
         )
         try:

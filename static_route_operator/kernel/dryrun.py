@@ -39,6 +39,7 @@ class DryRunFib(Fib):
         """Return the routes of this program as they would be after the recorded operations."""
         if not self._was_read:
             self.before = await super().read(expected)
+            self.require_complete()
             self.after = self.before.copy()
             self._was_read = True
         return self.after.copy()
@@ -85,6 +86,7 @@ class DryRunRuleSet(RuleSet):
         """Return the rules of this program as they would be after the recorded operations."""
         if not self._was_read:
             self.before = self.after = await super().read()
+            self._fib.require_complete()
             self._was_read = True
         return self.after
 

@@ -5,24 +5,23 @@ import dataclasses
 import errno
 import functools
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Sequence
-from typing import TypeVar
-
-from pyroute2.netlink.rtnl import RTM_GETRULE
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeVar
 
 from static_route_operator.errors import KernelError
-from static_route_operator.kernel.dumps import TRIES, InterruptedDumpError, Piece, dump
-from static_route_operator.kernel.interfaces import (
-    ALL_ADDRESSES,
-    ALL_LINKS,
-    RTM_GETADDR,
-    RTM_GETLINK,
-    parse_addresses,
-    parse_links,
+from static_route_operator.kernel.dumps import (
+    TRIES,
+    InterruptedDumpError,
+    Piece,
+    RefusedDumpError,
+    dump,
+    report_interruptions,
+    report_refusal,
 )
 from static_route_operator.kernel.messages import (
     AF_INET,
     AF_INET6,
+    ROUTE,
     RTA_DST,
     RTA_TABLE,
     RTM_F_FIB_MATCH,
@@ -30,6 +29,7 @@ from static_route_operator.kernel.messages import (
     RTM_NEWROUTE,
     RTMSG,
     WORD,
+    DecodedRoutes,
     RouteDecoder,
     encode,
     parse_route,
@@ -37,6 +37,7 @@ from static_route_operator.kernel.messages import (
 from static_route_operator.kernel.netlink import (
     HEADER,
     NLM_F_REQUEST,
+    NLMSG_ERROR,
     Message,
     NetlinkSocket,
     blocks,
@@ -45,11 +46,18 @@ from static_route_operator.kernel.netlink import (
     pack_attribute,
     parse_refusal,
 )
-from static_route_operator.kernel.rules import ALL_RULES, parse_rules
+from static_route_operator.kernel.unreadable import read, readable
 from static_route_operator.routing.description import holder_words
-from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.foreign import ForeignRib, Lookup
-from static_route_operator.routing.kernelroute import LOCAL_KINDS, UNICAST, KernelRoute
+from static_route_operator.routing.kernelroute import (
+    BLACKHOLE,
+    LOCAL_KINDS,
+    PROHIBIT,
+    SCOPE_LINK,
+    UNICAST,
+    UNREACHABLE,
+    KernelRoute,
+)
 from static_route_operator.routing.keys import (
     IPV4_KEY_SIZE,
     IPV6_KEY_SIZE,
@@ -60,7 +68,10 @@ from static_route_operator.routing.keys import (
 )
 from static_route_operator.routing.keyset import KeySet, by_family, unpack
 from static_route_operator.routing.nexthops import PROTOCOL, NextHops
+from static_route_operator.routing.prefixes import IPV6_PREFIX_SIZE
 from static_route_operator.routing.routes import Action, Failure, Operation, Routes
+
+_T = TypeVar("_T")
 
 # Messages of one send(). The kernel acts on routes inside send(), for about 4 µs each.
 BATCH = 4096
@@ -71,62 +82,96 @@ FEW = 128
 # message of a batch, so the answers of a whole batch must fit.
 _ANSWER_SIZE = 2048
 
+# Errors that say nothing about the route to an address.
+_NO_ANSWER = frozenset({errno.ENOMEM, errno.ENOBUFS, errno.EBUSY, errno.EINTR, errno.EPERM, errno.EBADMSG})
+
 # Addresses to which only a default route leads: a reserved one (RFC 1112), and one that is not assigned.
 NOWHERE = (b"\xf0\0\0\1", b"\x20\0" + bytes(13) + b"\1")
 
 
 class Fib:
-    """The forwarding tables of this namespace, for one task at a time."""
+    """The forwarding tables of this namespace, for one task at a time.
+
+    Attributes:
+        incomplete: whether entries may be missing from what was read last: changes kept interrupting the dump, or the
+            kernel refused it.
+    """
 
     def __init__(self) -> None:
-        self._socket = NetlinkSocket()
+        self._open: NetlinkSocket | None = NetlinkSocket()
         self._sequence = 0
+        # RTM_GET type of the dump that was interrupted last; 0 for none.
+        self._interrupted = 0
+        self.incomplete = False
 
     @property
     def port(self) -> int:
-        """The port id that notifications of this socket's own changes carry."""
-        return self._socket.port
+        """The port id that notifications of this socket's own changes carry; -1 without a socket."""
+        return self._open.port if self._open else -1
+
+    @property
+    def closed(self) -> bool:
+        """True without a socket."""
+        return self._open is None
+
+    @property
+    def _socket(self) -> NetlinkSocket:
+        if self._open is None:
+            raise KernelError("the socket to the kernel is closed")
+        return self._open
 
     def close(self) -> None:
-        """Close the socket; the routes stay."""
-        self._socket.close()
+        """Close the socket; the routes stay. After an error, a late answer could pass for that of another request."""
+        if self._open:
+            self._open.close()
+            self._open = None
 
     def reopen(self) -> None:
-        """Open a new socket. After an error, a late answer on the old one could pass for that of another request."""
-        self._socket.close()
-        self._socket = NetlinkSocket()
+        """Open a new socket.
+
+        Raises:
+            OSError: there is none to be had, such as for a lack of descriptors.
+        """
+        self.close()
+        self._open = NetlinkSocket()
+
+    def require_complete(self) -> None:
+        """Check that nothing can be missing from what was read last.
+
+        Raises:
+            KernelError: changes interrupted the dump again and again, or the kernel refused it.
+        """
+        if self.incomplete:
+            raise KernelError("the kernel's tables keep changing while they are read, or can't be read: try again")
 
     async def read(self, expected: Routes | None = None) -> Routes:
         """Read all routes of this program (protocol 245) in every table, IPv4 and IPv6, filtered by the kernel.
 
         Args:
             expected: the routes that are probably installed. Those that are share the memory of ``expected``.
-
-        Raises:
-            KernelError: the kernel refused, or the tables change too fast to get one complete dump.
         """
-        return await _whole(lambda: self._read(expected or Routes()))
+        return await self._whole(lambda: self._read(expected or Routes()))
 
     async def read_foreign(self) -> ForeignRib:
-        """Read the routes of other programs in the main and the local table, IPv4 and IPv6.
+        """Read the routes of other programs in the main and the local table, IPv4 and IPv6."""
+        return await self._whole(self._read_foreign)
 
-        Raises:
-            KernelError: see `read`.
-        """
-        return await _whole(self._read_foreign)
-
-    async def look(self, asked: Iterable[bytes], *, rules: bool = False) -> Facts:
-        """Read the facts of this node: interfaces, addresses, and the routes to some addresses.
+    def look_up(self, asked: Iterable[bytes], known: Mapping[bytes, Lookup] | None = None) -> dict[bytes, Lookup]:
+        """Look up the routes to packed addresses; an address without a route is absent.
 
         Args:
-            asked: packed addresses to look up: gateways and sources.
-            rules: read the policy rules too; some nodes have one for each pod.
+            asked: gateways, sources and the outer ends of tunnels.
+            known: the last look-ups. They are taken where the kernel has no answer, such as for a lack of memory.
         """
-        names, down = parse_links(await _whole(lambda: self._messages(RTM_GETLINK, ALL_LINKS)))
-        addresses, subnets = parse_addresses(await _whole(lambda: self._messages(RTM_GETADDR, ALL_ADDRESSES)), names)
-        found = parse_rules(await _whole(lambda: self._messages(RTM_GETRULE, ALL_RULES))) if rules else ()
-        leading = tuple(rule for rule in found if rule.may_lead_own_packets)
-        return Facts(addresses, subnets, self._look_up(asked), interfaces=names, down=down, rules=leading)
+        addresses = list(asked)
+        answers = self._route_to(addresses)
+        routes = answers.routes.items()
+        found = {address: route for address, body in routes if (route := read(ROUTE, parse_route, body))}
+        unknown = answers.missing | (answers.routes.keys() - found.keys())
+        lasting = {address: lookup for address, lookup in (known or {}).items() if address in unknown}
+        refusing = {address: kind for address, error in answers.errors.items() if (kind := _KINDS.get(error))}
+        lookups = {address: _lookup(route) for address, route in found.items()}
+        return lasting | lookups | {address: _refusing(kind) for address, kind in refusing.items()}
 
     async def apply(self, operations: Sequence[Operation]) -> dict[bytes, Failure]:
         """Carry out operations in order, and return the failures by key; all other changes are made.
@@ -167,20 +212,19 @@ class Fib:
             await asyncio.shield(batch.sending)
         failures = {}
         for message in self._answers():
+            place = message.sequence - batch.first
+            if message.kind != NLMSG_ERROR or not 0 <= place < len(batch.keys):
+                continue
             refusal = parse_refusal(message)
             # A route that is already gone needs no deletion.
             if refusal.errno and not (batch.action is Action.DELETE and refusal.errno == errno.ESRCH):
-                failures[batch.keys[message.sequence - batch.first]] = Failure(refusal.errno, refusal.text)
+                failures[batch.keys[place]] = Failure(refusal.errno, refusal.text)
         await asyncio.sleep(0)
         return failures
 
     async def dump(self, kind: int, request: bytes) -> list[Message]:
-        """Return all messages of one kind, such as those of policy rules.
-
-        Raises:
-            KernelError: see `read`.
-        """
-        return await _whole(lambda: self._messages(kind, request))
+        """Return all messages of one kind, such as those of policy rules."""
+        return await self._whole(lambda: self._messages(kind, request))
 
     def ask(self, kind: int, flags: int, bodies: Sequence[bytes]) -> dict[int, Failure]:
         """Have the kernel act on a few messages that are not routes, in order, and return the failures by number.
@@ -195,7 +239,11 @@ class Fib:
                 for number, body in enumerate(bodies)
             )
         )
-        refusals = {message.sequence - first: parse_refusal(message) for message in self._answers()}
+        refusals = {
+            message.sequence - first: parse_refusal(message)
+            for message in self._answers()
+            if message.kind == NLMSG_ERROR and 0 <= message.sequence - first < len(bodies)
+        }
         return {number: Failure(each.errno, each.text) for number, each in refusals.items() if each.errno}
 
     async def shadowed(self, routes: Routes) -> KeySet:
@@ -209,7 +257,7 @@ class Fib:
 
     async def occupied(self, sets: Sequence[KeySet]) -> tuple[KeySet, ...]:
         """Return the keys that routes of other programs hold, by family. This reads all tables of these families."""
-        return by_family(await _whole(lambda: self._occupied(sets)))
+        return by_family(await self._whole(lambda: self._occupied(sets)))
 
     async def foreign_first(self, keys: Collection[bytes]) -> set[bytes]:
         """Return the keys at which a foreign route precedes ours."""
@@ -224,15 +272,13 @@ class Fib:
         """Return the first route of each key in the kernel, whichever program made it; a free key is absent."""
         decoder = RouteDecoder()
         answers = self._route_to(list({prefix_of(key)[:-1] for key in keys}))
-        found = {
-            route.key: parse_route(answer.body) for answer in answers.values() if (route := decoder.decode(answer.body))
-        }
+        found = {route.key: parse_route(body) for body in answers.routes.values() if (route := decoder.decode(body))}
         # A look-up finds only the route in use: none with a higher metric, none that drops packets, no other table.
         missing = set(keys) - found.keys()
         for family, table in {
             (AF_INET if len(key) == IPV4_KEY_SIZE else AF_INET6, unpack_table_metric(key)[0]) for key in missing
         }:
-            found |= await _whole(functools.partial(self._first_in, family, table, missing))
+            found |= await self._whole(functools.partial(self._first_in, family, table, missing))
         return {key: found[key] for key in keys if key in found}
 
     async def _first_in(self, family: int, table: int, keys: Collection[bytes]) -> dict[bytes, KernelRoute]:
@@ -274,29 +320,25 @@ class Fib:
     async def _read(self, expected: Routes) -> Routes:
         found: dict[NextHops, _Gathered] = {}
         for family in (AF_INET, AF_INET6):
-            decoder = RouteDecoder()
-            async for block in self._dump(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, PROTOCOL, 0, 0, 0), blocks):
-                for protocol, next_hops, keys in decoder.decode_block(block.packed, block.size):
-                    if protocol == PROTOCOL:
-                        if next_hops not in found:
-                            found[next_hops] = _Gathered(expected.through(next_hops))
-                        found[next_hops].take(keys)
+            async for protocol, next_hops, keys in self._routes(family, PROTOCOL):
+                if protocol == PROTOCOL:
+                    if next_hops not in found:
+                        found[next_hops] = _Gathered(expected.through(next_hops))
+                    found[next_hops].take(keys)
         return Routes({next_hops: gathered.keys() for next_hops, gathered in found.items()})
 
     async def _read_foreign(self) -> ForeignRib:
         main: dict[NextHops, list[bytes]] = {}
         local: dict[int, list[bytes]] = {}
         for family in (AF_INET, AF_INET6):
-            decoder = RouteDecoder()
-            async for block in self._dump(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0), blocks):
-                for protocol, next_hops, packed in decoder.decode_block(block.packed, block.size):
-                    if protocol == PROTOCOL:
-                        continue
-                    table, _ = unpack_table_metric(packed[: next_hops.key_size])
-                    if table == TABLE_MAIN:
-                        main.setdefault(next_hops, []).append(packed)
-                    elif table == TABLE_LOCAL:
-                        local.setdefault(next_hops.key_size, []).append(packed)
+            async for protocol, next_hops, packed in self._routes(family):
+                if protocol == PROTOCOL:
+                    continue
+                table, _ = unpack_table_metric(packed[: next_hops.key_size])
+                if table == TABLE_MAIN:
+                    main.setdefault(next_hops, []).append(packed)
+                elif table == TABLE_LOCAL:
+                    local.setdefault(next_hops.key_size, []).append(packed)
         return ForeignRib(
             {each: KeySet.of(each.key_size, unpack(b"".join(pieces), each.key_size)) for each, pieces in main.items()},
             [KeySet.of(size, unpack(b"".join(pieces), size)) for size, pieces in local.items()],
@@ -308,14 +350,21 @@ class Fib:
             asked = [keys for keys in sets if keys and keys.size == size]
             if not asked:
                 continue
-            decoder = RouteDecoder()
-            async for block in self._dump(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0), blocks):
-                for protocol, _, packed in decoder.decode_block(block.packed, block.size):
-                    if protocol != PROTOCOL:
-                        foreign = KeySet.of(size, unpack(packed, size))
-                        for keys in asked:
-                            found.update(keys.between(prefix_of(foreign[0]), prefix_of(foreign[-1])) & foreign)
+            async for protocol, _, packed in self._routes(family):
+                if protocol != PROTOCOL:
+                    foreign = KeySet.of(size, unpack(packed, size))
+                    for keys in asked:
+                        found.update(keys.between(prefix_of(foreign[0]), prefix_of(foreign[-1])) & foreign)
         return found
+
+    async def _routes(self, family: int, protocol: int = 0) -> AsyncIterator[DecodedRoutes]:
+        """Yield the routes of a family, of one program or of all."""
+        decoder = RouteDecoder()
+        async for block in self._dump(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, protocol, 0, 0, 0), blocks):
+            # A kernel that was started without IPv6 answers with the routes of the other families.
+            if block.packed[HEADER.size : HEADER.size + 1] == bytes([family]):
+                for routes in decoder.decode_block(block.packed, block.size):
+                    yield routes
 
     async def _messages(self, kind: int, request: bytes) -> list[Message]:
         return [message async for message in self._dump(kind, request, messages)]
@@ -324,32 +373,52 @@ class Fib:
         self, kind: int, request: bytes, pieces: Callable[[bytes], Iterable[Piece]]
     ) -> AsyncIterator[Piece]:
         """Yield the pieces of a dump (see `dumps.dump`); other tasks run after each datagram."""
-        for found in dump(self._socket, self._next_sequences(1), kind, request, pieces):
-            for piece in found:
-                yield piece
-            await asyncio.sleep(0)
+        try:
+            for found in dump(self._socket, self._next_sequences(1), kind, request, pieces):
+                for piece in found:
+                    yield piece
+                await asyncio.sleep(0)
+        except InterruptedDumpError:
+            self._interrupted = kind
+            self.incomplete = True
+        except RefusedDumpError as error:
+            self.incomplete = self.incomplete or not error.missing
+            if error.passing:
+                self._interrupted = kind
+            else:
+                report_refusal(kind, request, str(error))
 
-    def _route_to(self, addresses: Sequence[bytes]) -> dict[bytes, Message]:
-        """Look up the route to each address; an address without one is absent."""
-        first = self._next_sequences(len(addresses))
-        requests = []
-        for sequence, address in enumerate(addresses, first):
-            family = AF_INET if len(address) == 4 else AF_INET6
-            body = RTMSG.pack(family, len(address) * 8, 0, 0, 0, 0, 0, 0, RTM_F_FIB_MATCH)
-            body += pack_attribute(RTA_DST, address)
-            requests.append(HEADER.pack(HEADER.size + len(body), RTM_GETROUTE, NLM_F_REQUEST, sequence, 0) + body)
-        if requests:
-            self._socket.send(b"".join(requests))
-        return {
-            addresses[message.sequence - first]: message
-            for message in self._answers()
-            if message.kind == RTM_NEWROUTE and 0 <= message.sequence - first < len(addresses)
-        }
+    async def _whole(self, dump: Callable[[], Awaitable[_T]]) -> _T:
+        """Return the result of a dump, repeated while changes interrupt it; `incomplete` is about the last one."""
+        for _ in range(TRIES):
+            self._interrupted, self.incomplete = 0, False
+            found = await dump()
+            if not self._interrupted:
+                return found
+            await asyncio.sleep(0.01)
+        report_interruptions(self._interrupted)
+        return found
 
-    def _look_up(self, addresses: Iterable[bytes]) -> dict[bytes, Lookup]:
-        return {
-            address: _lookup(parse_route(answer.body)) for address, answer in self._route_to(list(addresses)).items()
-        }
+    def _route_to(self, addresses: Sequence[bytes]) -> "_Answers":
+        """Look up the route to each address."""
+        answers = _Answers({}, {}, set(addresses))
+        most = self._socket.receive_buffer // _ANSWER_SIZE
+        for start in range(0, len(addresses), most):
+            part = addresses[start : start + most]
+            first = self._next_sequences(len(part))
+            self._socket.send(b"".join(map(_lookup_request, part, itertools.count(first))))
+            for message in self._answers():
+                place = message.sequence - first
+                if not 0 <= place < len(part):
+                    continue
+                if message.kind == RTM_NEWROUTE:
+                    answers.routes[part[place]] = message.body
+                elif message.kind == NLMSG_ERROR and (error := parse_refusal(message).errno) not in _NO_ANSWER:
+                    answers.errors[part[place]] = error
+                else:
+                    continue
+                answers.missing.discard(part[place])
+        return answers
 
 
 def default_gateways() -> list[bytes]:
@@ -363,12 +432,9 @@ def default_gateways() -> list[bytes]:
         answers = fib._route_to(NOWHERE)  # noqa: SLF001  of this module
     finally:
         fib.close()
-    routes = [parse_route(answer.body) for answer in answers.values()]
+    routes = readable(ROUTE, parse_route, answers.routes.values())
     hops = [route.hops[0] for route in routes if route.prefix[-1] == 0 and len(route.hops) == 1]
     return [hop.gateway for hop in hops if hop.gateway]
-
-
-_T = TypeVar("_T")
 
 
 @dataclasses.dataclass
@@ -387,16 +453,6 @@ class _Batch:
     first: int
     buffer: bytearray
     sending: asyncio.Future[None] | None = None
-
-
-async def _whole(dump: Callable[[], Awaitable[_T]]) -> _T:
-    """Return the result of a dump; repeat the dump while changes interrupt it."""
-    for _ in range(TRIES):
-        try:
-            return await dump()
-        except InterruptedDumpError:
-            await asyncio.sleep(0.01)
-    raise KernelError(f"the kernel's tables changed during each of {TRIES} dumps")
 
 
 class _Gathered:
@@ -435,12 +491,45 @@ class _Gathered:
         return KeySet(size, packed)
 
 
+class _Answers(NamedTuple):
+    """The kernel's answers to look-ups.
+
+    Attributes:
+        routes: bodies of the routes, by address.
+        errors: error numbers, by address without a route or with one that refuses packets.
+        missing: the addresses about which the kernel said nothing.
+    """
+
+    routes: dict[bytes, bytes]
+    errors: dict[bytes, int]
+    missing: set[bytes]
+
+
+# Kinds of the routes that refuse packets, by the error number of a look-up. Other errors mean that there is no route.
+_KINDS = {errno.EHOSTUNREACH: UNREACHABLE, errno.EINVAL: BLACKHOLE, errno.EACCES: PROHIBIT}
+
+
+def _refusing(kind: str) -> Lookup:
+    return Lookup(0, 0, on_link=False, local=False, ours=False, kind=kind)
+
+
+def _lookup_request(address: bytes, sequence: int) -> bytes:
+    family = AF_INET if len(address) == 4 else AF_INET6
+    body = RTMSG.pack(family, len(address) * 8, 0, 0, 0, 0, 0, 0, RTM_F_FIB_MATCH) + pack_attribute(RTA_DST, address)
+    return HEADER.pack(HEADER.size + len(body), RTM_GETROUTE, NLM_F_REQUEST, sequence, 0) + body
+
+
 def _lookup(route: KernelRoute) -> Lookup:
     hop = route.hops[0] if len(route.hops) == 1 else None
+    # IPv4 refuses a next hop that a route of a wider scope leads to, also if that route has no gateway.
+    direct = len(route.prefix) == IPV6_PREFIX_SIZE or route.scope >= SCOPE_LINK
     return Lookup(
         prefix_length=route.prefix[-1],
         interface=hop.interface if hop else 0,
-        on_link=hop is not None and route.kind == UNICAST and not hop.gateway,
+        on_link=hop is not None and route.kind == UNICAST and not hop.gateway and direct,
         local=route.kind in LOCAL_KINDS,
         ours=route.protocol == PROTOCOL,
+        kind=route.kind,
+        gateway=hop.gateway if hop else b"",
+        protocol=route.protocol,
     )

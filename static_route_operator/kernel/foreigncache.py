@@ -20,6 +20,7 @@ class ForeignRouteCache:
     def __init__(self, fib: Fib) -> None:
         self._fib = fib
         self._known = ForeignRib()
+        self._whole = False
         self._changed = True
         self._due = 0.0
 
@@ -34,18 +35,21 @@ class ForeignRouteCache:
             The routes, and the seconds until they should be read again because they may have changed; 0 if they have
             not.
 
-        Raises:
-            KernelError: see `Fib.read`.
         """
         started = time.monotonic()
         if self._changed and started >= self._due:
             # A change during the read asks for another one.
             self._changed = False
             try:
-                self._known = await self._fib.read_foreign()
+                found = await self._fib.read_foreign()
             except BaseException:
                 self._changed = True
                 raise
+            # Routes may be missing from an interrupted read: rather know the last ones.
+            if not (self._fib.incomplete and self._whole):
+                self._known = found
+            self._whole = self._whole or not self._fib.incomplete
+            self._changed = self._changed or self._fib.incomplete
             ended = time.monotonic()
             self._due = ended + (ended - started) / SHARE
         return self._known, max(self._due - started, 0.001) if self._changed else 0.0

@@ -7,6 +7,8 @@ from static_route_operator.kernel.netlink import NetlinkSocket
 
 # Datagrams to read before other tasks get a turn.
 BATCH = 512
+# Seconds until a socket that can't be opened, such as for a lack of descriptors, is tried again.
+RETRY_PAUSE = 1.0
 
 
 class Listener:
@@ -17,7 +19,8 @@ class Listener:
         buffer: bytes of receive buffer.
         on_datagram: called with each datagram.
         on_loss: called when notifications were lost or the socket failed. The new socket listens already, so whatever
-            is read from then on is not older than its first notification.
+            is read from then on is not older than its first notification. Called too, again and again, while there is
+            no new socket to be had: nothing is notified then.
         ignored: returns the port id of the socket whose changes are not notified; None for no such socket.
     """
 
@@ -35,25 +38,43 @@ class Listener:
         self._on_loss = on_loss
         self._ignored = ignored
         self._socket: NetlinkSocket | None = None
+        self._retry: asyncio.TimerHandle | None = None
 
     @property
     def running(self) -> bool:
-        """True while the socket is open."""
-        return self._socket is not None
+        """True between start and stop."""
+        return self._socket is not None or self._retry is not None
 
     def start(self) -> None:
-        """Listen, in the running event loop."""
-        self._socket = NetlinkSocket(groups=self._groups, buffer=self._buffer)
-        self.ignore()
-        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
+        """Listen, in the running event loop. If there is no socket to be had now, it is tried again and again."""
+        try:
+            self._open()
+        except OSError as error:
+            self._wait(error)
 
     def ignore(self) -> None:
         """Ignore the changes of the port that is to be ignored now."""
         if self._socket is not None and self._ignored is not None:
             self._socket.ignore(self._ignored())
 
+    def drain(self) -> None:
+        """Read the datagrams that have come."""
+        if self._socket is not None:
+            self._read()
+
     def stop(self) -> None:
         """Close the socket."""
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+        self._close()
+
+    def _open(self) -> None:
+        self._socket = NetlinkSocket(groups=self._groups, buffer=self._buffer)
+        self.ignore()
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
+
+    def _close(self) -> None:
         if self._socket is not None:
             asyncio.get_running_loop().remove_reader(self._socket.fileno())
             self._socket.close()
@@ -68,6 +89,19 @@ class Listener:
                     return
                 self._on_datagram(datagram)
         except OSError as error:
-            self.stop()
-            self.start()
-            self._on_loss(error)
+            self._close()
+            self._reopen(error)
+
+    def _reopen(self, error: OSError) -> None:
+        """Open a new socket after an error, now or later, and tell of the loss."""
+        self._retry = None
+        try:
+            self._open()
+        except OSError as failure:
+            error = failure
+            self._wait(failure)
+        self._on_loss(error)
+
+    def _wait(self, error: OSError) -> None:
+        self._close()
+        self._retry = asyncio.get_running_loop().call_later(RETRY_PAUSE, self._reopen, error)

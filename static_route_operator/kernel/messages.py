@@ -24,6 +24,7 @@ from static_route_operator.kernel.netlink import (
     attributes,
     pack_attribute,
 )
+from static_route_operator.kernel.unreadable import pass_over, read
 from static_route_operator.routing.kernelroute import BLACKHOLE, THROW, UNICAST, KernelNextHop, KernelRoute
 from static_route_operator.routing.keys import DEFAULT_METRIC_IPV4, IPV4_KEY_SIZE, TABLE_MAIN, pack_table_metric
 from static_route_operator.routing.keyset import KeySet
@@ -199,6 +200,10 @@ def encode(action: Action, next_hops: NextHops, keys: KeySet, first_sequence: in
     return buffer
 
 
+# Kind of the messages about routes (see `unreadable`).
+ROUTE = "route"
+
+
 class DecodedRoute(NamedTuple):
     """A route in a notification."""
 
@@ -233,7 +238,14 @@ class RouteDecoder:
         self._shapes: dict[bytes, _Shape] = {}
 
     def decode(self, body: bytes) -> DecodedRoute | None:
-        """Return the route in the body of a RTM_NEWROUTE or RTM_DELROUTE; None for a cached clone or another family."""
+        """Return the route in the body of a RTM_NEWROUTE or RTM_DELROUTE.
+
+        Returns:
+            None for a cached clone, for another family, and for a message that can't be read.
+        """
+        return read(ROUTE, self._decode, body)
+
+    def _decode(self, body: bytes) -> DecodedRoute | None:
         if (size := _address_size(body)) is None:
             return None
         if not body[1]:
@@ -241,13 +253,16 @@ class RouteDecoder:
             address, cleared = bytes(size), body
         else:
             start, end = _DESTINATION_AT, _DESTINATION_AT + size
+            header = body[start - ATTRIBUTE.size : start]
+            if header != _DESTINATION_HEADERS[size] or len(body) < end or body[1] > size * 8:
+                raise ValueError("its destination is not where the kernel puts it")
             address = body[start:end]
             cleared = body[:1] + b"\0" + body[2:start] + bytes(size) + body[end:]
         shape = self._shape(cleared)
         return DecodedRoute(address + body[1:2] + shape.table_metric, shape.next_hops, shape.protocol)
 
     def decode_block(self, block: bytes, size: int) -> Iterator[DecodedRoutes]:
-        """Yield the routes of consecutive messages of equal size and of one family.
+        """Yield the routes of consecutive messages of equal size.
 
         Args:
             block: whole messages, with their headers.
@@ -255,10 +270,12 @@ class RouteDecoder:
         """
         number = len(block) // size
         body = block[HEADER.size : size]
-        if (address_size := _address_size(body)) is None:
+        if len(body) < RTMSG.size:
+            pass_over(ROUTE, f"it has {len(body)} bytes")
             return
+        address_size = _address_size(body) or 0
         address_at = HEADER.size + _DESTINATION_AT
-        if size < address_at + address_size:
+        if not address_size or size < address_at + address_size:
             # An unreachable default route takes fewer bytes than any destination would.
             yield from self._decode_singly(block, size)
             return
@@ -274,19 +291,27 @@ class RouteDecoder:
             for start in range(0, len(block), size):
                 by_shape.setdefault(bytes(cleared[start : start + size]), []).append(block[start : start + size])
         for shape, found in by_shape.items():
-            if shape[HEADER.size + _DESTINATION_AT - ATTRIBUTE.size : address_at] == _DESTINATION_HEADERS[address_size]:
-                yield self._take_columns(b"".join(found), size, shape[HEADER.size :], address_size)
+            taken = None
+            header = shape[address_at - ATTRIBUTE.size : address_at]
+            # All are of the family that was asked for; if one were not, its address would have another size.
+            if header == _DESTINATION_HEADERS[address_size] and _address_size(shape[HEADER.size :]) == address_size:
+                taken = self._take_columns(b"".join(found), size, shape[HEADER.size :], address_size)
+            if taken is not None:
+                yield taken
             else:
-                # The message of a default route has no destination.
+                # The message of a default route has no destination; or one of these messages can't be read.
                 yield from self._decode_singly(b"".join(found), size)
 
-    def _take_columns(self, block: bytes, size: int, cleared_body: bytes, address_size: int) -> DecodedRoutes:
-        shape = self._shape(cleared_body)
+    def _take_columns(self, block: bytes, size: int, cleared_body: bytes, address_size: int) -> DecodedRoutes | None:
+        """Return the routes of messages that share a shape; None if a message can't be read."""
+        lengths = block[HEADER.size + 1 :: size]
+        if max(lengths) > address_size * 8 or (shape := read(ROUTE, self._shape, cleared_body)) is None:
+            return None
         key_size = address_size + 1 + len(shape.table_metric)
         packed = bytearray((bytes(address_size + 1) + shape.table_metric) * (len(block) // size))
         for column in range(address_size):
             packed[column::key_size] = block[HEADER.size + _DESTINATION_AT + column :: size]
-        packed[address_size::key_size] = block[HEADER.size + 1 :: size]
+        packed[address_size::key_size] = lengths
         return DecodedRoutes(shape.protocol, shape.next_hops, bytes(packed))
 
     def _decode_singly(self, block: bytes, size: int) -> Iterator[DecodedRoutes]:
@@ -316,10 +341,19 @@ def _address_size(body: bytes) -> int | None:
 
 
 def parse_route(body: bytes) -> KernelRoute:
-    """Return the route in the body of a RTM_NEWROUTE or RTM_DELROUTE, IPv4 or IPv6."""
-    family, length, source_length, tos, table, protocol, _, kind, flags = RTMSG.unpack_from(body)
+    """Return the route in the body of a RTM_NEWROUTE or RTM_DELROUTE, IPv4 or IPv6.
+
+    Raises:
+        ValueError, struct.error: the message can't be read.
+    """
+    family, length, source_length, tos, table, protocol, scope, kind, flags = RTMSG.unpack_from(body)
+    if family not in {AF_INET, AF_INET6}:
+        raise ValueError(f"its family is {family}")
     found = dict(attributes(body, RTMSG.size))
-    address = found.get(RTA_DST, bytes(4 if family == AF_INET else 16))
+    size = 4 if family == AF_INET else 16
+    address = found.get(RTA_DST, bytes(size))
+    if len(address) != size or length > size * 8 or len(found.get(RTA_PREFSRC, b"")) not in {0, size}:
+        raise ValueError("an address in it is of another family")
     hops: tuple[KernelNextHop, ...] = ()
     if RTA_MULTIPATH in found:
         hops = tuple(_parse_next_hops(found[RTA_MULTIPATH]))
@@ -335,6 +369,7 @@ def parse_route(body: bytes) -> KernelRoute:
         source=found.get(RTA_PREFSRC, b""),
         metrics=_parse_metrics(found.get(RTA_METRICS, b"")),
         next_hop_id=_number(found[RTA_NH_ID]) if RTA_NH_ID in found else 0,
+        scope=scope,
         plain=not tos and not source_length and found.keys() <= _OWN_ATTRIBUTES,
     )
 
@@ -363,10 +398,10 @@ def _parse_next_hops(value: bytes) -> Iterator[KernelNextHop]:
 
 
 def _make_hop(found: dict[int, bytes], interface: int, weight: int, flags: int, *, plain: bool) -> KernelNextHop:
-    gateway = found.get(RTA_GATEWAY, b"")
-    if RTA_VIA in found:
-        # A gateway of another family: the number of the family, then the address.
-        gateway = found[RTA_VIA][2:]
+    # In place of a gateway, RTA_VIA has one of another family: the number of the family, then the address.
+    gateway = found[RTA_VIA][2:] if RTA_VIA in found else found.get(RTA_GATEWAY, b"")
+    if len(gateway) not in {4, 16}:
+        gateway, plain = b"", plain and not gateway
     return KernelNextHop(gateway, interface, weight, bool(flags & RTNH_F_ONLINK), bool(flags & RTNH_F_DEAD), plain)
 
 

@@ -1,18 +1,27 @@
 """Neighbours: gateways that the kernel calls FAILED, and links that go down, before any probe notices."""
 
 import logging
+import os
 import socket
 import struct
 from collections.abc import Callable
 
-from pyroute2.netlink.exceptions import NetlinkDecodeError
-from pyroute2.netlink.rtnl import RTM_NEWNEIGH, RTMGRP_LINK, RTMGRP_NEIGH
-from pyroute2.netlink.rtnl.ndmsg import NUD_FAILED, ndmsg
+from pyroute2.netlink.rtnl import RTM_GETNEIGH, RTM_NEWNEIGH, RTMGRP_LINK, RTMGRP_NEIGH
+from pyroute2.netlink.rtnl.ndmsg import NUD_DELAY, NUD_FAILED, NUD_PROBE, NUD_REACHABLE, NUD_STALE
 
-from static_route_operator.kernel.dumps import pass_over
 from static_route_operator.kernel.interfaces import RTM_DELLINK, RTM_NEWLINK, decode_link_state
 from static_route_operator.kernel.listener import Listener
-from static_route_operator.kernel.netlink import Message, messages
+from static_route_operator.kernel.netlink import (
+    HEADER,
+    NLM_F_REQUEST,
+    Message,
+    NetlinkSocket,
+    attributes,
+    messages,
+    pack_attribute,
+)
+from static_route_operator.kernel.unreadable import read
+from static_route_operator.routing.prefixes import family_of
 
 logger = logging.getLogger(__name__)
 
@@ -20,10 +29,15 @@ logger = logging.getLogger(__name__)
 BUFFER = 4 << 20
 
 
-class _NeighbourBody(ndmsg):  # type: ignore[misc] # pyroute2 has no types
-    """A message about a neighbour without the netlink header, which this package strips itself."""
-
-    header = None
+# family, interface, state, flags, type
+_NDMSG = struct.Struct("=B3xiHBB")
+_NDA_DST = 1
+_NDA_CACHEINFO = 3
+# ticks since the neighbour was confirmed, used and updated; references
+_CACHEINFO = struct.Struct("=IIII")
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+# States of a neighbour that has answered.
+_RESOLVED = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE
 
 
 class Neighbours:
@@ -62,23 +76,63 @@ class Neighbours:
 
     def _take(self, message: Message) -> None:
         if message.kind in {RTM_NEWLINK, RTM_DELLINK}:
-            state = decode_link_state(message.body)
+            state = read("link", decode_link_state, message.body)
             # A bridge reports its ports in a family of its own: a port that leaves is not a link that goes.
-            if state.family == socket.AF_UNSPEC:
+            if state is not None and state.family == socket.AF_UNSPEC:
                 self._on_link(state.interface, message.kind == RTM_NEWLINK and state.up and state.carrier)
-        elif message.kind == RTM_NEWNEIGH and (failed := decode_failed_neighbour(message.body)):
+        elif message.kind == RTM_NEWNEIGH and (failed := read("neighbour", decode_failed_neighbour, message.body)):
             self._on_failed(*failed)
 
 
 def decode_failed_neighbour(body: bytes) -> tuple[bytes, int] | None:
-    """Return the packed address and interface index of a neighbour that does not answer; None for any other message."""
-    message = _NeighbourBody(body, length=len(body))
-    try:
-        message.decode()
-        if not message["state"] & NUD_FAILED or (text := message.get("NDA_DST")) is None:
-            return None
-        return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text), message["ifindex"]
-    except (NetlinkDecodeError, OSError, TypeError, struct.error):
-        # pyroute2 hands over the bytes of an attribute that it can't read: they have the wrong type here.
-        pass_over("neighbour")
+    """Return the packed address and interface index of a neighbour that does not answer; None for any other message.
+
+    Nodes with many pods have many neighbours, and nearly all messages are about those that answer.
+
+    Raises:
+        ValueError, struct.error: the message can't be read.
+    """
+    family, interface, state, _, _ = _NDMSG.unpack_from(body)
+    if not state & NUD_FAILED or family not in {socket.AF_INET, socket.AF_INET6}:
         return None
+    address = dict(attributes(body, _NDMSG.size)).get(_NDA_DST, b"")
+    if len(address) not in {4, 16}:
+        raise ValueError(f"its address has {len(address)} bytes")
+    return address, interface
+
+
+def answered_ago(address: bytes, interface: int) -> float | None:
+    """Return the seconds since a neighbour last answered ARP or neighbour discovery; None if that is not known.
+
+    Args:
+        address: packed.
+        interface: index of the interface that the neighbour is on.
+    """
+    body = _NDMSG.pack(family_of(address), interface, 0, 0, 0) + pack_attribute(_NDA_DST, address)
+    try:
+        netlink = NetlinkSocket()
+    except OSError:
+        return None
+    try:
+        netlink.send(HEADER.pack(HEADER.size + len(body), RTM_GETNEIGH, NLM_F_REQUEST, 1, 0) + body)
+        datagram = netlink.receive() or b""
+    except OSError:
+        return None
+    finally:
+        netlink.close()
+    found = (read("neighbour", _decode_answered, each.body) for each in messages(datagram) if each.kind == RTM_NEWNEIGH)
+    return next(found, None)
+
+
+def _decode_answered(body: bytes) -> float | None:
+    """Return the seconds since the neighbour in a message last answered; None if it has not.
+
+    Raises:
+        ValueError, struct.error: the message can't be read.
+    """
+    _, _, state, _, _ = _NDMSG.unpack_from(body)
+    found = dict(attributes(body, _NDMSG.size))
+    if not state & _RESOLVED or _NDA_CACHEINFO not in found:
+        return None
+    confirmed, _, _, _ = _CACHEINFO.unpack_from(found[_NDA_CACHEINFO])
+    return float(confirmed) / _TICKS_PER_SECOND

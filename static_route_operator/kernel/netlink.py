@@ -11,6 +11,8 @@ from typing import NamedTuple
 
 from pyroute2.netlink.nlsocket import AsyncNetlinkSocket
 
+from static_route_operator.kernel.unreadable import pass_over, read
+
 # From linux/netlink.h and asm-generic/socket.h. Python's socket module has none of these.
 NETLINK_ROUTE = 0
 SOL_NETLINK = 270
@@ -40,6 +42,11 @@ _LENGTH = struct.Struct("=I")
 RECEIVE_SIZE = 1 << 17
 ATTRIBUTE_TYPE_MASK = 0x3FFF
 _PORT_AT = 12
+KERNEL_PORT = 0
+
+
+# Kind of the messages whose length is absurd (see `unreadable`).
+FRAME = "netlink frame"
 
 
 class Message(NamedTuple):
@@ -115,13 +122,19 @@ class NetlinkSocket:
         self._socket.send(buffer)
 
     def receive(self) -> bytes | None:
-        """Return the next datagram in the receive buffer; None if there is none.
+        """Return the next datagram of the kernel in the receive buffer; None if there is none.
+
+        A process of root may send to this socket too. Only the kernel is believed: its port is 0.
 
         Raises:
             OSError: ENOBUFS: datagrams were lost because the buffer was full.
         """
         with contextlib.suppress(BlockingIOError):
-            return self._socket.recv(RECEIVE_SIZE)
+            while True:
+                datagram, (port, _) = self._socket.recvfrom(RECEIVE_SIZE)
+                if port == KERNEL_PORT:
+                    return datagram
+                pass_over("datagram of another process", f"it comes from port {port}, the kernel's is 0")
         return None
 
     def close(self) -> None:
@@ -130,11 +143,12 @@ class NetlinkSocket:
 
 
 def messages(datagram: bytes) -> Iterator[Message]:
-    """Yield the messages of one datagram."""
+    """Yield the messages of one datagram; the rest of a datagram after an absurd length is passed over."""
     offset, end = 0, len(datagram) - HEADER.size
     while offset <= end:
         length, kind, flags, sequence, port = HEADER.unpack_from(datagram, offset)
-        if length < HEADER.size:
+        if not HEADER.size <= length <= len(datagram) - offset:
+            pass_over(FRAME, f"it has {len(datagram) - offset} bytes and says {length}")
             return
         yield Message(kind, flags, sequence, port, datagram[offset + HEADER.size : offset + length])
         offset += (length + 3) & ~3
@@ -164,17 +178,18 @@ def blocks(datagram: bytes) -> Iterator[Block]:
         return
     length, kind, flags, sequence, _ = HEADER.unpack_from(datagram)
     size = (length + 3) & ~3
-    if size and not len(datagram) % size and _all_alike(datagram, size):
+    if length >= HEADER.size and not len(datagram) % size and _all_alike(datagram, size):
         yield Block(kind, flags, sequence, size, datagram)
         return
     found: dict[bytes, list[bytes]] = {}
     offset, end = 0, len(datagram) - HEADER.size
     while offset <= end:
         (length,) = _LENGTH.unpack_from(datagram, offset)
-        if length < HEADER.size:
+        if not HEADER.size <= length <= len(datagram) - offset:
+            pass_over(FRAME, f"it has {len(datagram) - offset} bytes and says {length}")
             break
         size = (length + 3) & ~3
-        found.setdefault(datagram[offset : offset + 8], []).append(datagram[offset : offset + size])
+        found.setdefault(datagram[offset : offset + 8], []).append(datagram[offset : offset + size].ljust(size, b"\0"))
         offset += size
     for same in found.values():
         _, kind, flags, sequence, _ = HEADER.unpack_from(same[0])
@@ -193,10 +208,13 @@ def pack_attribute(kind: int, value: bytes) -> bytes:
 
 
 def attributes(body: bytes, offset: int = 0) -> Iterator[tuple[int, bytes]]:
-    """Yield type and value of each attribute in a message whose fixed part ends at ``offset``."""
+    """Yield type and value of each attribute in a message whose fixed part ends at ``offset``.
+
+    An attribute with an absurd length ends them: those before it count.
+    """
     while offset + ATTRIBUTE.size <= len(body):
         length, kind = ATTRIBUTE.unpack_from(body, offset)
-        if length < ATTRIBUTE.size:
+        if not ATTRIBUTE.size <= length <= len(body) - offset:
             return
         yield kind & ATTRIBUTE_TYPE_MASK, body[offset + ATTRIBUTE.size : offset + length]
         offset += (length + 3) & ~3
@@ -210,16 +228,24 @@ class Refusal(NamedTuple):
 
 
 def parse_refusal(message: Message) -> Refusal:
-    """Read an NLMSG_ERROR or the end of a failed dump. Without words of the kernel, the text is that of the number."""
-    (number,) = struct.unpack_from("=i", message.body)
+    """Read an NLMSG_ERROR or the end of a failed dump. Without words of the kernel, the text is that of the number.
+
+    An answer that can't be read counts as a refusal for an unknown reason: a success may not be taken for granted.
+    """
+    refusal = read("refusal", lambda body: _decode_refusal(body, message.kind, message.flags), message.body)
+    return refusal or Refusal(errno.EBADMSG, os.strerror(errno.EBADMSG))
+
+
+def _decode_refusal(body: bytes, kind: int, flags: int) -> Refusal:
+    (number,) = struct.unpack_from("=i", body)
     text = ""
-    if message.flags & NLM_F_ACK_TLVS:
+    if flags & NLM_F_ACK_TLVS:
         start = 4
-        if message.kind == NLMSG_ERROR:
-            (original,) = struct.unpack_from("=I", message.body, 4)
-            start += HEADER.size if message.flags & NLM_F_CAPPED else (original + 3) & ~3
-        for kind, value in attributes(message.body, start):
-            if kind == NLMSGERR_ATTR_MSG:
+        if kind == NLMSG_ERROR:
+            (original,) = struct.unpack_from("=I", body, 4)
+            start += HEADER.size if flags & NLM_F_CAPPED else (original + 3) & ~3
+        for each, value in attributes(body, start):
+            if each == NLMSGERR_ATTR_MSG:
                 text = value.rstrip(b"\0").decode(errors="replace")
     return Refusal(-number, text or os.strerror(-number))
 

@@ -1,12 +1,10 @@
-"""Messages about policy rules: encoded and decoded by pyroute2, one `Rule` for each."""
+"""Messages about policy rules: encoded by pyroute2, decoded here, one `Rule` for each."""
 
-import functools
-import socket
 import struct
+import sys
 from collections.abc import Iterable
 from typing import Any
 
-from pyroute2.netlink.exceptions import NetlinkDecodeError
 from pyroute2.netlink.rtnl.fibmsg import (
     FR_ACT_BLACKHOLE,
     FR_ACT_GOTO,
@@ -17,19 +15,38 @@ from pyroute2.netlink.rtnl.fibmsg import (
     fibmsg,
 )
 
-from static_route_operator.kernel.dumps import pass_over
 from static_route_operator.kernel.messages import AF_INET, AF_INET6
-from static_route_operator.kernel.netlink import Message
+from static_route_operator.kernel.netlink import Message, attributes
+from static_route_operator.kernel.unreadable import readable
 from static_route_operator.routing.prefixes import unpack_address
 from static_route_operator.routing.rules import ANY_MARK, EXACT_MARK, Range, Rule, RuleAction
 
 # The body of a RTM_GETRULE for the rules of all families: a header of zeros.
 ALL_RULES = bytes(12)
 
-# Messages whose rule is remembered.
-REMEMBERED = 1024
+# Kind of the messages about rules (see `unreadable`).
+RULE = "policy rule"
 
 # From linux/fib_rules.h.
+_FIB_RULE_HDR = struct.Struct("=BBBBBxxBI")  # family, two prefix lengths, tos, table, action, flags
+_FRA_DST = 1
+_FRA_SRC = 2
+_FRA_IIFNAME = 3
+_FRA_GOTO = 4
+_FRA_PRIORITY = 6
+_FRA_FWMARK = 10
+_FRA_SUPPRESS_PREFIXLEN = 14
+_FRA_TABLE = 15
+_FRA_FWMASK = 16
+_FRA_OIFNAME = 17
+_FRA_L3MDEV = 19
+_FRA_UID_RANGE = 20
+_FRA_PROTOCOL = 21
+_FRA_IP_PROTO = 22
+_FRA_SPORT_RANGE = 23
+_FRA_DPORT_RANGE = 24
+_PORTS = struct.Struct("=HH")
+_UIDS = struct.Struct("=II")
 _FIB_RULE_INVERT = 0x2
 # Set in all bits, FRA_SUPPRESS_PREFIXLEN says that every route counts.
 _NO_SUPPRESSION = 0xFFFFFFFF
@@ -54,26 +71,68 @@ class _RuleBody(fibmsg):  # type: ignore[misc] # pyroute2 has no types
 
 def parse_rules(answers: Iterable[Message]) -> tuple[Rule, ...]:
     """Return the rules in the kernel's messages, in their order, without those that are not about IP packets."""
-    return tuple(rule for message in answers if (rule := decode(message.body)) is not None)
+    return tuple(readable(RULE, decode, (message.body for message in answers)))
 
 
-@functools.lru_cache(maxsize=REMEMBERED)
 def decode(body: bytes) -> Rule | None:
-    """Return the rule in the body of a message; None if it is not about IP packets, or can't be read.
+    """Return the rule in the body of a message; None if it is not about IP packets.
 
-    The rules of a dump are mostly those of the dump before. Some nodes have one for each pod, and pyroute2 takes 50 µs
-    for each.
+    Some nodes have a rule for each pod, and pyroute2 takes 50 µs to decode one.
+
+    Raises:
+        ValueError, struct.error: the message can't be read.
     """
-    message = _RuleBody(body, length=len(body))
-    try:
-        message.decode()
-        if message["family"] not in _ADDRESS_SIZES or message["action"] not in _ACTIONS:
-            return None
-        return _rule(message, {slot.name: slot.value for slot in message["attrs"]})
-    except (NetlinkDecodeError, OSError, TypeError, ValueError, struct.error):
-        # pyroute2 hands over the bytes of an attribute that it can't read: they have the wrong type here.
-        pass_over("policy rule")
+    family, destination_length, source_length, tos, table, action, flags = _FIB_RULE_HDR.unpack_from(body)
+    size = _ADDRESS_SIZES.get(family)
+    if size is None or action not in _ACTIONS:
         return None
+    found = dict(attributes(body, _FIB_RULE_HDR.size))
+
+    def number(kind: int, default: int = 0) -> int:
+        value = found.get(kind)
+        if value is None:
+            return default
+        if len(value) not in {1, 2, 4}:
+            raise ValueError(f"a number in it has {len(value)} bytes")
+        return int.from_bytes(value, sys.byteorder)
+
+    def name(kind: int) -> str:
+        return found.get(kind, b"").rstrip(b"\0").decode(errors="replace")
+
+    def prefix(kind: int, length: int) -> bytes:
+        if kind not in found:
+            return b""
+        if len(found[kind]) != size or length > size * 8:
+            raise ValueError(f"an address in it has {len(found[kind])} bytes and {length} bits")
+        return found[kind] + bytes([length])
+
+    def numbers(kind: int, form: struct.Struct) -> Range | None:
+        return Range(*form.unpack(found[kind])) if kind in found else None
+
+    suppressed = number(_FRA_SUPPRESS_PREFIXLEN, _NO_SUPPRESSION)
+    mark = number(_FRA_FWMARK)
+    return Rule(
+        priority=number(_FRA_PRIORITY),
+        address_size=size,
+        action=_ACTIONS[action],
+        table=number(_FRA_TABLE, table),
+        goto=number(_FRA_GOTO),
+        source=prefix(_FRA_SRC, source_length),
+        destination=prefix(_FRA_DST, destination_length),
+        interface=name(_FRA_IIFNAME),
+        output=name(_FRA_OIFNAME),
+        mark=mark,
+        mark_mask=number(_FRA_FWMASK, EXACT_MARK if mark else ANY_MARK),
+        tos=tos,
+        ip_protocol=number(_FRA_IP_PROTO),
+        source_ports=numbers(_FRA_SPORT_RANGE, _PORTS),
+        ports=numbers(_FRA_DPORT_RANGE, _PORTS),
+        uids=numbers(_FRA_UID_RANGE, _UIDS),
+        vrf=bool(number(_FRA_L3MDEV)),
+        inverted=bool(flags & _FIB_RULE_INVERT),
+        suppress_prefix_length=None if suppressed == _NO_SUPPRESSION else suppressed,
+        protocol=number(_FRA_PROTOCOL),
+    )
 
 
 def encode(rule: Rule) -> bytes:
@@ -116,41 +175,3 @@ def encode(rule: Rule) -> bytes:
     )
     message.encode()
     return bytes(message.data)
-
-
-def _rule(message: fibmsg, found: dict[str, Any]) -> Rule:
-    family = message["family"]
-
-    def number(name: str, default: int = 0) -> int:
-        return int(found.get(name, default))
-
-    def prefix(name: str, length: int) -> bytes:
-        return socket.inet_pton(family, found[name]) + bytes([length]) if name in found else b""
-
-    def numbers(name: str) -> Range | None:
-        return Range(*map(int, found[name].split(":"))) if name in found else None
-
-    suppressed = number("FRA_SUPPRESS_PREFIXLEN", _NO_SUPPRESSION)
-    mark = number("FRA_FWMARK")
-    return Rule(
-        priority=number("FRA_PRIORITY"),
-        address_size=_ADDRESS_SIZES[family],
-        action=_ACTIONS[message["action"]],
-        table=number("FRA_TABLE", message["table"]),
-        goto=number("FRA_GOTO"),
-        source=prefix("FRA_SRC", message["src_len"]),
-        destination=prefix("FRA_DST", message["dst_len"]),
-        interface=found.get("FRA_IIFNAME", ""),
-        output=found.get("FRA_OIFNAME", ""),
-        mark=mark,
-        mark_mask=number("FRA_FWMASK", EXACT_MARK if mark else ANY_MARK),
-        tos=message["tos"],
-        ip_protocol=number("FRA_IP_PROTO"),
-        source_ports=numbers("FRA_SPORT_RANGE"),
-        ports=numbers("FRA_DPORT_RANGE"),
-        uids=numbers("FRA_UID_RANGE"),
-        vrf=bool(number("FRA_L3MDEV")),
-        inverted=bool(message["flags"] & _FIB_RULE_INVERT),
-        suppress_prefix_length=None if suppressed == _NO_SUPPRESSION else suppressed,
-        protocol=number("FRA_PROTOCOL"),
-    )

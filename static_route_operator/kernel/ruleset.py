@@ -31,6 +31,7 @@ class RuleSet:
     def __init__(self, fib: Fib) -> None:
         self._fib = fib
         self._installed: frozenset[Rule] | None = None
+        self._last: frozenset[Rule] = frozenset()
 
     def changed(self) -> None:
         """Note that another program may have changed rules. Without a rule of ours there is nothing to read again."""
@@ -42,21 +43,20 @@ class RuleSet:
         self._installed = None
 
     async def read(self) -> frozenset[Rule]:
-        """Return the installed rules of this program, from memory unless they may have changed.
-
-        Raises:
-            KernelError: the kernel refused.
-        """
+        """Return the installed rules of this program, from memory unless they may have changed."""
         if self._installed is None:
             rules = parse_rules(await self._fib.dump(RTM_GETRULE, ALL_RULES))
             self._installed = frozenset(rule for rule in rules if rule.ours)
+            if self._fib.incomplete:
+                self._installed |= self._last
+            self._last = self._installed
         return self._installed
 
     async def apply(self, operations: Iterable[RuleOperation]) -> dict[Rule, Failure]:
         """Carry out operations in order, and return the kernel's answer for each rule that it refused.
 
         Raises:
-            KernelError: see `read`; or answers were lost, so the next read asks the kernel.
+            KernelError: answers were lost, so the next read asks the kernel.
         """
         failures: dict[Rule, Failure] = {}
         installed, self._installed = await self.read(), None
@@ -70,6 +70,7 @@ class RuleSet:
                 if not (action is Action.DELETE and failure.errno == errno.ENOENT)
             }
             installed = installed.union(rules) if action is Action.ADD else installed.difference(rules)
+        self._last = installed
         if not failures:
             self._installed = installed
         return failures

@@ -2,23 +2,30 @@
 
 The kernel reports the route of a packet (RTM_GETROUTE), but neither the policy rule that led to the table nor the
 reason for dropping the packet. So this module walks the rules, and the routes that contain the destination, as the
-kernel does; where the two differ, the kernel is right.
+kernel does; where the two differ, the kernel is right. Checks besides rules and routes are in `drops`.
 """
 
 import contextlib
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
 
-from pyroute2.netlink.rtnl import RTM_GETRULE
+from pyroute2.netlink.rtnl import RTM_GETNEIGH, RTM_GETRULE, RTM_NEWNEIGH
+from pyroute2.netlink.rtnl.ndmsg import NUD_FAILED, NUD_INCOMPLETE
 
 from static_route_operator.errors import KernelError
+from static_route_operator.kernel.drops import Drop, Journey, NeighbourState, find_drop
 from static_route_operator.kernel.dumps import TRIES, InterruptedDumpError, dump
-from static_route_operator.kernel.interfaces import ALL_LINKS, RTM_GETLINK, parse_links
+from static_route_operator.kernel.interfaces import ALL_LINKS, RTM_GETLINK, decode_network
 from static_route_operator.kernel.messages import (
     AF_INET,
     AF_INET6,
+    ROUTE,
+    RTA_CACHEINFO,
     RTA_DST,
+    RTM_F_CLONED,
     RTM_F_FIB_MATCH,
     RTM_F_LOOKUP_TABLE,
     RTM_GETROUTE,
@@ -33,12 +40,15 @@ from static_route_operator.kernel.netlink import (
     NLMSG_ERROR,
     Message,
     NetlinkSocket,
+    attributes,
     messages,
     pack_attribute,
     parse_refusal,
 )
 from static_route_operator.kernel.rules import ALL_RULES, parse_rules
-from static_route_operator.routing.kernelroute import THROW, UNICAST, KernelNextHop, KernelRoute
+from static_route_operator.kernel.unreadable import read, readable
+from static_route_operator.routing.facts import Link
+from static_route_operator.routing.kernelroute import LOCAL_KINDS, THROW, UNICAST, KernelNextHop, KernelRoute
 from static_route_operator.routing.prefixes import unpack_address
 from static_route_operator.routing.rules import Packet, Rule, RuleAction
 
@@ -50,7 +60,22 @@ RTA_IP_PROTO = 27
 RTA_SPORT = 28
 RTA_DPORT = 29
 
+# From linux/in_route.h: an ICMP redirect made this next hop.
+RTCF_REDIRECTED = 0x40000
+# RTAX_MTU of linux/rtnetlink.h.
+_MTU = 2
+
+# Bytes of a packed IPv4 prefix.
+IPV4_PREFIX_SIZE = 5
+
 _PORT = struct.Struct(">H")
+# rta_cacheinfo up to its third field, the time until the entry expires, in hundredths of a second.
+_CACHE = struct.Struct("=IIi")
+# ndmsg: family, index of the interface, state, flags, type.
+_NEIGHBOUR = struct.Struct("=BxxxiHBB")
+_NDA_DST = 1
+
+_SETTINGS = Path("/proc/sys/net")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +94,29 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Learned:
+    """State that the kernel learned about one destination from ICMP messages.
+
+    Attributes:
+        redirected: a router redirected the destination to another gateway, whatever the route has.
+        mtu: largest packet that gets through, in bytes; 0 if the route's own holds.
+        expires: seconds until the kernel forgets it; 0 if it lasts until the route changes.
+    """
+
+    redirected: bool = False
+    mtu: int = 0
+    expires: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Forwarding:
     """The kernel's treatment of a packet.
 
     Attributes:
         packet: the traced packet.
-        error: the kernel's words if it drops the packet; else empty.
+        error: the kernel's words if the look-up of the route fails; else empty.
+        drop: reason why the kernel drops the packet other than a rule or a route; None if it does not.
+        learned: what the kernel has learned about the destination.
         hop: next hop of the packet; one of several is chosen by the packet's addresses. None with an error.
         source: text of the packet's source address, given or chosen by the kernel.
         route: the route of the packet; None if unknown.
@@ -95,6 +137,29 @@ class Forwarding:
     rules: tuple[Rule, ...]
     interfaces: Mapping[int, str]
     bound: KernelNextHop | None = None
+    drop: Drop | None = None
+    learned: Learned = Learned()
+
+    @property
+    def dropped(self) -> bool:
+        """True if the packet goes nowhere."""
+        return bool(self.error or self.drop)
+
+
+class _Answer(NamedTuple):
+    """The kernel's answer about a packet.
+
+    Attributes:
+        route: None if the look-up fails.
+        error: the kernel's words if the look-up fails; else empty.
+        flags: RTM_F_ and RTCF_ bits.
+        expires: seconds until a learned entry expires; 0 for none.
+    """
+
+    route: KernelRoute | None
+    error: str = ""
+    flags: int = 0
+    expires: int = 0
 
 
 class RouteTracer:
@@ -108,9 +173,9 @@ class RouteTracer:
         """Close the socket."""
         self._socket.close()
 
-    def interfaces(self) -> dict[int, str]:
-        """Return the names of the interfaces by index."""
-        return parse_links(self.dump(RTM_GETLINK, ALL_LINKS))[0]
+    def links(self) -> list[Link]:
+        """Return the interfaces."""
+        return list(decode_network(self.dump(RTM_GETLINK, ALL_LINKS), ()).links.values())
 
     def forward(self, packet: Packet) -> Forwarding:
         """Trace a packet.
@@ -118,32 +183,118 @@ class RouteTracer:
         Raises:
             KernelError: the kernel does not answer a request.
         """
-        names = self.interfaces()
+        links = self.links()
+        names = {link.index: link.name for link in links}
         rules = self.rules(packet.family)
         candidates = self.candidates(packet.destination)
+        if packet.interface and packet.interface not in names.values():
+            missing = Drop(
+                f"this node has no interface {packet.interface}", f"It has {', '.join(sorted(names.values()))}."
+            )
+            return Forwarding(packet, "", None, "", None, None, candidates, rules, names, drop=missing)
         steps = list(walk(packet, rules, candidates))
-        last = steps[-1] if steps else None
-        sent, error = self._ask(packet, names)
-        if sent is None:
-            decided = last if last and last.decides else None
-            route, rule = (decided.route, decided.rule) if decided else (None, None)
-            return Forwarding(packet, error, None, packet.source_text, route, rule, candidates, rules, names)
+        last = steps[-1] if steps and steps[-1].decides else None
+        sent = self._ask(packet, names)
+        hop, source, learned = None, packet.source_text, Learned()
+        route, rule = (last.route, last.rule) if last else (None, None)
+        if sent.route is not None:
+            matched = self._match(packet, names)
+            walked = (route,) if route else ()
+            route = _known(matched, (*walked, *candidates)) if matched else None
+            rule = next((each.rule for each in steps if each.route is not None and each.route == route), None)
+            if rule is None and route is not None:
+                rule = next((each for each in rules if each.matches(packet) and each.table == route.table), None)
+            hop = sent.route.hops[0] if sent.route.hops else None
+            source = unpack_address(sent.route.source) if sent.route.source else source
+            learned = _learned(sent, route)
+        forwarding = Forwarding(
+            packet,
+            sent.error,
+            hop,
+            source,
+            route,
+            rule,
+            candidates,
+            rules,
+            names,
+            self._bound(packet, names, route, hop, source),
+            learned=learned,
+        )
+        return replace(forwarding, drop=find_drop(self._journey(forwarding, links)))
+
+    def _match(self, packet: Packet, names: Mapping[int, str]) -> KernelRoute | None:
+        """Return the route of a table that the packet takes."""
         # IPv4 reports main for every table unless asked for the real one. IPv6 always reports it, and refuses the flag.
         lookup_table = RTM_F_LOOKUP_TABLE if packet.family == AF_INET else 0
-        matched, _ = self._ask(packet, names, RTM_F_FIB_MATCH | lookup_table)
-        walked = (last.route,) if last and last.route else ()
-        route = _known(matched, (*walked, *candidates)) if matched else None
-        rule = next((each.rule for each in steps if each.route is not None and each.route == route), None)
-        if rule is None and route is not None:
-            rule = next((each for each in rules if each.matches(packet) and each.table == route.table), None)
-        hop = sent.hops[0] if sent.hops else None
-        source = unpack_address(sent.source) if sent.source else packet.source_text
-        bound = None
-        if source and not packet.source and not packet.interface:
-            again, _ = self._ask(packet.from_source(source), names)
-            if again is not None and again.hops and again.hops[0] != hop and not _is_choice(route, hop, again.hops[0]):
-                bound = again.hops[0]
-        return Forwarding(packet, "", hop, source, route, rule, candidates, rules, names, bound)
+        return self._ask(packet, names, RTM_F_FIB_MATCH | lookup_table).route
+
+    def _bound(
+        self,
+        packet: Packet,
+        names: Mapping[int, str],
+        route: KernelRoute | None,
+        hop: KernelNextHop | None,
+        source: str,
+    ) -> KernelNextHop | None:
+        """Return the next hop of a socket that is bound to the chosen source; None if it is the same."""
+        if hop is None or not source or packet.source or packet.interface:
+            return None
+        again = self._ask(packet.from_source(source), names).route
+        if again is None or not again.hops or again.hops[0] == hop or _is_choice(route, hop, again.hops[0]):
+            return None
+        return again.hops[0]
+
+    def _journey(self, forwarding: Forwarding, links: Sequence[Link]) -> Journey:
+        """Collect what decides whether the kernel drops a packet apart from rules and routes."""
+        packet, route, names = forwarding.packet, forwarding.route, forwarding.interfaces
+        by_table = (route is None or route.kind not in {UNICAST, *LOCAL_KINDS}) if forwarding.error else False
+        hop = forwarding.hop or (route.hops[0] if route is not None and route.hops else None)
+        index = hop.interface if hop else 0
+        next_hop = hop.gateway or packet.destination if hop else b""
+        neighbour = NeighbourState.USABLE
+        if forwarding.hop and route is not None and route.kind == UNICAST:
+            neighbour = self._neighbour(next_hop, index)
+        return Journey(
+            packet=packet,
+            refused=bool(forwarding.error),
+            by_table=by_table,
+            route=route,
+            output=names.get(index, str(index)) if index else "",
+            next_hop=next_hop,
+            source=forwarding.source,
+            carrying={link.name: (link.up, link.carrier) for link in links},
+            route_back=self._route_back(forwarding, names.get(index, "lo")),
+            neighbour=neighbour,
+            settings=read_setting,
+        )
+
+    def _route_back(self, forwarding: Forwarding, output: str) -> tuple[KernelRoute, str] | None:
+        """Return the route to the source of a packet, and the name of its interface; None without one.
+
+        The kernel looks as if an answer came in by the packet's output interface.
+        """
+        packet = forwarding.packet
+        if not packet.source:
+            return None
+        marked = any(read_setting("ipv4", each, "src_valid_mark") for each in ("all", packet.interface or "all"))
+        back = Packet(packet.source, packet.destination, packet.mark if marked else 0, output)
+        steps = list(walk(back, forwarding.rules, self.candidates(packet.source)))
+        route = steps[-1].route if steps and steps[-1].decides else None
+        if route is None:
+            return None
+        index = route.hops[0].interface if route.hops else 0
+        return route, forwarding.interfaces.get(index, "no interface")
+
+    def _neighbour(self, address: bytes, interface: int) -> NeighbourState:
+        """Return the state of a neighbour; a kernel before 5.0 does not report a single one, so it counts as usable."""
+        family = AF_INET if len(address) == 4 else AF_INET6
+        body = _NEIGHBOUR.pack(family, interface, 0, 0, 0) + pack_attribute(_NDA_DST, address)
+        answer = self._request(RTM_GETNEIGH, body, RTM_NEWNEIGH)
+        if answer.kind == RTM_NEWNEIGH:
+            _, _, state, _, _ = _NEIGHBOUR.unpack_from(answer.body)
+            if state & (NUD_FAILED | NUD_INCOMPLETE):
+                return NeighbourState.UNRESOLVED
+        return NeighbourState.USABLE
 
     def rules(self, family: int) -> tuple[Rule, ...]:
         """Return the policy rules of a family (AF_INET or AF_INET6), in the kernel's order."""
@@ -153,25 +304,21 @@ class RouteTracer:
     def candidates(self, destination: bytes) -> tuple[KernelRoute, ...]:
         """Return the routes of all tables that contain an address, the most specific first, then by metric."""
         family = AF_INET if len(destination) == 4 else AF_INET6
-        found = [
-            parse_route(message.body)
-            for message in self.dump(
-                RTM_GETROUTE,
-                RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0),
-                keep=lambda message: _holds(message.body, destination),
-            )
-        ]
+        found = self.dump(
+            RTM_GETROUTE,
+            RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0),
+            keep=lambda message: _holds(message.body, destination),
+        )
+        routes = readable(ROUTE, parse_route, (message.body for message in found))
         # The sort is stable: of equal routes the kernel takes the one that it dumps first.
-        return tuple(sorted(found, key=lambda route: (-route.prefix[-1], route.metric)))
+        return tuple(sorted(routes, key=lambda route: (-route.prefix[-1], route.metric)))
 
-    def _ask(self, packet: Packet, names: dict[int, str], flags: int = 0) -> tuple[KernelRoute | None, str]:
-        """Return the kernel's answer about a packet, or None and the error in words."""
+    def _ask(self, packet: Packet, names: Mapping[int, str], flags: int = 0) -> _Answer:
+        """Return the kernel's answer about a packet."""
         size = len(packet.destination)
         source_length = size * 8 if packet.source else 0
         body = RTMSG.pack(packet.family, size * 8, source_length, 0, 0, 0, 0, 0, flags)
         index = next((index for index, name in names.items() if name == packet.interface), 0)
-        if packet.interface and not index:
-            raise KernelError(f"there is no interface {packet.interface} here: {', '.join(sorted(names.values()))}")
         for kind, value in (
             (RTA_DST, packet.destination),
             (RTA_SRC, packet.source),
@@ -183,17 +330,28 @@ class RouteTracer:
         ):
             if value:
                 body += pack_attribute(kind, value)
+        answer = self._request(RTM_GETROUTE, body, RTM_NEWROUTE)
+        if answer.kind == NLMSG_ERROR:
+            return _Answer(None, parse_refusal(answer).text)
+        *_, found = RTMSG.unpack_from(answer.body)
+        cache = dict(attributes(answer.body, RTMSG.size)).get(RTA_CACHEINFO, b"")
+        expires = _CACHE.unpack_from(cache)[2] if len(cache) >= _CACHE.size else 0
+        route = read(ROUTE, parse_route, answer.body)
+        return _Answer(route, "" if route else "the kernel's answer can't be read", found, max(0, expires) // 100)
+
+    def _request(self, kind: int, body: bytes, answers: int) -> Message:
+        """Return the kernel's answer to a request about one thing, or its error.
+
+        Raises:
+            KernelError: there is neither.
+        """
         self._sequence += 1
-        header = HEADER.pack(HEADER.size + len(body), RTM_GETROUTE, NLM_F_REQUEST, self._sequence, 0)
+        header = HEADER.pack(HEADER.size + len(body), kind, NLM_F_REQUEST, self._sequence, 0)
         self._socket.send(header + body)
         while (datagram := self._socket.receive()) is not None:
             for message in messages(datagram):
-                if message.sequence != self._sequence:
-                    continue
-                if message.kind == RTM_NEWROUTE:
-                    return parse_route(message.body), ""
-                if message.kind == NLMSG_ERROR:
-                    return None, parse_refusal(message).text
+                if message.sequence == self._sequence and message.kind in {answers, NLMSG_ERROR}:
+                    return message
         raise KernelError("the kernel did not answer a request for the route of a packet")
 
     def dump(self, kind: int, request: bytes, *, keep: Callable[[Message], bool] = lambda _: True) -> list[Message]:
@@ -224,6 +382,29 @@ class RouteTracer:
             yield from found
 
 
+def read_setting(directory: str, interface: str, name: str) -> int | None:
+    """Return a network setting of an interface in this namespace; None if this kernel does not have it."""
+    with contextlib.suppress(OSError, ValueError):
+        return int((_SETTINGS / directory / "conf" / interface / name).read_text())
+    return None
+
+
+def _learned(sent: _Answer, route: KernelRoute | None) -> Learned:
+    """Return what the kernel has learned about the destination of a packet.
+
+    IPv4 marks a redirect. IPv6 does not: its entry has a gateway that the route does not have.
+    """
+    if sent.route is None or route is None or route.kind != UNICAST:
+        return Learned()
+    entry = bool(sent.flags & RTM_F_CLONED)
+    redirected = bool(sent.flags & RTCF_REDIRECTED)
+    if len(route.prefix) > IPV4_PREFIX_SIZE:
+        redirected = entry and bool(route.hops) and not _is_choice(route, *sent.route.hops)
+    mtu = dict(sent.route.metrics).get(_MTU, 0)
+    learned = entry and mtu != dict(route.metrics).get(_MTU, 0)
+    return Learned(redirected, mtu if learned else 0, sent.expires)
+
+
 def _is_choice(route: KernelRoute | None, *hops: KernelNextHop | None) -> bool:
     """Report whether all these next hops belong to one route."""
     known = {(each.gateway, each.interface) for each in route.hops} if route else set()
@@ -246,13 +427,13 @@ def _identity(route: KernelRoute) -> tuple[object, ...]:
 
 def _holds(body: bytes, destination: bytes) -> bool:
     """Report whether the destination of a route message contains an address. Most do not, so this must be fast."""
-    length = body[1]
+    length = body[1] if len(body) > 1 else 0
     if not length:
         return True
     size = len(destination)
     # The destination stands right after the table.
     address = body[RTMSG.size + 12 : RTMSG.size + 12 + size]
-    shift = size * 8 - length
+    shift = max(size * 8 - length, 0)
     return int.from_bytes(address) >> shift == int.from_bytes(destination) >> shift
 
 

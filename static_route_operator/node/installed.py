@@ -26,6 +26,7 @@ class InstalledRoutes:
     Attributes:
         routes: the installed routes.
         outdated: whether `routes` may differ from the kernel, so that the next run reads.
+        incomplete: whether routes may have been missing from the last read.
         conflicting: by key, the installed routes that a foreign route precedes or shares; neither used nor replaced.
         stale: the routes found at the start that may belong to a version not known yet; retained until it is.
     """
@@ -35,8 +36,10 @@ class InstalledRoutes:
         self._survey = True
         self._noted: dict[bytes, NextHops | None] = {}
         self._shadowed: set[bytes] = set()
+        self._unseen = Routes()
         self.routes = Routes()
         self.outdated = True
+        self.incomplete = False
         self.conflicting: dict[bytes, Failure] = {}
         self.stale: Sequence[KeySet] = ()
 
@@ -78,9 +81,6 @@ class InstalledRoutes:
 
         Args:
             desired: the routes that should be there.
-
-        Raises:
-            KernelError: see `Fib.read`.
         """
         if self.outdated:
             return await self._read(desired)
@@ -94,6 +94,7 @@ class InstalledRoutes:
             KernelError: see `Fib.apply`.
         """
         failures = await self._fib.apply(operations)
+        present = by_family(key for key, failure in failures.items() if self._is_unseen(key, failure))
         for action, next_hops, keys in operations:
             if action is Action.DELETE:
                 self.routes.drop(keys)
@@ -101,7 +102,14 @@ class InstalledRoutes:
                 self.routes.put(next_hops, keys)
         for each in by_family(failures):
             self.routes.drop(each)
-        return failures
+        for next_hops, unseen in self._unseen:
+            for keys in present:
+                self.routes.put(next_hops, unseen & keys)
+        return {key: failure for key, failure in failures.items() if not self._is_unseen(key, failure)}
+
+    def _is_unseen(self, key: bytes, failure: Failure) -> bool:
+        """Report whether a failure says that a route is there after all, which an incomplete read did not find."""
+        return failure.errno == errno.EEXIST and key in self._unseen
 
     def _is_part(self, route: DecodedRoute, *, gone: bool) -> bool:
         """Report whether a notification is about one of several IPv6 routes that the kernel has merged."""
@@ -129,19 +137,20 @@ class InstalledRoutes:
         counts as in conflict, and stays as it is, until the other goes. The same holds for a route that shares its
         key with next hops of another program, which a REPLACE would take away.
         """
-        self.outdated = False
+        self.outdated = self.incomplete = False
         # A notification from now on makes the routes outdated, so that they are read once more.
         self._noted.clear()
         try:
             await self._read_own(desired)
             if self._survey:
-                self._shadowed = set(await self._fib.shadowed(self.routes))
+                found = set(await self._fib.shadowed(self.routes))
+                self._shadowed = self._shadowed | found if self._doubtful() else found
             self._shadowed = {key for key in self._shadowed if key in self.routes}
             conflicting = await self._fib.foreign_first(self._shadowed) | self._shared()
         except BaseException:
             self.outdated = True
             raise
-        self._survey = False
+        self._survey = self._survey and self.incomplete
         if conflicting == self.conflicting.keys():
             return False
         self.conflicting = dict.fromkeys(conflicting, Failure(errno.EEXIST, os.strerror(errno.EEXIST)))
@@ -149,12 +158,35 @@ class InstalledRoutes:
 
     async def _read_own(self, desired: Routes) -> None:
         known = self.routes
-        self.routes = await self._fib.read(known)
+        self.routes = await self._read_beside(known, desired)
         mark_shared(self.routes, known, desired)
         if parting := part(self.routes, desired):
             await self._fib.apply(parting)
-            self.routes = await self._fib.read(known)
+            self.routes = await self._read_beside(known, desired)
             mark_shared(self.routes, known, desired)
+
+    async def _read_beside(self, known: Routes, desired: Routes) -> Routes:
+        """Return the installed routes, as far as a read finds out.
+
+        An incomplete read may miss known routes. Those that are desired are added again: the kernel then says which are
+        there. The others count as installed, so that they are deleted.
+        """
+        found = await self._fib.read(known)
+        self._unseen = Routes()
+        if self._doubtful():
+            missing = known.copy()
+            for _, keys in found:
+                missing.drop(keys)
+            for next_hops, keys in missing:
+                for _, each in desired:
+                    self._unseen.put(next_hops, self._unseen.through(next_hops) | (keys & each))
+                found.put(next_hops, keys - self._unseen.through(next_hops))
+        return found
+
+    def _doubtful(self) -> bool:
+        """Note and report whether entries may be missing from the last read."""
+        self.incomplete = self.incomplete or self._fib.incomplete
+        return self._fib.incomplete
 
     def _shared(self) -> set[bytes]:
         """Return the routes into which the kernel has merged next hops of another program."""

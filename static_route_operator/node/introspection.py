@@ -6,7 +6,7 @@ from typing import Any
 
 from static_route_operator.node.inventory import Inventory
 from static_route_operator.node.reconciler import Reconciler
-from static_route_operator.planning.candidates import candidates, describe_candidate
+from static_route_operator.planning.candidates import candidates, describe_candidate, protection_of
 from static_route_operator.planning.desired import describe_desired
 from static_route_operator.planning.plan import owner_of
 from static_route_operator.routing.description import describe_route
@@ -58,15 +58,17 @@ class Introspection:
         }
 
     def claims(self, address: str) -> dict[str, Any]:
-        """Return the StaticRoutes with a destination that contains an address, and mark the one that wins.
+        """Return the StaticRoutes with a destination that contains an address, and the role of a protected address.
 
         Raises:
             InvalidPrefixError: the text is not an address.
         """
         rows = {row.name: row for row in self._reconciler.rows}
-        found = candidates(self._reconciler.plan, pack_address(address))
+        packed = pack_address(address)
+        found = candidates(self._reconciler.plan, packed)
         return self._origin() | {
-            "claims": [describe_candidate(each, rows, self._reconciler.interfaces) for each in found]
+            "protected": protection_of(packed, self._reconciler.facts),
+            "claims": [describe_candidate(each, rows, self._reconciler.interfaces) for each in found],
         }
 
     def desired(self) -> dict[str, Any]:

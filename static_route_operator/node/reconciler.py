@@ -8,18 +8,19 @@ import asyncio
 import errno
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from static_route_operator.api.noderoutestate import GatewayRow, Row
 from static_route_operator.api.nodeselector import selects
 from static_route_operator.api.resolution import ResolvedRoute, Version
-from static_route_operator.errors import KernelError
 from static_route_operator.health.gateways import Gateways
+from static_route_operator.kernel import unreadable
 from static_route_operator.kernel.dryrun import DryRunFib
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.messages import DecodedRoute
 from static_route_operator.kernel.monitor import Monitor
+from static_route_operator.kernel.network import Change, NetworkState
 from static_route_operator.kernel.processes import process_name
 from static_route_operator.kernel.ruleset import RuleSet
 from static_route_operator.node.drift.drift import Drift
@@ -31,6 +32,7 @@ from static_route_operator.node.reporting import Report
 from static_route_operator.node.retries import Retries
 from static_route_operator.node.rollback.confirmation import Confirmation
 from static_route_operator.node.rows import Outcome, make_rows
+from static_route_operator.node.runfailures import RunFailures
 from static_route_operator.node.schedule import Schedule
 from static_route_operator.observability.metrics import Metrics
 from static_route_operator.planning.diff import diff
@@ -39,11 +41,11 @@ from static_route_operator.planning.targets import Target
 from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.keys import prefix_of
 from static_route_operator.routing.keyset import KeySet, by_family
-from static_route_operator.routing.nexthops import PROTOCOL
+from static_route_operator.routing.nexthops import PROTOCOL, NextHops
 from static_route_operator.routing.prefixes import unpack_prefix
 from static_route_operator.routing.protection import Protection
 from static_route_operator.routing.routes import Action, Failure, Operation, Routes
-from static_route_operator.supervision import AROUND
+from static_route_operator.supervision import AROUND, Backoff
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +55,14 @@ _silence.disabled = True
 
 # Seconds until a foreign route is looked at, which may change the way to a gateway or to a protected address.
 FOREIGN_PAUSE = 0.2
+# Seconds until a change of a link, an address or a rule is looked at that concerns no gateway and no route of ours.
+# Some nodes have a hundred of them per second.
+CHANGE_PAUSE = 0.5
 # Seconds until a run that failed as a whole is tried again.
 ERROR_PAUSE = 1.0
+# Seconds until routes that were read incompletely are read again: the first pause, which doubles up to the last.
+FIRST_REREAD = 0.5
+LAST_REREAD = 30.0
 
 
 class Reconciler:
@@ -90,23 +98,27 @@ class Reconciler:
     ) -> None:
         self._inventory = inventory
         self._metrics = metrics
+        metrics.watch_unreadable(lambda: unreadable.counts)
         self._protected = protected
         self._confirmation = confirmation or Confirmation(inventory, metrics)
         self._confirmation.on_change.connect(self._version_changed)
         self._resync = resync
         self._log = log
         self._fib = fib or Fib()
-        self._observation = Observation(self._fib, protected)
+        self._network = NetworkState(self._network_differs)
+        self._observation = Observation(self._fib, self._network, protected)
         self._installed = InstalledRoutes(self._fib)
         self._rules = InstalledRules(rules or RuleSet(self._fib))
         self._drift = Drift(process_name)
         self._retries = Retries(self._fib)
         self._report = Report(inventory, metrics, on_rows, log)
         self._monitor = Monitor(
-            lambda: self._fib.port, self._route_changed, self._node_changed, self._lost_notifications
+            lambda: self._fib.port, self._network, self._route_changed, self._node_changed, self._lost_notifications
         )
         self._gateways = Gateways(metrics, self._health_changed)
         self._schedule = Schedule()
+        self._rereads = Backoff(FIRST_REREAD, LAST_REREAD, AROUND)
+        self._failures = RunFailures(metrics)
         self._busy = asyncio.Lock()
         self._plan = Plan()
         self._planned_for: tuple[tuple[int, int], Facts, frozenset[Target]] | None = None
@@ -125,6 +137,7 @@ class Reconciler:
         try:
             while True:
                 await self._schedule.wait(lambda: self._drift.pause(time.monotonic()))
+                self._monitor.drain()
                 started = time.monotonic()
                 async with self._busy:
                     await self._run_once()
@@ -146,6 +159,7 @@ class Reconciler:
     def close(self) -> None:
         """Cancel the timers and close the sockets; the routes stay."""
         self._schedule.cancel_all()
+        self._network.close()
         self._fib.close()
 
     def shadow_copy(self, inventory: Inventory, fib: DryRunFib) -> "Reconciler":
@@ -208,7 +222,12 @@ class Reconciler:
     @property
     def interfaces(self) -> Mapping[int, str]:
         """The names of the node's interfaces by index."""
-        return self._observation.facts.interfaces if self._observation.facts else {}
+        return self.facts.interfaces
+
+    @property
+    def facts(self) -> Facts:
+        """The facts of this node at the last look; without any before the first."""
+        return self._observation.facts or Facts()
 
     def gateway_report(self) -> list[dict[str, Any]]:
         """Return the measurements of each gateway's probes, as JSON objects."""
@@ -241,25 +260,43 @@ class Reconciler:
         elif gone and (route.key in self._retries.failures or self._installed.is_shadowed(route.key)):
             self._installed.doubt()
             self._retry()
-        else:
+        elif self._observation.is_touched_by(prefix_of(route.key)):
             self._schedule.after("foreign", FOREIGN_PAUSE, self.wake)
 
-    def _node_changed(self, lossy: bool) -> None:
-        self._rules.changed()
+    def _node_changed(self, change: Change) -> None:
         self._observation.foreign.changed()
-        if lossy:
-            # Foreign routes may have gone without a notification too.
+        if change.rule is not None and change.rule.ours:
+            self._rules.changed()
+        if self._observation.drops(change):
+            self._installed.doubt()
+        if self._observation.concerns(change):
+            self._retries.forget_holders()
+            self.wake()
+        else:
+            self._schedule.after("change", CHANGE_PAUSE, self._look_again)
+
+    def _look_again(self) -> None:
+        if self._installed.conflicting or self._retries.conflicts():
+            # The foreign routes in the way may have gone without a notification.
             self._installed.doubt()
             self._retries.forget_holders()
+        self.wake()
+
+    def _network_differs(self) -> None:
+        # A notification was lost, and with it what it says of the routes.
+        self._installed.doubt()
+        self._retries.forget_holders()
         self.wake()
 
     def _lost_notifications(self) -> None:
         self._metrics.monitor_overflows.inc()
         logger.warning("Notifications of the kernel were lost; reading its routes again")
         self._rules.doubt()
+        self._network.read_again()
         self._doubt_everything()
 
     def _read_again(self) -> None:
+        self._network.read_again()
         self._doubt_everything()
         self._schedule.after("resync", AROUND.of(self._resync), self._read_again)
 
@@ -288,26 +325,35 @@ class Reconciler:
     async def _run_once(self) -> None:
         try:
             with self._metrics.reconcile_duration.time():
+                if self._fib.closed:
+                    self._fib.reopen()
+                    self._monitor.own_port_changed()
                 await self._reconcile()
-        except (KernelError, OSError) as error:
-            self._metrics.reconcile_errors.inc()
-            logger.error("Reconciling failed and is tried again: %s", error)  # noqa: TRY400  its text says it all
-            self._start_over()
-        except Exception:
-            # A defect must not end the care for the routes: it is logged in full, and the next run may succeed.
-            self._metrics.reconcile_errors.inc()
-            logger.exception("Reconciling failed and is tried again")
+        except Exception as error:  # noqa: BLE001  a defect must not end the care for the routes: the next run may succeed
+            self._failures.add(error)
             self._start_over()
         else:
+            self._failures.end()
             if self._installed.outdated:
                 self.wake()
+            elif self._installed.incomplete:
+                self._schedule.after("incomplete", next(self._rereads), self._read_routes_again)
+            else:
+                self._rereads.reset()
 
     def _start_over(self) -> None:
-        self._fib.reopen()
-        self._monitor.own_port_changed()
+        # A late answer on the old socket could pass for that of another request.
+        self._fib.close()
         self._installed.doubt()
         self._observation.outdated = True
         self._schedule.after("error", ERROR_PAUSE, self.wake)
+        if text := self._failures.text:
+            selected, undecided = self._select()
+            self._report.fail([*selected, *undecided], text)
+
+    def _read_routes_again(self) -> None:
+        self._installed.doubt()
+        self._schedule.wake()
 
     async def _reconcile(self) -> None:
         # Taken before anything is awaited: what comes in meanwhile belongs to the next run.
@@ -321,18 +367,22 @@ class Reconciler:
             self._retries.due = True
         self._retries.begin(self._installed.conflicting, self._plan.desired)
         waiting = self._drift.waiting(time.monotonic())
-        operations, sure = self._diff(waiting, complete=complete)
-        operations = self._confirmation.permitted(operations, complete=sure)
+        dead_ends = facts.dead_ends(self._installed.routes)
+        operations, sure = self._diff(waiting, dead_ends, complete=complete)
+        operations = self._confirmation.permitted(operations, dead_ends, complete=sure)
         await self._confirmation.begin(self._plan, operations)
         if sure and not self._inventory.unsynced:
             await self._rules.withdraw(self._plan.rules)
         await self._apply(operations, looked=facts is not known, read=read)
+        if self._observation.affects(operations):
+            self.wake()
         if self._installed.outdated:
             # The outcome is not known; the next run follows at once.
             return
         if refused := await self._rules.install(self._plan, self._installed.routes):
             self._retry_later(refused)
         self._settle(waiting)
+        self._observation.follow(self._installed.routes)
         self._confirmation.settle(self._plan, self._installed.routes, complete=complete)
         await self._retries.describe()
         self._tell(undecided)
@@ -381,10 +431,12 @@ class Reconciler:
         if self._plan.desired != before.desired:
             self._drift.release()
         self._planned_for = inputs
-        self._gateways.want(self._plan.targets, facts.interfaces)
+        self._gateways.want(self._plan.targets, facts.links)
         self._retries.due = True
 
-    def _diff(self, waiting: Sequence[KeySet], *, complete: bool) -> tuple[list[Operation], bool]:
+    def _diff(
+        self, waiting: Sequence[KeySet], dead_ends: Collection[NextHops], *, complete: bool
+    ) -> tuple[list[Operation], bool]:
         """Return the operations that are missing, and whether enough is known to delete routes."""
         installed, unsynced = self._installed, self._inventory.unsynced
         if not (unsynced and self.synced):
@@ -394,11 +446,14 @@ class Reconciler:
             installed.routes,
             retained=[*self._plan.retained, *installed.stale],
             skip=[*by_family(self._retries.failures), *waiting],
+            dead_ends=dead_ends,
         )
         sure = complete and (self.synced or not unsynced)
         if not sure:
             # Routes found at the start may belong to a version not seen yet; retain them until the list is complete.
-            installed.stale = [keys for action, _, keys in operations if action is Action.DELETE]
+            installed.stale = [
+                keys for action, next_hops, keys in operations if action is Action.DELETE and next_hops not in dead_ends
+            ]
         return operations, sure
 
     async def _apply(self, operations: Sequence[Operation], *, looked: bool, read: bool) -> None:
@@ -459,7 +514,7 @@ class Reconciler:
         self._metrics.conflicting_routes.set(len(self._retries.conflicts()))
         self._metrics.flapping_routes.set(sum(len(each.keys) for each in flapping))
         health = {target: each.state for target, each in self._gateways.health().items()}
-        outcome = Outcome(self._installed.routes, self._retries.reported, flapping, health)
+        outcome = Outcome(self._installed.routes, self._retries.reported, flapping, health, self._gateways.hints())
         invalid = [(each.error, each.generation) for each in self._inventory.invalid.values()]
         rows = make_rows(self._plan, outcome, undecided, invalid)
         self._report.update(self._confirmation.rows(rows), self._gateways.rows())

@@ -1,12 +1,12 @@
 """Report of one node: a row for each StaticRoute, the health of its gateways, metrics, and a log of transitions."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from static_route_operator.api.noderoutestate import SEVERITY, GatewayRow, Reason, Row, RowState
-from static_route_operator.api.resolution import Version
+from static_route_operator.api.resolution import ResolvedRoute, Version
 from static_route_operator.node.inventory import Inventory
-from static_route_operator.node.rows import with_dry_runs
+from static_route_operator.node.rows import failed_rows, with_dry_runs
 from static_route_operator.observability.metrics import Metrics
 
 
@@ -58,6 +58,20 @@ class Report:
             before = {row.name: row for row in self.rows}
             self.rows = rows
             self._log_transitions(before)
+            self._on_change()
+
+    def fail(self, selected: Iterable[ResolvedRoute], text: str) -> None:
+        """Report that runs fail as a whole: nothing is known of the routes.
+
+        Args:
+            selected: the objects for this node, or that may be for it.
+            text: the error, and since when.
+        """
+        rows = failed_rows(selected, self.rows, text)
+        self._metrics.count_states([row.state for row in rows])
+        if rows != self.rows:
+            # The log of the reconciler says it once for all of them.
+            self.rows = rows
             self._on_change()
 
     def _log_transitions(self, before: dict[str, Row]) -> None:

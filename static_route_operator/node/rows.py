@@ -31,12 +31,14 @@ class Outcome:
             as far as that was asked.
         flapping: the routes that other programs take away again and again.
         health: the health of each gateway that is probed.
+        hints: by gateway that is down, a predicate with the likely cause, and what to do.
     """
 
     installed: Routes
     failures: Mapping[bytes, Failure]
     flapping: Sequence[FlappingRoutes] = ()
     health: Mapping[Target, GatewayState] = field(default_factory=dict)
+    hints: Mapping[Target, str] = field(default_factory=dict)
 
 
 def make_rows(
@@ -80,12 +82,32 @@ def with_dry_runs(
     return tuple(by_name[name] for name in sorted(by_name))
 
 
+def failed_rows(selected: Iterable[ResolvedRoute], known: Iterable[Row], text: str) -> tuple[Row, ...]:
+    """Return the rows while runs fail as a whole.
+
+    Args:
+        selected: the objects for this node, or that may be for it.
+        known: the last rows; their numbers of installed routes are kept.
+        text: the error, and since when.
+    """
+    issue = Issue(RowState.FAILED, Reason.RECONCILE_FAILED, text)
+    rows = {route.name: _row(route, [issue], 0) for route in selected}
+    for row in known:
+        rows[row.name] = dataclasses.replace(row, state=issue.state, reason=issue.reason, message=issue.message)
+    return tuple(rows[name] for name in sorted(rows))
+
+
 def _planned_row(planned: ObjectPlan, outcome: Outcome, bypass: Routes) -> Row:
     # Without its bypass routes a default route is not used.
     bypass = bypass if planned.route.spec.takes_default else Routes()
     failed = {key: outcome.failures[key] for key in sorted(outcome.failures) if key in planned.keys or key in bypass}
     flapping = [(keys, history) for history in outcome.flapping if (keys := planned.keys & history.keys)]
     issues = [*planned.problems, *_flapping(flapping), *_refusals_of_kernel(failed)]
+    issues += [
+        Issue(RowState.PROGRAMMED, Reason.GATEWAYS_NOT_USED, f"gateway {each.address} {outcome.hints[each]}")
+        for each in planned.selection.targets
+        if each in outcome.hints
+    ]
     # Flapping routes count as missing, whether they are installed at this moment or not.
     missing = sum(len(keys) for keys, _ in flapping)
     missing += sum(not any(key in keys for keys, _ in flapping) for key in failed)
@@ -127,9 +149,8 @@ def _refusals_of_kernel(failures: Mapping[bytes, Failure]) -> Iterator[Issue]:
         named = [key for key, holder in conflicts.items() if holder] or list(conflicts)[:1]
         texts = [unpack_prefix(prefix_of(key)) + (f" ({conflicts[key]})" if conflicts[key] else "") for key in named]
         text = f"another program's route holds {', '.join(texts)}{_more(len(conflicts) - len(named))}"
-        yield Issue(
-            RowState.CONFLICT, Reason.FOREIGN_ROUTE, f"{text}; it is left alone: remove it, or this destination"
-        )
+        remedy = "it is left alone: have its owner give it up, or take this destination out"
+        yield Issue(RowState.CONFLICT, Reason.FOREIGN_ROUTE, f"{text}; {remedy}")
     for text, keys in by_text.items():
         where = f"{unpack_prefix(prefix_of(keys[0]))}{_more(len(keys) - 1)}"
         message = f"the kernel refused {where}: {text}; it is tried again"

@@ -45,7 +45,7 @@ class _Level:
         try:
             question = await request.json()
             level, seconds = question["level"], float(question.get("seconds", 0))
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             level, seconds = "", 0.0
         if level not in LEVELS:
             return web.Response(text=f"send a level, one of {', '.join(LEVELS)}, and optionally seconds\n", status=400)
@@ -74,6 +74,7 @@ class HttpServer:
         questions: handlers by path, each returning a JSON object; variable parts of a path, as in
             ``/claims/{address}``, are the handler's arguments.
         plan: handler of the JSON objects posted to /plan.
+        obstacle: returns what keeps this process from its work, for people; empty if nothing does.
     """
 
     def __init__(
@@ -82,11 +83,14 @@ class HttpServer:
         ready: Callable[[], bool],
         questions: Mapping[str, Question] | None = None,
         plan: Callable[[Mapping[str, Any]], Awaitable[dict[str, Any]]] | None = None,
+        *,
+        obstacle: Callable[[], str] = str,
     ) -> None:
         self._serve_metrics = make_aiohttp_handler(metrics.registry)
         self._ready = ready
         self._questions = questions or {}
         self._plan = plan
+        self._obstacle = obstacle
         self._level = _Level()
         self._runners: list[web.AppRunner] = []
 
@@ -138,6 +142,8 @@ class HttpServer:
         return web.Response(text="ok\n")
 
     async def _readyz(self, _: web.Request) -> web.Response:
+        if obstacle := self._obstacle():
+            return web.Response(text=f"not ready: {obstacle}\n", status=503)
         if self._ready():
             return web.Response(text="ok\n")
         return web.Response(text="not ready: no complete list of StaticRoutes has been received yet\n", status=503)
@@ -157,5 +163,5 @@ class HttpServer:
             return web.json_response(await self._plan(await request.json()))
         except KernelError as error:
             return web.Response(text=f"{error}\n", status=503)
-        except (StaticRouteError, ValueError) as error:
+        except (StaticRouteError, ValueError, RecursionError) as error:
             return web.Response(text=f"{error}\n", status=400)

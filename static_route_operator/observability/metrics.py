@@ -1,6 +1,6 @@
 """The metrics, each with its unit in its name and no label per destination."""
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from prometheus_client import (
@@ -91,21 +91,23 @@ class ObservedGateway(NamedTuple):
         gateway: address.
         interface: name of the interface through which the gateway is probed.
         check: description of the health check, such as ``ICMP every 1 s``.
-        up: False while the gateway does not answer.
+        up: True while the gateway answers, False while it is down; None before the first result.
         rtt: round-trip time in seconds; None while the gateway does not answer.
         sent: probes sent whose result is known.
         lost: probes among them without a correct answer in time.
         flaps: changes from up to down.
+        held_until: Unix time until which a gateway that flaps stays down; 0 without a hold-down.
     """
 
     gateway: str
     interface: str
     check: str
-    up: bool
+    up: bool | None
     rtt: float | None
     sent: int
     lost: int
     flaps: int
+    held_until: float = 0.0
 
 
 class _Gateways(Collector):
@@ -118,7 +120,9 @@ class _Gateways(Collector):
         """Yield the same series for each gateway; a gateway that does not answer has no round-trip time."""
         labels = ("gateway", "interface", "check")
         up = GaugeMetricFamily(
-            f"{PREFIX}_gateway_up", "1 while a probed gateway answers, 0 while the gateway is down.", labels=labels
+            f"{PREFIX}_gateway_up",
+            "1 while a probed gateway answers, 0 while it is down; none before the first result.",
+            labels=labels,
         )
         rtt = GaugeMetricFamily(
             f"{PREFIX}_gateway_rtt_seconds", "Smoothed round-trip time of the probes to a gateway.", labels=labels
@@ -128,15 +132,41 @@ class _Gateways(Collector):
             f"{PREFIX}_gateway_probe_losses", "Probes to a gateway without a correct answer in time.", labels=labels
         )
         flaps = CounterMetricFamily(f"{PREFIX}_gateway_flaps", "Changes of a gateway from up to down.", labels=labels)
+        held = GaugeMetricFamily(
+            f"{PREFIX}_gateway_held_until_timestamp_seconds",
+            "Unix time until which a gateway that failed again and again stays down even if it answers; 0 without a"
+            " hold-down.",
+            labels=labels,
+        )
         # Checks that differ only in fields without a label would make duplicate series: the last one counts.
         for each in {one[:3]: one for one in self.source()}.values():
-            up.add_metric(each[:3], float(each.up))
+            if each.up is not None:
+                up.add_metric(each[:3], float(each.up))
             if each.rtt is not None:
                 rtt.add_metric(each[:3], each.rtt)
             sent.add_metric(each[:3], each.sent)
             lost.add_metric(each[:3], each.lost)
             flaps.add_metric(each[:3], each.flaps)
-        yield from (up, rtt, sent, lost, flaps)
+            held.add_metric(each[:3], each.held_until)
+        yield from (up, rtt, sent, lost, flaps, held)
+
+
+class _Unreadable(Collector):
+    """Collector that reads the numbers of unreadable messages at scrape time."""
+
+    def __init__(self) -> None:
+        self.source: Callable[[], Mapping[str, int]] = dict
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield a series for each kind of message."""
+        found = CounterMetricFamily(
+            f"{PREFIX}_unreadable_messages",
+            "Messages that were passed over because they could not be read or were not from the kernel, by kind.",
+            labels=("kind",),
+        )
+        for kind, number in sorted(self.source().items()):
+            found.add_metric((kind,), number)
+        yield found
 
 
 class Metrics(ApiMetrics):
@@ -182,6 +212,11 @@ class Metrics(ApiMetrics):
             "reconcile", "Time from the start of a run to the kernel's last answer."
         )
         self.reconcile_errors = counter("reconcile_errors", "Runs that failed as a whole and were repeated.")
+        self.consecutive_reconcile_errors = gauge(
+            "consecutive_reconcile_errors", "Runs that have failed as a whole since the last one that did not."
+        )
+        self._unreadable = _Unreadable()
+        self.registry.register(self._unreadable)
         self.drift = counter("drift", "Routes of this program that another program changed or removed.")
         self.drift_repairs = counter(
             "drift_repairs", "Routes that were restored after another program changed or removed them."
@@ -204,10 +239,26 @@ class Metrics(ApiMetrics):
         """Set the callback that supplies the gateways at scrape time."""
         self._gateways.source = source
 
+    def watch_unreadable(self, source: Callable[[], Mapping[str, int]]) -> None:
+        """Set the callback that supplies the numbers of unreadable messages, by kind, at scrape time."""
+        self._unreadable.source = source
+
     def count_states(self, states: Collection[RowState]) -> None:
         """Set the number of StaticRoutes in each state; a state without any is 0."""
         for state in RowState:
             self._static_routes.labels(state.value).set(sum(each is state for each in states))
+
+
+class StandaloneMetrics(Metrics):
+    """All metrics of a process that takes StaticRoutes from files."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.manifest_problems = self._gauge(
+            "manifest_problems",
+            "Problems of the manifests of `run`: files that are not in force as they are, or a directory that can't be"
+            " read.",
+        )
 
 
 class ControllerMetrics(ApiMetrics):

@@ -8,9 +8,10 @@ from typing import Any
 from static_route_operator.api.noderoutestate import Row
 from static_route_operator.api.resolution import ResolvedRoute
 from static_route_operator.planning.plan import ObjectPlan, Plan
+from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.keys import prefix_of, unpack_table_metric
 from static_route_operator.routing.nexthops import NextHop
-from static_route_operator.routing.prefixes import supernet, unpack_address, unpack_prefix
+from static_route_operator.routing.prefixes import contains, host_prefix, supernet, unpack_address, unpack_prefix
 
 
 class CandidateStatus(enum.StrEnum):
@@ -81,6 +82,21 @@ def _candidates(planned: ObjectPlan, plan: Plan, address: bytes) -> Iterator[Can
             hops=next_hops.hops if next_hops and next_hops.forwards else (),
             problems=tuple(each.message for each in planned.problems),
         )
+
+
+def protection_of(address: bytes, facts: Facts) -> str:
+    """Return the role of an address whose path no StaticRoute may change, in words; empty for any other address."""
+    host = host_prefix(address)
+    if interface := facts.addresses.get(address):
+        return f"this node's own address on {interface}"
+    for part in filter(None, (facts.protected, facts.protected.claims)):
+        for prefix in (host, part.around(host)):
+            if prefix is not None and part.within(prefix)[:1] == [prefix]:
+                return part.describe(prefix)
+    for subnet, interface in facts.subnets:
+        if contains(subnet, host):
+            return f"in {unpack_prefix(subnet)}, a subnet that {interface} of this node is connected to"
+    return ""
 
 
 def precedence(winner: ResolvedRoute, loser: ResolvedRoute) -> str:

@@ -1,6 +1,6 @@
 """From what is installed in the kernel to what should be, as a list of operations."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from static_route_operator.routing.keyset import KeySet
 from static_route_operator.routing.nexthops import NextHops
@@ -9,7 +9,12 @@ from static_route_operator.routing.rules import Rule, RuleOperation
 
 
 def diff(
-    desired: Routes, installed: Routes, *, retained: Iterable[KeySet] = (), skip: Iterable[KeySet] = ()
+    desired: Routes,
+    installed: Routes,
+    *,
+    retained: Iterable[KeySet] = (),
+    skip: Iterable[KeySet] = (),
+    dead_ends: Collection[NextHops] = (),
 ) -> list[Operation]:
     """Return the operations that turn the installed routes into the desired ones.
 
@@ -21,8 +26,9 @@ def diff(
         installed: the routes of this program in the kernel.
         retained: keys that stay as they are if they are installed and not desired.
         skip: keys that stay as they are (the kernel refused them lately).
+        dead_ends: next hops whose routes are not retained: they lose all packets.
     """
-    skip = list(skip)
+    skip, retained = list(skip), list(retained)
     missing: dict[NextHops, KeySet] = {}
     surplus: dict[NextHops, KeySet] = {}
     for next_hops in dict.fromkeys(next_hops for routes in (desired, installed) for next_hops, _ in routes):
@@ -45,7 +51,7 @@ def diff(
         *(
             Operation(Action.DELETE, next_hops, keys)
             for next_hops, left in surplus.items()
-            if (keys := _without(left, retained))
+            if (keys := left if next_hops in dead_ends else _without(left, retained))
         ),
     ]
 

@@ -1,10 +1,11 @@
-"""Routes that would cut this node off, and gateways that can't work here.
+"""Routes that would cut this node off, and source addresses that can't be used here.
 
 The keys of an object are sorted by prefix, so each check takes a few bisections, however many keys there are.
 """
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import NamedTuple
 
 from static_route_operator.api.destinations import LONGEST_DEFAULT
@@ -14,17 +15,19 @@ from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.foreign import ForeignRib, Lookup
 from static_route_operator.routing.keys import TABLE_MAIN, prefix_of, unpack_table_metric
 from static_route_operator.routing.keyset import KeySet
-from static_route_operator.routing.nexthops import NextHops
+from static_route_operator.routing.nexthops import NextHop, NextHops
 from static_route_operator.routing.prefixes import (
     contains,
     host_prefix,
     last_address,
-    supernet,
     unpack_address,
     unpack_prefix,
 )
 from static_route_operator.routing.protection import Protection
 from static_route_operator.routing.rules import Rule
+
+# Protected addresses that one message names.
+_MOST_CAPTURED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,84 +43,40 @@ class Issue:
         return Issue(self.state, self.reason, f"{self.message}; {text}")
 
 
-def gateway_problem(gateway: bytes, facts: Facts, *, on_link: bool = False, interface: str = "") -> Issue | None:
-    """Return the reason why no route can use a gateway on this node; None if one can.
-
-    Args:
-        gateway: packed address.
-        facts: the node.
-        on_link: take the gateway for a neighbour on the interface by which this node reaches it now.
-        interface: name of the interface on which the gateway is a neighbour, whatever the subnets are; empty if the
-            subnets decide.
-    """
-    text = unpack_address(gateway)
-    lookup = facts.lookups.get(gateway)
-    if lookup is not None and lookup.on_link and not interface:
-        return None
-    if lookup is not None and lookup.local:
-        whose = facts.addresses.get(gateway)
-        what = f"this node's own address on {whose}" if whose else "a local or broadcast address of this node"
-        return Issue(RowState.REFUSED, Reason.GATEWAY_IS_THIS_NODE, f"gateway {text} is {what}")
-    if interface:
-        if interface not in facts.interfaces.values():
-            where = f"is on {interface}, which this node does not have"
-        elif interface in facts.down:
-            where = f"is on {interface}, which is down"
-        else:
-            return None
-        return Issue(RowState.FAILED, Reason.GATEWAY_UNREACHABLE, f"gateway {text} {where}")
-    if on_link:
-        why = _no_interface(lookup)
-        return Issue(RowState.FAILED, Reason.GATEWAY_UNREACHABLE, f"gateway {text} {why}") if why else None
-    for subnet, name in facts.subnets:
-        if contains(subnet, host_prefix(gateway)):
-            where = f"is on {unpack_prefix(subnet)} of {name}, but this node has no route to it now: is {name} up?"
-            break
-    else:
-        where = f"is not on any subnet of this node ({_subnets_text(gateway, facts)})"
-    return Issue(RowState.FAILED, Reason.GATEWAY_UNREACHABLE, f"gateway {text} {where}")
-
-
-def _no_interface(lookup: Lookup | None) -> str:
-    """Explain why the interface of a neighbour is ambiguous; return an empty text if it is not."""
-    if lookup is None:
-        return "may be on any interface: this node has no route to it"
-    if lookup.ours:
-        return "may be on any interface: this node's route to it belongs to a StaticRoute, maybe through itself"
-    if not lookup.interface:
-        return "may be on any interface: this node's route to it has several next hops"
-    return ""
-
-
 def source_problem(source: bytes, facts: Facts) -> Issue | None:
     """Return the reason why no route can have a source address on this node; None if one can, or without a source."""
-    lookup = facts.lookups.get(source)
     # Local addresses are not only those of interfaces: `ip route add local` adds others.
-    if not source or source in facts.addresses or (lookup is not None and lookup.local):
+    if not source or facts.is_own(source):
         return None
-    return Issue(
-        RowState.FAILED, Reason.SOURCE_NOT_ON_NODE, f"source {unpack_address(source)} is not an address of this node"
-    )
-
-
-def _subnets_text(gateway: bytes, facts: Facts) -> str:
-    """Return the subnets that a gateway might be on; no gateway is on the loopback interface."""
-    own = [
-        f"{unpack_prefix(prefix)} on {name}"
-        for prefix, name in facts.subnets
-        if len(prefix) == len(gateway) + 1 and name != "lo"
-    ]
-    return ", ".join(own[:8]) or "it has no subnet of this address family"
+    text = unpack_address(source)
+    found = [each for each in facts.network.addresses if each.local == source]
+    if not found:
+        why = f"source {text} is not an address of this node"
+    elif any(each.duplicate for each in found):
+        why = (
+            f"source {text} of {facts.addresses[source]} is a duplicate: another node on that link has the same"
+            " address, so the kernel does not use it here; remove it from one of the two"
+        )
+    else:
+        why = f"source {text} of {facts.addresses[source]} is not in use yet: the kernel checks for a duplicate first"
+    return Issue(RowState.FAILED, Reason.SOURCE_NOT_ON_NODE, why)
 
 
 class Rejection(NamedTuple):
-    """Keys that must not be routed on this node, and the reason. A key may be in several rejections."""
+    """Keys that must not be routed on this node, and the reason. A key may be in several rejections.
+
+    Attributes:
+        keys: the keys.
+        why: the reason, after the text of a key.
+        whole: no part of these prefixes may be routed, so there is nothing to cut out.
+    """
 
     keys: KeySet
     why: str
+    whole: bool = False
 
 
-def default_refusals(keys: KeySet, facts: Facts) -> Iterator[Rejection]:
+def default_refusals(keys: KeySet, facts: Facts, hops: Collection[NextHop] = ()) -> Iterator[Rejection]:
     """Yield the keys of a default route that must not be routed on this node.
 
     Packets to a prefix with a route in main use that route. Protected prefixes that use main's default route get a
@@ -127,9 +86,11 @@ def default_refusals(keys: KeySet, facts: Facts) -> Iterator[Rejection]:
     Args:
         keys: of one object.
         facts: the node.
+        hops: see `refusals`.
     """
     if not keys:
         return
+    yield from _loops(keys, facts, facts.lookups, hops)
     size = len(prefix_of(keys[0])) - 1
     if found := prefix_without_bypass(size, facts):
         why = "and this node's default route is of a kind that can't be copied to keep that reachable"
@@ -137,18 +98,23 @@ def default_refusals(keys: KeySet, facts: Facts) -> Iterator[Rejection]:
     elif max(keys.packed[size :: keys.size]) > LONGEST_DEFAULT:
         for each in followers(size, facts):
             if run := _within(keys, each):
-                yield Rejection(run, f"is in {facts.protected.describe(each)}")
+                yield Rejection(run, f"is in {facts.protected.describe(each)}", whole=True)
 
 
 def refusals(
-    keys: KeySet, facts: Facts, gateways: Collection[bytes], path: NextHops | None = None
+    keys: KeySet,
+    facts: Facts,
+    gateways: Collection[bytes],
+    path: NextHops | None = None,
+    hops: Collection[NextHop] = (),
 ) -> Iterator[Rejection]:
     """Yield the keys that must not be routed on this node.
 
     A key is rejected if it would change the next hop of a protected address: it would win the longest-prefix match
     against the route that the address has without any route of ours, and lead elsewhere. A key is also rejected if it
     holds a gateway in use, is one of the node's own addresses, or is a part of a connected subnet or of a protected
-    prefix. A broader prefix changes nothing for them, and is accepted.
+    prefix. A broader prefix changes nothing for them, and is accepted. A key is rejected as well if it would lead the
+    packets of a tunnel into the tunnel itself.
 
     In a table other than main there is no match to win: a rule that leads packets there comes before main, or may. So
     if a rule may lead the node's own packets there, every prefix that holds such an address, or overlaps with such a
@@ -159,17 +125,20 @@ def refusals(
         facts: the node.
         gateways: packed addresses of all gateways in use on the node.
         path: next hops of the routes; None for unknown.
+        hops: the next hops that the routes have, or may have once a gateway is up.
     """
     if not keys:
         return
     table, _ = unpack_table_metric(keys[0])
     if table == TABLE_MAIN:
         yield from _captures(keys, facts, facts.lookups, gateways)
+        yield from _loops(keys, facts, facts.lookups, hops)
         yield from _changes(keys, facts.protected, facts.foreign, path)
     elif rule := _rule_towards(table, keys, facts):
         captures = [*_captures(keys, facts, {}, gateways), *_around_subnets(keys, facts)]
+        captures += _loops(keys, facts, {}, hops)
         for each in (*captures, *_changes(keys, facts.protected, ForeignRib(), None)):
-            yield Rejection(each.keys, each.why + _because_of(rule))
+            yield each._replace(why=each.why + _because_of(rule))
 
 
 def claim_conflicts(
@@ -193,7 +162,7 @@ def claim_conflicts(
         yield from _changes(keys, claims, facts.foreign, path)
     elif claims.meet(keys) and (rule := _rule_towards(table, keys, facts)):
         for each in _changes(keys, claims, ForeignRib(), None):
-            yield Rejection(each.keys, each.why + _because_of(rule))
+            yield each._replace(why=each.why + _because_of(rule))
 
 
 def _because_of(rule: Rule) -> str:
@@ -216,17 +185,36 @@ def _captures(
     keys: KeySet, facts: Facts, lookups: Mapping[bytes, Lookup], gateways: Collection[bytes]
 ) -> Iterator[Rejection]:
     address_size = len(prefix_of(keys[0])) - 1
-    for subnet, interface in facts.subnets:
-        if len(subnet) - 1 == address_size and (found := _within(keys, subnet)):
-            yield Rejection(
-                found, f"is in {unpack_prefix(subnet)}, a subnet that {interface} of this node is connected to"
-            )
-    for address, interface in facts.addresses.items():
+    for subnet in facts.network.around(keys):
+        prefix, interface = subnet
+        if len(prefix) - 1 == address_size and prefix[-1] > LONGEST_DEFAULT and (found := _within(keys, prefix)):
+            what = f"a subnet that {interface} of this node is connected to"
+            if subnet in facts.network.unrouted:
+                what = f"the subnet of this node's address on {interface} (with noprefixroute)"
+            yield Rejection(found, f"is in {unpack_prefix(prefix)}, {what}", whole=True)
+    for address, interface in facts.network.owned_by(keys):
         if len(address) == address_size and (found := _within(keys, host_prefix(address))):
-            yield Rejection(found, f"is this node's own address on {interface}")
+            yield Rejection(found, f"is this node's own address on {interface}", whole=True)
     for address in gateways:
         if len(address) == address_size and (found := _capturing(keys, address, lookups)):
             yield Rejection(found, f"would capture the gateway {unpack_address(address)} itself")
+
+
+def _loops(
+    keys: KeySet, facts: Facts, lookups: Mapping[bytes, Lookup], hops: Collection[NextHop]
+) -> Iterator[Rejection]:
+    """Yield the keys that would capture the outer packets of a tunnel that the routes lead into."""
+    address_size = len(prefix_of(keys[0])) - 1
+    for index in {hop.interface for hop in hops}:
+        link = facts.links.get(index)
+        if link is None or len(link.remote) != address_size:
+            continue
+        lookup = lookups.get(link.remote)
+        looping = lookup is not None and lookup.ours and lookup.interface in {0, index}
+        shortest = 0 if lookup is None or looping else lookup.prefix_length
+        if found := keys.holding(link.remote, range(shortest, address_size * 8 + 1)):
+            end = f"{unpack_address(link.remote)}, the other end of the tunnel {link.name} that leads to the gateway"
+            yield Rejection(found, f"would capture {end}")
 
 
 def _changes(keys: KeySet, protected: Protection, foreign: ForeignRib, path: NextHops | None) -> Iterator[Rejection]:
@@ -236,12 +224,15 @@ def _changes(keys: KeySet, protected: Protection, foreign: ForeignRib, path: Nex
         prefix = prefix_of(key)
         if path is not None and not path.source and (match := foreign.match(prefix)) and match.leads(path.hops):
             continue
-        if captured := next(foreign.exposed(prefix, protected.outermost_within(prefix)), None):
-            yield Rejection(KeySet(keys.size, key), f"would capture {protected.describe(captured)}")
+        exposed = foreign.exposed(prefix, protected.outermost_within(prefix))
+        if captured := [protected.describe(each) for each in islice(exposed, _MOST_CAPTURED + 1)]:
+            more = " and more" if len(captured) > _MOST_CAPTURED else ""
+            text = ", ".join(captured[:_MOST_CAPTURED])
+            yield Rejection(KeySet(keys.size, key), f"would capture {text}{more}")
     while inside:
         around = protected.around(prefix_of(inside[0])) or b""
         run = _within(inside, around)
-        yield Rejection(run, f"is in {protected.describe(around)}")
+        yield Rejection(run, f"is in {protected.describe(around)}", whole=True)
         if len(protected.within(around)) > 1:
             for key in run:
                 if found := protected.within(prefix_of(key)):
@@ -252,7 +243,7 @@ def _changes(keys: KeySet, protected: Protection, foreign: ForeignRib, path: Nex
 def _around_subnets(keys: KeySet, facts: Facts) -> Iterator[Rejection]:
     """Yield the keys whose prefixes are broader than a connected subnet and hold it."""
     for subnet, interface in facts.subnets:
-        if len(subnet) == len(prefix_of(keys[0])) and (found := _holding(keys, subnet[:-1], range(subnet[-1]))):
+        if len(subnet) == len(prefix_of(keys[0])) and (found := keys.holding(subnet[:-1], range(subnet[-1]))):
             text = f"would capture {unpack_prefix(subnet)}, a subnet that {interface} of this node is connected to"
             yield Rejection(found, text)
 
@@ -271,14 +262,4 @@ def _capturing(keys: KeySet, address: bytes, lookups: Mapping[bytes, Lookup]) ->
     """
     lookup = lookups.get(address)
     shortest = 0 if lookup is None or lookup.ours else lookup.prefix_length
-    return _holding(keys, address, range(shortest, len(address) * 8 + 1))
-
-
-def _holding(keys: KeySet, address: bytes, lengths: range) -> KeySet:
-    """Return the keys whose prefixes hold ``address`` and have one of these lengths."""
-    # All prefixes that hold the address sort in here. In most cases there is none.
-    near = keys.between(supernet(address, lengths.start), host_prefix(address)) if lengths else keys[:0]
-    if not near:
-        return near
-    found = (near.between(candidate, candidate) for candidate in (supernet(address, length) for length in lengths))
-    return KeySet(keys.size, b"".join(each.packed for each in found))
+    return keys.holding(address, range(shortest, len(address) * 8 + 1))

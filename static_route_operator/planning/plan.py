@@ -1,5 +1,7 @@
 """The plan of a node: the routes that it should have, and the StaticRoute that each belongs to."""
 
+import functools
+import logging
 from collections import Counter
 from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +28,8 @@ from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.prefixes import unpack_prefix
 from static_route_operator.routing.routes import Routes
 from static_route_operator.routing.rules import Rule
+
+logger = logging.getLogger(__name__)
 
 
 class LeftOut(NamedTuple):
@@ -59,7 +63,7 @@ class ObjectPlan:
     left_out: tuple[LeftOut, ...] = ()
     tolerated: int = 0
 
-    def accepts(self, key: bytes) -> bool:
+    def accepts(self, key: object) -> bool:
         """Report whether no guard refused a route of this object, whether the route could be programmed or not."""
         refused = (each.keys for each in self.left_out if each.state is RowState.REFUSED)
         return key in self.route.keys and not any(key in keys for keys in refused)
@@ -126,8 +130,8 @@ def make_plan(  # noqa: PLR0913  each is a different part of what is known
     ordered = sorted(routes, key=lambda route: route.spec.precedence)
     before = before or Plan()
     selector = GatewaySelector(node or Node(""), facts, down, before.targets)
-    selections = [selector.choose(route) for route in ordered]
-    gateways = {address for selection in selections for address in selection.reachable}
+    selections = [_choose(selector, route) for route in ordered]
+    gateways = {hop.gateway for selection in selections for hop in selection.reachable}
     known = {each.route.uid: each for each in before.objects}
     overlapping = before.overlapping
     if _difference((route.keys for route in ordered), (each.route.keys for each in before.objects)):
@@ -135,18 +139,14 @@ def make_plan(  # noqa: PLR0913  each is a different part of what is known
     owners: dict[bytes, ResolvedRoute] = {}
     shares: dict[NextHops, list[KeySet]] = {}
     objects = []
-    for route, selection in zip(ordered, selections, strict=True):
+    for route, chosen in zip(ordered, selections, strict=True):
         keys, retained = route.keys, KeySet(route.keys.size)
-        refused = list(_guard(route, selection, facts, gateways))
+        in_force = _InForce(known.get(route.uid), installed)
+        selection, refused, tolerated, source = _guarded(route, chosen, facts, gateways, in_force)
         keys = _without(keys, refused)
-        conflicts = claim_conflicts(keys, facts, selection.next_hops, default=route.spec.takes_default)
-        blocked, tolerated = _split(conflicts, known.get(route.uid), installed)
-        refused += blocked
-        keys = _without(keys, blocked)
         left_out = [LeftOut(RowState.REFUSED, each.keys, each.why) for each in refused]
         problems = [*_refusals(route, refused), *_tolerations(tolerated)]
         problems += [selection.problem] if selection.problem else []
-        source = source_problem(route.spec.options.source, facts)
         next_hops = selection.next_hops
         if next_hops and not next_hops.blackhole and source:
             problems.append(source)
@@ -165,19 +165,63 @@ def make_plan(  # noqa: PLR0913  each is a different part of what is known
         if next_hops and keys:
             shares.setdefault(next_hops, []).append(keys)
         problems.sort(key=lambda each: -SEVERITY[each.state])
-        number = len({key for each in tolerated for key in each.keys})
-        objects.append(ObjectPlan(route, keys, retained, tuple(problems), selection, tuple(left_out), number))
+        objects.append(
+            ObjectPlan(route, keys, retained, tuple(problems), selection, tuple(left_out), len(_keys(tolerated)))
+        )
     shared = {next_hops: tuple(each) for next_hops, each in shares.items()}
     bypass, desired_rules = _plan_default(objects, facts, rules)
     return Plan(_union(shared, before, bypass), tuple(objects), shared, overlapping, bypass, desired_rules)
 
 
+def _choose(selector: GatewaySelector, route: ResolvedRoute) -> GatewaySelection:
+    try:
+        return selector.choose(route)
+    except Exception as error:  # noqa: BLE001  a defect that one object meets must not stop the others
+        return _unplanned(route, error)
+
+
+def _guarded(
+    route: ResolvedRoute,
+    selection: GatewaySelection,
+    facts: Facts,
+    gateways: Collection[bytes],
+    in_force: Container[bytes],
+) -> tuple[GatewaySelection, list[Rejection], list[Rejection], Issue | None]:
+    """Return the selection, the keys that must not be routed, those that stay so far, and the source's problem."""
+    try:
+        refused = list(_guard(route, selection, facts, gateways))
+        left = _without(route.keys, refused)
+        conflicts = claim_conflicts(left, facts, selection.next_hops, default=route.spec.takes_default)
+        blocked, tolerated = _split(conflicts, in_force)
+        return selection, [*refused, *blocked], tolerated, source_problem(route.spec.options.source, facts)
+    except Exception as error:  # noqa: BLE001  a defect that one object meets must not stop the others
+        return _unplanned(route, error), [], [], None
+
+
+def _unplanned(route: ResolvedRoute, error: Exception) -> GatewaySelection:
+    """Return the selection of an object that this program fails to plan: its routes stay as they are."""
+    text = f"{type(error).__name__}: {error}"
+    _log_defect(route.name, text)
+    problem = Issue(
+        RowState.FAILED, Reason.INTERNAL_ERROR, f"a defect of this program prevents a plan: {text}; see its log"
+    )
+    return GatewaySelection(keep=True, problem=problem)
+
+
+@functools.lru_cache(maxsize=256)
+def _log_defect(name: str, text: str) -> None:
+    """Log the current exception, once for each object and text: an object is planned again and again."""
+    logger.error("StaticRoute %s can't be planned, and its routes stay as they are: %s", name, text, exc_info=True)  # noqa: LOG014  handled by the caller
+
+
 def _guard(
     route: ResolvedRoute, selection: GatewaySelection, facts: Facts, gateways: Collection[bytes]
 ) -> Iterator[Rejection]:
+    used = selection.next_hops
+    hops = used.hops if used and used.forwards else selection.reachable
     if route.spec.takes_default:
-        return default_refusals(route.keys, facts)
-    return refusals(route.keys, facts, gateways, selection.next_hops)
+        return default_refusals(route.keys, facts, hops)
+    return refusals(route.keys, facts, gateways, used, hops)
 
 
 def _plan_default(
@@ -252,7 +296,9 @@ def _refusals(route: ResolvedRoute, refused: Sequence[Rejection]) -> Iterator[Is
         yield Issue(RowState.REFUSED, Reason.INVALID_DESTINATION, _sample([each.problem for each in route.refused]))
     if refused:
         problem = Issue(RowState.REFUSED, Reason.PROTECTED_DESTINATION, _reasons(refused))
-        yield problem.but("remove it from spec.destinations, or cut the protected part out with spec.excludes")
+        partly = not _keys(refused) <= _keys([each for each in refused if each.whole])
+        excludes = ", or cut the protected part out with spec.excludes" if partly else ""
+        yield problem.but(f"remove it from spec.destinations{excludes}")
 
 
 def _tolerations(tolerated: Sequence[Rejection]) -> Iterator[Issue]:
@@ -265,9 +311,16 @@ def _tolerations(tolerated: Sequence[Rejection]) -> Iterator[Issue]:
 
 
 def _reasons(rejections: Sequence[Rejection]) -> str:
-    """Describe keys; one rejected for several reasons is described with the last one."""
-    why = {key: each.why for each in rejections for key in each.keys}
-    return _sample([f"{unpack_prefix(prefix_of(key))} {text}" for key, text in why.items()])
+    """Describe keys with all reasons of each: whoever mends one should not meet the next."""
+    why: dict[bytes, list[str]] = {}
+    for each in rejections:
+        for key in each.keys:
+            why.setdefault(key, []).append(each.why)
+    return _sample([f"{unpack_prefix(prefix_of(key))} {', and '.join(found)}" for key, found in why.items()])
+
+
+def _keys(rejections: Iterable[Rejection]) -> set[bytes]:
+    return {key for each in rejections for key in each.keys}
 
 
 def _without(keys: KeySet, rejections: Iterable[Rejection]) -> KeySet:
@@ -276,25 +329,31 @@ def _without(keys: KeySet, rejections: Iterable[Rejection]) -> KeySet:
     return keys
 
 
-def _split(
-    conflicts: Iterable[Rejection], before: ObjectPlan | None, installed: Container[bytes]
-) -> tuple[list[Rejection], list[Rejection]]:
-    """Split conflicts with new claims: those of routes to add, and those of routes that are in force.
+class _InForce(Container[bytes]):
+    """The keys of the routes of an object that are in force.
 
     Args:
-        conflicts: of one object.
-        before: the last plan of the same object; None without one.
+        before: the last plan of the object; None without one.
         installed: the keys of the installed routes.
     """
+
+    def __init__(self, before: ObjectPlan | None, installed: Container[bytes]) -> None:
+        self._before = before
+        self._installed = installed
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._installed or (self._before is not None and self._before.accepts(key))
+
+
+def _split(conflicts: Iterable[Rejection], in_force: Container[bytes]) -> tuple[list[Rejection], list[Rejection]]:
+    """Split conflicts with new claims: those of routes to add, and those of routes that are in force."""
     blocked, tolerated = [], []
-    for keys, why in conflicts:
-        in_force = KeySet.of(
-            keys.size, (key for key in keys if key in installed or (before is not None and before.accepts(key)))
-        )
-        if in_force:
-            tolerated.append(Rejection(in_force, why))
-        if rest := keys - in_force:
-            blocked.append(Rejection(rest, why))
+    for each in conflicts:
+        kept = KeySet.of(each.keys.size, (key for key in each.keys if key in in_force))
+        if kept:
+            tolerated.append(each._replace(keys=kept))
+        if rest := each.keys - kept:
+            blocked.append(each._replace(keys=rest))
     return blocked, tolerated
 
 

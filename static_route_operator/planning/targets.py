@@ -47,6 +47,7 @@ class Health:
         flaps: changes from up to down.
         reason: the reason of the last loss, or why probes can't be sent, in words; empty for none.
         hold_down: seconds for which the gateway stays down although it may answer, because it flaps.
+        held_until: end of the hold-down in seconds since the epoch, also after it; 0 without one.
     """
 
     state: GatewayState = GatewayState.UNKNOWN
@@ -58,6 +59,7 @@ class Health:
     flaps: int = 0
     reason: str = ""
     hold_down: float = 0.0
+    held_until: float = 0.0
 
     @property
     def message(self) -> str:

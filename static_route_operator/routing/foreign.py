@@ -4,6 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+from static_route_operator.routing.kernelroute import UNICAST
 from static_route_operator.routing.keys import prefix_of, unpack_table_metric
 from static_route_operator.routing.keyset import KeySet
 from static_route_operator.routing.nexthops import NextHop, NextHops
@@ -15,11 +16,14 @@ class Lookup(NamedTuple):
     """The kernel's answer to a look-up of an address.
 
     Attributes:
-        prefix_length: bits of the prefix of the matching route.
+        prefix_length: bits of the prefix of the matching route; 0 where the kernel does not tell the route.
         interface: index of the output interface; 0 for none, or for several next hops.
-        on_link: the address is reached directly, without a gateway.
+        on_link: the route takes the address for a neighbour on the interface.
         local: the address is this node's own.
         ours: this program wrote the matching route.
+        kind: type of the matching route in the word of `ip route`, such as unicast, local or unreachable.
+        gateway: packed address of the route's gateway; empty without one.
+        protocol: number of the program that made the route; 0 for unknown.
     """
 
     prefix_length: int
@@ -27,6 +31,9 @@ class Lookup(NamedTuple):
     on_link: bool
     local: bool
     ours: bool
+    kind: str = UNICAST
+    gateway: bytes = b""
+    protocol: int = 0
 
 
 class Match(NamedTuple):
@@ -103,6 +110,7 @@ class ForeignRib:
             on_link=bool(interface) and not any(hop.gateway),
             local=False,
             ours=False,
+            gateway=hop.gateway if any(hop.gateway) and interface else b"",
         )
 
     def exposed(self, prefix: bytes, inside: Iterable[bytes]) -> Iterator[bytes]:

@@ -9,9 +9,22 @@ from static_route_operator.routing.prefixes import unpack_prefix
 UNICAST = "unicast"
 BLACKHOLE = "blackhole"
 THROW = "throw"
+UNREACHABLE = "unreachable"
+PROHIBIT = "prohibit"
 
 # Types of the routes whose packets the kernel delivers to this host.
-LOCAL_KINDS = frozenset({"local", "broadcast", "anycast", "multicast"})
+LOCAL = "local"
+BROADCAST = "broadcast"
+ANYCAST = "anycast"
+LOCAL_KINDS = frozenset({LOCAL, BROADCAST, ANYCAST, "multicast"})
+
+# Protocol numbers of the routes to subnets that the kernel makes itself: from addresses, and from the prefixes that
+# router advertisements declare to be on the link.
+PROTOCOL_KERNEL = 2
+PROTOCOL_RA = 9
+
+# Scope (rtm_scope) of IPv4 routes to neighbours.
+SCOPE_LINK = 253
 
 
 class KernelNextHop(NamedTuple):
@@ -48,6 +61,7 @@ class KernelRoute:
         source: packed source address of packets that this host sends; empty for none.
         metrics: the metrics that the route sets, also those that are no option of a StaticRoute.
         next_hop_id: number of the nexthop object that the route uses; 0 for none.
+        scope: how far away the destination is: 0 is anywhere, 253 is a neighbour; always 0 for IPv6.
         plain: apart from next hops and metrics, the route has no attribute that this program does not write.
     """
 
@@ -60,6 +74,7 @@ class KernelRoute:
     source: bytes = b""
     metrics: Metrics = ()
     next_hop_id: int = 0
+    scope: int = 0
     plain: bool = True
 
     @property

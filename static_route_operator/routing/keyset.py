@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple, overload
 
 from static_route_operator.routing.keys import TABLE_METRIC
+from static_route_operator.routing.prefixes import host_prefix, supernet
 
 # Keys in a piece of a set that is compared as a Python set; larger pieces that differ are halved.
 _SMALL = 128
@@ -123,6 +124,23 @@ class KeySet(Sequence[bytes]):
         # No key of `last` sorts after this, whatever its table and metric.
         end = self.index(last + b"\xff" * (TABLE_METRIC.size + 1))
         return KeySet(self.size, self.packed[self.index(first) * self.size : end * self.size])
+
+    def holding(self, address: bytes, lengths: range | None = None) -> "KeySet":
+        """Return the keys whose prefixes hold a packed address, and have one of these lengths.
+
+        Args:
+            address: of the family of the keys; there are none for the other family.
+            lengths: consecutive lengths; all by default.
+        """
+        if len(address) + 1 + TABLE_METRIC.size != self.size:
+            return self[:0]
+        lengths = range(len(address) * 8 + 1) if lengths is None else lengths
+        # All prefixes that hold the address sort in here. In most cases there is none.
+        near = self.between(supernet(address, lengths.start), host_prefix(address)) if lengths else self[:0]
+        if not near:
+            return near
+        found = (near.between(candidate, candidate) for candidate in (supernet(address, each) for each in lengths))
+        return KeySet(self.size, b"".join(each.packed for each in found))
 
     def interleaved(self, most: int) -> Iterator["KeySet"]:
         """Split the set into parts of up to ``most`` keys, each spread over the whole set.

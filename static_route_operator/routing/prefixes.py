@@ -12,7 +12,7 @@ import socket
 import struct
 from collections.abc import Sequence
 
-from static_route_operator.errors import InvalidPrefixError
+from static_route_operator.errors import InvalidPrefixError, shown
 
 IPV4_PREFIX_SIZE = 5
 IPV6_PREFIX_SIZE = 17
@@ -37,7 +37,7 @@ def pack_address(text: str) -> bytes:
             return socket.inet_pton(socket.AF_INET, text)
         address = socket.inet_pton(socket.AF_INET6, text)
     except (OSError, ValueError):
-        raise InvalidPrefixError(f"'{text}' is not an IP address") from None
+        raise InvalidPrefixError(f"{shown(text)} is not an IP address") from None
     if address.startswith(_MAPPED):
         raise InvalidPrefixError(f"'{text}' is an IPv4-mapped IPv6 address; write it as IPv4")
     return address
@@ -56,17 +56,13 @@ def pack_prefix(text: str) -> bytes:
     try:
         address = pack_address(host)
     except InvalidPrefixError as error:
-        problem = str(error).removeprefix(f"'{host}' ").replace("IP address", "IP address or CIDR")
-        raise InvalidPrefixError(f"'{text}' {problem}") from None
+        problem = str(error).removeprefix(f"{shown(host)} ").replace("IP address", "IP address or CIDR")
+        raise InvalidPrefixError(f"{shown(text)} {problem}") from None
     bits = len(address) * 8
     if not slash:
         return address + _LENGTH[bits]
-    if (
-        not (length_text.isascii() and length_text.isdigit())
-        or (length := int(length_text)) > bits
-        or (len(length_text) > 1 and length_text[0] == "0")
-    ):
-        raise InvalidPrefixError(f"'{text}' is not an IP address or CIDR: the length must be 0 to {bits}")
+    if (length := _LENGTH_OF_TEXT.get(length_text, bits + 1)) > bits:
+        raise InvalidPrefixError(f"{shown(text)} is not an IP address or CIDR: the length must be 0 to {bits}")
     if length != bits and (network := mask(address, length)) != address:
         raise InvalidPrefixError(f"'{text}' has host bits set; did you mean '{unpack_address(network)}/{length}'?")
     return address + _LENGTH[length]

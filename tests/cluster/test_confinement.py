@@ -138,7 +138,7 @@ def test_agent_reports_with_its_node_as_owner(cluster: Cluster, agent: Holder) -
         ({"ownerReferences": [{"name": "node2"}]}, "no owner but its own Node"),
         ({"ownerReferences": [{"uid": "00000000-0000-0000-0000-000000000000"}]}, "no owner but its own Node"),
         ({"ownerReferences": [{"blockOwnerDeletion": True}]}, ""),
-        ({"ownerReferences": [{"controller": True}]}, "no owner but its own Node"),
+        ({"ownerReferences": [{"controller": True}]}, "no owner that it keeps"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

@@ -46,6 +46,12 @@ REFUSED = [
     ("gateway is a CIDR", ["10.0.0.0/8"], "10.116.0.5/24", "gateway '10.116.0.5/24' is not an IP address"),
     ("placeholder", ["10.0.0.0/8"], "<GATEWAY>", "gateway '<GATEWAY>' is not an IP address"),
     ("gateway is loopback", ["10.0.0.0/8"], "127.0.0.1", "gateway '127.0.0.1' is not a unicast address"),
+    (
+        "gateway is link-local",
+        ["2001:db8::/32"],
+        "fe80::1",
+        "gateway 'fe80::1' is link-local, which is not supported yet",
+    ),
     ("gateway is multicast", ["10.0.0.0/8"], "224.0.0.1", "gateway '224.0.0.1' is not a unicast address"),
     ("gateway is unspecified", ["10.0.0.0/8"], "0.0.0.0", "gateway '0.0.0.0' is not a unicast address"),  # noqa: S104
 ]
@@ -90,7 +96,7 @@ REFUSED_OPTIONS: list[tuple[str, dict[str, object], str]] = [
     ("source of another family", {"source": "fd00::2"}, "source and gateway must be of one address family"),
     ("IPv4 source", {**IPV6, "source": "10.0.0.2"}, "source and gateway must be of one address family"),
     ("loopback source", {"source": "127.0.0.1"}, "source '127.0.0.1' is not a unicast address of the node"),
-    ("link-local source", {**IPV6, "source": "fe80::1"}, "source 'fe80::1' is not a unicast address of the node"),
+    ("link-local source", {**IPV6, "source": "fe80::1"}, "source 'fe80::1' is link-local, which is not supported yet"),
     ("unspecified source", {"source": "0.0.0.0"}, "source '0.0.0.0' is not a unicast address of the node"),  # noqa: S104
     ("onLink as text", {"onLink": "yes"}, "spec.onLink"),
     ("roll-out to no node", {"rollout": {"maxUnavailable": 0}}, "must be a number of nodes"),
@@ -149,6 +155,8 @@ ACCEPTED_OPTIONS: list[dict[str, object]] = [
     {"excludes": ["10.0.0.5", "10.1.0.0/16", "127.0.0.0/8", "169.254.0.0/16", "128.0.0.0/1"]},
     {**IPV6, "excludes": ["2001:db8::1", "2001:db8:1::/48", "fe80::/10", "8000::/1"]},
     {"excludes": []},
+    {"gateway": "169.254.10.1", "source": "169.254.10.2"},
+    _several({**ONE, "interface": "enp0s31f6-" + "x" * 100}),
     {"metric": 0, "table": 1, "mtu": 68, "source": "10.116.0.9", "onLink": False},
     {"metric": (1 << 32) - 1, "table": (1 << 32) - 1, "mtu": 65_520, "onLink": True},
     {**IPV6, "metric": 0, "table": 253, "mtu": 1280, "source": "fd00::9", "onLink": True},

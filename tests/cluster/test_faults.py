@@ -76,7 +76,7 @@ def test_an_interface_goes_down_and_up(agents: list[Agent], apply: Callable[...,
     agents[0].ip("link", "set", "eth1", "down")
     try:
         everywhere([agents[0]], {})
-        eventually("told", lambda: "is eth1 up?" in agents[0].row("site").get("message", ""))
+        eventually("told", lambda: "of eth1, which is down" in agents[0].row("site").get("message", ""))
     finally:
         agents[0].ip("link", "set", "eth1", "up")
         # Parts of the network that a node's own configuration restores: its IPv6 address and the way to the Services.
@@ -188,7 +188,7 @@ def test_a_missed_deletion_is_found_by_the_list(
     """A deletion that the watch lost (in-stream 410) is found by the periodic list, and not undone by a late event."""
     agent, fault = faulty
     agent.kill()
-    agent.start_and_sync("--daemonset=", "--list-seconds=2")
+    agent.start_and_sync("--daemonset=", "--list-seconds=10")
     apply("kept", [SITE], GATEWAY)
     apply("deleted", [OTHER_SITE], GATEWAY)
     confirmed([agent], {SITE: GATEWAY, OTHER_SITE: GATEWAY})

@@ -51,7 +51,7 @@ def test_a_gateway_that_two_of_three_nodes_reach(subnet: Cluster) -> None:
         "metadata": {"name": "partners"},
         "spec": {"destinations": ["192.0.2.0/25", "192.0.2.128/25"], "gateway": SUBNET_GATEWAY},
     }
-    words = "gateway 10.99.0.1 is on 10.99.0.0/24 of eth2, but this node has no route to it now: is eth2 up?"
+    words = "gateway 10.99.0.1 is on 10.99.0.0/24 of eth2, which is down: bring it up (ip link set eth2 up)"
     subnet.kubectl("apply", "-f", "-", input=json.dumps(body))
     reason = 'jsonpath={.status.conditions[?(@.type=="Ready")].reason}=NodesFailing'
     subnet.kubectl("wait", f"--for={reason}", "staticroute/partners", "--timeout=30s")

@@ -1,4 +1,4 @@
-"""A network namespace for each test."""
+"""A network namespace for each test; the scenarios are tests too."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -10,6 +10,9 @@ from tests.kernel.engine import Engine
 from tests.kernel.machine import Machine
 from tests.kernel.namespaces import new_network_namespace
 from tests.kernel.remover import Remover
+from tests.kernel.scenario.collection import pytest_collect_file
+
+__all__ = ["pytest_collect_file"]
 
 
 @pytest.fixture

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from static_route_operator.api.noderoutestate import Row
 from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.errors import InvalidSpecError
 from static_route_operator.node.introspection import Introspection
-from static_route_operator.node.inventory import Invalid, Inventory
+from static_route_operator.node.inventory import Inventory
 from static_route_operator.node.reconciler import Reconciler
 from static_route_operator.node.rollback.confirmation import Confirmation
 from static_route_operator.observability.metrics import PREFIX, Metrics
@@ -24,6 +23,7 @@ class Engine:
         machine: what it works on; this process must be on it.
         node: the node as the inventory knows it.
         confirmation: makes the confirmation; without roll-back unless given.
+        resync: seconds between full reads.
 
     Attributes:
         protected: addresses that must stay reachable; asked in each run.
@@ -34,6 +34,7 @@ class Engine:
         machine: Machine,
         node: Node | None,
         confirmation: Callable[[Inventory, Metrics], Confirmation] = Confirmation,
+        resync: float = 3600.0,
     ) -> None:
         self.machine = machine
         self.inventory = Inventory()
@@ -45,7 +46,7 @@ class Engine:
             self.metrics,
             confirmation=self.confirmation,
             protected=lambda: self.protected(),  # noqa: PLW0108  a test may set another
-            resync=3600.0,
+            resync=resync,
         )
         self.questions = Introspection(self.inventory, self.reconciler)
         self.inventory.on_change.connect(self.reconciler.wake)
@@ -73,12 +74,6 @@ class Engine:
         for route in routes:
             self._version += 1
             self.inventory.put(route, self._version)
-
-    def put_invalid(self, name: str, generation: int = 2) -> None:
-        """Make the object invalid."""
-        self._version += 1
-        error = InvalidSpecError(name, "spec.gateway", "gateway 'x' is not an IP address")
-        self.inventory.put(Invalid(f"uid-{name}", generation, error), self._version)
 
     def remove(self, name: str) -> None:
         """Remove the object."""

@@ -13,6 +13,11 @@ from tests.kernel.machine import PATIENCE, wait_until
 _ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("STATIC_ROUTE_OPERATOR_")}
 
 
+def _environment(directory: Path) -> dict[str, str]:
+    """Return the environment of the program: its state stays beside its manifests, not on this machine."""
+    return {**_ENVIRONMENT, "STATIC_ROUTE_OPERATOR_STATE_DIR": str(directory.with_name("state"))}
+
+
 def command(*arguments: str) -> list[str]:
     """Return the command line of the program."""
     return [sys.executable, "-m", "static_route_operator", *arguments]
@@ -26,7 +31,9 @@ def call(*arguments: str, prefix: Sequence[str] = ()) -> subprocess.CompletedPro
         prefix: what runs it, as `setpriv`.
     """
     words = [*prefix, *command(*arguments)]
-    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=PATIENCE * 3, env=_ENVIRONMENT)
+    directory = Path(arguments[arguments.index("--manifests") + 1]) if "--manifests" in arguments else None
+    env = _environment(directory) if directory else _ENVIRONMENT
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=PATIENCE * 3, env=env)
 
 
 class Program:
@@ -45,7 +52,7 @@ class Program:
                 command("run", "--manifests", str(directory), *arguments),
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env=_ENVIRONMENT,
+                env=_environment(directory),
             )
 
     @property

@@ -4,7 +4,9 @@ Each next hop of each route has a hardware address of its own, so the frame that
 took the packet, and by which of its next hops.
 """
 
+import asyncio
 import contextlib
+import errno
 import random
 import select
 import socket
@@ -247,7 +249,13 @@ class _Wire:
         deadline = time.monotonic() + patience
         while (left := deadline - time.monotonic()) > 0:
             for each in select.select(list(self._sockets.values()), [], [], left)[0]:
-                frame, address = each.recvfrom(2048)
+                try:
+                    frame, address = each.recvfrom(2048)
+                except OSError as error:
+                    # Said once of an interface that was taken down.
+                    if error.errno != errno.ENETDOWN:
+                        raise
+                    continue
                 # The test's own packets leave by these sockets too.
                 if token in frame and frame[start:end] == destination and address[2] != socket.PACKET_OUTGOING:
                     return self._gateways.get(frame[:6].hex(":"), frame[:6].hex(":"))
@@ -377,3 +385,361 @@ def test_a_rule_to_a_table_with_the_same_default_route(machine: Machine) -> None
     assert forwarding.route is not None
     assert forwarding.rule is not None
     assert (forwarding.route.table, forwarding.rule.table) == (100, 100)
+
+
+@dataclass
+class Trap:
+    """A packet that the kernel drops although its route is that of a StaticRoute.
+
+    Attributes:
+        packet: the packet: destination, source, and interface that it arrives on (none if this machine sends it).
+        words: in the reason.
+        spring: settings and `ip` commands that make the kernel drop it.
+        release: those that end that.
+        remedy: in the advice.
+    """
+
+    packet: tuple[str, str, str]
+    words: str
+    spring: tuple[str, ...]
+    release: tuple[str, ...] = ()
+    remedy: str = ""
+
+
+IPV4, IPV6 = "198.18.7.1", "2001:db8:7::1"
+TRAPS = {
+    "strict reverse path, all": Trap(
+        (IPV4, "10.1.0.200", "eth0"),
+        "the reverse path filter (net.ipv4.conf.all.rp_filter=1 and net.ipv4.conf.eth0.rp_filter=0; the larger one "
+        "counts) rejects the source: packets to 10.1.0.200 are sent by eth1, not by eth0",
+        ("ipv4/conf/all/rp_filter=1",),
+        ("ipv4/conf/all/rp_filter=2",),
+        "the larger one to 2",
+    ),
+    "strict reverse path, interface": Trap(
+        (IPV4, "10.1.0.200", "eth0"),
+        "net.ipv4.conf.eth0.rp_filter=1",
+        ("ipv4/conf/eth0/rp_filter=1",),
+        ("route add 10.1.0.200 via 10.0.0.9",),
+        "Give this node a route to 10.1.0.200 by eth0",
+    ),
+    "loose reverse path": Trap(
+        (IPV4, "203.0.113.7", "eth0"),
+        "packets to 203.0.113.7 have no route",
+        ("ipv4/conf/eth0/rp_filter=2",),
+        ("ipv4/conf/eth0/rp_filter=0",),
+        "set both to 0",
+    ),
+    "reverse path to a blackhole": Trap(
+        (IPV4, "203.0.113.7", "eth0"),
+        "rejects the source",
+        ("ipv4/conf/eth0/rp_filter=2", "route add blackhole 203.0.113.0/24"),
+        ("route del blackhole 203.0.113.0/24", "route add 203.0.113.0/24 via 10.0.0.9"),
+    ),
+    "forwarding of an interface": Trap(
+        (IPV4, "10.0.0.200", "eth0"),
+        "net.ipv4.conf.eth0.forwarding=0",
+        ("ipv4/conf/eth0/forwarding=0",),
+        ("ipv4/conf/eth0/forwarding=1",),
+        "Set net.ipv4.conf.eth0.forwarding=1",
+    ),
+    "no forwarding at all": Trap(
+        (IPV4, "10.0.0.200", "eth0"),
+        "forwards no IPv4 packets",
+        ("ipv4/ip_forward=0",),
+        ("ipv4/ip_forward=1",),
+        "net.ipv4.ip_forward=1",
+    ),
+    "own source": Trap(
+        (IPV4, "10.0.0.2", "eth0"),
+        "10.0.0.2 is an address of this node itself",
+        (),
+        ("ipv4/conf/eth0/accept_local=1",),
+        "net.ipv4.conf.eth0.accept_local=1",
+    ),
+    "loopback source": Trap(
+        (IPV4, "127.0.0.9", "eth0"),
+        "net.ipv4.conf.eth0.route_localnet=0",
+        (),
+    ),
+    "multicast source": Trap((IPV4, "224.0.0.9", "eth0"), "not the address of one machine", ()),
+    "no carrier": Trap(
+        (IPV4, "", ""),
+        "nothing leaves by eth1, which has no carrier",
+        ("link set eth1-peer down",),
+        ("link set eth1-peer up",),
+    ),
+    "silent gateway": Trap(
+        (IPV4, "", ""),
+        "10.1.0.10 does not answer ARP on eth1",
+        ("neigh del 10.1.0.10 dev eth1",),
+        (f"neigh replace 10.1.0.10 lladdr {_hardware('10.1.0.', 10)} dev eth1 nud permanent",),
+        "ip neighbour show 10.1.0.10",
+    ),
+    "silent gateway, IPv6": Trap(
+        (IPV6, "", ""),
+        "fd00:1::10 does not answer neighbour solicitations on eth1",
+        ("neigh del fd00:1::10 dev eth1",),
+        (f"neigh replace fd00:1::10 lladdr {_hardware('fd00:1::', 10)} dev eth1 nud permanent",),
+    ),
+    "no IPv6 forwarding": Trap(
+        (IPV6, "fd00::200", "eth0"),
+        "net.ipv6.conf.all.forwarding=0: this node forwards no IPv6 packets",
+        ("ipv6/conf/all/forwarding=0",),
+        ("ipv6/conf/all/forwarding=1",),
+        "Set net.ipv6.conf.all.forwarding=1",
+    ),
+    "IPv6 off": Trap(
+        (IPV6, "fd00::200", "eth0"),
+        "net.ipv6.conf.eth0.disable_ipv6=1",
+        ("ipv6/conf/eth0/disable_ipv6=1",),
+        ("ipv6/conf/eth0/disable_ipv6=0",),
+        "Set net.ipv6.conf.eth0.disable_ipv6=0",
+    ),
+    "link-local source": Trap((IPV6, "fe80::200", "eth0"), "does not leave the link of eth0", ()),
+    "unspecified source": Trap((IPV6, "::", "eth0"), "does not leave the link of eth0", ()),
+    "IPv6 loopback source": Trap((IPV6, "::1", "eth0"), "::1, which is a loopback address", ()),
+    "IPv6 multicast source": Trap((IPV6, "ff02::9", "eth0"), "not the address of one machine", ()),
+}
+
+
+def _turn(machine: Machine, changes: tuple[str, ...]) -> None:
+    """Set settings (path=value below /proc/sys/net) and run `ip` commands."""
+    for each in changes:
+        if "=" in each:
+            machine.switch(*each.split("="))
+        else:
+            machine.ip(each)
+
+
+def _made(trap: Trap) -> Packet:
+    destination, source, interface = trap.packet
+    packet = Packet(pack_address(destination), interface=interface, protocol=UDP, port=PORT)
+    return replace(packet, source=pack_address(source), source_port=PORT) if source else packet
+
+
+def _explained(engine: Engine, packet: Packet) -> dict[str, Any]:
+    tracer = RouteTracer()
+    try:
+        return compare(tracer.forward(packet), engine.questions.claims(unpack_address(packet.destination)))
+    finally:
+        tracer.close()
+
+
+@pytest.mark.parametrize("trap", TRAPS.values(), ids=TRAPS.keys())
+async def test_dropped_packet_is_never_said_to_follow(engine: Engine, wire: _Wire, trap: Trap) -> None:
+    """A packet that the kernel drops for another reason than a route is Dropped; the advice gets it through."""
+    engine.put(
+        route("nat", destinations=["198.18.0.0/15"], gateway="10.1.0.10"),
+        route("nat6", destinations=["2001:db8::/32"], gateway="fd00:1::10"),
+    )
+    engine.complete()
+    await engine.until(lambda: len(engine.machine.routes()) == 2, "the routes are installed")
+    packet = _made(trap)
+    _turn(engine.machine, trap.spring)
+    if wire.send(packet, b"first"):
+        assert wire.leaves_to(packet.destination, b"first", GONE) is None
+
+    found = _explained(engine, packet)
+
+    assert (found["verdict"], found["kernel"]["gateway"]) == ("Dropped", None), found
+    assert trap.words in found["text"]
+    assert trap.remedy in found["cause"]
+    if trap.release:
+        _turn(engine.machine, trap.release)
+        await engine.until(lambda: _explained(engine, packet)["verdict"] == "Follows", "the packet follows")
+        assert wire.send(packet, b"second")
+        assert wire.leaves_to(packet.destination, b"second", PATIENCE) in {"10.1.0.10", "fd00:1::10"}
+
+
+async def test_packet_that_follows_is_not_said_to_be_dropped(engine: Engine, wire: _Wire) -> None:
+    """Settings that others blame do no harm where the kernel does not look at them."""
+    engine.put(
+        route("nat", destinations=["198.18.0.0/15"], gateway="10.1.0.10"),
+        route("nat6", destinations=["2001:db8::/32"], gateway="fd00:1::10"),
+    )
+    engine.complete()
+    await engine.until(lambda: len(engine.machine.routes()) == 2, "the routes are installed")
+    _turn(
+        engine.machine,
+        (
+            "ipv4/conf/all/rp_filter=1",
+            "ipv4/conf/eth1/forwarding=0",
+            "ipv6/conf/eth0/forwarding=0",
+            "ipv6/conf/eth1/accept_redirects=1",
+        ),
+    )
+    for number, packet in enumerate(
+        (
+            _made(Trap((IPV4, "10.0.0.200", "eth0"), "", ())),
+            _made(Trap((IPV6, "2001:db8:ffff::1", "eth0"), "", ())),
+            _made(Trap((IPV4, "10.0.0.2", ""), "", ())),
+        )
+    ):
+        assert _explained(engine, packet)["verdict"] == "Follows"
+        token = f"packet {number}".encode()
+        assert wire.send(packet, token)
+        assert wire.leaves_to(packet.destination, token, PATIENCE) in {"10.1.0.10", "fd00:1::10"}
+
+
+@pytest.mark.parametrize(
+    ("packet", "words"),
+    [
+        ((IPV4, "10.9.9.9", ""), "10.9.9.9 is not an address of this node"),
+        ((IPV6, "2001:db8:ffff::9", ""), "2001:db8:ffff::9 is not an address of this node"),
+        ((IPV4, "127.0.0.1", ""), "do not leave by eth1 while net.ipv4.conf.eth1.route_localnet=0"),
+        ((IPV6, "::1", ""), "packets from ::1, a loopback address, do not leave by eth1"),
+        ((IPV4, "10.0.0.200", "eth9"), "this node has no interface eth9"),
+    ],
+)
+async def test_packet_that_can_not_be_sent(engine: Engine, packet: tuple[str, str, str], words: str) -> None:
+    """A packet with a source that this machine can't send from, or on an interface that it lacks, is Dropped."""
+    engine.put(
+        route("nat", destinations=["198.18.0.0/15"], gateway="10.1.0.10"),
+        route("nat6", destinations=["2001:db8::/32"], gateway="fd00:1::10"),
+    )
+    engine.complete()
+    await engine.until(lambda: len(engine.machine.routes()) == 2, "the routes are installed")
+
+    found = _explained(engine, _made(Trap(packet, "", ())))
+
+    assert found["verdict"] == "Dropped"
+    assert words in found["text"]
+
+
+async def test_machine_without_an_address_to_send_from(engine: Engine) -> None:
+    """With a source of ::1 alone no answer comes back: the packet is Dropped."""
+    engine.put(route("nat6", destinations=["2001:db8::/32"], gateway="fd00:1::10"))
+    engine.complete()
+    await engine.until(lambda: len(engine.machine.routes()) == 1, "the route is installed")
+    engine.machine.ip("route add fd00:1::/64 dev eth1", "addr flush dev eth1 scope global", ipv6=True)
+    engine.machine.ip("addr flush dev eth0 scope global", ipv6=True)
+
+    found = _explained(engine, _made(Trap((IPV6, "", ""), "", ())))
+
+    assert found["verdict"] == "Dropped"
+    assert "this node has no IPv6 address to send from by eth1" in found["text"]
+
+
+def _echo_reply(source: bytes, destination: bytes) -> bytes:
+    """An IP packet of this machine, as a router returns it in an error: the kernel needs no socket for such."""
+    if len(source) == 4:
+        body = struct.pack(">BBHHH", 0, 0, 0, 7, 1)
+        header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(body), 1, 0, 64, 1, 0) + source + destination
+        return header[:10] + _checksum(header) + header[12:] + body[:2] + _checksum(body) + body[4:]
+    body = _icmpv6(source, destination, struct.pack(">BBHHH", 129, 0, 0, 7, 1))
+    return struct.pack(">IHBB", 6 << 28, len(body), 58, 64) + source + destination + body
+
+
+def _icmpv6(source: bytes, destination: bytes, body: bytes) -> bytes:
+    checksum = _checksum(source + destination + struct.pack(">II", len(body), 58) + body)
+    return body[:2] + checksum + body[4:]
+
+
+def _forge(machine: Machine, router: str, host: str, body: bytes) -> None:
+    """Send an ICMP message of a router to this machine's eth1, as if it came over the wire."""
+    source, destination = pack_address(router), pack_address(host)
+    if len(source) == 4:
+        body = body[:2] + _checksum(body) + body[4:]
+        header = struct.pack(">BBHHHBBH", 0x45, 0, 20 + len(body), 1, 0, 64, 1, 0) + source + destination
+        frame = b"\x08\x00" + header[:10] + _checksum(header) + header[12:] + body
+    else:
+        body = _icmpv6(source, destination, body)
+        frame = b"\x86\xdd" + struct.pack(">IHBB", 6 << 28, len(body), 58, 255) + source + destination + body
+    hardware = bytes.fromhex(machine.query("link", "show", "dev", "eth1")[0]["address"].replace(":", ""))
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+        wire.bind(("eth1-peer", ETH_P_ALL))
+        wire.send(hardware + b"\x02\0\0\0\0\x01" + frame)
+
+
+def _redirect(machine: Machine, router: str, host: str, destination: str, target: str) -> None:
+    """Let a router send a redirect for a destination."""
+    inner = _echo_reply(pack_address(host), pack_address(destination))
+    if ":" not in router:
+        _forge(machine, router, host, struct.pack(">BBH", 5, 1, 0) + pack_address(target) + inner)
+        return
+    link_layer = b"\x02\x01\x02\0\0\0\0\x09"
+    header = struct.pack(">BB6x", 4, (8 + len(inner)) // 8) + inner
+    addresses = pack_address(target) + pack_address(destination)
+    _forge(machine, router, host, struct.pack(">BBHI", 137, 0, 0, 0) + addresses + link_layer + header)
+
+
+async def test_redirect_is_told_with_its_remedy(engine: Engine, wire: _Wire) -> None:
+    """An ICMP redirect leads packets to another gateway; `explain` says so, and its commands end that for good."""
+    engine.put(route("nat", destinations=["198.18.0.0/15"], gateway="10.1.0.10"))
+    engine.complete()
+    await engine.until(engine.machine.routes, "the route is installed")
+    _turn(engine.machine, ("ipv4/ip_forward=0", "ipv4/conf/all/accept_redirects=1"))
+    packet = _made(Trap((IPV4, "", ""), "", ()))
+    assert _explained(engine, packet)["verdict"] == "Follows"
+
+    _redirect(engine.machine, "10.1.0.10", "10.1.0.2", IPV4, "10.1.0.11")
+    await engine.until(lambda: _explained(engine, packet)["kernel"]["gateway"] == "10.1.0.11", "it is redirected")
+    found = _explained(engine, packet)
+
+    assert wire.send(packet, b"redirected")
+    assert wire.leaves_to(packet.destination, b"redirected", PATIENCE) == "10.1.0.11"
+    assert (found["verdict"], found["object"], found["kernel"]["redirected"]) == ("Redirected", "nat", True)
+    assert found["cause"] == (
+        "StaticRoute nat leads via 10.1.0.10 dev eth1, and its route is installed, but an ICMP redirect leads this "
+        "address to another gateway; the agent does not end that: `ip route flush cache` ends it, and "
+        "net.ipv4.conf.all.accept_redirects=0 and net.ipv4.conf.eth1.accept_redirects=0 prevents the next."
+    )
+    engine.machine.ip("route flush cache")
+    assert _explained(engine, packet)["verdict"] == "Follows"
+    _turn(engine.machine, ("ipv4/conf/all/accept_redirects=0", "ipv4/conf/eth1/accept_redirects=0"))
+    _redirect(engine.machine, "10.1.0.10", "10.1.0.2", IPV4, "10.1.0.11")
+    assert wire.send(packet, b"not redirected")
+    assert wire.leaves_to(packet.destination, b"not redirected", PATIENCE) == "10.1.0.10"
+    assert _explained(engine, packet)["verdict"] == "Follows"
+
+
+async def test_redirect_of_ipv6_is_told(engine: Engine) -> None:
+    """IPv6 marks no redirect, and keeps it beside the route: it is found all the same."""
+    engine.machine.ip("addr add fe80::2/64 dev eth1 nodad", "route add 2001:db8::/32 via fe80::10 dev eth1")
+    engine.complete()
+    packet = _made(Trap((IPV6, "", ""), "", ()))
+    assert not _explained(engine, packet)["kernel"]["redirected"]
+
+    def redirected() -> bool:
+        _redirect(engine.machine, "fe80::10", "fd00:1::2", IPV6, "fe80::11")
+        return bool(_explained(engine, packet)["kernel"]["redirected"])
+
+    await engine.until(redirected, "it is redirected")
+    (note,) = _explained(engine, packet)["notes"]
+
+    assert note == (
+        "an ICMP redirect set this next hop; `ip -6 route flush cache` ends it, and "
+        "net.ipv6.conf.eth1.accept_redirects=0 prevents the next"
+    )
+    engine.machine.ip("route flush cache", ipv6=True)
+    _turn(engine.machine, ("ipv6/conf/eth1/accept_redirects=0",))
+    _redirect(engine.machine, "fe80::10", "fd00:1::2", IPV6, "fe80::11")
+    for _ in range(20):
+        assert not redirected()
+        await asyncio.sleep(GONE / 20)
+
+
+@pytest.mark.parametrize(("destination", "mtu"), [(IPV4, 1200), (IPV6, 1300)])
+async def test_learned_mtu_is_told(engine: Engine, destination: str, mtu: int) -> None:
+    """A path MTU that a router reported is a note: the packet follows, and long ones do not get through whole."""
+    engine.put(
+        route("nat", destinations=["198.18.0.0/15"], gateway="10.1.0.10"),
+        route("nat6", destinations=["2001:db8::/32"], gateway="fd00:1::10"),
+    )
+    engine.complete()
+    await engine.until(lambda: len(engine.machine.routes()) == 2, "the routes are installed")
+    packet = _made(Trap((destination, "", ""), "", ()))
+    router, host = ("10.1.0.10", "10.1.0.2") if destination == IPV4 else ("fd00:1::10", "fd00:1::2")
+    inner = _echo_reply(pack_address(host), pack_address(destination))
+    kind = struct.pack(">BBHHH", 3, 4, 0, 0, mtu) if destination == IPV4 else struct.pack(">BBHI", 2, 0, 0, mtu)
+
+    def learned() -> bool:
+        _forge(engine.machine, router, host, kind + inner)
+        return bool(_explained(engine, packet)["kernel"]["learnedMtu"] == mtu)
+
+    await engine.until(learned, "the MTU is learned")
+    found = _explained(engine, packet)
+
+    assert found["verdict"] == "Follows"
+    assert found["notes"][0].startswith(f"packets of more than {mtu} bytes are split or refused")

@@ -3,13 +3,15 @@
 import errno
 import ipaddress
 import socket
+from typing import Any
 
 import pytest
 
 from static_route_operator.errors import KernelError
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.netlink import SO_RCVBUFFORCE
-from static_route_operator.routing.facts import Subnet
+from static_route_operator.kernel.network import read_network
+from static_route_operator.routing.facts import Facts, Subnet
 from static_route_operator.routing.foreign import Lookup
 from static_route_operator.routing.nexthops import BLACKHOLE_IPV4, BLACKHOLE_IPV6, NextHops
 from static_route_operator.routing.prefixes import pack_address, pack_prefix
@@ -365,15 +367,16 @@ async def test_facts_are_what_the_machine_is(machine: Machine, fib: Fib) -> None
         "route add default via 10.0.0.1 proto static",
         "route add 172.16.0.0/12 via 10.1.0.1 proto 245",
         "route add 172.31.0.0/16 dev eth1",
+        "route add 172.30.0.0/16 dev eth1 scope global",
         "route add unreachable 203.0.113.0/24",
+        "route add blackhole 2001:db8:b::/48",
+        "route add prohibit 198.51.100.0/24",
     )
     eth0, eth1 = machine.interface("eth0"), machine.interface("eth1")
-    unreachable = map(pack_address, ["203.0.113.1", "2001:db8::1"])
+    refused = {"203.0.113.1": "unreachable", "2001:db8:b::1": "blackhole", "198.51.100.1": "prohibit"}
 
-    reachable = ["10.0.0.1", "fd00:1::1", "10.0.0.2", "10.0.0.255", "8.8.8.8", "172.16.0.1", "172.31.0.1"]
-    facts = await fib.look(
-        [*map(pack_address, reachable), *unreachable],
-    )
+    reachable = ["10.0.0.1", "fd00:1::1", "10.0.0.2", "10.0.0.255", "8.8.8.8", "172.16.0.1", "172.31.0.1", "172.30.0.1"]
+    facts = Facts(await read_network(), fib.look_up(map(pack_address, [*reachable, *refused, "2001:db8::1"])))
 
     assert facts.interfaces[eth0] == "eth0"
     assert facts.addresses.items() >= {pack_address("10.0.0.2"): "eth0", pack_address("fd00:1::2"): "eth1"}.items()
@@ -381,18 +384,26 @@ async def test_facts_are_what_the_machine_is(machine: Machine, fib: Fib) -> None
         Subnet(pack_prefix("10.0.0.0/24"), "eth0"),
         Subnet(pack_prefix("fd00:1::/64"), "eth1"),
     }
-    direct, routed = {"on_link": True, "local": False}, {"on_link": False, "local": False}
+    direct: dict[str, Any] = {"on_link": True, "local": False}
+    routed: dict[str, Any] = {"on_link": False, "local": False}
     assert {address: facts.lookups[pack_address(address)] for address in ("10.0.0.1", "fd00:1::1", "172.31.0.1")} == {
-        "10.0.0.1": Lookup(24, eth0, ours=False, **direct),
-        "fd00:1::1": Lookup(64, eth1, ours=False, **direct),
-        "172.31.0.1": Lookup(16, eth1, ours=False, **direct),
+        "10.0.0.1": Lookup(24, eth0, ours=False, protocol=2, **direct),
+        "fd00:1::1": Lookup(64, eth1, ours=False, protocol=2, **direct),
+        "172.31.0.1": Lookup(16, eth1, ours=False, protocol=3, **direct),
     }
-    assert facts.lookups[pack_address("8.8.8.8")] == Lookup(0, eth0, ours=False, **routed)
-    assert facts.lookups[pack_address("172.16.0.1")] == Lookup(12, eth1, ours=True, **routed)
+    by, other = pack_address("10.0.0.1"), pack_address("10.1.0.1")
+    assert facts.lookups[pack_address("8.8.8.8")] == Lookup(0, eth0, ours=False, gateway=by, protocol=4, **routed)
+    assert facts.lookups[pack_address("172.16.0.1")] == Lookup(
+        12, eth1, ours=True, gateway=other, protocol=245, **routed
+    )
+    # IPv4 refuses next hops that a route of global scope leads to.
+    assert facts.lookups[pack_address("172.30.0.1")] == Lookup(16, eth1, ours=False, protocol=3, **routed)
     for local in ("10.0.0.2", "10.0.0.255"):
         assert facts.lookups[pack_address(local)].local
         assert not facts.lookups[pack_address(local)].on_link
-    assert facts.lookups.keys() == set(map(pack_address, reachable))
+    for text, kind in refused.items():
+        assert facts.lookups[pack_address(text)] == Lookup(0, 0, ours=False, kind=kind, **routed)
+    assert facts.lookups.keys() == set(map(pack_address, [*reachable, *refused]))
 
 
 async def test_gateway_behind_a_link_that_is_down_is_not_on_link(machine: Machine, fib: Fib) -> None:
@@ -400,7 +411,7 @@ async def test_gateway_behind_a_link_that_is_down_is_not_on_link(machine: Machin
     machine.ip("link set eth0 down")
     gateways = [pack_address("10.0.0.1"), pack_address("10.1.0.1")]
 
-    facts = await fib.look(gateways)
+    facts = Facts(await read_network(), fib.look_up(gateways))
 
     assert list(facts.lookups) == gateways[1:]
     assert Subnet(pack_prefix("10.0.0.0/24"), "eth0") in facts.subnets

@@ -12,6 +12,7 @@ from static_route_operator.kernel import monitor as monitor_module
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.messages import DecodedRoute
 from static_route_operator.kernel.monitor import Monitor
+from static_route_operator.kernel.network import Change, NetworkState
 from static_route_operator.kernel.processes import process_name
 from static_route_operator.routing.nexthops import NextHop, NextHops
 from static_route_operator.routing.prefixes import pack_address
@@ -30,10 +31,11 @@ class Watcher:
 
     def __init__(self, fib: Fib) -> None:
         self.routes: list[tuple[DecodedRoute, bool]] = []
-        self.node: list[bool] = []
+        self.node: list[Change] = []
         self.ports: list[int] = []
         self.overflows = 0
-        self.monitor = Monitor(lambda: fib.port, self._route, self.node.append, self._overflow)
+        self.network = NetworkState()
+        self.monitor = Monitor(lambda: fib.port, self.network, self._route, self.node.append, self._overflow)
 
     def _route(self, route: DecodedRoute, gone: bool, port: int) -> None:
         self.routes.append((route, gone))
@@ -61,6 +63,7 @@ async def watcher(machine: Machine, fib: Fib) -> AsyncIterator[Watcher]:
     """A monitor that has started."""
     watcher = Watcher(fib)
     watcher.monitor.start()
+    await watcher.network.ready()
     await watcher.quiet()
     yield watcher
     watcher.monitor.stop()
@@ -175,18 +178,18 @@ async def test_changes_of_the_node_are_told(
     await watcher.until(lambda: watcher.node)
 
     if lossy is not None:
-        await watcher.until(lambda: (True in watcher.node) is lossy)
+        await watcher.until(lambda: any(each.lossy for each in watcher.node) is lossy)
 
 
 async def test_link_that_comes_up_is_told(machine: Machine, watcher: Watcher) -> None:
     """A link that is up again is a change of the node, with nothing lost."""
     machine.ip("link set eth0 down")
-    await watcher.until(lambda: True in watcher.node)
+    await watcher.until(lambda: any(each.lossy for each in watcher.node))
     await watcher.quiet()
     machine.ip("link set eth0 up")
     await watcher.until(lambda: watcher.node)
 
-    assert watcher.node[-1] is False
+    assert not watcher.node[-1].lossy
 
 
 async def test_lost_notifications_are_told_and_watching_goes_on(

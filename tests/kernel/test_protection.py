@@ -40,8 +40,8 @@ async def test_refused_is_what_the_kernel_would_route_elsewhere(machine: Machine
             # Only free keys: a route with the same key as another is a conflict, not a capture.
             free = [each for each in space[1:] if each not in others]
             foreign = await fib.read_foreign()
-            facts = await fib.look([pack_address(gateway)])
-            path = NextHops.via(pack_address(gateway), facts.lookups[pack_address(gateway)].interface)
+            packed = pack_address(gateway)
+            path = NextHops.via(packed, fib.look_up([packed])[packed].interface)
             facts = Facts(protected=protection(dict.fromkeys(protected, "it")), foreign=foreign)
             refused = {prefix_of(one) for each in refusals(keys(*free), facts, [], path) for one in each.keys}
             for new in free:

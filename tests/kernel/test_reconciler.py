@@ -12,16 +12,14 @@ from static_route_operator.api.noderoutestate import Reason
 from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.resolution import Version
 from static_route_operator.kernel.fib import Fib
-from static_route_operator.kernel.messages import RTM_DELROUTE, RTM_NEWROUTE, RouteDecoder
-from static_route_operator.kernel.netlink import NetlinkSocket, messages
 from static_route_operator.node import retries
-from static_route_operator.routing.facts import Facts
+from static_route_operator.routing.foreign import Lookup
 from static_route_operator.routing.nexthops import PROTOCOL
 from static_route_operator.routing.prefixes import pack_address
 from static_route_operator.routing.protection import Protection
 from tests.kernel.engine import Engine
 from tests.kernel.machine import Machine
-from tests.unit.builders import key, protection, route
+from tests.unit.builders import protection, route
 
 FAMILIES = pytest.mark.parametrize(
     ("destination", "gateway", "other"),
@@ -32,38 +30,6 @@ FAMILIES = pytest.mark.parametrize(
 
 def _hosts(count: int) -> list[str]:
     return [f"198.18.{each // 250}.{each % 250}" for each in range(count)]
-
-
-async def test_objects_become_routes(machine: Machine, engine: Engine) -> None:
-    """Every destination of every object is programmed, its row says so, and the report names its object."""
-    engine.put(route("v4", "10.0.0.1", ["192.0.2.0/24", "198.51.100.7"]), route("v6", "fd00:1::1", ["2001:db8::/32"]))
-    engine.complete()
-    await engine.routes_are(
-        {"192.0.2.0/24": "10.0.0.1 eth0", "198.51.100.7/32": "10.0.0.1 eth0", "2001:db8::/32": "fd00:1::1 eth1"}
-    )
-    row = await engine.state_is("v4", "Programmed")
-
-    assert (row.programmed, row.destinations, row.message) == (2, 2, "")
-    await engine.until(lambda: engine.reconciler.synced, "it is in sync")
-    report = engine.questions.routes()
-    assert (report["node"], report["complete"]) == ("node1", True)
-    assert {each["destination"]: each["object"] for each in report["routes"]} == {
-        "192.0.2.0/24": "v4",
-        "198.51.100.7/32": "v4",
-        "2001:db8::/32": "v6",
-    }
-
-
-async def test_removed_object_takes_its_routes_along(machine: Machine, engine: Engine) -> None:
-    """Routes go with their object or their destination, and its row goes too."""
-    engine.put(route("a", destinations=["192.0.2.1", "192.0.2.2"]), route("b", destinations=["192.0.2.3"]))
-    engine.complete()
-    await engine.state_is("b", "Programmed")
-    engine.put(route("a", destinations=["192.0.2.2"], generation=2))
-    engine.remove("b")
-
-    await engine.routes_are({"192.0.2.2/32": "10.0.0.1 eth0"})
-    await engine.until(lambda: engine.row("b") is None, "b has no row")
 
 
 async def test_held_object_keeps_what_it_has(machine: Machine, engine: Engine) -> None:
@@ -91,17 +57,6 @@ async def test_what_was_there_is_spared_while_its_owner_is_held(machine: Machine
 
     engine.inventory.release(Version("uid-held", 2))
     await engine.routes_are({"192.0.2.2/32": "10.0.0.1 eth0"})
-
-
-async def test_route_of_ours_nobody_wants_is_removed(machine: Machine, engine: Engine) -> None:
-    """A route that somebody makes with our protocol is taken for ours, and goes."""
-    engine.put(route())
-    engine.complete()
-    await engine.state_is("nat", "Programmed")
-    machine.ip("route add 203.0.113.0/24 via 10.0.0.1 proto 245")
-
-    await engine.until(lambda: engine.count("drift_total"), "drift is noticed")
-    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
 
 
 @pytest.fixture
@@ -210,19 +165,6 @@ async def test_refusal_is_tried_again_without_any_sign(machine: Machine, engine:
     await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
 
 
-async def test_removing_an_object_in_conflict_leaves_the_foreign_route(machine: Machine, engine: Engine) -> None:
-    """An object goes without taking along the foreign route that held its place."""
-    machine.ip("route add 192.0.2.1 via 10.0.0.3 proto static")
-    engine.put(route())
-    engine.complete()
-    await engine.state_is("nat", "Conflict")
-    engine.remove("nat")
-    await engine.until(lambda: engine.row("nat") is None, "nat has no row")
-    await engine.rest()
-
-    assert machine.routes("static") == {"192.0.2.1/32": "10.0.0.3 eth0"}
-
-
 async def test_gateway_change_leaves_no_window(machine: Machine, engine: Engine) -> None:
     """While 2,000 routes move to another gateway and back, no look-up of any of them ever fails."""
     hosts = _hosts(2000)
@@ -237,7 +179,7 @@ async def test_gateway_change_leaves_no_window(machine: Machine, engine: Engine)
         with contextlib.closing(Fib()) as other:
             while not end.is_set():
                 counts["looked up"] += len(addresses)
-                counts["missed"] += len(addresses) - len(other._route_to(addresses))
+                counts["missed"] += len(addresses) - len(other.look_up(addresses))
 
     thread = threading.Thread(target=look_up)
     thread.start()
@@ -253,39 +195,6 @@ async def test_gateway_change_leaves_no_window(machine: Machine, engine: Engine)
     assert counts["missed"] == 0
     assert counts["looked up"] > 10_000
     assert engine.count("operations_total", action="replace") == 20_000
-    assert engine.count("operations_total", action="delete") == 0
-
-
-async def test_loser_takes_over_without_a_gap(machine: Machine, engine: Engine) -> None:
-    """After the winner of a prefix goes, the next one replaces its route, which is never deleted."""
-    engine.put(
-        route("winner", "10.0.0.1", ["192.0.2.1", "192.0.2.2"], priority=1),
-        route("loser", "10.1.0.1", ["192.0.2.1"]),
-    )
-    engine.complete()
-    row = await engine.state_is("loser", "Standby")
-    assert row.message == "192.0.2.1/32: StaticRoute winner has precedence"
-    await engine.state_is("winner", "Programmed")
-    with contextlib.closing(NetlinkSocket(groups=0x40)) as watching:
-        engine.remove("winner")
-        await engine.state_is("loser", "Programmed")
-        await engine.routes_are({"192.0.2.1/32": "10.1.0.1 eth1"})
-        told = [message for datagram in iter(watching.receive, None) for message in messages(datagram)]
-
-    decoder = RouteDecoder()
-    changes = [(each.kind, decoded.key) for each in told if (decoded := decoder.decode(each.body))]
-    assert changes == [(RTM_NEWROUTE, key("192.0.2.1")), (RTM_DELROUTE, key("192.0.2.2"))]
-
-
-async def test_winner_takes_over_from_the_loser(machine: Machine, engine: Engine) -> None:
-    """An object with precedence that comes later gets the prefix, and the other one stands by."""
-    engine.put(route("old", "10.1.0.1"))
-    engine.complete()
-    await engine.state_is("old", "Programmed")
-    engine.put(route("urgent", "10.0.0.1", priority=1))
-
-    await engine.state_is("old", "Standby")
-    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
     assert engine.count("operations_total", action="delete") == 0
 
 
@@ -333,35 +242,6 @@ async def test_remove_all_is_final(machine: Machine, engine: Engine) -> None:
     assert machine.routes("static") == {"203.0.113.4/32": "10.0.0.1 eth0"}
 
 
-async def test_unreachable_gateway_is_told_and_others_go_on(machine: Machine, engine: Engine) -> None:
-    """A gateway that is on no subnet of this node makes its object fail, with the subnets there are, and only it."""
-    engine.put(
-        route("bad", "172.31.0.1"), route("own", "10.0.0.2", ["192.0.2.8"]), route("good", destinations=["192.0.2.9"])
-    )
-    engine.complete()
-    row = await engine.state_is("bad", "Failed")
-    assert (row.reason, row.programmed) == (Reason.GATEWAY_UNREACHABLE, 0)
-    assert "172.31.0.1 is not on any subnet of this node (" in row.message
-    assert "10.0.0.0/24 on eth0" in row.message
-
-    assert (await engine.state_is("own", "Refused")).reason == Reason.GATEWAY_IS_THIS_NODE
-    await engine.state_is("good", "Programmed")
-    assert machine.routes() == {"192.0.2.9/32": "10.0.0.1 eth0"}
-
-
-async def test_routes_of_a_gateway_that_got_lost_are_left(machine: Machine, engine: Engine) -> None:
-    """A change to a gateway that can't be used leaves the routes there are, since they may still work."""
-    engine.put(route(destinations=["192.0.2.1", "192.0.2.2"]))
-    engine.complete()
-    await engine.state_is("nat", "Programmed")
-    engine.put(route("nat", "172.31.0.1", ["192.0.2.1", "192.0.2.3"], generation=2))
-
-    row = await engine.state_is("nat", "Failed")
-    assert row.message.endswith("; 1 of its routes stays as it was")
-    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
-    assert engine.questions.routes()["routes"][0]["object"] == "nat"
-
-
 async def test_protected_addresses_are_asked_for_in_each_run(machine: Machine, engine: Engine) -> None:
     """An address that becomes protected loses the route that captures it, and only that one."""
     engine.put(route(destinations=["192.0.2.0/24", "198.51.100.1"]))
@@ -406,35 +286,6 @@ async def test_node_without_known_labels_waits(machine: Machine) -> None:
     await engine.stop()
 
 
-async def test_invalid_version_leaves_the_last_good_one(machine: Machine, engine: Engine) -> None:
-    """An unusable spec is reported with its generation and field, and the last good version stays in force."""
-    engine.put(route())
-    engine.put_invalid("new", generation=1)
-    engine.complete()
-    await engine.state_is("nat", "Programmed")
-    engine.put_invalid("nat")
-
-    row = await engine.state_is("nat", "Refused")
-    assert (row.reason, row.generation, row.programmed) == (Reason.INVALID_SPEC, 2, 1)
-    assert row.message == "spec.gateway: gateway 'x' is not an IP address; its last good version stays in force"
-    machine.ip("route del 192.0.2.1")
-    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
-    row = await engine.state_is("new", "Refused")
-    assert (row.programmed, row.destinations) == (0, 0)
-
-
-async def test_refused_destinations_are_told(machine: Machine, engine: Engine) -> None:
-    """Destinations that can't be routed here are reported with the reason, the others are programmed."""
-    engine.put(route(destinations=["192.0.2.1", "10.1.0.0/25", "127.0.0.1"]))
-    engine.complete()
-    row = await engine.state_is("nat", "Refused")
-
-    assert (row.programmed, row.destinations) == (1, 3)
-    assert "10.1.0.0/25 is in 10.1.0.0/24, a subnet that eth1 of this node is connected to" in row.message
-    assert "'127.0.0.1' is in 127.0.0.0/8 (loopback)" in row.message
-    assert machine.routes() == {"192.0.2.1/32": "10.0.0.1 eth0"}
-
-
 async def test_burst_of_changes_is_few_runs(machine: Machine, engine: Engine) -> None:
     """A thousand changes while it works become a few runs, with the last state as their result."""
     engine.complete()
@@ -470,13 +321,13 @@ async def test_lost_route_needs_no_look_at_the_node(
     await engine.state_is("nat", "Programmed")
     await engine.rest()
     looks: list[object] = []
-    look = engine.reconciler._fib.look
+    look_up = engine.reconciler._fib.look_up
 
-    async def noted(*words: Any, **more: Any) -> Facts:
+    def noted(*words: Any) -> dict[bytes, Lookup]:
         looks.append(words)
-        return await look(*words, **more)
+        return look_up(*words)
 
-    monkeypatch.setattr(engine.reconciler._fib, "look", noted)
+    monkeypatch.setattr(engine.reconciler._fib, "look_up", noted)
     machine.ip("route del 192.0.2.1")
     await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
     assert looks == []

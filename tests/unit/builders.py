@@ -5,7 +5,7 @@ from typing import Any
 
 from static_route_operator.api.resolution import ResolvedRoute, resolve
 from static_route_operator.api.staticroute import StaticRoute
-from static_route_operator.routing.facts import Facts, Subnet
+from static_route_operator.routing.facts import Address, Facts, Link, Network
 from static_route_operator.routing.foreign import ForeignRib, Lookup
 from static_route_operator.routing.keys import IPV4_KEY_SIZE, TABLE_MAIN, default_metric, pack_table_metric
 from static_route_operator.routing.keyset import KeySet
@@ -119,6 +119,31 @@ def foreign(others: Mapping[str, str] | Mapping[bytes, str]) -> ForeignRib:
     return ForeignRib({path: pack(some) for path, some in main.items()})
 
 
+def network(addresses: Mapping[str, str], subnets: Mapping[str, str]) -> Network:
+    """Return links and addresses.
+
+    Args:
+        addresses: own addresses, with their interface.
+        subnets: connected subnets, with their interface; where no own address is in one, its second address is.
+    """
+    names = dict.fromkeys(["eth0", *addresses.values(), *subnets.values()])
+    links = {index: Link(index, name) for index, name in enumerate(names, ETH0)}
+    indices = {name: index for index, name in enumerate(names, ETH0)}
+    own = {host_prefix(pack_address(address)): name for address, name in addresses.items()}
+    found = []
+    for text, name in subnets.items():
+        prefix = pack_prefix(text)
+        inside = [each for each in own if contains(prefix, each)] or [_second(prefix)]
+        found += [Address(indices[name], each[:-1], prefix[-1], each[:-1]) for each in inside]
+        own = {each: owner for each, owner in own.items() if each not in inside}
+    found += [Address(indices[name], each[:-1], each[-1], each[:-1]) for each, name in own.items()]
+    return Network(links, tuple(found))
+
+
+def _second(prefix: bytes) -> bytes:
+    return host_prefix((int.from_bytes(prefix[:-1]) + 2).to_bytes(len(prefix) - 1))
+
+
 def facts(
     *,
     addresses: Mapping[str, str] | None = None,
@@ -140,24 +165,20 @@ def facts(
         gateways: addresses that are looked up.
         rules: policy rules.
     """
-    connected = tuple(
-        Subnet(pack_prefix(prefix), interface)
-        for prefix, interface in (subnets or {"10.0.0.0/24": "eth0", "fd00::/64": "eth0"}).items()
+    node = network(
+        addresses or {"10.0.0.2": "eth0", "fd00::2": "eth0"}, subnets or {"10.0.0.0/24": "eth0", "fd00::/64": "eth0"}
     )
     found = {
         pack_address(address): Lookup(subnet.prefix[-1], ETH0, on_link=True, local=False, ours=False)
         for address in gateways
-        for subnet in connected
+        for subnet in node.subnets
         if contains(subnet.prefix, host_prefix(pack_address(address)))
     }
     found |= {pack_address(address): lookup for address, lookup in (lookups or {}).items()}
-    own = addresses or {"10.0.0.2": "eth0", "fd00::2": "eth0"}
     return Facts(
-        addresses={pack_address(address): interface for address, interface in own.items()},
-        subnets=connected,
+        node,
         lookups=found,
         protected=protection(protected or {}),
-        foreign=foreign(others) if others is not None else foreign({each.prefix: "" for each in connected}),
-        interfaces={ETH0: "eth0"},
+        foreign=foreign(others) if others is not None else foreign({each.prefix: "" for each in node.subnets}),
         rules=tuple(rules),
     )

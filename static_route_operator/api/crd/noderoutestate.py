@@ -44,6 +44,10 @@ def _row() -> Schema:
     }
 
 
+def _time(description: str) -> Schema:
+    return {"type": "string", "format": "date-time", "description": description}
+
+
 def _texts(description: str) -> Schema:
     return {
         "type": "array",
@@ -65,7 +69,11 @@ def _gateway() -> Schema:
                 **_text("Up, Down, or Unknown until enough probes have ended."),
                 "enum": [each.value for each in GatewayState],
             },
-            "since": {"type": "string", "format": "date-time", "description": "Time of the last change of state."},
+            "since": _time("Time of the last change of state."),
+            "heldUntil": _time(
+                "Time until which a gateway that failed again and again stays down even if it answers; absent without a"
+                " hold-down."
+            ),
         },
     }
 

@@ -23,6 +23,7 @@ MAX_DESTINATION_LENGTH = 49
 GATEWAY = "(has(self.gateway) ? self.gateway : has(self.gateways) ? self.gateways[0].address : '')"
 
 ROUTABLE = "({address}).isGlobalUnicast() && !self.startsWith('0.')"
+_LINK_LOCAL_IPV4 = "self.startsWith('169.254.')"
 
 
 def rule(rule: str, message: str = "", *, expression: str = "") -> Schema:
@@ -56,8 +57,14 @@ def address_schema(what: str, must_be: str, description: str) -> Schema:
         "x-kubernetes-validations": [
             rule("isIP(self)", expression=f'"{what} \'" + self + "\' is not an IP address"'),
             rule(
-                f"!isIP(self) || {ROUTABLE.format(address='ip(self)')}",
+                f"!isIP(self) || {_LINK_LOCAL_IPV4} || ip(self).isLinkLocalUnicast() ||"
+                f" {ROUTABLE.format(address='ip(self)')}",
                 expression=f'"{what} \'" + self + "\' is not {must_be}"',
+            ),
+            rule(
+                f"!isIP(self) || {_LINK_LOCAL_IPV4} || !ip(self).isLinkLocalUnicast()",
+                expression=f'"{what} \'" + self + "\' is link-local, which is not supported yet: write the global or'
+                f' unique local address of the {what}"',
             ),
         ],
     }
@@ -98,7 +105,7 @@ def _requirements(description: str, *, fields: bool) -> Schema:
                 ),
                 rule(
                     "!(self.operator in ['Gt', 'Lt']) || (has(self.values) && size(self.values) == 1"
-                    " && self.values[0].matches('^-?[0-9]+$'))",
+                    " && self.values[0].matches('^-?[0-9]{1,19}$'))",
                     "operators Gt and Lt take one whole number, in quotes",
                 ),
             ],

@@ -23,6 +23,7 @@ from static_route_operator.api.gateways import (
     INTERFACE,
     MAX_GATEWAY_PRIORITY,
     MAX_GATEWAYS,
+    MAX_INTERFACE_LENGTH,
     MAX_WEIGHT,
     WhenAllDown,
 )
@@ -252,8 +253,9 @@ def _gateways() -> Schema:
                 "interface": {
                     "type": "string",
                     "description": "Name of the interface that leads to the gateway, even if the gateway is on none of"
-                    " its subnets. Default: the interface whose subnet contains the gateway.",
-                    "maxLength": 15,
+                    " its subnets. Alternative names count too. Default: the interface whose subnet contains the"
+                    " gateway.",
+                    "maxLength": MAX_INTERFACE_LENGTH,
                     "pattern": INTERFACE,
                 },
                 "nodeSelector": node_selector_schema(

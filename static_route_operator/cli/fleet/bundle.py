@@ -10,7 +10,8 @@ import json
 import re
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from static_route_operator import __version__
 from static_route_operator.api import GROUP, VERSION
 from static_route_operator.api.noderoutestate import PLURAL as STATES
 from static_route_operator.api.staticroute import PLURAL as ROUTES
-from static_route_operator.cli.fleet.agents import AGENT, CONTROLLER, Agents, list_pods
+from static_route_operator.cli.fleet.agents import AGENT, CONTROLLER, PARALLEL, Agents, Pod, by_node, list_pods
 from static_route_operator.cli.fleet.kubectl import ClusterError
 
 # Lines kept of each log.
@@ -45,6 +46,7 @@ nodes/NODE/summary.json              StaticRoutes and gateways as the agent repo
 nodes/NODE/snapshot.txt              links, addresses, rules and routes of the kernel
 nodes/NODE/log.txt, log-previous.txt logs of the agent's container and of the previous container
 controller/                          logs of the controller
+pods/POD/                            logs of agents that no node is served by, such as pods that wait for a node
 missing.txt                          files that could not be collected, and why
 
 Addresses and names are unchanged. Secrets were not read, and texts that look like secrets were removed.
@@ -79,9 +81,13 @@ class _Archive:
         try:
             content = fetch()
         except ClusterError as error:
-            self.missing.append(f"{name}: {error}")
+            self.lacks(name, str(error))
         else:
             self.add(name, content)
+
+    def lacks(self, name: str, problem: str) -> None:
+        """Record that a file, or a part of it, could not be fetched."""
+        self.missing.append(f"{name}: {problem}")
 
     def close(self) -> None:
         """Add missing.txt and close the file."""
@@ -110,14 +116,18 @@ def redact(body: Any) -> Any:
 
 
 def write(
-    agents: Agents, file: Path, answers: dict[str, Callable[[], str]], progress: Callable[[str], None]
+    agents: Agents,
+    file: Path,
+    answers: Mapping[str, Callable[[Callable[[str], None]], str]],
+    progress: Callable[[str], None],
 ) -> list[str]:
     """Write the archive.
 
     Args:
         agents: of the cluster.
         file: path of the archive.
-        answers: functions that make the answers of verbs, by file name in the archive.
+        answers: functions that make the answers of verbs, by file name in the archive. Each calls its argument with
+            every part that could not be asked.
         progress: called with the name of each step.
 
     Returns:
@@ -130,9 +140,9 @@ def write(
     archive.add(
         "README.txt", _README.format(version=__version__, time=time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime()))
     )
-    for name, fetch in answers.items():
+    for name, answer in answers.items():
         progress(name)
-        archive.attempt(name, fetch)
+        archive.attempt(name, partial(answer, partial(archive.lacks, name)))
     progress("objects")
     for name, fetch in _objects(agents):
         archive.attempt(f"objects/{name}.json", fetch)
@@ -184,17 +194,35 @@ def _text(text: str) -> str:
 
 def _logs(agents: Agents, archive: _Archive) -> None:
     try:
-        pods = [(f"nodes/{pod.node}", pod) for pod in list_pods(agents.kubectl, agents.namespace, AGENT)]
-        pods += [("controller", pod) for pod in list_pods(agents.kubectl, agents.namespace, CONTROLLER)]
+        found = list_pods(agents.kubectl, agents.namespace, AGENT)
+        serving = by_node(found)
+        pods = [(f"nodes/{pod.node}" if serving.get(pod.node) is pod else f"pods/{pod.name}", pod) for pod in found]
+        controllers = list_pods(agents.kubectl, agents.namespace, CONTROLLER)
+        pods += [("controller" if len(controllers) == 1 else f"controller/{pod.name}", pod) for pod in controllers]
     except ClusterError as error:
         archive.missing.append(f"logs: {error}")
         return
-    for directory, pod in pods:
-        if agents.nodes and directory != "controller" and pod.node not in agents.nodes:
-            continue
-        for name, flags in (("log.txt", ()), *([("log-previous.txt", ("--previous",))] if pod.restarts else [])):
-            done = agents.kubectl.logs(agents.namespace, pod.name, f"--tail={LOG_LINES}", *flags)
-            if done.code:
-                archive.missing.append(f"{directory}/{name}: {done.errors.strip()}")
+    wanted = [
+        (f"{directory}/{name}", pod, flags)
+        for directory, pod in pods
+        if not agents.nodes or directory.startswith("controller") or pod.node in agents.nodes
+        for name, flags in (("log.txt", ()), *([("log-previous.txt", ("--previous",))] if pod.restarts else []))
+    ]
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        fetched = pool.map(lambda each: _log(agents, each[1], *each[2]), wanted)
+        for (name, _, _), (log, problem) in zip(wanted, fetched, strict=True):
+            if log is None:
+                archive.missing.append(f"{name}: {problem}")
             else:
-                archive.add(f"{directory}/{name}", done.output)
+                archive.add(name, log)
+
+
+def _log(agents: Agents, pod: Pod, *flags: str) -> tuple[str | None, str]:
+    """Return the log of a pod, or None and the reason why there is none."""
+    try:
+        done = agents.kubectl.logs(agents.namespace, pod.name, f"--tail={LOG_LINES}", *flags)
+    except ClusterError as error:
+        return None, str(error)
+    return (
+        (done.output, "") if not done.code else (None, done.errors.strip() or f"kubectl exited with code {done.code}")
+    )

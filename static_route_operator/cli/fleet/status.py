@@ -1,15 +1,23 @@
 """The state of all StaticRoutes on all nodes, combined from NodeRouteStates and pods."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from static_route_operator.api import GROUP, VERSION
 from static_route_operator.api.conditions import ConditionStatus, ConditionType, find_condition
-from static_route_operator.api.noderoutestate import GOOD_REASONS, GOOD_STATES, SEVERITY, Reason, RowState
+from static_route_operator.api.noderoutestate import (
+    GOOD_REASONS,
+    GOOD_STATES,
+    GatewayState,
+    Reason,
+    RowState,
+    severity,
+)
 from static_route_operator.api.noderoutestate import PLURAL as STATES
 from static_route_operator.api.staticroute import PLURAL as ROUTES
-from static_route_operator.cli.fleet.agents import AGENT, CONTROLLER, Pod, list_pods
-from static_route_operator.cli.fleet.kubectl import ForbiddenError, Kubectl
+from static_route_operator.cli.fleet.agents import AGENT, CONTROLLER, Pod, by_node, list_nodes, list_pods
+from static_route_operator.cli.fleet.kubectl import ClusterError, Kubectl
 
 # Rows of NodeRouteStates, by node and StaticRoute.
 _Rows = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -23,45 +31,59 @@ def fetch(kubectl: Kubectl, namespace: str) -> dict[str, Any]:
     Raises:
         ClusterError: StaticRoutes or NodeRouteStates cannot be read.
     """
-    routes = kubectl.get(f"/apis/{GROUP}/{VERSION}/{ROUTES}")["items"]
-    states = kubectl.get(f"/apis/{GROUP}/{VERSION}/{STATES}")["items"]
+    routes = kubectl.items(f"/apis/{GROUP}/{VERSION}/{ROUTES}")
+    states = kubectl.items(f"/apis/{GROUP}/{VERSION}/{STATES}")
+    notes = []
+    nodes: dict[str, str] | None = None
+    agents: list[Pod] | None = None
+    controllers: list[Pod] = []
     try:
-        agents: list[Pod] | None = list_pods(kubectl, namespace, AGENT)
-        controllers = list_pods(kubectl, namespace, CONTROLLER)
-        note = ""
-    except ForbiddenError as error:
-        agents, controllers, note = None, [], f"the pods of the operator are not checked: {error}"
-    return assemble(routes, states, agents, controllers, namespace) | {"note": note}
+        nodes = list_nodes(kubectl)
+    except ClusterError as error:
+        notes.append(f"nodes that have never reported are not known: {error}")
+    try:
+        agents, controllers = (list_pods(kubectl, namespace, name) for name in (AGENT, CONTROLLER))
+    except ClusterError as error:
+        notes.append(f"the pods of the operator are not checked: {error}")
+    return assemble(Cluster(routes, states, nodes, agents, controllers), namespace) | {"note": "; ".join(notes)}
 
 
-def assemble(
-    routes: Sequence[Mapping[str, Any]],
-    states: Sequence[Mapping[str, Any]],
-    agents: Sequence[Pod] | None,
-    controllers: Sequence[Pod],
-    namespace: str,
-) -> dict[str, Any]:
-    """Combine objects and pods.
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """The objects that the state of a cluster is combined from.
 
-    Args:
+    Attributes:
         routes: StaticRoutes.
         states: NodeRouteStates.
+        nodes: names of the nodes, each with the reason why it is not Ready; None if they cannot be listed.
         agents: pods of the agents; None if they cannot be listed.
         controllers: pods of the controller.
-        namespace: of the operator.
     """
+
+    routes: Sequence[Mapping[str, Any]]
+    states: Sequence[Mapping[str, Any]]
+    nodes: Mapping[str, str] | None
+    agents: Sequence[Pod] | None
+    controllers: Sequence[Pod]
+
+
+def assemble(cluster: Cluster, namespace: str) -> dict[str, Any]:
+    """Combine objects, nodes and pods; the namespace is that of the operator."""
+    states, agents, known = cluster.states, cluster.agents, cluster.nodes
     rows = {
         state["metadata"]["name"]: {row["name"]: row for row in state.get("status", {}).get("rows", ())}
         for state in states
     }
-    nodes = sorted(rows.keys() | {pod.node for pod in agents or () if pod.node})
-    objects = [_object(route, nodes, rows) for route in routes]
-    objects.sort(
-        key=lambda each: (-max([SEVERITY[RowState(at["state"])] for at in each["nodes"]] or [0]), each["name"])
-    )
-    problems = [*_object_problems(objects)]
+    # A report outlives its node for a moment.
+    reporting = rows.keys() if known is None else known.keys()
+    nodes = sorted(reporting | {pod.node for pod in agents or () if pod.node})
+    objects = [_object(route, nodes, rows) for route in cluster.routes]
+    objects.sort(key=lambda each: (-max([severity(at["state"]) for at in each["nodes"]] or [0]), each["name"]))
+    problems = [*_object_problems(objects), *_gateway_problems(states, nodes)]
+    problems += _not_ready(known or {})
     if agents is not None:
-        problems += [*_pod_problems(nodes, rows, agents, namespace), *_controller_problems(controllers, namespace)]
+        problems += _pod_problems([each for each in nodes if not (known or {}).get(each)], rows, agents, namespace)
+        problems += _controller_problems(cluster.controllers, namespace)
     return {"nodes": nodes, "staticRoutes": objects, "problems": problems}
 
 
@@ -79,9 +101,11 @@ def _object(route: Mapping[str, Any], nodes: Sequence[str], rows: _Rows) -> dict
                 "node": node,
                 "state": RowState.PENDING.value if stale else row["state"],
                 "reason": Reason.PENDING.value if stale else row["reason"],
-                "message": f"the node still has generation {row['observedGeneration']}" if stale else row["message"],
-                "programmed": row["programmed"],
-                "destinations": row["destinations"],
+                "message": f"the node still has generation {row['observedGeneration']}"
+                if stale
+                else row.get("message", ""),
+                "programmed": row.get("programmed", 0),
+                "destinations": row.get("destinations", 0),
             }
         )
     accepted = find_condition(route.get("status") or {}, ConditionType.ACCEPTED)
@@ -99,11 +123,11 @@ def _object(route: Mapping[str, Any], nodes: Sequence[str], rows: _Rows) -> dict
     }
 
 
-def _problem(severity: RowState, what: str, nodes: list[str], reason: str, message: str) -> dict[str, Any]:
+def _problem(state: str, what: str, nodes: list[str], reason: str, message: str) -> dict[str, Any]:
     return {
         "subject": what,
         "nodes": nodes,
-        "state": severity.value,
+        "state": str(state),
         "reason": reason,
         "message": message,
         # The page has a heading for each reason of a row. The messages with other reasons name the remedy.
@@ -118,17 +142,40 @@ def _object_problems(objects: Sequence[Mapping[str, Any]]) -> Iterator[dict[str,
             good_dry_run = at["state"] == RowState.DRY_RUN and at["reason"] in GOOD_REASONS
             if at["state"] not in GOOD_STATES and not good_dry_run:
                 found.setdefault((each["name"], at["state"], at["reason"], at["message"]), []).append(at["node"])
-    ordered = sorted(found.items(), key=lambda item: (-SEVERITY[RowState(item[0][1])], item[0]))
+    ordered = sorted(found.items(), key=lambda item: (-severity(item[0][1]), item[0]))
     for (name, state, reason, message), nodes in ordered:
-        yield _problem(RowState(state), f"StaticRoute {name}", nodes, reason, message)
+        yield _problem(state, f"StaticRoute {name}", nodes, reason, message)
     for each in objects:
         if not each["nodes"]:
             message = "no node reports on it: does its nodeSelector match a node, and do agents run?"
             yield _problem(RowState.PENDING, f"StaticRoute {each['name']}", [], "NoNodesSelected", message)
 
 
+def _gateway_problems(states: Sequence[Mapping[str, Any]], nodes: Collection[str]) -> Iterator[dict[str, Any]]:
+    """Yield each gateway that is down, once for all nodes that find it so, as traffic may have no other."""
+    found: dict[tuple[str, str], list[tuple[str, Mapping[str, Any]]]] = {}
+    for state in states:
+        node = state["metadata"]["name"]
+        for each in state.get("status", {}).get("gateways", ()) if node in nodes else ():
+            if each["state"] == GatewayState.DOWN.value:
+                found.setdefault((each["address"], each.get("check", "")), []).append((node, each))
+    for (address, check), reports in sorted(found.items()):
+        since = min(each.get("since", "") for _, each in reports)
+        held = max(each.get("heldUntil", "") for _, each in reports)
+        message = f"it does not answer ({check}), since {since}"
+        message += f"; held down until {held}, since it failed again and again" if held else ""
+        yield _problem("Down", f"gateway {address}", [node for node, _ in reports], "GatewayDown", message)
+
+
+def _not_ready(known: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    for node, trouble in sorted(known.items()):
+        if trouble:
+            message = f"{trouble}; what is shown of it is its last report"
+            yield _problem(RowState.PENDING, f"node {node}", [node], "NodeNotReady", message)
+
+
 def _pod_problems(nodes: Sequence[str], rows: _Rows, agents: Sequence[Pod], namespace: str) -> Iterator[dict[str, Any]]:
-    pods = {pod.node: pod for pod in agents}
+    pods = by_node(agents)
     for pod in agents:
         if not pod.node:
             yield _problem(RowState.FAILED, f"pod {pod.name}", [], "NoNode", f"it is not scheduled: {pod.trouble}")

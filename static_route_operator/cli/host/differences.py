@@ -4,7 +4,9 @@ from collections.abc import Collection
 from typing import Any
 
 from static_route_operator.cli.host.process import ask
+from static_route_operator.errors import KernelError, UnansweredError
 from static_route_operator.kernel.fib import Fib
+from static_route_operator.kernel.network import read_network
 from static_route_operator.kernel.ruleset import RuleSet
 from static_route_operator.planning.desired import DesiredState, parse_desired
 from static_route_operator.planning.diff import diff, diff_rules
@@ -26,15 +28,19 @@ async def compare(http_address: str, http_port: int) -> dict[str, Any]:
 
     Raises:
         NoProcessError: no process reports the desired routes of this host.
-        KernelError: the kernel can't be read.
+        UnansweredError: the kernel can't be read.
     """
     answer = ask(http_address, http_port, "/wanted")
     desired = parse_desired(answer)
     fib = Fib()
     try:
         installed = await fib.read(desired.routes)
+        fib.require_complete()
         rules = await RuleSet(fib).read()
-        interfaces = (await fib.look(())).interfaces
+        fib.require_complete()
+        interfaces = (await read_network()).names
+    except KernelError as error:
+        raise UnansweredError(str(error)) from error
     finally:
         fib.close()
     return {

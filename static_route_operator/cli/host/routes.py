@@ -3,7 +3,9 @@
 from typing import Any
 
 from static_route_operator.cli.host.process import NoProcessError, ask
+from static_route_operator.errors import KernelError, UnansweredError
 from static_route_operator.kernel.fib import Fib
+from static_route_operator.kernel.network import read_network
 from static_route_operator.routing.description import describe_route
 
 
@@ -14,6 +16,9 @@ async def fetch(address: str, port: int, *, summary: bool = False) -> dict[str, 
         address: of the process.
         port: of the process.
         summary: leave out the routes.
+
+    Raises:
+        UnansweredError: neither the process nor the kernel answers.
     """
     try:
         return ask(address, port, "/summary" if summary else "/routes")
@@ -26,7 +31,10 @@ async def _kernel_routes() -> list[dict[str, Any]]:
     fib = Fib()
     try:
         installed = await fib.read()
-        names = (await fib.look(())).interfaces
+        fib.require_complete()
+        names = (await read_network()).names
+    except KernelError as error:
+        raise UnansweredError(str(error)) from error
     finally:
         fib.close()
     return [describe_route(key, path, names) | {"object": None} for key, path in installed.in_order()]

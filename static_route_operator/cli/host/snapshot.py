@@ -12,13 +12,13 @@ from static_route_operator.kernel.interfaces import (
     ALL_LINKS,
     RTM_GETADDR,
     RTM_GETLINK,
-    Link,
-    decode_links,
-    parse_addresses,
+    decode_network,
 )
-from static_route_operator.kernel.messages import RTM_GETROUTE, RTMSG, parse_route
+from static_route_operator.kernel.messages import ROUTE, RTM_GETROUTE, RTMSG, parse_route
 from static_route_operator.kernel.tracer import RouteTracer
+from static_route_operator.kernel.unreadable import readable
 from static_route_operator.routing.description import route_words
+from static_route_operator.routing.facts import Link
 from static_route_operator.routing.prefixes import unpack_address, unpack_prefix
 
 
@@ -30,21 +30,20 @@ def lines() -> Iterator[str]:
     """
     tracer = RouteTracer()
     try:
+        network = decode_network(tracer.dump(RTM_GETLINK, ALL_LINKS), tracer.dump(RTM_GETADDR, ALL_ADDRESSES))
         yield "# links"
-        links = decode_links(tracer.dump(RTM_GETLINK, ALL_LINKS))
-        names = {link.state.interface: link.name for link in links}
-        yield from map(_link_words, links)
+        yield from map(_link_words, network.links.values())
         yield "# addresses and subnets"
-        addresses, subnets = parse_addresses(tracer.dump(RTM_GETADDR, ALL_ADDRESSES), names)
-        yield from (f"{unpack_address(address)} dev {name}" for address, name in addresses.items())
-        yield from (f"{unpack_prefix(subnet.prefix)} dev {subnet.interface}" for subnet in subnets)
+        yield from (f"{unpack_address(address)} dev {name}" for address, name in network.owners.items())
+        yield from (f"{unpack_prefix(subnet.prefix)} dev {subnet.interface}" for subnet in network.subnets)
         for family, title in ((socket.AF_INET, "IPv4"), (socket.AF_INET6, "IPv6")):
             yield f"# {title} rules"
             yield from map(str, tracer.rules(family))
             yield f"# {title} routes of all tables"
             try:
-                for message in tracer.stream(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)):
-                    yield route_words(parse_route(message.body), names)
+                answers = tracer.stream(RTM_GETROUTE, RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0))
+                for route in readable(ROUTE, parse_route, (message.body for message in answers)):
+                    yield route_words(route, network.names)
             except InterruptedDumpError as error:
                 yield f"# {error}"
     finally:
@@ -52,6 +51,6 @@ def lines() -> Iterator[str]:
 
 
 def _link_words(link: Link) -> str:
-    state = "up" if link.state.up else "down"
-    carrier = "carrier" if link.state.carrier else "no carrier"
-    return f"{link.state.interface}: {link.name}: {state}, {carrier}, mtu {link.mtu}"
+    state = "up" if link.up else "down"
+    carrier = "carrier" if link.carrier else "no carrier"
+    return f"{link.index}: {link.name}: {state}, {carrier}, mtu {link.mtu}"

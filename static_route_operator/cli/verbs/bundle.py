@@ -2,6 +2,8 @@
 
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +36,18 @@ def command(output_file: Path | None, agents: Agents) -> None:
     """
     file = output_file or Path(f"static-route-operator-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.tar.gz")
 
-    def text(view: Any, answer: dict[str, Any]) -> str:
+    def text(view: Any, fetch: Callable[[], dict[str, Any]], lacks: Callable[[str], None]) -> str:
+        answer = fetch()
+        for each in answer.get("unanswered", ()):
+            lacks(f"{each['node']} could not be asked: {each['problem']}")
+        if note := answer.get("note"):
+            lacks(note)
         return click.unstyle(form(answer, "wide", view.table))
 
     answers = {
-        "status.txt": lambda: text(status, fleet_status.fetch(agents.kubectl, agents.namespace)),
-        "gateways.txt": lambda: text(gateways, fleet_gateways.fetch(agents)),
-        "diff.txt": lambda: text(diff, agents.gather("nodes", "diff")),
+        "status.txt": partial(text, status, partial(fleet_status.fetch, agents.kubectl, agents.namespace)),
+        "gateways.txt": partial(text, gateways, partial(fleet_gateways.fetch, agents)),
+        "diff.txt": partial(text, diff, partial(agents.gather, "nodes", "diff", view=diff.table)),
     }
     try:
         missing = bundle.write(agents, file, answers, lambda step: click.echo(f"{step} ...", err=True))

@@ -21,15 +21,17 @@ from static_route_operator.cli.views.forms import show
 def command(output: str, local: bool, agents: Agents, **where: Any) -> None:
     """Compare the routes and policy rules that StaticRoutes ask for with the kernel of each node.
 
-    Exits with 0 if there is no difference, 1 if there is one, 3 if a node could not be asked.
+    Exits with 0 if there is no difference, 1 if there is one, 3 if a node could not be asked, or does not know all
+    StaticRoutes yet.
     """
     if local:
         from static_route_operator.cli.host.differences import compare  # noqa: PLC0415  netlink: see verbs
 
         answer: dict[str, Any] = {"nodes": [asyncio.run(compare(**where))], "unanswered": []}
     else:
-        answer = agents.gather("nodes", "diff")
+        answer = agents.gather("nodes", "diff", view=view.table)
     show(answer, output, view.table)
     if any(each["differences"] or each["rules"] for each in answer["nodes"]):
         sys.exit(ExitCode.NOT_GOOD)
-    sys.exit(ExitCode.UNANSWERED if answer["unanswered"] else ExitCode.GOOD)
+    known = not answer["unanswered"] and all(each["complete"] for each in answer["nodes"])
+    sys.exit(ExitCode.GOOD if known else ExitCode.UNANSWERED)

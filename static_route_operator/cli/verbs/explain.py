@@ -57,7 +57,8 @@ def command(destination: str, output: str, local: bool, agents: Agents, **option
     """Show which way packets to DESTINATION take on each node, and why.
 
     The answer has the StaticRoute that wins, the decision of the kernel, and what causes a difference. Exits with 0 if
-    all nodes send the packet as a StaticRoute specifies, 1 if one does not, 3 if one could not be asked.
+    all nodes send the packet as a StaticRoute specifies, 1 if one does not, 3 if a node could not be asked, or has no
+    agent that answers.
     """
     address = pack_address(destination)
     source = pack_address(options["source"]) if options["source"] else b""
@@ -75,8 +76,9 @@ def command(destination: str, output: str, local: bool, agents: Agents, **option
         answer = {"nodes": [node], "unanswered": []}
     else:
         given = [f"--{name}={options[name]}" for name in ("source", "mark", "iif", "protocol", "port") if options[name]]
-        answer = agents.gather("nodes", "explain", destination, *given)
+        answer = agents.gather("nodes", "explain", destination, *given, view=view.table)
     show(answer, output, view.table)
-    if any(each["verdict"] != "Follows" for each in answer["nodes"]):
+    verdicts = {each["verdict"] for each in answer["nodes"]}
+    if verdicts - {"Follows", "Unknown"}:
         sys.exit(ExitCode.NOT_GOOD)
-    sys.exit(ExitCode.UNANSWERED if answer["unanswered"] else ExitCode.GOOD)
+    sys.exit(ExitCode.UNANSWERED if answer["unanswered"] or "Unknown" in verdicts else ExitCode.GOOD)

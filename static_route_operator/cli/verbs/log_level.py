@@ -44,7 +44,7 @@ def command(level: str | None, seconds: int, output: str, local: bool, agents: A
         if options["controller"]:
             agents = dataclasses.replace(agents, app=CONTROLLER)
             given.append(f"--http-port={ControllerSettings().http_port}")
-        answer = agents.gather("processes", "log-level", *given)
+        answer = agents.gather("processes", "log-level", *given, view=view.table)
     show(answer, output, view.table)
     sys.exit(ExitCode.UNANSWERED if answer["unanswered"] else ExitCode.GOOD)
 

@@ -65,7 +65,7 @@ def command(  # noqa: PLR0913  each is an option
         raise click.UsageError(str(error)) from error
     if agents.nodes and not local:
         text = json.dumps({"kind": "List", "items": question["manifests"]})
-        answer = agents.gather("nodes", "plan", "-", *(["--prune"] if prune else []), text=text)
+        answer = agents.gather("nodes", "plan", "-", *(["--prune"] if prune else []), text=text, view=view.table)
     else:
         answer = {"nodes": [_forecast(question, Settings(**host), labels)], "unanswered": []}
     show(answer, output, view.table)

@@ -12,7 +12,7 @@ from static_route_operator.cli.exits import ExitCode
 from static_route_operator.cli.options import labels_option, settings_options
 from static_route_operator.cli.views import routes as view
 from static_route_operator.observability import logs
-from static_route_operator.settings import Settings
+from static_route_operator.settings import StandaloneSettings
 from static_route_operator.standalone import main as standalone
 
 
@@ -25,10 +25,10 @@ from static_route_operator.standalone import main as standalone
 )
 @labels_option
 @click.option("--once", is_flag=True, help="Apply once, report, and exit with 0 if all is programmed, else with 1.")
-@settings_options(Settings)
+@settings_options(StandaloneSettings)
 def command(manifests: Path, labels: Mapping[str, str], once: bool, **options: Any) -> None:
     """Keep the routes of this host as a directory of StaticRoute manifests specifies, without Kubernetes."""
-    settings = Settings(**options)
+    settings = StandaloneSettings(**options)
     logs.set_up_logging(settings.log_level, settings.log_format, settings.node_name)
     if not once:
         asyncio.run(standalone.run(manifests, settings, labels))

@@ -9,7 +9,6 @@ from static_route_operator.cli.exits import ExitCode
 from static_route_operator.cli.options import output_option
 from static_route_operator.cli.views import validate as view
 from static_route_operator.cli.views.forms import show
-from static_route_operator.errors import UnansweredError
 from static_route_operator.standalone.validation import read, validate
 
 
@@ -20,14 +19,11 @@ def command(files: tuple[str, ...], output: str) -> None:
     """Check the StaticRoutes in each FILE as the API server does, without a cluster.
 
     FILE may be a directory, or - for standard input. Objects of other kinds are skipped. Exits with 0 if all
-    StaticRoutes are valid, 1 if one is not, 3 if a file can't be read.
+    StaticRoutes are valid, 1 if one is not, 3 if a file can't be read or is too large (the others are checked).
     """
-    contents: dict[str, str] = {}
-    try:
-        for file in files:
-            contents |= {"(standard input)": sys.stdin.read()} if file == "-" else dict(read([Path(file)]))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UnansweredError(f"{file}: can't be read: {error}") from error
-    answer = validate(contents)
+    contents, unreadable = read(map(Path, files))
+    answer = validate(contents, unreadable)
     show(answer, output, view.table)
+    if unreadable:
+        sys.exit(ExitCode.UNANSWERED)
     sys.exit(ExitCode.NOT_GOOD if answer["findings"] else ExitCode.GOOD)

@@ -34,7 +34,8 @@ def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
         yield f"No difference: {desired} routes on {nodes} node{'' if nodes == 1 else 's'}, all installed as desired."
     for node in answer["nodes"]:
         if not node["complete"]:
-            yield f"# {node['node']} has no complete list of StaticRoutes yet, and removes no routes until then"
+            name = node["node"] or "this host"
+            yield f"# {name} has no complete list of StaticRoutes yet, and removes no routes until then"
 
 
 def _row(node: str, each: Mapping[str, Any], *, wide: bool) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from static_route_operator.cli.views.forms import columns, paint, some, unanswered
 
-COLORS = {"Follows": "green", "Shadowed": "red", "Missing": "red", "NotHere": "red"}
+COLORS = {"Follows": "green"} | dict.fromkeys(("Dropped", "Redirected", "Shadowed", "Missing", "NotHere"), "red")
 
 
 def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
@@ -34,17 +34,7 @@ def _details(node: Mapping[str, Any], *, wide: bool) -> Iterator[str]:
     yield ""
     yield f"the kernel of {node['node'] or 'this host'}:"
     facts = {
-        "sends it": " ".join(
-            filter(
-                None,
-                [
-                    kernel["gateway"] and f"via {kernel['gateway']}",
-                    kernel["interface"] and f"dev {kernel['interface']}",
-                    kernel["source"] and f"src {kernel['source']}",
-                ],
-            )
-        )
-        or f"nowhere: {kernel['error']}",
+        "sends it": _sent(kernel),
         "by the route": kernel["route"]["text"] if kernel["route"] else "-",
         "by the rule": kernel["rule"] or "-",
     }
@@ -70,6 +60,13 @@ def _details(node: Mapping[str, Any], *, wide: bool) -> Iterator[str]:
         yield from (f"  {each['text']}" for each in node["candidates"])
         yield "rules:"
         yield from (f"  {each}" for each in node["rules"])
+
+
+def _sent(kernel: Mapping[str, Any]) -> str:
+    if reason := kernel.get("drop") or kernel["error"]:
+        return f"nowhere: {reason}"
+    words = {"via": kernel["gateway"], "dev": kernel["interface"], "src": kernel["source"]}
+    return " ".join(f"{word} {value}" for word, value in words.items() if value) or "nowhere"
 
 
 def _why(claim: Mapping[str, Any]) -> str:

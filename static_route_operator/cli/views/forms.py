@@ -1,10 +1,14 @@
 """Output formats of every answer: a table for people, JSON and YAML for programs."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
+
+# Control characters other than the escape sequences of colours: a text of a node must not steer the terminal.
+_UNPRINTABLE = re.compile(r"\x1b(?!\[[0-9;]*m)|[\x00-\x1a\x1c-\x1f\x7f-\x9f]")
 
 
 def show(answer: Mapping[str, Any], output: str, table: Callable[..., Iterable[str]]) -> None:
@@ -26,7 +30,7 @@ def form(answer: Mapping[str, Any], output: str, table: Callable[..., Iterable[s
         import yaml  # noqa: PLC0415  20 ms, for this format only
 
         return str(yaml.safe_dump(dict(answer), sort_keys=False))
-    return "".join(f"{line}\n" for line in table(answer, wide=output == "wide"))
+    return "".join(f"{_UNPRINTABLE.sub('�', line)}\n" for line in table(answer, wide=output == "wide"))
 
 
 def columns(

@@ -9,13 +9,13 @@ COLORS = {"Up": "green", "Down": "red", "Unknown": "yellow"}
 
 
 def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
-    """Show the answer of `gateways`; the wide table adds interface, health check and number of probes."""
+    """Show the answer of `gateways`; the wide table adds interface, health check, probes and hold-down."""
     yield from unanswered(answer["unanswered"])
     rows = [_row(each) for each in answer["gateways"]]
     if not rows:
         yield "No gateway has a health check: set spec.healthCheck in a StaticRoute."
         return
-    names = [name for name in rows[0] if wide or name not in {"INTERFACE", "CHECK", "SENT"}]
+    names = [name for name in rows[0] if wide or name not in {"INTERFACE", "CHECK", "SENT", "HELD UNTIL"}]
     state = names.index("STATE")
     yield from columns(names, [[row[name] for name in names] for row in rows], lambda row: COLORS.get(row[state]))
 
@@ -29,6 +29,7 @@ def _row(each: Mapping[str, Any]) -> dict[str, str]:
         "CHECK": each["check"],
         "STATE": each["state"],
         "SINCE": each["since"] or "-",
+        "HELD UNTIL": each.get("heldUntil") or "-",
         "RTT": rtt(each["rttSeconds"]),
         "LOST": str(each["lost"]) if known else "-",
         "SENT": str(each["sent"]) if known else "-",

@@ -1,15 +1,18 @@
 """View of the whole cluster: problems first, then a line for each StaticRoute."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from static_route_operator.api.noderoutestate import RowState
+from static_route_operator.api.noderoutestate import GOOD_STATES, RowState, severity
 from static_route_operator.cli.views.forms import columns, some
 
 # Nodes that get a column each in the narrow table; more nodes are counted by state.
 MAX_NODES = 5
 
-COLORS = {RowState.PENDING: "yellow", RowState.CONFLICT: "red", RowState.REFUSED: "red", RowState.FAILED: "red"}
+# Colours of problems; any other state is red.
+COLORS = {RowState.PENDING.value: "yellow"}
+_UNCOLORED = GOOD_STATES | {RowState.DRY_RUN}
 
 
 def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
@@ -18,7 +21,11 @@ def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
     if answer["note"]:
         yield f"# {answer['note']}"
     yield f"{_number(len(objects), 'StaticRoute')} on {_number(len(nodes), 'node')}: " + (
-        f"{_number(len(problems), 'problem')}." if problems else "no problems."
+        f"{_number(len(problems), 'problem')}."
+        if problems
+        else "no problems in what could be checked."
+        if answer["note"]
+        else "no problems."
     )
     if problems:
         yield ""
@@ -33,7 +40,7 @@ def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
             for each in problems
         ]
         yield from columns(
-            ("PROBLEM", "NODES", "STATE", "REASON", "MESSAGE"), rows, lambda row: COLORS[RowState(row[2])]
+            ("PROBLEM", "NODES", "STATE", "REASON", "MESSAGE"), rows, lambda row: COLORS.get(row[2], "red")
         )
         yield from (f"# {link}" for link in dict.fromkeys(each["help"] for each in problems) if link)
     if objects:
@@ -45,15 +52,43 @@ def table(answer: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
         )
 
 
+def rows(report: Mapping[str, Any], *, wide: bool = False) -> Iterator[str]:
+    """Show the row of each StaticRoute on this host; the wide table adds gateways that are up and down."""
+    header = ["STATICROUTE", "GATEWAY", "ROUTES", "STATE", "REASON", "MESSAGE"]
+    lines = [
+        [
+            row["name"],
+            row["gateway"] or "-",
+            f"{row['programmed']}/{row['destinations']}",
+            row["state"],
+            row["reason"],
+            row["message"] or "-",
+        ]
+        for row in report["objects"]
+    ]
+    if wide:
+        header[2:2] = ["UP", "DOWN"]
+        for row, line in zip(report["objects"], lines, strict=True):
+            line[2:2] = [", ".join(row["up"]) or "-", ", ".join(row["down"]) or "-"]
+    if not lines:
+        yield "No StaticRoute is for this host."
+        return
+    state = header.index("STATE")
+    yield from columns(header, lines, lambda row: None if row[state] in _UNCOLORED else COLORS.get(row[state], "red"))
+
+
 def _line(each: Mapping[str, Any], nodes: Sequence[str] | None) -> list[str]:
     at = {row["node"]: row["state"] for row in each["nodes"]}
     ready = f"{each['ready']}/{len(at)}"
     cells = [each["name"], some(each["gateways"]), str(each["destinations"]), ready, each["since"] or "-"]
     if nodes is not None:
         return [*cells, *(at.get(node, "-") for node in nodes)]
-    states = list(at.values())
-    counts = [f"{states.count(state)} {state}" for state in reversed(RowState) if state in states]
+    counts = [f"{number} {state}" for state, number in sorted(Counter(at.values()).items(), key=_worst_first)]
     return [*cells, ", ".join(counts) or "-"]
+
+
+def _worst_first(counted: tuple[str, int]) -> int:
+    return -severity(counted[0])
 
 
 def _color(ready: str) -> str | None:

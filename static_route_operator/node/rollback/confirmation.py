@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from static_route_operator.node.state.directory import StateDirectory
 from static_route_operator.node.state.snapshot import Snapshot
 from static_route_operator.observability.metrics import Metrics
 from static_route_operator.planning.plan import Plan
+from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.routes import Operation, Routes
 from static_route_operator.settings import Settings
 from static_route_operator.supervision import Signal
@@ -98,7 +99,7 @@ class Confirmation:
         self._interrupted = False
 
     @classmethod
-    def of(
+    def of(  # noqa: PLR0913  likewise
         cls,
         settings: Settings,
         inventory: Inventory,
@@ -106,6 +107,8 @@ class Confirmation:
         *,
         server: Callable[[], Endpoint | None] = lambda: None,
         protected: Callable[[], Mapping[str, Mapping[bytes, str]]] = dict,
+        state_name: str = "",
+        check: bool = True,
     ) -> "Confirmation":
         """Make one from the settings, in the running event loop.
 
@@ -115,17 +118,19 @@ class Confirmation:
             metrics: see `Confirmation`.
             server: called for the API server; returns None where there is none.
             protected: see `Confirmation`.
+            state_name: name of the files in the state directory; the node's unless set.
+            check: check the changes; else each is confirmed at once.
 
         Raises:
             SettingsError: a setting can't be used.
         """
         required = RequiredEndpoints(settings.probes, server)
-        node = settings.node_name or socket.gethostname()
+        name = state_name or settings.node_name or socket.gethostname()
         return cls(
             inventory,
             metrics,
-            reach=Reachability(required.endpoints) if settings.rollback_seconds else None,
-            state=StateDirectory(Path(settings.state_dir), node) if settings.state_dir else None,
+            reach=Reachability(required.endpoints, required.close) if settings.rollback_seconds and check else None,
+            state=StateDirectory(Path(settings.state_dir), name) if settings.state_dir else None,
             protected=protected,
             seconds=settings.rollback_seconds,
         )
@@ -181,18 +186,26 @@ class Confirmation:
         self._changes.revert(interrupted, why)
         self._changes.reject(interrupted, why)
         self._interrupted = bool(interrupted)
-        return replace(snapshot, routes=tuple(routes.values()))
+        return replace(snapshot, routes=tuple(routes.values()), rolled_back=tuple(self._changes.rolled_back.values()))
 
     def in_force(self, routes: Iterable[ResolvedRoute]) -> Iterator[ResolvedRoute]:
         """Yield the version of each object that is in force, if there is one."""
         return self._changes.in_force(routes)
 
-    def permitted(self, operations: Sequence[Operation], *, complete: bool) -> list[Operation]:
-        """Return the operations that may be carried out; ``complete`` tells that all objects are known."""
+    def permitted(
+        self, operations: Sequence[Operation], dead_ends: Collection[NextHops] = (), *, complete: bool
+    ) -> list[Operation]:
+        """Return the operations that may be carried out.
+
+        Args:
+            operations: in order.
+            dead_ends: next hops that lose all packets; their routes are deleted in any case.
+            complete: whether all objects are known.
+        """
         if complete:
             self._changes.forget_reverted_keys()
             return list(operations)
-        return list(self._changes.permitted(operations))
+        return list(self._changes.permitted(operations, dead_ends))
 
     async def begin(self, plan: Plan, operations: Sequence[Operation]) -> None:
         """Take in that these operations are about to be carried out."""
@@ -257,6 +270,8 @@ class Confirmation:
             self._checking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._checking
+        if self._reach is not None:
+            self._reach.close()
         if self._state is not None:
             await self._state.close()
 

@@ -27,14 +27,18 @@ class Reachability:
 
     Args:
         endpoints: called in each round for the required endpoints.
+        release: closes the sockets of the endpoints.
 
     Attributes:
         answering: by name, the endpoints that answered last.
         looked: set after the first round.
     """
 
-    def __init__(self, endpoints: Callable[[], Awaitable[Iterable[Endpoint]]]) -> None:
+    def __init__(
+        self, endpoints: Callable[[], Awaitable[Iterable[Endpoint]]], release: Callable[[], None] = lambda: None
+    ) -> None:
         self._endpoints = endpoints
+        self._release = release
         self._again = asyncio.Event()
         self.answering: dict[str, Endpoint] = {}
         self.looked = asyncio.Event()
@@ -42,6 +46,10 @@ class Reachability:
     def look_again(self) -> None:
         """Probe soon: an endpoint may answer that did not."""
         self._again.set()
+
+    def close(self) -> None:
+        """Close all sockets."""
+        self._release()
 
     async def run(self) -> None:
         """Probe until cancelled."""

@@ -11,6 +11,7 @@ from static_route_operator.api.noderoutestate import GOOD_STATES, Reason, Row, R
 from static_route_operator.api.resolution import ResolvedRoute, Version
 from static_route_operator.planning.plan import Plan
 from static_route_operator.routing.keyset import KeySet
+from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.prefixes import supernet
 from static_route_operator.routing.routes import Action, Operation, Routes
 
@@ -39,11 +40,13 @@ class RolledBack:
         version: the version.
         name: name of the object.
         why: the reason, for people.
+        digest: see `StaticRoute.digest`; by it and the name a program without an API server knows the version again.
     """
 
     version: Version
     name: str
     why: str
+    digest: str = ""
 
 
 class UnconfirmedChanges:
@@ -146,7 +149,7 @@ class UnconfirmedChanges:
             route = change.route
             self.awaiting.pop(route.uid, None)
             self.reverted[route.uid] = change
-            self.rolled_back[route.uid] = RolledBack(route.version, route.name, why)
+            self.rolled_back[route.uid] = RolledBack(route.version, route.name, why, route.spec.digest)
             self._reverted_keys[route.uid] = route.keys
             if change.before is not None:
                 self.confirmed[route.uid] = change.before
@@ -180,10 +183,10 @@ class UnconfirmedChanges:
                 known.pop(uid, None)
         return bool(gone)
 
-    def permitted(self, operations: Iterable[Operation]) -> Iterator[Operation]:
-        """Yield what may be done while not all objects are known: only reverted routes are deleted."""
+    def permitted(self, operations: Iterable[Operation], dead_ends: Collection[NextHops] = ()) -> Iterator[Operation]:
+        """Yield what may be done while not all objects are known: only reverted routes and dead ends are deleted."""
         for operation in operations:
-            if operation.action is not Action.DELETE:
+            if operation.action is not Action.DELETE or operation.next_hops in dead_ends:
                 yield operation
                 continue
             left = operation.keys

@@ -28,7 +28,7 @@ from static_route_operator.supervision import Timers
 logger = logging.getLogger(__name__)
 
 # Kinds of the files, with the versions of their formats. A file of another version is not read.
-SNAPSHOT = "snapshot 2"
+SNAPSHOT = "snapshot 3"
 JOURNAL = "journal 1"
 
 # Seconds from a change to its snapshot: many changes become one.
@@ -70,7 +70,7 @@ class StateDirectory:
             if (payload := read_whole(self._snapshot_file, SNAPSHOT)) is not None:
                 snapshot = _unpacked(self._snapshot_file, unpack_snapshot, payload)
         except (OSError, StateFileError) as error:
-            logger.warning("The last known good routes can't be used; routes wait for the API server: %s", error)
+            logger.warning("The last known good routes can't be used: %s", error)
         try:
             if (payload := read_whole(self._journal_file, JOURNAL)) is not None:
                 changes = _unpacked(self._journal_file, unpack_journal, payload)
@@ -173,7 +173,8 @@ class StateDirectory:
     def _failed(self, error: BaseException) -> None:
         if not self._failing:
             logger.warning(
-                "The state of this node can't be written: %s; after a reboot its routes wait for the API server", error
+                "The state of this node can't be written: %s; the next start does not know which versions are good",
+                error,
             )
         self._failing = True
 

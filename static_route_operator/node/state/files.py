@@ -2,10 +2,17 @@
 
 import contextlib
 import os
+import stat
 import zlib
 from pathlib import Path
 
 from static_route_operator.errors import StaticRouteError
+
+# Bytes of the largest file that is read: a million destinations are 13 MB.
+MOST_BYTES = 64 << 20
+
+# O_NONBLOCK: to open a pipe in place of a file would wait for its other end.
+_FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 _MAGIC = "static-route-operator"
 
@@ -28,7 +35,7 @@ def write_whole(path: Path, kind: str, payload: bytes, *, sync: bool) -> None:
         OSError: the file can't be written; the old one is still there.
     """
     aside = path.with_suffix(path.suffix + ".new")
-    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(f"{_MAGIC} {kind}\n{zlib.crc32(payload):08x} {len(payload)}\n".encode())
@@ -66,7 +73,7 @@ def read_whole(path: Path, kind: str) -> bytes | None:
         OSError: the file can't be read.
     """
     try:
-        data = path.read_bytes()
+        data = _read(path)
     except FileNotFoundError:
         return None
     first, _, rest = data.partition(b"\n")
@@ -76,3 +83,18 @@ def read_whole(path: Path, kind: str) -> bytes | None:
     if checksum != f"{zlib.crc32(payload):08x} {len(payload)}".encode():
         raise StateFileError(f"{path} is damaged: the checksum does not match the content")
     return payload
+
+
+def _read(path: Path) -> bytes:
+    """Return the data of a regular file of a reasonable size.
+
+    Raises:
+        StateFileError: the file is another one.
+        OSError: the file can't be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | _FLAGS)
+    with os.fdopen(descriptor, "rb") as file:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode) or about.st_size > MOST_BYTES:
+            raise StateFileError(f"{path} is no regular file of up to {MOST_BYTES >> 20} MiB")
+        return file.read(MOST_BYTES + 1)

@@ -50,7 +50,7 @@ def pack_snapshot(snapshot: Snapshot) -> bytes:
                 source: {prefix.hex(): text for prefix, text in prefixes.items()}
                 for source, prefixes in snapshot.protected.items()
             },
-            "rolledBack": [[list(each.version), each.name, each.why] for each in snapshot.rolled_back],
+            "rolledBack": [[list(each.version), each.name, each.why, each.digest] for each in snapshot.rolled_back],
         }
     )
 
@@ -71,9 +71,9 @@ def unpack_snapshot(payload: bytes) -> Snapshot:
                 source: {bytes.fromhex(prefix): text for prefix, text in prefixes.items()}
                 for source, prefixes in head["protected"].items()
             },
-            rolled_back=tuple(RolledBack(Version(*version), name, why) for version, name, why in head["rolledBack"]),
+            rolled_back=tuple(RolledBack(Version(*version), *texts) for version, *texts in head["rolledBack"]),
         )
-    except (LookupError, TypeError, ValueError, AttributeError, InvalidSpecError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError, InvalidSpecError) as error:
         raise SnapshotError(f"{type(error).__name__}: {error}") from error
 
 
@@ -96,7 +96,7 @@ def unpack_journal(payload: bytes) -> list[UnconfirmedChange]:
             UnconfirmedChange(reader.read(route), reader.read(before) if before else None)
             for route, before in head["changes"]
         ]
-    except (LookupError, TypeError, ValueError, AttributeError, InvalidSpecError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError, InvalidSpecError) as error:
         raise SnapshotError(f"{type(error).__name__}: {error}") from error
 
 

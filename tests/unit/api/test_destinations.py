@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from static_route_operator.api.addresses import SPECIAL_RANGES, parse_gateway
+from static_route_operator.api.addresses import (
+    LINK_LOCAL_IPV4,
+    SPECIAL_RANGES,
+    SpecialRange,
+    parse_gateway,
+    parse_source,
+)
 from static_route_operator.api.destinations import compile_keys, parse_destination, parse_destinations
 from static_route_operator.errors import InvalidPrefixError
 from static_route_operator.routing.keys import pack_table_metric
@@ -46,10 +52,15 @@ def test_default_route_and_its_halves_are_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("special", SPECIAL_RANGES, ids=lambda special: special.cidr)
-def test_special_ranges_are_refused_for_both(special: tuple[str, bytes, str]) -> None:
+def test_special_ranges_are_refused_for_both(special: SpecialRange) -> None:
     """No special range is a destination, and no address in it a gateway; the message names the range."""
     cidr, prefix, what = special
-    for parse, text in ((parse_destination, cidr), (parse_gateway, cidr.partition("/")[0])):
+    parsers = [
+        (parse_destination, cidr),
+        (parse_gateway, cidr.partition("/")[0]),
+        (parse_source, cidr.partition("/")[0]),
+    ]
+    for parse, text in parsers[:1] if special is LINK_LOCAL_IPV4 else parsers:
         with pytest.raises(InvalidPrefixError) as caught:
             parse(text)
 
@@ -77,10 +88,10 @@ def test_parts_of_special_ranges_are_refused(text: str, cidr: str) -> None:
     assert str(caught.value).startswith(f"'{text}' is in {cidr} (")
 
 
-@pytest.mark.parametrize("text", ["10.116.0.5", "192.0.2.1", "fd00::5"])
+@pytest.mark.parametrize("text", ["10.116.0.5", "192.0.2.1", "fd00::5", "169.254.10.1"])
 def test_unicast_gateway_is_accepted(text: str) -> None:
     """A unicast address is a gateway as far as can be said without a node."""
-    assert parse_gateway(text) == pack_address(text)
+    assert parse_gateway(text) == parse_source(text) == pack_address(text)
 
 
 @pytest.mark.parametrize(
@@ -89,6 +100,15 @@ def test_unicast_gateway_is_accepted(text: str) -> None:
         ("10.0.0.0/8", "gateway '10.0.0.0/8' is not an IP address"),
         ("nat.example.com", "gateway 'nat.example.com' is not an IP address"),
         ("::ffff:10.0.0.1", "gateway '::ffff:10.0.0.1' is an IPv4-mapped IPv6 address; write it as IPv4"),
+        ("fd00::1%eth0", "gateway 'fd00::1%eth0' has a zone: write fd00::1, and name the interface by itself"),
+        ("x%eth0", "gateway 'x%eth0' is not an IP address"),
+        (
+            "fe80::1%eth0",
+            (
+                "gateway 'fe80::1%eth0' is in fe80::/10 (link-local), which is not supported yet: "
+                "write the global or unique local address of the gateway"
+            ),
+        ),
         (None, "gateway 'None' is not an IP address; write it as text, in quotes"),
         (10.5, "gateway '10.5' is not an IP address; write it as text, in quotes"),
     ],

@@ -56,13 +56,19 @@ def test_schema_knows_every_field() -> None:
     (version,) = custom_resource_definition()["spec"]["versions"]
     status = version["schema"]["openAPIV3Schema"]["properties"]["status"]
     row = replace(_row("a"), up=("10.0.0.1",), down=("10.0.0.3",))
-    gateway = GatewayRow("10.0.0.1", "eth0", "ICMP every 1 s", "Up", 1_700_000_000)
+    gateway = GatewayRow("10.0.0.1", "eth0", "ICMP every 1 s", "Down", 1_700_000_000, 1_700_000_002)
     written = NodeRouteState("node1", "uid-1", (row,), (gateway,)).to_json()["status"]
 
     assert status["properties"].keys() == written.keys()
     assert status["properties"]["rows"]["items"]["properties"].keys() == written["rows"][0].keys()
     assert status["properties"]["gateways"]["items"]["properties"].keys() == written["gateways"][0].keys()
     assert written["gateways"][0]["since"] == "2023-11-14T22:13:20Z"
+    assert written["gateways"][0]["heldUntil"] == "2023-11-14T22:13:22Z"
+
+
+def test_gateway_that_is_not_held_says_nothing_of_a_hold_down() -> None:
+    """A gateway that failed once has no field for a hold-down."""
+    assert "heldUntil" not in GatewayRow("10.0.0.1", "eth0", "ICMP every 1 s", "Down", 1_700_000_000).to_json()
 
 
 def test_node_that_probes_nothing_says_nothing_of_it() -> None:

@@ -16,7 +16,7 @@ from static_route_operator.cli.program import program
 from static_route_operator.controller import main as controller
 from static_route_operator.errors import KernelError
 from static_route_operator.observability import logs
-from static_route_operator.settings import ClusterSettings, ControllerSettings, Settings
+from static_route_operator.settings import ClusterSettings, ControllerSettings, StandaloneSettings
 from static_route_operator.standalone import main as standalone
 
 GOOD: dict[str, Any] = {"node": "node1", "complete": True, "objects": [], "routes": []}
@@ -46,11 +46,11 @@ def agent_settings(monkeypatch: pytest.MonkeyPatch) -> list[ClusterSettings]:
 
 
 @pytest.fixture
-def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, Settings, Mapping[str, str]]]:
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, StandaloneSettings, Mapping[str, str]]]:
     """The arguments with which `run` was started."""
-    started: list[tuple[Path, Settings, Mapping[str, str]]] = []
+    started: list[tuple[Path, StandaloneSettings, Mapping[str, str]]] = []
 
-    async def run(directory: Path, settings: Settings, labels: Mapping[str, str]) -> None:
+    async def run(directory: Path, settings: StandaloneSettings, labels: Mapping[str, str]) -> None:
         started.append((directory, settings, labels))
 
     monkeypatch.setattr(standalone, "run", run)
@@ -112,18 +112,29 @@ def test_environment_sets_and_flags_win(runner: CliRunner, agent_settings: list[
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["agent", "--http-port", "many"], "'--http-port' (env var: 'STATIC_ROUTE_OPERATOR_HTTP_PORT'): 'many' is not"),
-        (["agent", "--http-port", "65536"], "65536 is not in the range 0<=x<=65535"),
-        (["agent", "--http-port=-1"], "-1 is not in the range 0<=x<=65535"),
-        (["controller", "--http-port", "65536"], "65536 is not in the range 0<=x<=65535"),
-        (["agent", "--resync-seconds", "soon"], "'soon' can't be used; give a number of seconds, 0.1 or more"),
-        (["agent", "--resync-seconds", "0"], "'0' can't be used; give a number of seconds, 0.1 or more"),
-        (["agent", "--list-seconds", "inf"], "'inf' can't be used; give a number of seconds, 0.1 or more"),
-        (["run", "--manifests", "/", "--rollback-seconds", "nan"], "give a number of seconds, 0 or more"),
+        (["agent", "--http-port", "many"], "'--http-port' (env var: 'STATIC_ROUTE_OPERATOR_HTTP_PORT'): 'many' can't"),
+        (["agent", "--http-port", "65536"], "'65536' can't be used; give a port from 0 to 65535"),
+        (["agent", "--http-port=-1"], "'-1' can't be used; give a port from 0 to 65535"),
+        (["agent", "--http-port", "9_245"], "'9_245' can't be used; give a port from 0 to 65535"),
+        (["controller", "--http-port", "65536"], "'65536' can't be used; give a port from 0 to 65535"),
+        (["agent", "--resync-seconds", "soon"], "'soon' can't be used; give 1 to 86400 seconds"),
+        (["agent", "--resync-seconds", "0"], "'0' can't be used; give 1 to 86400 seconds"),
+        (["agent", "--resync-seconds", ""], "'' can't be used; give 1 to 86400 seconds"),
+        (["agent", "--resync-seconds", "1e300"], "'1e300' can't be used; give 1 to 86400 seconds"),
+        (["agent", "--resync-seconds", "9" * 5000], "(5000 characters) can't be used; give 1 to 86400 seconds"),
+        (["agent", "--list-seconds", "inf"], "'inf' can't be used; give 10 to 86400 seconds"),
+        (["agent", "--list-seconds", "0"], "'0' can't be used; give 10 to 86400 seconds"),
+        (["controller", "--list-seconds", "0"], "'0' can't be used; give 10 to 86400 seconds"),
+        (["run", "--manifests", "/", "--rollback-seconds", "nan"], "give 0 (no rollback), or 1 to 600 seconds"),
+        (["run", "--manifests", "/", "--rollback-seconds", "0.5"], "give 0 (no rollback), or 1 to 600 seconds"),
         (
             ["run", "--manifests", "/", "--rollback-seconds=-1"],
-            "'-1' can't be used; give a number of seconds, 0 or more",
+            "'-1' can't be used; give 0 (no rollback), or 1 to 600 seconds",
         ),
+        (["run", "--manifests", "/", "--read-seconds", "0"], "'0' can't be used; give 1 to 3600 seconds"),
+        (["run", "--manifests", "/", "--state-dir", "here"], "'here' can't be used; give an absolute path"),
+        (["agent", "--node-name", "../other"], "'../other' can't be used; give a name of letters, digits"),
+        (["agent", "--namespace", "a/b"], "'a/b' can't be used; give a name of lower case letters"),
         (["agent", "--log-level", "loud"], "'loud' is not one of"),
         (["run"], "Missing option '--manifests'"),
         (["run", "--manifests", "/nonexistent"], "Directory '/nonexistent' does not exist"),
@@ -145,14 +156,14 @@ def test_wrong_usage_is_told(
 
 
 def test_run_takes_directory_and_labels(
-    runner: CliRunner, tmp_path: Path, runs: list[tuple[Path, Settings, Mapping[str, str]]]
+    runner: CliRunner, tmp_path: Path, runs: list[tuple[Path, StandaloneSettings, Mapping[str, str]]]
 ) -> None:
     """Labels may be repeated, and their values may be empty or hold an equals sign."""
     arguments = ["run", "--manifests", str(tmp_path), "--node-name", "gw", "--label", "zone=a", "--label", "x=y=z"]
     result = runner.invoke(program, [*arguments, "--label", "empty="])
 
     assert result.exit_code == 0
-    assert runs == [(tmp_path, Settings(node_name="gw"), {"zone": "a", "x": "y=z", "empty": ""})]
+    assert runs == [(tmp_path, StandaloneSettings(node_name="gw"), {"zone": "a", "x": "y=z", "empty": ""})]
 
 
 def _row(state: str) -> dict[str, Any]:

@@ -212,6 +212,32 @@ def test_wanted_targets_stay_and_others_go() -> None:
     play(story)
 
 
+def test_hold_down_has_an_end_that_stays() -> None:
+    """A gateway that fails a second time says until when it stays down, the same time whenever it is asked."""
+    one = target()
+
+    async def story(scene: Scene) -> None:
+        scene.probers.want([one])
+        for _ in range(2):
+            await asyncio.sleep(10)
+            assert scene.probers.health(one).held_until == 0
+            scene.network.delay[one] = None
+            while scene.probers.health(one).state is not GatewayState.DOWN:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            scene.network.delay.clear()
+            first = scene.probers.health(one)
+        assert 0 < first.hold_down <= 2
+        assert first.held_until == pytest.approx(first.since + 2)
+        await asyncio.sleep(1)
+        second = scene.probers.health(one)
+        assert (second.state, second.held_until) == (GatewayState.DOWN, first.held_until)
+        assert second.hold_down == pytest.approx(first.hold_down - 1)
+        await asyncio.sleep(5)
+        assert scene.probers.health(one).state is GatewayState.UP
+
+    play(story)
+
+
 def test_stall_is_no_loss() -> None:
     """A probe that is answered while this process stands still counts as answered, even if read late."""
     one = target(interval=0.01)

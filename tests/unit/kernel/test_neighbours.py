@@ -5,6 +5,7 @@ import struct
 import pytest
 
 from static_route_operator.kernel.neighbours import decode_failed_neighbour
+from static_route_operator.kernel.unreadable import read
 from static_route_operator.routing.prefixes import pack_address
 
 REACHABLE, FAILED = 0x02, 0x20
@@ -27,4 +28,4 @@ def test_neighbour_that_does_not_answer_has_address_and_interface(address: str) 
 @pytest.mark.parametrize("body", [_neighbour(FAILED, b"")[:12], _neighbour(FAILED, b"odd"), b"short"])
 def test_neighbour_that_can_not_be_read_is_passed_over(body: bytes) -> None:
     """A message without an address, with one of an odd size, or that ends early, breaks nothing."""
-    assert decode_failed_neighbour(body) is None
+    assert read("neighbour", decode_failed_neighbour, body) is None

@@ -43,6 +43,8 @@ AGENT_NAMES = API_NAMES | {
     "operations_duration_seconds": "histogram",
     "reconcile_duration_seconds": "histogram",
     "reconcile_errors_total": "counter",
+    "consecutive_reconcile_errors": "gauge",
+    "unreadable_messages_total": "counter",
     "drift_total": "counter",
     "drift_repairs_total": "counter",
     "monitor_overflows_total": "counter",
@@ -52,6 +54,7 @@ AGENT_NAMES = API_NAMES | {
     "gateway_probes_total": "counter",
     "gateway_probe_losses_total": "counter",
     "gateway_flaps_total": "counter",
+    "gateway_held_until_timestamp_seconds": "gauge",
     "state_writes_total": "counter",
 }
 CONTROLLER_NAMES = API_NAMES | {
@@ -170,7 +173,9 @@ def test_gateways_are_asked_for_when_metrics_are_read() -> None:
     metrics = Metrics()
     found = [
         ObservedGateway("10.0.0.1", "eth0", "ICMP every 1 s", up=True, rtt=0.002, sent=9, lost=1, flaps=0),
-        ObservedGateway("10.0.0.3", "eth0", "ICMP every 1 s", up=False, rtt=None, sent=7, lost=5, flaps=2),
+        ObservedGateway(
+            "10.0.0.3", "eth0", "ICMP every 1 s", up=False, rtt=None, sent=7, lost=5, flaps=2, held_until=9.0
+        ),
     ]
     metrics.watch_gateways(lambda: found)
 
@@ -188,10 +193,12 @@ def test_gateways_are_asked_for_when_metrics_are_read() -> None:
         f"probes_total{first}": 9,
         f"probe_losses_total{first}": 1,
         f"flaps_total{first}": 0,
+        f"held_until_timestamp_seconds{first}": 0,
         f"up{second}": 0,
         f"probes_total{second}": 7,
         f"probe_losses_total{second}": 5,
         f"flaps_total{second}": 2,
+        f"held_until_timestamp_seconds{second}": 9,
     }
     found.clear()
     assert not any("gateway_" in name for name in _samples(metrics))

@@ -26,7 +26,6 @@ def _node(default: NextHops = PUBLIC) -> Facts:
     own = {"10.0.0.2": "eth0", "198.51.100.2": "eth1", "198.51.100.3": "eth1", "2001:db8::2": "eth1", "10.9.0.1": "br0"}
     return replace(
         facts(addresses=own),
-        interfaces={ETH0: "eth0", ETH1: "eth1"},
         foreign=ForeignRib({default: keys("0.0.0.0/0")}),
         protected=protection({"203.0.113.6": "API server"}),
     )

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from static_route_operator.api.noderoutestate import Reason, RowState
-from static_route_operator.planning.guards import gateway_problem, refusals, source_problem
+from static_route_operator.planning.guards import refusals, source_problem
 from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.foreign import ForeignRib, Lookup
 from static_route_operator.routing.keys import TABLE_LOCAL, prefix_of
@@ -20,64 +20,7 @@ BY_DEFAULT_ROUTE = Lookup(0, ETH0, on_link=False, local=False, ours=False)
 
 def _refused(node: Facts, *destinations: str, gateways: tuple[str, ...] = ("10.0.0.1",)) -> dict[str, str]:
     found = refusals(keys(*destinations), node, [pack_address(gateway) for gateway in gateways])
-    return {unpack_prefix(prefix_of(key)): why for refused, why in found for key in refused}
-
-
-@pytest.mark.parametrize("gateway", ["10.0.0.1", "fd00::1"])
-def test_gateway_on_a_connected_subnet_is_usable(gateway: str) -> None:
-    """A neighbour is a usable gateway."""
-    assert gateway_problem(pack_address(gateway), facts()) is None
-
-
-@pytest.mark.parametrize(
-    ("node", "gateway", "state", "reason", "message"),
-    [
-        (
-            facts(lookups={"192.168.7.1": BY_DEFAULT_ROUTE}),
-            "192.168.7.1",
-            RowState.FAILED,
-            Reason.GATEWAY_UNREACHABLE,
-            "gateway 192.168.7.1 is not on any subnet of this node (10.0.0.0/24 on eth0)",
-        ),
-        (
-            facts(subnets={"10.0.0.0/24": "eth0"}),
-            "fd00::1",
-            RowState.FAILED,
-            Reason.GATEWAY_UNREACHABLE,
-            "gateway fd00::1 is not on any subnet of this node (it has no subnet of this address family)",
-        ),
-        (
-            facts(lookups={"10.0.0.2": LOCAL}),
-            "10.0.0.2",
-            RowState.REFUSED,
-            Reason.GATEWAY_IS_THIS_NODE,
-            "gateway 10.0.0.2 is this node's own address on eth0",
-        ),
-        (
-            facts(lookups={"10.0.0.255": LOCAL}),
-            "10.0.0.255",
-            RowState.REFUSED,
-            Reason.GATEWAY_IS_THIS_NODE,
-            "gateway 10.0.0.255 is a local or broadcast address of this node",
-        ),
-        (
-            facts(gateways=()),
-            "10.0.0.1",
-            RowState.FAILED,
-            Reason.GATEWAY_UNREACHABLE,
-            "gateway 10.0.0.1 is on 10.0.0.0/24 of eth0, but this node has no route to it now: is eth0 up?",
-        ),
-    ],
-    ids=["not on link", "no address of the family", "own address", "broadcast", "interface down"],
-)
-def test_unusable_gateway_is_told_with_the_reason(
-    node: Facts, gateway: str, state: RowState, reason: Reason, message: str
-) -> None:
-    """A gateway that can't work here is a problem whose message says why, in terms of this node."""
-    problem = gateway_problem(pack_address(gateway), node)
-
-    assert problem is not None
-    assert (problem.state, problem.reason, problem.message) == (state, reason, message)
+    return {unpack_prefix(prefix_of(key)): each.why for each in found for key in each.keys}
 
 
 def test_no_destinations_are_no_problem() -> None:
@@ -201,46 +144,6 @@ def test_only_the_destinations_concerned_are_refused() -> None:
     assert sorted(refused) == ["10.0.0.77/32", "10.0.0.9/32", "172.20.0.1/32"]
 
 
-# A gateway on no subnet, which the node would reach through its default route.
-ELSEWHERE = pack_address("10.9.9.9")
-
-
-def test_gateway_on_no_subnet_can_be_on_link() -> None:
-    """With onLink a gateway is usable that the node reaches somehow: on the interface of that route."""
-    node = facts(lookups={"10.9.9.9": BY_DEFAULT_ROUTE})
-
-    assert gateway_problem(ELSEWHERE, node, on_link=True) is None
-    assert gateway_problem(ELSEWHERE, node) is not None
-    assert gateway_problem(pack_address("10.0.0.1"), node, on_link=True) is None
-
-
-@pytest.mark.parametrize(
-    ("lookup", "state", "message"),
-    [
-        (None, RowState.FAILED, "may be on any interface: this node has no route to it"),
-        (
-            Lookup(8, ETH0, on_link=False, local=False, ours=True),
-            RowState.FAILED,
-            "may be on any interface: this node's route to it belongs to a StaticRoute, maybe through itself",
-        ),
-        (
-            Lookup(0, 0, on_link=False, local=False, ours=False),
-            RowState.FAILED,
-            "may be on any interface: this node's route to it has several next hops",
-        ),
-        (LOCAL, RowState.REFUSED, "is a local or broadcast address of this node"),
-    ],
-    ids=["no route", "a route of ours", "multipath", "own address"],
-)
-def test_on_link_gateway_without_one_interface_is_told(lookup: Lookup | None, state: RowState, message: str) -> None:
-    """If the interface of an onLink gateway is ambiguous, the message says why."""
-    node = facts(lookups={"10.9.9.9": lookup} if lookup else {})
-    problem = gateway_problem(ELSEWHERE, node, on_link=True)
-
-    assert problem is not None
-    assert (problem.state, problem.message) == (state, f"gateway 10.9.9.9 {message}")
-
-
 def test_source_is_an_address_of_the_node() -> None:
     """A source is one of the node's addresses, or one that the kernel takes for its own; without one all is well."""
     node = facts(lookups={"10.5.0.7": LOCAL, "10.9.9.9": BY_DEFAULT_ROUTE})
@@ -263,7 +166,7 @@ def _refused_in(table: int, rules: tuple[Rule, ...], *destinations: str) -> dict
     node = facts(protected={"172.20.0.1": "API server"}, others=OTHERS, rules=rules)
     some = pack(make_key(each, table, 0) for each in destinations)
     found = refusals(some, node, [pack_address("10.0.0.1")])
-    return {unpack_prefix(prefix_of(key)): why for refused, why in found for key in refused}
+    return {unpack_prefix(prefix_of(key)): each.why for each in found for key in each.keys}
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.api.resolution import ResolvedRoute
+from static_route_operator.planning import gateways as gateways_module
+from static_route_operator.planning import plan as plan_module
 from static_route_operator.planning.plan import ObjectPlan, Plan, make_plan
 from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.foreign import Lookup
@@ -44,6 +46,39 @@ def test_each_destination_goes_through_the_gateway() -> None:
     }
     assert plan.retained == []
     assert [(each.route.name, each.problems) for each in plan.objects] == [("v4", ()), ("v6", ())]
+
+
+@pytest.mark.parametrize("step", ["find_next_hop", "source_problem", "refusals"])
+def test_object_that_can_not_be_planned_stops_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, step: str
+) -> None:
+    """A defect that one object meets keeps its routes, says so in its row, and leaves all others as they should be."""
+    odd_values = pack_address("10.0.0.3"), pack_address("10.0.0.2"), keys("203.0.113.0/24")
+    for module in (plan_module, gateways_module):
+        if not hasattr(module, step):
+            continue
+        known = getattr(module, step)
+
+        def broken(*words: Any, known: Any = known, **more: Any) -> Any:
+            if any(getattr(each, "address", each) in odd_values for each in words):
+                raise KeyError(1)
+            return known(*words, **more)
+
+        monkeypatch.setattr(module, step, broken)
+    plan = _plan(resolved("odd", "10.0.0.3", ["203.0.113.0/24"], source="10.0.0.2"), resolved("good"))
+
+    assert paths(plan.desired) == {key("192.0.2.1"): NextHops.via(pack_address("10.0.0.1"), ETH0)}
+    odd = _by_name(plan)["odd"]
+    assert (odd.keys, odd.retained) == (odd.retained[:0], keys("203.0.113.0/24"))
+    assert [(each.state, each.reason) for each in odd.problems] == [(RowState.FAILED, Reason.INTERNAL_ERROR)]
+    assert "KeyError: 1" in odd.problems[0].message
+    assert caplog.text.count("Traceback") == 1
+
+
+@pytest.fixture(autouse=True)
+def _first_time() -> None:
+    """Forget which defects were logged."""
+    plan_module._log_defect.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -128,8 +163,8 @@ def test_missing_source_claims_nothing_and_its_keys_are_held() -> None:
 
 def test_gateway_of_an_object_without_its_source_is_not_captured() -> None:
     """A gateway stays reachable as it is while its object waits for its source."""
-    lookup = {"10.9.0.1": Lookup(16, ETH0, on_link=True, local=False, ours=False)}
-    objects = [resolved("a", "10.9.0.1", source="10.0.0.99"), resolved("b", "10.0.0.3", ["10.9.0.0/24"])]
+    lookup = {"10.9.0.1": Lookup(32, ETH0, on_link=True, local=False, ours=False)}
+    objects = [resolved("a", "10.9.0.1", source="10.0.0.99"), resolved("b", "10.0.0.3", ["10.9.0.1"])]
     plan = make_plan(objects, facts(lookups=lookup))
 
     assert [each.reason for each in _by_name(plan)["b"].problems] == [Reason.PROTECTED_DESTINATION]
@@ -434,7 +469,8 @@ def test_claim_during_an_outage_of_the_gateway_takes_nothing_away() -> None:
     """A route that is absent because its gateway can't be reached comes back, though it was claimed meanwhile."""
     some = resolved(destinations=["192.0.2.0/24"])
     before = make_plan([some], _with_claims({}))
-    down = make_plan([some], replace(_with_claims(CLAIM), lookups={}, subnets=()), before)
+    cut_off = facts(subnets={"10.9.0.0/24": "eth1"}, others={"0.0.0.0/0": "10.9.0.3"}, gateways=())
+    down = make_plan([some], replace(cut_off, protected=protection({}, CLAIM)), before)
     assert paths(down.desired) == {}
     up = make_plan([some], _with_claims(CLAIM), down)
 

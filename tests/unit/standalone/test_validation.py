@@ -133,4 +133,4 @@ def test_verb_reads_files_directories_and_standard_input(tmp_path: Path) -> None
     assert (code, lines[-1]) == (1, "3 StaticRoutes checked: 4 errors.")
     assert lines[0].startswith(f"{bad}:15: StaticRoute bad: spec.destinations[1]: '10.0.0.5/24' has host bits set")
     assert run("-", text=good.read_text()) == (0, ["1 StaticRoute checked: no errors."])
-    assert [name for name, _ in read([tmp_path])] == [str(bad), str(good)]
+    assert list(read([tmp_path])[0]) == [str(bad), str(good)]

@@ -10,7 +10,7 @@ from static_route_operator.cli.fleet import bundle
 from static_route_operator.cli.fleet.agents import Agents
 from static_route_operator.cli.fleet.bundle import redact, scrub
 from static_route_operator.cli.fleet.kubectl import ClusterError
-from tests.unit.cli.fleet.fakekubectl import fake_kubectl, pod
+from tests.unit.cli.fleet.fakekubectl import fake_kubectl, node, pod
 from tests.unit.cli.fleet.test_kubectl import FORBIDDEN
 
 SECRET = "s3cr3t"  # noqa: S105  that is what must not be found
@@ -25,7 +25,7 @@ def _contents(file: Path) -> dict[str, str]:
         }
 
 
-def _unanswered() -> str:
+def _unanswered(_: object) -> str:
     raise ClusterError("no answer: try again")
 
 
@@ -46,13 +46,14 @@ def test_archive_holds_what_there_is_and_names_what_is_missing(tmp_path: Path) -
         "logs -n ns agent-a": (0, f"Authorization: Bearer {TOKEN}\nStaticRoute nat: Programmed\n", ""),
         "logs": (1, "", "gone"),
         "deployments": (1, "", FORBIDDEN),
+        "/api/v1/nodes": {"items": [node("node1"), node("node2")]},
         "get --raw": {"items": [{"metadata": {"name": "10.0.0.1", "managedFields": [SECRET]}}]},
     }
     agents = Agents(fake_kubectl(tmp_path, answers), "ns")
     said: list[str] = []
 
     missing = bundle.write(
-        agents, tmp_path / "b.tar.gz", {"status.txt": lambda: "fine", "diff.txt": _unanswered}, said.append
+        agents, tmp_path / "b.tar.gz", {"status.txt": lambda _: "fine", "diff.txt": _unanswered}, said.append
     )
     found = _contents(tmp_path / "b.tar.gz")
 

@@ -38,3 +38,14 @@ def test_pod_without_a_process_is_not_taken_for_an_answer() -> None:
 
     assert len(found["gateways"]) == 1
     assert found["unanswered"] == [{"node": "node2", "problem": "no agent answers"}]
+
+
+def test_hold_down_is_told_with_its_end() -> None:
+    """An agent's hold-down is a time of the API; without an answer, the node's last report says it."""
+    held = TOLD | MEASURED | DOWN | {"heldUntil": 1700000007.5}
+    stored = TOLD | {"state": "Down", "since": "2023-11-14T22:13:20Z", "heldUntil": "2023-11-14T22:13:28Z"}
+    state: dict[str, Any] = {"metadata": {"name": "node2"}, "status": {"gateways": [stored]}}
+    found = assemble([state], [Reply("node1", {"gateways": [held]}), Reply("node2", None, "why")])
+
+    assert [each["heldUntil"] for each in found["gateways"]] == ["2023-11-14T22:13:28Z"] * 2
+    assert found["gateways"][1]["message"] == "last report of the node, which does not answer now"

@@ -5,7 +5,7 @@ from typing import Any
 
 from static_route_operator.cli.fleet import status
 from tests.unit.builders import manifest
-from tests.unit.cli.fleet.fakekubectl import fake_kubectl, pod
+from tests.unit.cli.fleet.fakekubectl import fake_kubectl, node, pod
 from tests.unit.cli.fleet.test_kubectl import FORBIDDEN
 
 UNREACHABLE = "gateway 10.9.0.1 is not on any subnet of this node"
@@ -34,6 +34,7 @@ def state(node: str, *rows: dict[str, Any]) -> dict[str, Any]:
 def cluster(tmp_path: Path, **changes: Any) -> dict[str, Any]:
     """The state of a cluster of two nodes; all is well unless changed."""
     recorded = {
+        "/api/v1/nodes": {"items": [node("node1"), node("node2")]},
         "staticroutes": {"items": [manifest("nat", metadata={"generation": 1})]},
         "noderoutestates": {"items": [state("node1", row("nat")), state("node2", row("nat"))]},
         "controller": {"items": [pod("controller-x", "node1")]},
@@ -111,3 +112,47 @@ def test_without_the_right_to_list_pods_the_rest_is_shown(tmp_path: Path) -> Non
 
     assert (len(found["staticRoutes"]), found["problems"]) == (1, [])
     assert found["note"].startswith("the pods of the operator are not checked: you lack the right to create pods/exec")
+
+
+def test_gateway_that_is_down_is_a_problem(tmp_path: Path) -> None:
+    """Where the routes have moved to another gateway, all is not well as long as the first is down."""
+    gateway = {"address": "10.0.0.1", "check": "ICMP every 1 s", "state": "Down", "since": "2024-01-01T00:00:00Z"}
+    up = gateway | {"address": "10.0.0.3", "state": "Up"}
+    states = [state("node1", row("nat")), state("node2", row("nat"))]
+    states[0]["status"]["gateways"] = [gateway | {"heldUntil": "2024-01-01T00:00:08Z"}, up]
+    states[1]["status"]["gateways"] = [gateway | {"since": "2024-01-01T00:00:01Z"}]
+    found = cluster(tmp_path, noderoutestates={"items": states})
+
+    (problem,) = found["problems"]
+    assert (problem["subject"], problem["nodes"], problem["state"]) == ("gateway 10.0.0.1", ["node1", "node2"], "Down")
+    assert problem["message"] == (
+        "it does not answer (ICMP every 1 s), since 2024-01-01T00:00:00Z; held down until 2024-01-01T00:00:08Z, "
+        "since it failed again and again"
+    )
+
+
+def test_node_that_does_not_report_is_a_problem(tmp_path: Path) -> None:
+    """A node without agent and report, and one that is NotReady, are named; a report without its node is not."""
+    nodes = {"items": [node("node1"), node("node2", ready=False), node("node3")]}
+    states = {"items": [state("node1", row("nat")), state("node2", row("nat")), state("gone", row("nat"))]}
+    found = cluster(tmp_path, **{"/api/v1/nodes": nodes, "noderoutestates": states})
+
+    assert found["nodes"] == ["node1", "node2", "node3"]
+    assert _problems(found) == [("node node2", ["node2"], "NodeNotReady"), ("node node3", ["node3"], "NoAgent")]
+
+
+def test_part_that_can_not_be_checked_is_told(tmp_path: Path) -> None:
+    """Without the right to list nodes there may be more of them: the note says so."""
+    found = cluster(tmp_path, **{"/api/v1/nodes": (1, "", FORBIDDEN.replace("pods/exec", "nodes"))})
+
+    assert found["problems"] == []
+    assert found["note"].startswith("nodes that have never reported are not known: you lack the right")
+
+
+def test_state_of_another_version_is_the_worst(tmp_path: Path) -> None:
+    """A state that this version does not know is a problem, and ends nothing."""
+    new = row("nat", "Exploded")
+    del new["message"]
+    found = cluster(tmp_path, noderoutestates={"items": [state("node1", new), state("node2", row("nat"))]})
+
+    assert [each["state"] for each in found["problems"]] == ["Exploded"]

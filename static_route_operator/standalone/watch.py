@@ -1,0 +1,80 @@
+"""The moments at which a directory of manifests may have changed.
+
+The kernel notifies of changes in a directory, at once. It does not notify of a change of the path that leads to the
+directory (a link that a deploy tool switches, a directory renamed over it, a mount), of the files that links in the
+directory lead to, or of changes on most network file systems. So the state of the directory and its files is also
+compared every second, and all contents are read at a slow interval.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+from static_route_operator.standalone.manifests import Fingerprint, look
+from static_route_operator.supervision import in_daemon_thread
+
+logger = logging.getLogger(__name__)
+
+# Milliseconds in which changes of files are collected: files written together are read together.
+DEBOUNCE = 100
+# Seconds between comparisons of the state of the directory.
+PERIOD = 1.0
+
+
+class DirectoryWatch:
+    """Watch of a directory of manifests, in the running event loop.
+
+    Args:
+        directory: the directory, or a link to it.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._notified = True
+
+    async def ticks(self) -> AsyncGenerator[bool]:
+        """Yield every second, and at each notification; True when something may have changed, and the first time."""
+        while True:
+            known = await self._look()
+            yield True
+            async with contextlib.aclosing(self._notifications(known)) as notifications:
+                async for notified in notifications:
+                    known, before = await self._look(), known
+                    yield notified or known != before
+                    if known.directory != before.directory:
+                        break
+
+    async def _look(self) -> Fingerprint:
+        return await in_daemon_thread(lambda: look(self._directory))
+
+    async def _notifications(self, state: Fingerprint) -> AsyncGenerator[bool]:
+        """Yield True at each notification, and False every second without one."""
+        if state.directory:
+            # Needed here alone.
+            from watchfiles import awatch  # noqa: PLC0415
+
+            try:
+                async for found in awatch(
+                    self._directory,
+                    debounce=DEBOUNCE,
+                    step=DEBOUNCE // 2,
+                    rust_timeout=int(PERIOD * 1000),
+                    yield_on_timeout=True,
+                    recursive=False,
+                    watch_filter=None,
+                ):
+                    self._notified = True
+                    yield bool(found)
+            except Exception as error:  # noqa: BLE001  its Rust part has errors of its own, as for too few watches
+                if self._notified:
+                    logger.warning(
+                        "The kernel does not notify of changes in %s: %s; they are found every second instead",
+                        self._directory,
+                        error,
+                    )
+                self._notified = False
+        while True:
+            await asyncio.sleep(PERIOD)
+            yield False
