@@ -31,6 +31,8 @@ LOOK_INTERVAL = 60.0
 WATCH_SECONDS = 3000.0
 # Seconds before a later retry of the watch, at most: 5,000 agents without the permission send few requests.
 LAST_RETRY = 300.0
+# Answers that only a person can change.
+_REFUSED = frozenset({401, 403, 404})
 # Problems of a list that the log names.
 MOST_PROBLEMS = 3
 
@@ -84,6 +86,8 @@ class Addresses:
                     elif event.get("type") == "DELETED":
                         self._disbelieve("it was deleted")
             except ApiError as error:
+                if error.status in _REFUSED:
+                    self._disbelieve(str(error))
                 # Most often the API server restarts; the addresses stay as they are.
                 logger.debug("The watch of the cluster's addresses begins again: %s", error)
             await asyncio.sleep(next(backoff))
@@ -132,9 +136,8 @@ class Addresses:
         try:
             body: dict[str, Any] = await self._api.get(f"{self._path}/{NAME}", most=LARGEST_OBJECT)
         except ApiError as error:
-            if error.status is None:
-                logger.debug("Can't get the cluster's addresses: %s", error)
-            else:
+            if error.status in _REFUSED:
                 self._disbelieve(str(error))
+            logger.debug("Can't get the cluster's addresses: %s", error)
         else:
             self.take(body)
