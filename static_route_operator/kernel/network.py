@@ -91,10 +91,9 @@ class NetworkState:
     @property
     def network(self) -> Network:
         """The links and addresses; the same object while nothing changes."""
-        if self._network is None:
-            self._network = Network(dict(self._links.known), tuple(self._addresses.known.values()))
-        elif self._addresses_changed:
-            self._network = self._network.with_addresses(tuple(self._addresses.known.values()), dict(self._by_address))
+        if self._network is None or self._addresses_changed:
+            known = self._network or Network(dict(self._links.known))
+            self._network = known.with_addresses(tuple(self._addresses.known.values()), dict(self._by_address))
         self._addresses_changed = False
         return self._network
 
