@@ -80,6 +80,7 @@ class NetworkState:
         # Numbers of addresses by link and subnet, and by link and size: most addresses that come and go change neither.
         self._subnets: Counter[tuple[int, bytes]] = Counter()
         self._families: Counter[tuple[int, int]] = Counter()
+        self._by_address: dict[bytes, tuple[Address, ...]] = {}
         self._network: Network | None = None
         self._addresses_changed = False
         self._leading: tuple[Rule, ...] | None = None
@@ -90,10 +91,9 @@ class NetworkState:
     @property
     def network(self) -> Network:
         """The links and addresses; the same object while nothing changes."""
-        if self._network is None:
-            self._network = Network(dict(self._links.known), tuple(self._addresses.known.values()))
-        elif self._addresses_changed:
-            self._network = self._network.with_addresses(tuple(self._addresses.known.values()))
+        if self._network is None or self._addresses_changed:
+            known = self._network or Network(dict(self._links.known))
+            self._network = known.with_addresses(tuple(self._addresses.known.values()), dict(self._by_address))
         self._addresses_changed = False
         return self._network
 
@@ -157,6 +157,11 @@ class NetworkState:
         if not self._addresses.put(key, None if gone else address):
             return None
         self._addresses_changed = True
+        others = tuple(each for each in self._by_address.get(address.local, ()) if _address_key(each) != key)
+        if found := others if gone else (*others, address):
+            self._by_address[address.local] = found
+        else:
+            self._by_address.pop(address.local, None)
         prefixes = [host_prefix(address.local)]
         for each, number in ((before, -1), (None if gone else address, 1)):
             if each is not None:
@@ -173,6 +178,7 @@ class NetworkState:
 
     def _count(self) -> None:
         addresses = self._addresses.known.values()
+        self._by_address = dict(Network(addresses=tuple(addresses)).by_address)
         self._subnets = Counter((each.interface, prefix) for each in addresses for prefix in each.prefixes)
         self._families = Counter((each.interface, len(each.local)) for each in addresses)
 

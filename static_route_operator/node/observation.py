@@ -114,9 +114,13 @@ class Observation:
             return self._uses(change.interface) or not self._names.isdisjoint(names)
         return self.drops(change) or any(map(self._holds_watched, change.prefixes))
 
+    def leads(self, prefix: bytes) -> bool:
+        """Report whether a foreign route to a prefix may lead to a gateway or a source."""
+        return self.facts is None or self._holds_watched(prefix)
+
     def is_touched_by(self, prefix: bytes) -> bool:
         """Report whether a foreign route to a prefix may change the facts."""
-        return self.facts is None or self._uses_foreign or self._holds_watched(prefix)
+        return self._uses_foreign or self.leads(prefix)
 
     def drops(self, change: Change) -> bool:
         """Report whether the kernel may have dropped routes of ours with a change, without a notification for each."""

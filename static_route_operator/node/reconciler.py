@@ -265,6 +265,8 @@ class Reconciler:
         elif gone and (self._installed.relieve(beside) or route.key in self._retries.failures):
             self._installed.doubt()
             self._retry()
+        elif self._observation.leads(prefix_of(route.key)):
+            self.wake()
         elif self._observation.is_touched_by(prefix_of(route.key)):
             self._schedule.after("foreign", FOREIGN_PAUSE, self.wake)
 

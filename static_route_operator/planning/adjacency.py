@@ -80,8 +80,8 @@ def _holding(address: bytes, facts: Facts) -> list[Subnet]:
 
 def _own(address: bytes, facts: Facts) -> str:
     """Describe an address of this node."""
-    if address in facts.network.in_use:
-        where = next(each.interface for each in facts.network.addresses if each.local == address)
+    if own := facts.network.own(address):
+        where = own.interface
         vrf = _master(facts.links.get(where), facts)
         inside = f", in the VRF {vrf.name}" if vrf and vrf.kind == _VRF else ""
         return f"this node's own address on {facts.addresses[address]}{inside}"

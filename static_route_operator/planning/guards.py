@@ -50,7 +50,7 @@ def source_problem(source: bytes, facts: Facts) -> Issue | None:
     if not source or facts.is_own(source):
         return None
     text = unpack_address(source)
-    found = [each for each in facts.network.addresses if each.local == source]
+    found = facts.network.by_address.get(source, ())
     if not found:
         why = f"source {text} is not an address of this node"
     elif any(each.duplicate for each in found):

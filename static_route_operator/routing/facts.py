@@ -80,6 +80,8 @@ class Address(NamedTuple):
 
         An IPv4 subnet is around the peer. An IPv6 subnet is around the local address, and the peer is beside it.
         """
+        if self.length == len(self.local) * 8 and (self.peer == self.local or not self.peer):
+            return ()
         if len(self.local) == 4:
             around = self.peer
             others: tuple[bytes, ...] = ()
@@ -143,21 +145,35 @@ class Network:
             )
         )
 
-    def with_addresses(self, addresses: Sequence[Address]) -> "Network":
+    @cached_property
+    def by_address(self) -> Mapping[bytes, tuple[Address, ...]]:
+        """The addresses by packed address, which several links may have."""
+        found: dict[bytes, tuple[Address, ...]] = {}
+        for each in self.addresses:
+            found[each.local] = (*found.get(each.local, ()), each)
+        return found
+
+    def with_addresses(
+        self, addresses: Sequence[Address], by_address: Mapping[bytes, tuple[Address, ...]]
+    ) -> "Network":
         """Return the network with other addresses that connect to the same subnets.
 
         Whatever does not depend on the addresses themselves is not derived again: some nodes have thousands, and one
         of them changes every few milliseconds.
         """
         other = Network(self.links, addresses)
-        own = {"addresses", "owners", "in_use", "unrouted"}
+        own = {"addresses", "owners", "unrouted"}
         other.__dict__.update((name, value) for name, value in self.__dict__.items() if name not in own)
+        other.__dict__["by_address"] = by_address
         return other
 
-    @cached_property
-    def in_use(self) -> frozenset[bytes]:
-        """The node's own packed addresses, without those that IPv6 still checks or has found to be another node's."""
-        return frozenset(each.local for each in self.addresses if not (each.tentative or each.duplicate))
+    def own(self, address: bytes) -> Address | None:
+        """Return the node's own address in use that a packed address is; None for any other.
+
+        IPv6 uses no address that it still checks, or has found to be another node's.
+        """
+        found = self.by_address.get(address, ())
+        return next((each for each in found if not (each.tentative or each.duplicate)), None)
 
     @cached_property
     def unrouted(self) -> frozenset[Subnet]:
@@ -192,13 +208,13 @@ class Network:
 
     def owned_by(self, keys: KeySet) -> Iterator[tuple[bytes, str]]:
         """Yield the own addresses that may be a prefix of these keys, with the interface's name."""
-        if len(keys) >= len(self.owners):
+        if len(keys) >= len(self.by_address):
             yield from self.owners.items()
             return
         for key in keys:
-            address = prefix_of(key)[:-1]
-            if (interface := self.owners.get(address)) is not None:
-                yield address, interface
+            if found := self.by_address.get(prefix_of(key)[:-1]):
+                index = found[-1].interface
+                yield found[-1].local, self.names.get(index) or str(index)
 
     @cached_property
     def _indices(self) -> Mapping[str, int]:
@@ -259,7 +275,7 @@ class Facts:
     def is_own(self, address: bytes) -> bool:
         """Report whether packets to a packed address end at this node: on any interface, also in a VRF."""
         lookup = self.lookups.get(address)
-        return address in self.network.in_use or (lookup is not None and lookup.local)
+        return self.network.own(address) is not None or (lookup is not None and lookup.local)
 
     def dead_ends(self, routes: Routes) -> frozenset[NextHops]:
         """Return the next hops of routes that lead to this node itself, all or in part: the kernel drops packets there.
