@@ -134,7 +134,7 @@ class InstalledRoutes:
         Args:
             desired: the routes that should be there.
         """
-        # What is desired decides about the next hops that the kernel has merged: an object may come after the read.
+        # The desired routes decide about the next hops that the kernel has merged: an object may come after the read.
         if self.outdated or self._desired_of_shared(desired) != self._judged_by:
             return await self._read(desired)
         self._take_notes()

@@ -94,7 +94,7 @@ def first_before(key: bytes, beside: Sequence[KernelRoute]) -> KernelRoute | Non
         return special
     holder = next((route for route in beside if route.key == key and not route.tos), None)
     if len(key) == IPV4_KEY_SIZE and holder is not None and holder.protocol != PROTOCOL:
-        # Whether it is used or not, a REPLACE of ours would hit it.
+        # A REPLACE of ours would hit it, used or not.
         return holder
     usable = [route for route in beside if route.usable and not route.tos]
     # The kernel takes the first of equal routes; IPv4 has no preference.
