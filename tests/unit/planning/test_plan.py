@@ -480,8 +480,7 @@ def test_default_route_stays_beside_a_new_claim() -> None:
     before = make_plan([some], _with_claims({}))
     plan = make_plan([some], _with_claims(CLAIM | {"203.0.113.7": "InternalIP of a node"}), before)
 
-    ours = NextHops.via(pack_address("10.0.0.1"), ETH0)
-    assert plan.desired.through(ours) == some.keys
+    assert plan.desired.through(NextHops.via(pack_address("10.0.0.1"), ETH0)) == some.keys
     assert {unpack_prefix(prefix_of(each)) for each in plan.bypass.through(THROW_IPV4)} == {"203.0.113.7/32"}
     assert plan.rules
 
