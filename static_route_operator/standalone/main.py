@@ -56,10 +56,10 @@ class _Host:
 def _start(settings: Settings, labels: Mapping[str, str], confirmation_of: _Confirmations) -> _Host:
     metrics = StandaloneMetrics()
     inventory = Inventory()
-    protected = Protected(settings.protected)
+    protected = Protected(settings.protected, settings.claim_grace_seconds)
 
     def look_at_protected() -> Protection:
-        protected.look_at_resolver()
+        protected.look_again()
         return protected.protection
 
     confirmation = confirmation_of(inventory, metrics)

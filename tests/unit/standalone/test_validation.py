@@ -138,7 +138,7 @@ def test_verb_reads_files_directories_and_standard_input(tmp_path: Path) -> None
 
 
 def test_one_file_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path) -> None:
-    """An unreadable file is a finding and the exit code is 3, an empty one is a finding, and the others are checked."""
+    """An unreadable file and an empty one are findings, the former sets the exit code to 3; the others are checked."""
     bad = tmp_path / "bad.yaml"
     bad.write_text(MIXED)
     os.mkfifo(tmp_path / "pipe.yaml")
