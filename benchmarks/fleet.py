@@ -144,7 +144,7 @@ class FleetApi(Api):
         self._seconds = timeout
         self._token = token
 
-    async def get(self, path: str, *, accept: str = "application/json") -> dict[str, Any]:
+    async def get(self, path: str, *, accept: str = "application/json", most: int = 0) -> dict[str, Any]:  # noqa: ARG002
         """Ask, and say nothing of the answer."""
         return await self._send("GET", path, {"Accept": accept})
 

@@ -32,6 +32,10 @@ class InvalidPrefixError(StaticRouteError):
     """A text that is not an IP address or prefix, or a prefix that can never be routed."""
 
 
+class InvalidAddressesError(StaticRouteError):
+    """A list of the cluster's addresses that can't be believed as a whole."""
+
+
 class InvalidSpecError(StaticRouteError):
     """A StaticRoute that cannot be used at all.
 

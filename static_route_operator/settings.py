@@ -163,6 +163,12 @@ class Settings(ProcessSettings):
         "Addresses and CIDRs that no StaticRoute may capture, separated by commas, in addition to those protected by"
         " default (docs: Safety).",
     )
+    claim_grace_seconds: float = _setting(
+        86_400.0,
+        "Seconds for which an address that has become known, such as that of a new node, only prevents new routes to"
+        " it; afterwards it also ends routes that were in force before.",
+        kind=Seconds(1, 31_536_000, "at once"),
+    )
     rollback_seconds: float = _setting(
         10.0,
         "Seconds within which a change that cuts this node off from anything it reached before is rolled back.",

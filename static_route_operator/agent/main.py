@@ -70,7 +70,7 @@ async def _wait_for_host(lock: HostLock, settings: ClusterSettings, metrics: Met
 
 async def _run(settings: ClusterSettings, metrics: Metrics, stop: asyncio.Event) -> None:
     inventory = Inventory()
-    protected = Protected(settings.protected)
+    protected = Protected(settings.protected, settings.claim_grace_seconds)
     api = Api()
     addresses = Addresses(api, protected, settings.namespace)
     confirmation = Confirmation.of(
@@ -87,7 +87,7 @@ async def _run(settings: ClusterSettings, metrics: Metrics, stop: asyncio.Event)
         return NodeRouteState(node.name, node.uid, reconciler.rows, reconciler.gateways)
 
     staged = default_rollout(settings.rollout) is not None
-    watch = Watch(settings.node_name, inventory, metrics, settings.namespace, staged=staged)
+    watch = Watch(settings.node_name, inventory, metrics, staged=staged)
     writer = NodeStateWriter(Api(WRITE_TIMEOUT), node_state, watch.counts, metrics)
     reconciler = Reconciler(
         inventory,
@@ -103,7 +103,6 @@ async def _run(settings: ClusterSettings, metrics: Metrics, stop: asyncio.Event)
     # A new Node, or an empty first list, changes no row, so the writer listens to the inventory too.
     inventory.on_change.connect(reconciler.wake, writer.wake, dry_runs.wake)
     protected.on_change.connect(reconciler.wake)
-    watch.on_addresses.connect(addresses.take)
     watch.on_relist.connect(listing.request, confirmation.look_again)
     server = HttpServer(
         metrics, lambda: reconciler.synced, Introspection(inventory, reconciler).handlers, planner.answer
@@ -113,7 +112,7 @@ async def _run(settings: ClusterSettings, metrics: Metrics, stop: asyncio.Event)
         # Load the protected addresses first, so no StaticRoute is planned without them.
         await addresses.load()
         watch.start()
-        await addresses.keep_current()
+        await asyncio.gather(addresses.keep_current(), addresses.watch())
 
     async def shut_down() -> None:
         await _shut_down(settings, inventory, reconciler, confirmation)

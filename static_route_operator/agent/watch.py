@@ -1,4 +1,4 @@
-"""The watch of an agent: all StaticRoutes, its own Node, and the addresses that the controller publishes."""
+"""The watch of an agent: all StaticRoutes and its own Node."""
 
 from collections.abc import Iterable, Mapping
 from functools import partial
@@ -6,7 +6,6 @@ from typing import Any
 
 from static_route_operator.agent.nodestate import NodeCounts
 from static_route_operator.api import GROUP, VERSION
-from static_route_operator.api.clusteraddresses import NAME as ADDRESSES
 from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.resolution import Version
 from static_route_operator.api.rollout import released_generation
@@ -15,7 +14,6 @@ from static_route_operator.cluster.engine import Engine, Event, Handler, Setting
 from static_route_operator.errors import InvalidSpecError
 from static_route_operator.node.inventory import Invalid, Inventory
 from static_route_operator.observability.metrics import ApiMetrics
-from static_route_operator.supervision import Signal
 
 
 def watch_settings(node_name: str) -> Settings:
@@ -23,7 +21,6 @@ def watch_settings(node_name: str) -> Settings:
     return engine_settings(
         {
             ("v1", "nodes"): f"metadata.name={node_name}",
-            ("v1", "configmaps"): f"metadata.name={ADDRESSES}",
             ("apiextensions.k8s.io", "customresourcedefinitions"): f"metadata.name={PLURAL}.{GROUP}",
         }
     )
@@ -36,23 +33,17 @@ class Watch(Engine):
         node_name: name of this node.
         inventory: receives the objects, in the event loop that is running now.
         metrics: the metrics of this process.
-        namespace: namespace of the operator.
         staged: objects without ``spec.rollout`` wait for their release by the controller too.
 
     Attributes:
-        on_addresses: emitted with the data of the ConfigMap that has the cluster's addresses.
         counts: the number of nodes that each StaticRoute selects.
     """
 
-    def __init__(
-        self, node_name: str, inventory: Inventory, metrics: ApiMetrics, namespace: str, *, staged: bool = False
-    ) -> None:
+    def __init__(self, node_name: str, inventory: Inventory, metrics: ApiMetrics, *, staged: bool = False) -> None:
         super().__init__(node_name, frozenset({PLURAL}), lambda: watch_settings(node_name), metrics)
         self._node_name = node_name
         self._inventory = inventory
-        self._namespace = namespace
         self._staged = staged
-        self.on_addresses: Signal[Mapping[str, str]] = Signal()
         self.counts = NodeCounts()
         self._generations: dict[str, int] = {}
 
@@ -66,7 +57,6 @@ class Watch(Engine):
             Handler(GROUP, VERSION, PLURAL, self._resume, (None,)),
             Handler(GROUP, VERSION, PLURAL, self._see_status),
             Handler("", "v1", "nodes", self._see_node),
-            Handler("", "v1", "configmaps", self._see_addresses),
         )
 
     async def _create(self, event: Event, **_: Any) -> None:
@@ -102,13 +92,6 @@ class Watch(Engine):
         if metadata["name"] == self._node_name and event["type"] != "DELETED":
             node = Node(metadata["name"], dict(metadata.get("labels") or {}), metadata["uid"])
             self.deliver(self._inventory.set_node, node)
-
-    async def _see_addresses(self, event: Event, **_: Any) -> None:
-        body: Mapping[str, Any] = event["object"]
-        metadata = body["metadata"]
-        # The addresses of a deleted ConfigMap are still more likely true than not.
-        if (metadata["namespace"], metadata["name"]) == (self._namespace, ADDRESSES) and event["type"] != "DELETED":
-            self.deliver(self.on_addresses.emit, dict(body.get("data") or {}))
 
     def _put(self, body: Any) -> None:
         metadata = body["metadata"]

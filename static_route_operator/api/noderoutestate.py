@@ -63,6 +63,7 @@ class Reason(enum.StrEnum):
     NO_GATEWAY = "NoGatewayForNode"
     ALL_GATEWAYS_DOWN = "AllGatewaysDown"
     GATEWAYS_NOT_USED = "GatewaysNotUsed"
+    NEWLY_PROTECTED = "NewlyProtected"
     SOURCE_NOT_ON_NODE = "SourceNotOnNode"
     KEEPS_BEING_REMOVED = "KeepsBeingRemoved"
     KERNEL_REFUSED = "KernelRefused"
@@ -88,6 +89,8 @@ MEANINGS: Mapping[Reason, str] = {
     Reason.ALL_GATEWAYS_DOWN: "No gateway can be used: all are down, drained or unreachable from this node.",
     Reason.GATEWAYS_NOT_USED: "The routes to all destinations are installed, but some gateways are down, drained,"
     " out of reach, or this node itself.",
+    Reason.NEWLY_PROTECTED: "The routes to all destinations are installed, but some capture an address that has become"
+    " known as one of the cluster; they stay for now.",
     Reason.SOURCE_NOT_ON_NODE: "The source is not an address of this node, or is one that another node has too.",
     Reason.KEEPS_BEING_REMOVED: "Another program keeps removing routes; the message names the program.",
     Reason.KERNEL_REFUSED: "The kernel refused some routes; the message has the kernel's error.",
@@ -149,7 +152,9 @@ class Row:
 
 
 # Reasons with which a dry run succeeds: those of the good states.
-GOOD_REASONS: Final = frozenset({Reason.PROGRAMMED, Reason.ANOTHER_WINS, Reason.GATEWAYS_NOT_USED})
+GOOD_REASONS: Final = frozenset(
+    {Reason.PROGRAMMED, Reason.ANOTHER_WINS, Reason.GATEWAYS_NOT_USED, Reason.NEWLY_PROTECTED}
+)
 
 
 @dataclass(frozen=True, slots=True)

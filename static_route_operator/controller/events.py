@@ -1,4 +1,4 @@
-"""Events about StaticRoutes: one per transition of an object.
+"""Events about StaticRoutes, one per transition of an object, and Warnings about Nodes that claim wrong addresses.
 
 An Event about a cluster-scoped object is in namespace ``default`` and refers to the object by uid, without a namespace:
 only such Events are shown by both `kubectl describe` and `kubectl events --for`. A repeated Event raises the count
@@ -19,7 +19,7 @@ from static_route_operator.api.conditions import ConditionReason, ConditionType,
 from static_route_operator.api.staticroute import KIND
 from static_route_operator.cluster.engine import FIRST_BACKOFF, LAST_BACKOFF
 from static_route_operator.controller.client import APPLY_PATCH, IDENTITY, Client
-from static_route_operator.controller.summaries import RouteSummary
+from static_route_operator.controller.summaries import NodeInfo, RouteSummary
 from static_route_operator.errors import ApiError
 from static_route_operator.observability.metrics import ControllerMetrics
 from static_route_operator.supervision import Backoff
@@ -59,6 +59,16 @@ KINDS: Mapping[str, Kind] = {
     ConditionReason.ALL_GATEWAYS_UP: Kind("Normal", "GatewaysHealthy"),
     ConditionReason.GATEWAYS_DOWN: Kind("Warning", "GatewaysDown"),
 }
+WRONG_ADDRESSES = Kind("Warning", "WrongAddresses")
+
+
+class _Object(NamedTuple):
+    """The object of an Event."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str
 
 
 @dataclass(slots=True)
@@ -105,7 +115,12 @@ class EventRecorder:
             return
         self._reported[summary.uid] = state
         note = find_condition(after, ConditionType.READY)["message"][:LONGEST_NOTE]
-        self._queue.put_nowait(self._event(summary, kind, note))
+        self._queue.put_nowait(self._event(_about(summary), kind, note))
+
+    def warn_node(self, node: NodeInfo, note: str) -> None:
+        """Queue a Warning about the addresses that a Node claims; the caller bounds the rate."""
+        about = _Object("v1", "Node", node.name, node.uid)
+        self._queue.put_nowait(self._event(about, WRONG_ADDRESSES, note[:LONGEST_NOTE]))
 
     def _record_gateways(self, summary: RouteSummary, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         """Queue an Event if the set of gateways that are down has changed; it is empty at first."""
@@ -116,7 +131,7 @@ class EventRecorder:
         if kind is None or down == reported:
             return
         self._reported_gateways[summary.uid] = down
-        self._queue.put_nowait(self._event(summary, kind, condition["message"][:LONGEST_NOTE]))
+        self._queue.put_nowait(self._event(_about(summary), kind, condition["message"][:LONGEST_NOTE]))
 
     def retain(self, uids: Container[str]) -> None:
         """Forget all other objects."""
@@ -129,12 +144,12 @@ class EventRecorder:
         while True:
             await self._write(await self._queue.get())
 
-    def _event(self, summary: RouteSummary, kind: Kind, note: str) -> dict[str, Any]:
+    def _event(self, about: "_Object", kind: Kind, note: str) -> dict[str, Any]:
         now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        known = self._series.setdefault(summary.uid, {})
+        known = self._series.setdefault(about.uid, {})
         series = known.get((kind.reason, note))
         if series is None:
-            series = known[kind.reason, note] = _Series(f"{summary.name[:200]}.{uuid.uuid4().hex[:16]}", now)
+            series = known[kind.reason, note] = _Series(f"{about.name[:200]}.{uuid.uuid4().hex[:16]}", now)
             if len(known) > MOST_SERIES:
                 del known[next(iter(known))]
         else:
@@ -146,11 +161,11 @@ class EventRecorder:
             "eventTime": series.time,
             "reportingController": CONTROLLER,
             "reportingInstance": socket.gethostname()[:128],
-            "action": "RollOut",
+            "action": "Protect" if kind is WRONG_ADDRESSES else "RollOut",
             "type": kind.type,
             "reason": kind.reason,
             "note": note,
-            "regarding": {"apiVersion": API_VERSION, "kind": KIND, "name": summary.name, "uid": summary.uid},
+            "regarding": {"apiVersion": about.api_version, "kind": about.kind, "name": about.name, "uid": about.uid},
         }
         if series.count > 1:
             event["series"] = {"count": series.count, "lastObservedTime": now}
@@ -170,6 +185,10 @@ class EventRecorder:
             else:
                 self._metrics.events.labels("ok").inc()
                 return
+
+
+def _about(summary: RouteSummary) -> _Object:
+    return _Object(API_VERSION, KIND, summary.name, summary.uid)
 
 
 def _down(status: Mapping[str, Any]) -> frozenset[str]:

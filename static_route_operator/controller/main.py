@@ -98,7 +98,7 @@ async def run(settings: ControllerSettings) -> None:
         )
     ]
     controller = Controller(state, writer, recorder, metrics)
-    publisher = AddressPublisher(client, state, settings.namespace)
+    publisher = AddressPublisher(client, state, settings.namespace, metrics, recorder.warn_node)
     watch.on_relist.connect(*(listing.request for listing in listings))
     async with contextlib.AsyncExitStack() as last:
         if settings.http_port:

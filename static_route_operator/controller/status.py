@@ -10,6 +10,7 @@ from static_route_operator.api.conditions import (
     ConditionType,
     find_condition,
 )
+from static_route_operator.api.crd.staticroute_status import MAX_MESSAGE_LENGTH
 from static_route_operator.api.rollout import Stage, parse_stage
 from static_route_operator.controller.rollup import GatewayCount, Rollup, names_of
 from static_route_operator.controller.summaries import RouteSummary
@@ -56,7 +57,7 @@ def make_status(summary: RouteSummary, rollup: Rollup, before: Mapping[str, Any]
                 "type": each.type,
                 "status": each.status,
                 "reason": each.reason,
-                "message": each.message,
+                "message": each.message[:MAX_MESSAGE_LENGTH],
                 "observedGeneration": summary.generation,
                 "lastTransitionTime": _since(each, find_condition(before, each.type)) or now,
             }

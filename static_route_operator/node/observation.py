@@ -147,7 +147,10 @@ class Observation:
 
     async def _look_at_foreign(self, selected: Sequence[ResolvedRoute], protected: Protection) -> ForeignRib:
         """Return the foreign routes if a destination touches a protected address: else they don't matter."""
-        self._uses_foreign = any(route.spec.takes_default or protected.meet(route.keys) for route in selected)
+        parts = [protected] if protected.claims is None else [protected, protected.claims]
+        self._uses_foreign = any(
+            route.spec.takes_default or any(part.meet(route.keys) for part in parts) for route in selected
+        )
         if not self._uses_foreign:
             return ForeignRib()
         foreign, self.look_again = await self.foreign.read()

@@ -182,8 +182,11 @@ class Reconciler:
         """Remove every route and rule of this program, and write no more; return the number of routes."""
         # Never released: no run may follow.
         await self._busy.acquire()
+        if self._fib.closed:
+            # The last run failed.
+            self._fib.reopen()
         await self._rules.withdraw(())
-        installed = await self._fib.read()
+        installed = await self._fib.read(self._installed.routes)
         failures = await self._fib.apply(diff(Routes(), installed))
         for key, failure in failures.items():
             logger.error("Route %s can't be removed: %s", unpack_prefix(prefix_of(key)), failure.text)
@@ -257,9 +260,9 @@ class Reconciler:
             if route.key in beside:
                 self._metrics.drift.inc()
                 self._drift.suspect(route.key, route.protocol, port)
-            self._installed.endanger(beside, special=bool(route.tos))
+            self._installed.endanger(beside, route)
             self.wake()
-        elif gone and (route.key in self._retries.failures or self._installed.is_endangered(beside)):
+        elif gone and (self._installed.relieve(beside) or route.key in self._retries.failures):
             self._installed.doubt()
             self._retry()
         elif self._observation.is_touched_by(prefix_of(route.key)):
@@ -421,8 +424,19 @@ class Reconciler:
         if self._planned_for == inputs:
             return
         before, rules = self._plan, await self._rules.read()
+        installed = self._installed.routes
+        claims = facts.protected.claims
+        if self._planned_for is None and claims is not None and any(claims.meet(route.keys) for route in selected):
+            # New claims do not count against the routes that an earlier process has installed.
+            installed = await self._fib.read()
         self._plan = make_plan(
-            selected, facts, before, node=self._inventory.node, down=self._gateways.down, rules=rules
+            selected,
+            facts,
+            before,
+            node=self._inventory.node,
+            down=self._gateways.down,
+            rules=rules,
+            installed=installed,
         )
         if self._plan.desired != before.desired:
             self._drift.release()
@@ -508,6 +522,7 @@ class Reconciler:
         self._metrics.desired_routes.set(len(self._plan.desired))
         self._metrics.installed_routes.set(len(self._installed.routes))
         self._metrics.failed_routes.set(len(self._retries.failures))
+        self._metrics.newly_protected_routes.set(sum(each.tolerated for each in self._plan.objects))
         self._metrics.conflicting_routes.set(len({*self._retries.conflicts(), *self._installed.shadowing}))
         self._metrics.flapping_routes.set(sum(len(each.keys) for each in flapping))
         health = {target: each.state for target, each in self._gateways.health().items()}

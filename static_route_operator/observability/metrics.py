@@ -188,6 +188,10 @@ class Metrics(ApiMetrics):
         self.flapping_routes = gauge(
             "flapping_routes", "Routes that another program removes or replaces again and again."
         )
+        self.newly_protected_routes = gauge(
+            "newly_protected_routes",
+            "Routes that stay in force although an address of the cluster has become known that they capture.",
+        )
         self.objects = gauge("objects", "StaticRoutes known to this agent, including those for other nodes.")
         self._static_routes = gauge("static_routes", "StaticRoutes that select this node, by state.", ("state",))
         self.count_states(())
@@ -269,8 +273,11 @@ class ControllerMetrics(ApiMetrics):
             "Writes of a StaticRoute's status, by result: `ok`, the HTTP status of an error, or `no answer`.",
             result=RESULTS,
         )
+        self.wrong_claims = self._gauge(
+            "nodes_with_wrong_addresses", "Nodes that claim addresses or pod ranges which are not protected therefore."
+        )
         self.events = self._counter(
             "events",
-            "Writes of Events about StaticRoutes, by result: `ok`, the HTTP status of an error, or `no answer`.",
+            "Writes of Events, by result: `ok`, the HTTP status of an error, or `no answer`.",
             result=RESULTS,
         )

@@ -89,9 +89,10 @@ def protection_of(address: bytes, facts: Facts) -> str:
     host = host_prefix(address)
     if interface := facts.addresses.get(address):
         return f"this node's own address on {interface}"
-    for prefix in (host, facts.protected.around(host)):
-        if prefix is not None and facts.protected.within(prefix)[:1] == [prefix]:
-            return facts.protected.describe(prefix)
+    for part in filter(None, (facts.protected, facts.protected.claims)):
+        for prefix in (host, part.around(host)):
+            if prefix is not None and part.within(prefix)[:1] == [prefix]:
+                return part.describe(prefix)
     for subnet, interface in facts.subnets:
         if contains(subnet, host):
             return f"in {unpack_prefix(subnet)}, a subnet that {interface} of this node is connected to"

@@ -15,6 +15,7 @@ routes of our table carry protocol 245.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Final
 
 from static_route_operator.routing.facts import Facts
@@ -46,12 +47,18 @@ def followers(address_size: int, facts: Facts) -> list[bytes]:
 
 
 def make_bypass_routes(address_sizes: Iterable[int], facts: Facts) -> Routes:
-    """Return the bypass routes beside default routes of these families."""
+    """Return the bypass routes beside default routes of these families.
+
+    New claims have bypass routes at once: a default route stays in force beside them.
+    """
     bypass: dict[NextHops, KeySet] = {}
+    parts = [facts]
+    if facts.protected.claims is not None:
+        parts.append(replace(facts, protected=facts.protected.claims))
     for size in address_sizes:
         table_metric = pack_table_metric(TABLE_DEFAULT_ROUTE, default_metric(bytes(size)))
         bypass[THROW_IPV4 if size == 4 else THROW_IPV6] = KeySet.of(
-            size + 1 + len(table_metric), (each + table_metric for each in followers(size, facts))
+            size + 1 + len(table_metric), (each + table_metric for part in parts for each in followers(size, part))
         )
     return Routes(bypass)
 

@@ -4,7 +4,7 @@ The keys of an object are sorted by prefix, so each check takes a few bisections
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple
 
@@ -146,11 +146,38 @@ def refusals(
         yield from _loops(keys, facts, facts.lookups, hops)
         yield from _changes(keys, facts.protected, facts.foreign, path)
     elif rule := _rule_towards(table, keys, facts):
-        why = f"; policy rule {rule.priority} may lead packets that this node sends to table {table}"
         captures = [*_captures(keys, facts, {}, gateways), *_around_subnets(keys, facts)]
         captures += _loops(keys, facts, {}, hops)
         for each in (*captures, *_changes(keys, facts.protected, ForeignRib(), None)):
-            yield each._replace(why=each.why + why)
+            yield each._replace(why=each.why + _because_of(rule))
+
+
+def claim_conflicts(
+    keys: KeySet, facts: Facts, path: NextHops | None = None, *, default: bool = False
+) -> Iterator[Rejection]:
+    """Yield the keys that change the next hop of an address which is protected only by a new claim.
+
+    Args:
+        keys: of one object, so of one table.
+        facts: the node.
+        path: next hops of the routes; None for unknown.
+        default: the object has a default route.
+    """
+    claims = facts.protected.claims
+    if claims is None or not keys:
+        return
+    table, _ = unpack_table_metric(keys[0])
+    if default:
+        yield from default_refusals(keys, replace(facts, protected=claims))
+    elif table == TABLE_MAIN:
+        yield from _changes(keys, claims, facts.foreign, path)
+    elif claims.meet(keys) and (rule := _rule_towards(table, keys, facts)):
+        for each in _changes(keys, claims, ForeignRib(), None):
+            yield each._replace(why=each.why + _because_of(rule))
+
+
+def _because_of(rule: Rule) -> str:
+    return f"; policy rule {rule.priority} may lead packets that this node sends to table {rule.table}"
 
 
 def _rule_towards(table: int, keys: KeySet, facts: Facts) -> Rule | None:

@@ -3,7 +3,7 @@
 import functools
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ from static_route_operator.planning.gateways import GatewaySelection, GatewaySel
 from static_route_operator.planning.guards import (
     Issue,
     Rejection,
+    claim_conflicts,
     default_problem,
     default_refusals,
     refusals,
@@ -52,6 +53,7 @@ class ObjectPlan:
         problems: reasons for the destinations left out, and notes on the gateways, worst first.
         selection: the gateways.
         left_out: refused routes, each once per reason, and routes that other objects have.
+        tolerated: number of routes that stay in force although a new claim speaks against them.
     """
 
     route: ResolvedRoute
@@ -60,6 +62,12 @@ class ObjectPlan:
     problems: tuple[Issue, ...] = ()
     selection: GatewaySelection = field(default_factory=GatewaySelection)
     left_out: tuple[LeftOut, ...] = ()
+    tolerated: int = 0
+
+    def accepts(self, key: object) -> bool:
+        """Report whether no guard refused a route of this object, whether the route could be programmed or not."""
+        refused = (each.keys for each in self.left_out if each.state is RowState.REFUSED)
+        return key in self.route.keys and not any(key in keys for keys in refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +109,7 @@ def make_plan(  # noqa: PLR0913  each is a different part of what is known
     node: Node | None = None,
     down: Collection[Target] = (),
     rules: Collection[Rule] = (),
+    installed: Container[bytes] = frozenset(),
 ) -> Plan:
     """Decide for every prefix which object gets it, and by which next hops.
 
@@ -116,12 +125,15 @@ def make_plan(  # noqa: PLR0913  each is a different part of what is known
         down: the targets whose gateways are down.
         rules: the installed policy rules of this program. Those that lead to a retained default route stay, also when
             an earlier process added them.
+        installed: the keys of the installed routes of this program. These, and what the last plan accepted, are in
+            force: new claims do not count against them.
     """
     ordered = sorted(routes, key=lambda route: route.spec.precedence)
     before = before or Plan()
     selector = GatewaySelector(node or Node(""), facts, down, before.targets)
     selections = [_choose(selector, route) for route in ordered]
     gateways = {hop.gateway for selection in selections for hop in selection.reachable}
+    known = {each.route.uid: each for each in before.objects}
     overlapping = before.overlapping
     if _difference((route.keys for route in ordered), (each.route.keys for each in before.objects)):
         overlapping = duplicates(route.keys for route in ordered)
@@ -130,11 +142,11 @@ def make_plan(  # noqa: PLR0913  each is a different part of what is known
     objects = []
     for route, chosen in zip(ordered, selections, strict=True):
         keys, retained = route.keys, KeySet(route.keys.size)
-        selection, refused, unusable = _guarded(route, chosen, facts, gateways)
-        for each in refused:
-            keys -= each.keys
+        in_force = _InForce(known.get(route.uid), installed)
+        selection, refused, tolerated, unusable = _guarded(route, chosen, facts, gateways, in_force)
+        keys = _without(keys, refused)
         left_out = [LeftOut(RowState.REFUSED, each.keys, each.why) for each in refused]
-        problems = list(_refusals(route, refused))
+        problems = [*_refusals(route, refused), *_tolerations(tolerated)]
         problems += [selection.problem] if selection.problem else []
         next_hops = selection.next_hops
         if unusable:
@@ -154,7 +166,9 @@ def make_plan(  # noqa: PLR0913  each is a different part of what is known
         if next_hops and keys:
             shares.setdefault(next_hops, []).append(keys)
         problems.sort(key=lambda each: -SEVERITY[each.state])
-        objects.append(ObjectPlan(route, keys, retained, tuple(problems), selection, tuple(left_out)))
+        objects.append(
+            ObjectPlan(route, keys, retained, tuple(problems), selection, tuple(left_out), len(_keys(tolerated)))
+        )
     shared = {next_hops: tuple(each) for next_hops, each in shares.items()}
     bypass, desired_rules = _plan_default(objects, facts, rules)
     return Plan(_union(shared, before, bypass), tuple(objects), shared, overlapping, bypass, desired_rules)
@@ -177,14 +191,21 @@ def _choose(selector: GatewaySelector, route: ResolvedRoute) -> GatewaySelection
 
 
 def _guarded(
-    route: ResolvedRoute, selection: GatewaySelection, facts: Facts, gateways: Collection[bytes]
-) -> tuple[GatewaySelection, list[Rejection], Issue | None]:
-    """Return the selection, the keys that must not be routed, and the problem of the options."""
+    route: ResolvedRoute,
+    selection: GatewaySelection,
+    facts: Facts,
+    gateways: Collection[bytes],
+    in_force: Container[bytes],
+) -> tuple[GatewaySelection, list[Rejection], list[Rejection], Issue | None]:
+    """Return the selection, the keys that must not be routed, those that stay so far, and the options' problem."""
     try:
         refused = list(_guard(route, selection, facts, gateways))
-        return selection, refused, _options_problem(route, selection, facts)
+        left = _without(route.keys, refused)
+        conflicts = claim_conflicts(left, facts, selection.next_hops, default=route.spec.takes_default)
+        blocked, tolerated = _split(conflicts, in_force)
+        return selection, [*refused, *blocked], tolerated, _options_problem(route, selection, facts)
     except Exception as error:  # noqa: BLE001  a defect that one object meets must not stop the others
-        return _unplanned(route, error), [], None
+        return _unplanned(route, error), [], [], None
 
 
 def _unplanned(route: ResolvedRoute, error: Exception) -> GatewaySelection:
@@ -229,7 +250,11 @@ def _plan_default(
     for rule in installed:
         if rule.address_size not in led and (names := _retaining(defaults, rule.address_size)):
             rules[rule] = names
-    return make_bypass_routes({rule.address_size for rule in rules}, facts), rules
+    bypass = make_bypass_routes({rule.address_size for rule in rules}, facts)
+    for each in defaults:
+        # A destination that is in force stays, though a new claim of the same prefix would have a bypass route.
+        bypass.drop(each.keys)
+    return bypass, rules
 
 
 def _retaining(defaults: Iterable[ObjectPlan], address_size: int) -> tuple[str, ...]:
@@ -280,16 +305,66 @@ def _refusals(route: ResolvedRoute, refused: Sequence[Rejection]) -> Iterator[Is
     if route.refused:
         yield Issue(RowState.REFUSED, Reason.INVALID_DESTINATION, _sample([each.problem for each in route.refused]))
     if refused:
-        # Name all reasons of a key: whoever mends one should not meet the next.
-        why: dict[bytes, list[str]] = {}
-        for each in refused:
-            for key in each.keys:
-                why.setdefault(key, []).append(each.why)
-        texts = [f"{unpack_prefix(prefix_of(key))} {', and '.join(found)}" for key, found in why.items()]
-        problem = Issue(RowState.REFUSED, Reason.PROTECTED_DESTINATION, _sample(texts))
-        partly = not why.keys() <= {key for each in refused if each.whole for key in each.keys}
+        problem = Issue(RowState.REFUSED, Reason.PROTECTED_DESTINATION, _reasons(refused))
+        partly = not _keys(refused) <= _keys([each for each in refused if each.whole])
         excludes = ", or cut the protected part out with spec.excludes" if partly else ""
         yield problem.but(f"remove it from spec.destinations{excludes}")
+
+
+def _tolerations(tolerated: Sequence[Rejection]) -> Iterator[Issue]:
+    if tolerated:
+        problem = Issue(RowState.PROGRAMMED, Reason.NEWLY_PROTECTED, _reasons(tolerated))
+        yield problem.but(
+            "this has become known only after the route came into force, so the route stays for now: if it is true,"
+            " cut the protected part out with spec.excludes"
+        )
+
+
+def _reasons(rejections: Sequence[Rejection]) -> str:
+    """Describe keys with all reasons of each: whoever mends one should not meet the next."""
+    why: dict[bytes, list[str]] = {}
+    for each in rejections:
+        for key in each.keys:
+            why.setdefault(key, []).append(each.why)
+    return _sample([f"{unpack_prefix(prefix_of(key))} {', and '.join(found)}" for key, found in why.items()])
+
+
+def _keys(rejections: Iterable[Rejection]) -> set[bytes]:
+    return {key for each in rejections for key in each.keys}
+
+
+def _without(keys: KeySet, rejections: Iterable[Rejection]) -> KeySet:
+    for each in rejections:
+        keys -= each.keys
+    return keys
+
+
+class _InForce(Container[bytes]):
+    """The keys of the routes of an object that are in force.
+
+    Args:
+        before: the last plan of the object; None without one.
+        installed: the keys of the installed routes.
+    """
+
+    def __init__(self, before: ObjectPlan | None, installed: Container[bytes]) -> None:
+        self._before = before
+        self._installed = installed
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._installed or (self._before is not None and self._before.accepts(key))
+
+
+def _split(conflicts: Iterable[Rejection], in_force: Container[bytes]) -> tuple[list[Rejection], list[Rejection]]:
+    """Split conflicts with new claims: those of routes to add, and those of routes that are in force."""
+    blocked, tolerated = [], []
+    for each in conflicts:
+        kept = KeySet.of(each.keys.size, (key for key in each.keys if key in in_force))
+        if kept:
+            tolerated.append(each._replace(keys=kept))
+        if rest := each.keys - kept:
+            blocked.append(each._replace(keys=rest))
+    return blocked, tolerated
 
 
 def _standby(lost: Sequence[bytes], owners: Mapping[bytes, ResolvedRoute]) -> Issue:

@@ -42,10 +42,16 @@ class Protection:
 
     Args:
         what: role of each packed prefix, in the words of a message.
+        claims: see below; none by default.
+
+    Attributes:
+        claims: prefixes of which this node has learned so lately that the claim may be wrong: no route to them may be
+            added, but routes that are in force stay.
     """
 
-    def __init__(self, what: Mapping[bytes, str] | None = None) -> None:
+    def __init__(self, what: Mapping[bytes, str] | None = None, claims: "Protection | None" = None) -> None:
         self._what = dict(what or {})
+        self.claims = claims or None
         self._families = {
             size: _Family(sorted(each for each in self._what if len(each) == size))
             for size in set(map(len, self._what))
@@ -53,12 +59,15 @@ class Protection:
         self._meetings: WeakKeyDictionary[KeySet, Meeting] = WeakKeyDictionary()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Protection) and self._what == other._what
+        return isinstance(other, Protection) and (self._what, self.claims) == (other._what, other.claims)
 
     __hash__ = None  # type: ignore[assignment]
 
+    def __bool__(self) -> bool:
+        return bool(self._what)
+
     def __repr__(self) -> str:
-        return f"Protection({len(self._what)})"
+        return f"Protection({len(self._what)}, {self.claims})"
 
     def describe(self, prefix: bytes) -> str:
         """Return a protected prefix and its role in words."""

@@ -56,10 +56,10 @@ class _Host:
 def _start(settings: Settings, labels: Mapping[str, str], confirmation_of: _Confirmations) -> _Host:
     metrics = StandaloneMetrics()
     inventory = Inventory()
-    protected = Protected(settings.protected)
+    protected = Protected(settings.protected, settings.claim_grace_seconds)
 
     def look_at_protected() -> Protection:
-        protected.look_at_resolver()
+        protected.look_again()
         return protected.protection
 
     confirmation = confirmation_of(inventory, metrics)
@@ -202,7 +202,7 @@ async def _follow(directory: Path, manifests: ManifestDirectory, metrics: Standa
     """Read the directory at once, after each change, and at an interval, until cancelled."""
     loop = asyncio.get_running_loop()
     due = loop.time()
-    async for changed in DirectoryWatch(directory).ticks():
+    async for changed in DirectoryWatch(directory, manifests.lost).ticks():
         if changed or manifests.unsettled or loop.time() >= due:
             await _load(manifests, metrics)
             due = loop.time() + AROUND.of(interval)

@@ -59,7 +59,7 @@ def confirmed(agents: Sequence["Agent"], routes: Mapping[str, str], seconds: flo
 
 def install(cluster: Cluster, nodes: int) -> None:
     """Give a bare cluster what agents need: CRDs, rights, Node objects and a pod on each, but no DaemonSet."""
-    for file in ("namespace", "crd", "crd-noderoutestates", "serviceaccount", "rbac", "confinement", "addresses"):
+    for file in ("namespace", "crd", "crd-noderoutestates", "serviceaccount", "rbac", "confinement"):
         cluster.kubectl("apply", "-f", ROOT / f"deploy/{file}.yaml")
     account = "k8s-staticroute-operator"
     eventually("the ServiceAccount is there", lambda: account in cluster.kubectl("get", "sa", "-n", NAMESPACE))
@@ -186,6 +186,11 @@ class Agent:
             )
 
         eventually("no change is unconfirmed", known)
+
+    def memory(self) -> float:
+        """Return the resident memory of the agent's process, in MiB."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)
 
     def log(self) -> str:
         """Return the agent's log."""

@@ -103,9 +103,10 @@ def unknown_path(of: bytes) -> NextHops:
     return UNKNOWN_IPV4 if len(of) == IPV4_KEY_SIZE else UNKNOWN_IPV6
 
 
-def protection(what: Mapping[str, str]) -> Protection:
-    """Return the protection of these addresses and CIDRs."""
-    return Protection({pack_prefix(text): each for text, each in what.items()})
+def protection(what: Mapping[str, str], claims: Mapping[str, str] | None = None) -> Protection:
+    """Return the protection of these addresses and CIDRs, and of those that are new claims."""
+    new = Protection({pack_prefix(text): each for text, each in claims.items()}) if claims else None
+    return Protection({pack_prefix(text): each for text, each in what.items()}, new)
 
 
 def foreign(others: Mapping[str, str] | Mapping[bytes, str]) -> ForeignRib:

@@ -3,10 +3,16 @@
 from static_route_operator.api.conditions import ConditionStatus
 from static_route_operator.api.crd.definition import Schema
 from static_route_operator.api.crd.schema import count_schema
+from static_route_operator.api.gateways import MAX_GATEWAYS
 from static_route_operator.api.rollout import Phase
 
 # Failing nodes listed in a status, limited so that the object does not grow with the cluster.
 MAX_FAILING_NODES = 10
+# Characters of a condition's message.
+MAX_MESSAGE_LENGTH = 4096
+# Conditions of all versions of this program; characters of a name, of an address, and of two numbers.
+_MAX_CONDITIONS = 16
+_NAME, _ADDRESS, _COUNTS = 253, 45, 32
 
 
 def _stage() -> Schema:
@@ -23,6 +29,7 @@ def _stage() -> Schema:
             },
             "nodes": {
                 "type": "string",
+                "maxLength": _COUNTS,
                 "description": "Nodes that may use the generation and selected nodes, as 1/3.",
             },
             "upTo": {
@@ -44,7 +51,7 @@ def _condition() -> Schema:
             "type": {"type": "string", "maxLength": 316},
             "status": {"type": "string", "enum": [each.value for each in ConditionStatus]},
             "reason": {"type": "string", "maxLength": 1024},
-            "message": {"type": "string", "maxLength": 32768},
+            "message": {"type": "string", "maxLength": MAX_MESSAGE_LENGTH},
             "observedGeneration": {"type": "integer", "format": "int64"},
             "lastTransitionTime": {"type": "string", "format": "date-time"},
         },
@@ -64,9 +71,14 @@ def status_schema() -> Schema:
                 "format": "int64",
                 "description": "Generation of the spec that this status describes.",
             },
-            "summary": {"type": "string", "description": "Ready nodes and selected nodes, as 3/3."},
+            "summary": {
+                "type": "string",
+                "maxLength": _COUNTS,
+                "description": "Ready nodes and selected nodes, as 3/3.",
+            },
             "gateway": {
                 "type": "string",
+                "maxLength": MAX_GATEWAYS * (_ADDRESS + 2),
                 "description": "Addresses in spec.gateways, for `kubectl get`; absent if the spec has gateway instead.",
             },
             "routes": count_schema("Number of distinct destinations after excludes."),
@@ -91,20 +103,21 @@ def status_schema() -> Schema:
                 "items": {
                     "type": "object",
                     "properties": {
-                        "node": {"type": "string"},
-                        "reason": {"type": "string"},
-                        "message": {"type": "string"},
+                        "node": {"type": "string", "maxLength": _NAME},
+                        "reason": {"type": "string", "maxLength": _NAME},
+                        "message": {"type": "string", "maxLength": MAX_MESSAGE_LENGTH},
                     },
                 },
             },
             "gateways": {
                 "type": "array",
                 "description": "Gateways that nodes probe; absent without a health check.",
+                "maxItems": MAX_GATEWAYS,
                 "x-kubernetes-list-type": "atomic",
                 "items": {
                     "type": "object",
                     "properties": {
-                        "address": {"type": "string"},
+                        "address": {"type": "string", "maxLength": _ADDRESS},
                         "healthyNodes": count_schema("Nodes on which the gateway is up."),
                         "unhealthyNodes": count_schema("Nodes on which the gateway is down."),
                     },
@@ -115,6 +128,7 @@ def status_schema() -> Schema:
                 "type": "array",
                 "description": "Accepted: the spec is valid. Ready: every selected node has installed all routes."
                 " GatewaysHealthy: every gateway that is checked is up.",
+                "maxItems": _MAX_CONDITIONS,
                 "x-kubernetes-list-type": "map",
                 "x-kubernetes-list-map-keys": ["type"],
                 "items": _condition(),

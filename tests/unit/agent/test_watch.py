@@ -8,7 +8,6 @@ import kopf
 import pytest
 
 from static_route_operator.agent.watch import Watch, watch_settings
-from static_route_operator.api.clusteraddresses import NAME
 from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.rollout import EVERYONE, rank
 from static_route_operator.cluster.engine import LAST_BACKOFF, EndlessBackoffs
@@ -34,6 +33,7 @@ def test_only_the_own_node_and_the_own_crd_are_watched() -> None:
     """An agent watches its own Node and the one CustomResourceDefinition, not all of the cluster."""
     selectors = watch_settings("node1").watching.field_selectors
 
+    assert len(selectors) == 2
     assert selectors["v1", "nodes"] == "metadata.name=node1"
     assert (
         selectors["apiextensions.k8s.io", "customresourcedefinitions"]
@@ -78,7 +78,7 @@ class Scene:
     def __init__(self, *, staged: bool = False) -> None:
         self.inventory = Inventory()
         self.relists = 0
-        self.watch = Watch("node1", self.inventory, Metrics(), "static-routes", staged=staged)
+        self.watch = Watch("node1", self.inventory, Metrics(), staged=staged)
         self.watch.on_relist.connect(self._count)
         self._handlers = {
             "ADDED": self.watch._create,
@@ -215,39 +215,15 @@ async def test_only_the_own_node_counts(scene: Scene) -> None:
     assert seen == [None, first, first, later]
 
 
-def test_addresses_of_the_cluster_come_from_the_own_namespace_alone() -> None:
-    """A ConfigMap of that name in another namespace does not count; the data of a deleted one stay."""
-    seen: list[Any] = []
-
-    async def play() -> None:
-        scene = Scene()
-        scene.watch.on_addresses.connect(seen.append)
-        for kind, namespace, data in (
-            (None, "static-routes", {"nodes": "10.0.0.2"}),
-            ("ADDED", "elsewhere", {"nodes": "203.0.113.1"}),
-            ("MODIFIED", "static-routes", None),
-            ("DELETED", "static-routes", {"nodes": "10.0.0.3"}),
-        ):
-            metadata = {"name": NAME, "namespace": namespace}
-            event: Any = {"type": kind, "object": {"metadata": metadata, "data": data}}
-            await scene.watch._see_addresses(event)
-            await asyncio.sleep(0)
-
-    asyncio.run(play())
-
-    assert seen == [{"nodes": "10.0.0.2"}, {}]
-    assert watch_settings("node1").watching.field_selectors["v1", "configmaps"] == f"metadata.name={NAME}"
-
-
 def test_only_event_handlers_are_registered() -> None:
     """Kopf gets no change handler, daemon or timer: each of those writes to the object."""
 
     async def build() -> kopf.OperatorRegistry:
-        return Watch("node1", Inventory(), Metrics(), "static-routes")._registry()
+        return Watch("node1", Inventory(), Metrics())._registry()
 
     registry = asyncio.run(build())
 
-    assert len(registry._watching.get_all_handlers()) == 7
+    assert len(registry._watching.get_all_handlers()) == 6
     for writing in (registry._changing, registry._spawning, registry._indexing, registry._webhooks):
         assert writing.get_all_handlers() == []
 

@@ -1,5 +1,8 @@
 """Requests to the API server: address, credentials and content."""
 
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+
 import kopf
 import pytest
 from aiohttp import web
@@ -70,6 +73,25 @@ def test_api_server_is_reached_at_its_url(
     assert (found.host, found.port, found.context is not None) == (host, port, tls)
 
 
+@contextlib.asynccontextmanager
+async def _serving(
+    answer: Callable[[web.Request], Awaitable[web.StreamResponse]], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[None]:
+    """Serve the API server's answers."""
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        info = kopf.ConnectionInfo(server=f"http://127.0.0.1:{runner.addresses[0][1]}")
+        monkeypatch.setattr(kopf, "login_with_service_account", lambda **_: None)
+        monkeypatch.setattr(kopf, "login_with_kubeconfig", lambda **_: info)
+        yield
+    finally:
+        await runner.cleanup()
+
+
 async def test_patch_is_sent_whole_and_answered(monkeypatch: pytest.MonkeyPatch) -> None:
     """A patch has its query, content type and body; the result is the object, created (201) or changed (200)."""
     seen = []
@@ -80,26 +102,60 @@ async def test_patch_is_sent_whole_and_answered(monkeypatch: pytest.MonkeyPatch)
             return web.json_response({"message": "not yours"}, status=403)
         return web.json_response({"kind": "X"}, status=201)
 
-    application = web.Application()
-    application.router.add_route("*", "/{path}", answer)
-    runner = web.AppRunner(application)
-    await runner.setup()
-    try:
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        port = runner.addresses[0][1]
-        info = kopf.ConnectionInfo(server=f"http://127.0.0.1:{port}")
-        monkeypatch.setattr(kopf, "login_with_service_account", lambda **_: None)
-        monkeypatch.setattr(kopf, "login_with_kubeconfig", lambda **_: info)
+    async with _serving(answer, monkeypatch):
         api = Api()
 
         assert await api.patch("/x?force=true", {"a": 1}, content_type="application/apply-patch+yaml") == {"kind": "X"}
         with pytest.raises(ApiError, match=r"PATCH /refused: HTTP 403: .*not yours"):
             await api.patch("/refused?force=true", [], content_type="application/json-patch+json")
-    finally:
-        await runner.cleanup()
 
     assert seen == [
         ("PATCH", "/x?force=true", "application/apply-patch+yaml", {"a": 1}),
         ("PATCH", "/refused?force=true", "application/json-patch+json", []),
     ]
+
+
+async def test_watch_yields_events_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watch names the object, yields each event, however the lines are cut, and ends when the API server ends it."""
+    asked = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked.append((request.path, dict(request.query)))
+        response = web.StreamResponse()
+        await response.prepare(request)
+        for part in (b'{"type": "ADDED"', b', "object": {}}\n{"type": "MODIFIED"}\n{"ty', b'pe": "BOOKMARK"}\n'):
+            await response.write(part)
+        return response
+
+    async with _serving(answer, monkeypatch):
+        events = [event async for event in Api().watch("/things", "one", seconds=7, most=100)]
+
+    assert [event["type"] for event in events] == ["ADDED", "MODIFIED", "BOOKMARK"]
+    ((path, query),) = asked
+    assert path == "/things"
+    assert query["fieldSelector"] == "metadata.name=one"
+    assert (query["timeoutSeconds"], query["resourceVersion"]) == ("7", "0")
+
+
+@pytest.mark.parametrize("body", [b"x" * 5000, b"[]\n", b"nonsense\n", b'{"type": "ERROR", "object": {"code": 410}}\n'])
+async def test_watch_gives_up_what_it_can_not_use(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A watch with an endless line, an error or no JSON ends with an error of the request."""
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=body)
+
+    async with _serving(answer, monkeypatch):
+        with pytest.raises(ApiError, match="GET /things"):
+            _ = [event async for event in Api().watch("/things", "one", seconds=7, most=1000)]
+
+
+@pytest.mark.parametrize("body", [b"{" + b" " * 5000 + b"}", b"[]", b"nonsense"])
+async def test_answer_is_bounded_before_it_is_parsed(body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An object that is larger than expected, or none, is an error of the request, and nothing of it is kept."""
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=body)
+
+    async with _serving(answer, monkeypatch):
+        with pytest.raises(ApiError, match="GET /thing"):
+            await Api().get("/thing", most=1000)

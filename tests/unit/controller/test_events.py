@@ -5,9 +5,10 @@ from typing import Any, cast
 
 import pytest
 
+from static_route_operator.api.nodeselector import Node
 from static_route_operator.controller.client import Client
 from static_route_operator.controller.events import EventRecorder
-from static_route_operator.controller.summaries import RouteSummary
+from static_route_operator.controller.summaries import NodeInfo, RouteSummary
 from static_route_operator.observability.metrics import ControllerMetrics
 from tests.unit import virtual_time
 from tests.unit.builders import manifest
@@ -154,3 +155,22 @@ def test_another_gateway_is_another_event() -> None:
     events = recorded(*(_with_gateways(a=a, b=b) for a, b in ((0, 0), (1, 0), (1, 1))))
 
     assert [each["reason"] for each in events] == ["Ready", "GatewaysDown", "GatewaysDown"]
+
+
+def test_warning_about_a_node_is_found_by_kubectl() -> None:
+    """A Warning about a Node refers to the Node by its uid, so that `kubectl describe node` shows the text."""
+    api = FakeApi()
+
+    async def run() -> None:
+        recorder = EventRecorder(cast("Client", api), ControllerMetrics())
+        task = asyncio.create_task(recorder.run())
+        recorder.warn_node(NodeInfo(Node("node1"), "uid-1", ready=True), "wrong " * 1000)
+        await asyncio.sleep(10)
+        task.cancel()
+
+    virtual_time.run(run())
+
+    ((_, event, _),) = api.patches
+    assert event["regarding"] == {"apiVersion": "v1", "kind": "Node", "name": "node1", "uid": "uid-1"}
+    assert (event["type"], event["reason"]) == ("Warning", "WrongAddresses")
+    assert len(event["note"]) <= 1024

@@ -33,6 +33,7 @@ AGENT_NAMES = API_NAMES | {
     "failed_routes": "gauge",
     "conflicting_routes": "gauge",
     "flapping_routes": "gauge",
+    "newly_protected_routes": "gauge",
     "objects": "gauge",
     "static_routes": "gauge",
     "synced": "gauge",
@@ -59,6 +60,7 @@ AGENT_NAMES = API_NAMES | {
 CONTROLLER_NAMES = API_NAMES | {
     "controller_nodes": "gauge",
     "controller_objects": "gauge",
+    "nodes_with_wrong_addresses": "gauge",
     "status_writes_total": "counter",
     "events_total": "counter",
 }

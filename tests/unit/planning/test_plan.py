@@ -19,7 +19,8 @@ from static_route_operator.routing.foreign import Lookup
 from static_route_operator.routing.keys import prefix_of
 from static_route_operator.routing.nexthops import THROW_IPV4, NextHops
 from static_route_operator.routing.prefixes import pack_address, unpack_prefix
-from tests.unit.builders import ETH0, facts, key, keys, make_key, paths, resolved
+from static_route_operator.routing.rules import Rule
+from tests.unit.builders import ETH0, facts, key, keys, make_key, paths, protection, resolved
 
 UNREACHABLE = "172.31.0.1"
 
@@ -398,3 +399,99 @@ def test_node_without_a_default_route_has_nothing_to_pin() -> None:
     assert not len(plan.bypass)
     assert len(plan.rules) == 2
     assert not plan.objects[0].problems
+
+
+CLAIM = {"192.0.2.9": "InternalIP of a node"}
+
+
+def _with_claims(claims: dict[str, str], protected: dict[str, str] | None = None) -> Facts:
+    node = facts(others={"10.0.0.0/24": "", "0.0.0.0/0": "10.0.0.3"})
+    return replace(node, protected=protection(protected or {}, claims))
+
+
+@pytest.mark.parametrize("claim", ["192.0.2.9", "192.0.2.0/28", "192.0.2.0/24", "192.0.0.0/20"])
+def test_new_claim_takes_no_route_away(claim: str) -> None:
+    """A route that is in force stays beside a new claim, also when its object changes, and its row tells the claim."""
+    some = resolved(destinations=["192.0.2.0/24", "198.51.100.7"])
+    changed = resolved(destinations=["192.0.2.0/24", "198.51.100.7"], generation=2, mtu=1400)
+    before = make_plan([some], _with_claims({}))
+    node = _with_claims({claim: "InternalIP of a node"})
+    for route in (some, changed):
+        before = make_plan([route], node, before)
+
+        assert paths(before.desired).keys() == set(some.keys)
+        (planned,) = before.objects
+        assert planned.tolerated == 1
+        (problem,) = planned.problems
+        assert (problem.state, problem.reason) == (RowState.PROGRAMMED, Reason.NEWLY_PROTECTED)
+        assert problem.message.startswith("192.0.2.0/24 ")
+        assert "InternalIP of a node" in problem.message
+
+
+def test_new_claim_prevents_new_routes() -> None:
+    """A destination that is added after a claim is refused, also to an object with routes that stay."""
+    before = make_plan([resolved(destinations=["192.0.2.0/24"])], _with_claims({}))
+    added = resolved(destinations=["192.0.2.0/24", "192.0.2.9"], generation=2)
+    other = resolved("other", "10.0.0.1", ["192.0.2.8/29"])
+    plan = make_plan([added, other], _with_claims(CLAIM), before)
+
+    assert paths(plan.desired).keys() == {key("192.0.2.0/24")}
+    assert [each.problems[0].reason for each in plan.objects] == [Reason.PROTECTED_DESTINATION] * 2
+    # What was refused stays so, whatever the last plan had of the object.
+    again = make_plan([added, other], _with_claims(CLAIM), plan)
+    assert paths(again.desired).keys() == {key("192.0.2.0/24")}
+
+
+def test_claim_counts_against_every_route_when_it_is_no_longer_new() -> None:
+    """After the grace time the claim counts, and the route goes."""
+    some = resolved(destinations=["192.0.2.0/24"])
+    plan = make_plan([some], _with_claims(CLAIM), make_plan([some], _with_claims({})))
+    assert plan.desired
+
+    later = make_plan([some], _with_claims({}, protected=CLAIM), plan)
+    assert paths(later.desired) == {}
+    assert later.objects[0].problems[0].reason is Reason.PROTECTED_DESTINATION
+
+
+def test_route_of_an_earlier_process_is_in_force() -> None:
+    """Without a last plan, the routes in the kernel are in force, and no others."""
+    some = resolved(destinations=["192.0.2.0/24", "192.0.2.9"])
+    plan = make_plan([some], _with_claims(CLAIM), installed=keys("192.0.2.0/24"))
+
+    assert paths(plan.desired).keys() == {key("192.0.2.0/24")}
+    assert plan.objects[0].tolerated == 1
+
+
+def test_claim_during_an_outage_of_the_gateway_takes_nothing_away() -> None:
+    """A route that is absent because its gateway can't be reached comes back, though it was claimed meanwhile."""
+    some = resolved(destinations=["192.0.2.0/24"])
+    before = make_plan([some], _with_claims({}))
+    cut_off = facts(subnets={"10.9.0.0/24": "eth1"}, others={"0.0.0.0/0": "10.9.0.3"}, gateways=())
+    down = make_plan([some], replace(cut_off, protected=protection({}, CLAIM)), before)
+    assert paths(down.desired) == {}
+    up = make_plan([some], _with_claims(CLAIM), down)
+
+    assert paths(up.desired).keys() == {key("192.0.2.0/24")}
+
+
+def test_default_route_stays_beside_a_new_claim() -> None:
+    """A default route stays, with a bypass route for the claim; a destination beside it that is in force stays too."""
+    some = resolved(destinations=["0.0.0.0/0", "192.0.2.9"], allowDefaultRoute=True)
+    before = make_plan([some], _with_claims({}))
+    plan = make_plan([some], _with_claims(CLAIM | {"203.0.113.7": "InternalIP of a node"}), before)
+
+    assert plan.desired.through(NextHops.via(pack_address("10.0.0.1"), ETH0)) == some.keys
+    assert {unpack_prefix(prefix_of(each)) for each in plan.bypass.through(THROW_IPV4)} == {"203.0.113.7/32"}
+    assert plan.rules
+
+
+def test_claim_counts_in_another_table_as_in_main() -> None:
+    """In a table that a policy rule leads to, a new claim prevents new routes alone too."""
+    some = resolved(destinations=["192.0.2.0/24"], table=100)
+    rule = Rule(priority=100, address_size=4, table=100)
+    before = make_plan([some], replace(_with_claims({}), rules=(rule,)))
+    node = replace(_with_claims(CLAIM), rules=(rule,))
+
+    assert make_plan([some], node, before).desired == before.desired
+    assert before.desired
+    assert paths(make_plan([some], node).desired) == {}

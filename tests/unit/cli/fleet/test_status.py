@@ -95,7 +95,8 @@ def test_worst_comes_first_and_nodes_that_say_the_same_together(tmp_path: Path) 
 def test_pods_that_are_wrong_are_told(tmp_path: Path) -> None:
     """A node without an agent, a ready agent or a report, and a missing controller: each is a problem."""
     agents = [pod("agent-b", "node2", ready=False, waiting="ImagePullBackOff"), pod("agent-c", "node3")]
-    found = cluster(tmp_path, controller={"items": []}, labelSelector={"items": agents})
+    nodes = {"items": [node(name) for name in ("node1", "node2", "node3")]}
+    found = cluster(tmp_path, controller={"items": []}, labelSelector={"items": agents}, **{"/api/v1/nodes": nodes})
 
     assert _problems(found) == [
         ("node node1", ["node1"], "NoAgent"),
