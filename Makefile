@@ -134,6 +134,7 @@ bench: kubernetes image-tar ## Benchmarks, beside BIRD and FRR; writes the table
 	for package in $(shell tools/apt-packages peers); do tools/apt-install $$package || echo "bench: without $$package"; done
 	$(BIN)/python -m benchmarks.kernel --write
 	$(BIN)/python -m benchmarks.health --write
+	$(BIN)/python -m benchmarks.busy --write
 	$(BIN)/python -m benchmarks.outage --write
 	$(BIN)/python -m benchmarks.memory --write
 	$(BIN)/python -m benchmarks.cluster

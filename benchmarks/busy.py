@@ -11,14 +11,14 @@ import random
 import statistics
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from benchmarks.churn import Churn
 from benchmarks.detection import LEARNING
 from benchmarks.processes import processor_time
 from benchmarks.program import Host, host
 from benchmarks.tables import duration, machine, median_of, publish, quantile, table
-from benchmarks.testbed import Kernel, Notifications, destinations
+from benchmarks.testbed import Kernel, Notifications, destinations, ip
 from static_route_operator.health.detector import FIRST_SAMPLES
 from tests.kernel.gateway import Gateway
 from tests.kernel.machine import PATIENCE
@@ -33,6 +33,9 @@ PAUSES = (0.03, 0.08)
 # Seconds between the start of the changes and the measurement, and of the measurement of the processor time.
 SETTLING = 1.0
 MEASURED = 2.0
+
+# Protocol of the routes of `ip -batch`.
+BATCH = 250
 
 ROUNDS = 7
 HERE = Path(__file__).resolve().parent.parent
@@ -69,14 +72,16 @@ class Turn(NamedTuple):
 
     Attributes:
         repairs: seconds from the deletion of a route until it is back.
-        failover: seconds from the death of the gateway until all routes have moved.
+        failover: seconds from the death of the gateway until the first route has moved, and until all have.
+        batch: seconds in which `ip -batch` moves as many routes, which the kernel's own work bounds as well.
         start: seconds from the start of a new process until it has installed all routes.
         processor: share of a processor that the program takes, with nothing to do for itself.
         failed: runs that failed.
     """
 
     repairs: list[float]
-    failover: float
+    failover: tuple[float, float]
+    batch: float
     start: float
     processor: float
     failed: int
@@ -131,11 +136,8 @@ def take_turn(node: Node, source: Path) -> Turn:
                 with node.busy():
                     turn = _measure(node, running)
             node.restore()
-            with node.busy(), contextlib.suppress(AssertionError):
-                started = time.monotonic()
-                with host({"many": spec}):
-                    return turn._replace(start=time.monotonic() - started)
-            return turn
+            with node.busy():
+                return turn._replace(batch=_batch(), start=_start(spec))
         finally:
             node.restore()
 
@@ -147,11 +149,31 @@ def _measure(node: Node, running: Host) -> Turn:
     processor = (processor_time(running.program.pid) - used) / (time.monotonic() - started)
     repairs = [_delete() for _ in range(DELETIONS)]
     time.sleep(random.uniform(*PAUSES))  # noqa: S311  the phase, no secret
-    failover = PATIENCE
+    failover = PATIENCE, PATIENCE
     with contextlib.closing(Notifications()) as heard, contextlib.suppress(TimeoutError):
         died = node.gateway.die()
-        failover = heard.moves(OTHER, ROUTES, PATIENCE)[1] - died
-    return Turn(repairs, failover, PATIENCE, processor, int(running.metric("reconcile_errors_total")))
+        first, last = heard.moves(OTHER, ROUTES, PATIENCE)
+        failover = first - died, last - died
+    failed = int(running.metric("reconcile_errors_total"))
+    return Turn(repairs, failover, batch=0, start=0, processor=processor, failed=failed)
+
+
+def _start(spec: dict[str, Any]) -> float:
+    """Return the seconds from the start of the program until it has installed all routes."""
+    started = time.monotonic()
+    with contextlib.suppress(AssertionError), host({"many": spec}):
+        return time.monotonic() - started
+    return PATIENCE
+
+
+def _batch() -> float:
+    """Return the seconds in which `ip -batch` moves as many routes from one gateway to the other."""
+    ip(*(f"route add {each} via {MORTAL} proto {BATCH}" for each in destinations(ROUTES)))
+    started = time.monotonic()
+    ip(*(f"route replace {each} via {OTHER} proto {BATCH}" for each in destinations(ROUTES)))
+    took = time.monotonic() - started
+    ip(f"route flush proto {BATCH}")
+    return took
 
 
 def _delete() -> float:
@@ -178,15 +200,8 @@ def figures(states: list[State], sources: dict[str, Path], rounds: int) -> str:
             for node in nodes:
                 for name, source in sources.items():
                     turns[node.state, name].append(take_turn(node, source))
-    head = [
-        "others on the node",
-        "one deleted: median",
-        "p99",
-        "fail-over: median",
-        "start",
-        "of a core",
-        "failed runs",
-    ]
+    head = ["others on the node", "one deleted: median", "p99", "gateway dead: first route moved", "all moved"]
+    head += ["`ip -batch` moves as many", "start of the program", "of a core", "failed runs"]
     rows = [_row(state, name, found, turns[states[0], name]) for (state, name), found in turns.items()]
     if len(sources) == 1:
         return table(head, [row[1:] for row in rows])
@@ -194,21 +209,27 @@ def figures(states: list[State], sources: dict[str, Path], rounds: int) -> str:
 
 
 def _row(state: State, name: str, found: list[Turn], quiet: list[Turn]) -> list[str]:
-    repairs = [each for turn in found for each in turn.repairs]
-    usual = statistics.median(each for turn in quiet for each in turn.repairs)
-    failovers = [turn.failover for turn in found]
+    repairs, failovers = _repairs(found), [turn.failover for turn in found]
     shares = [turn.processor for turn in found]
-    times = f"{statistics.median(failovers) / statistics.median(turn.failover for turn in quiet):.1f} x"
     return [
         name,
         state.words,
-        f"{duration(statistics.median(repairs))}: {statistics.median(repairs) / usual:.1f} x",
+        _compared(repairs, _repairs(quiet)),
         duration(quantile(repairs, 0.99)),
-        f"{median_of(failovers)}: {times}",
+        *(_compared([each[at] for each in failovers], [turn.failover[at] for turn in quiet]) for at in (0, 1)),
+        duration(statistics.median(turn.batch for turn in found)),
         duration(statistics.median(turn.start for turn in found)),
         f"{statistics.median(shares) * 100:.1f} % ({min(shares) * 100:.1f} % to {max(shares) * 100:.1f} %)",
         str(sum(turn.failed for turn in found)),
     ]
+
+
+def _repairs(turns: list[Turn]) -> list[float]:
+    return [each for turn in turns for each in turn.repairs]
+
+
+def _compared(values: list[float], quiet: list[float]) -> str:
+    return f"{median_of(values)}: {statistics.median(values) / statistics.median(quiet):.1f} x"
 
 
 def main() -> None:

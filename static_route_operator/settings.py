@@ -15,6 +15,9 @@ from static_route_operator.errors import SettingsError, shown
 # Log levels, the lowest first.
 LEVELS = ("debug", "info", "warning", "error")
 
+# Seconds for which another log level may be set.
+LONGEST_LEVEL = 7 * 86400
+
 # A number as people write one: `float` also takes nan, 1e300, 1_000 and the digits of other scripts.
 _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 

@@ -78,18 +78,20 @@ MEANINGS: Mapping[Reason, str] = {
     Reason.PROGRAMMED: "The routes to all destinations are installed.",
     Reason.ANOTHER_WINS: "Another StaticRoute has precedence for some destinations.",
     Reason.PENDING: "The node has not tried yet, or its labels are not known yet.",
-    Reason.FOREIGN_ROUTE: "A route of another program holds some destinations.",
+    Reason.FOREIGN_ROUTE: "A route of another program holds some destinations, or packets to them take such a route.",
     Reason.INVALID_SPEC: "The spec is invalid; the last valid version stays in force.",
     Reason.INVALID_DESTINATION: "Some destinations can never be routed.",
     Reason.PROTECTED_DESTINATION: "Routes to some destinations would cut off this node.",
-    Reason.GATEWAY_IS_THIS_NODE: "The gateway is an address of the node itself.",
-    Reason.GATEWAY_UNREACHABLE: "The gateway is not on a subnet of an interface of this node that is up.",
+    Reason.GATEWAY_IS_THIS_NODE: "The gateway is an address of the node itself; its routes are withdrawn.",
+    Reason.GATEWAY_UNREACHABLE: "The gateway is not a neighbour of this node: it is on no subnet of an interface that"
+    " works, or the node's route to it leads elsewhere.",
     Reason.NO_GATEWAY: "No gateway has a nodeSelector that matches this node.",
     Reason.ALL_GATEWAYS_DOWN: "No gateway can be used: all are down, drained or unreachable from this node.",
-    Reason.GATEWAYS_NOT_USED: "The routes to all destinations are installed, but some gateways are down or drained.",
+    Reason.GATEWAYS_NOT_USED: "The routes to all destinations are installed, but some gateways are down, drained,"
+    " out of reach, or this node itself.",
     Reason.NEWLY_PROTECTED: "The routes to all destinations are installed, but some capture an address that has become"
     " known as one of the cluster; they stay for now.",
-    Reason.SOURCE_NOT_ON_NODE: "The source is not an address of this node.",
+    Reason.SOURCE_NOT_ON_NODE: "The source is not an address of this node, or is one that another node has too.",
     Reason.KEEPS_BEING_REMOVED: "Another program keeps removing routes; the message names the program.",
     Reason.KERNEL_REFUSED: "The kernel refused some routes; the message has the kernel's error.",
     Reason.RECONCILE_FAILED: "The node can't bring any route up to date; the message has the error and since when. The"

@@ -8,11 +8,12 @@ callers supply what the kernel has.
 
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
+from static_route_operator.routing.facts import Link
 from static_route_operator.routing.kernelroute import LOCAL_KINDS, KernelRoute
 from static_route_operator.routing.prefixes import unpack_address
 from static_route_operator.routing.rules import Packet
@@ -54,7 +55,7 @@ class Journey:
         output: name of the output interface; empty if unknown.
         next_hop: packed address of the gateway, or of the destination if it is a neighbour; empty if unknown.
         source: source address as text, given or chosen by the kernel; empty for none.
-        carrying: whether each interface is up, and whether it has a carrier, by name.
+        links: the interfaces by name.
         route_back: the route to the packet's source, and its output interface; None without one.
         neighbour: state of the next hop's entry in the neighbour table.
         settings: see `Settings`.
@@ -67,7 +68,7 @@ class Journey:
     output: str
     next_hop: bytes
     source: str
-    carrying: dict[str, tuple[bool, bool]]
+    links: Mapping[str, Link]
     route_back: tuple[KernelRoute, str] | None
     neighbour: NeighbourState
     settings: Settings
@@ -110,9 +111,8 @@ def _arrive(journey: Journey) -> Drop | None:
     """Check the interface and the addresses of a packet that arrives."""
     packet = journey.packet
     interface = packet.interface
-    up, carrier = journey.carrying.get(interface, (True, True))
-    if not (up and carrier):
-        return _not_carrying(interface, "arrives", up=up)
+    if drop := _not_carrying(journey, interface, "arrives"):
+        return drop
     ipv6 = packet.family == socket.AF_INET6
     if ipv6 and journey.either(interface, "disable_ipv6"):
         where = "all" if journey.setting("all", "disable_ipv6") else interface
@@ -235,9 +235,8 @@ def _leave(journey: Journey) -> Drop | None:
     """Check the interface that a packet leaves by, and the next hop."""
     if not journey.output:
         return None
-    up, carrier = journey.carrying.get(journey.output, (True, True))
-    if not (up and carrier):
-        return _not_carrying(journey.output, "leaves", up=up)
+    if drop := _not_carrying(journey, journey.output, "leaves"):
+        return drop
     if journey.neighbour is NeighbourState.UNRESOLVED:
         how = "ARP" if len(journey.next_hop) == 4 else "neighbour solicitations"
         hop = unpack_address(journey.next_hop)
@@ -248,8 +247,11 @@ def _leave(journey: Journey) -> Drop | None:
     return None
 
 
-def _not_carrying(interface: str, verb: str, *, up: bool) -> Drop:
-    if not up:
+def _not_carrying(journey: Journey, interface: str, verb: str) -> Drop | None:
+    link = journey.links.get(interface)
+    if link is None or (link.up and link.carrier):
+        return None
+    if not link.up:
         return Drop(f"nothing {verb} by {interface}, which is down", f"`ip link set {interface} up` takes it up.")
     return Drop(
         f"nothing {verb} by {interface}, which has no carrier", f"Look at the cable or peer of {interface}: `ip link`."

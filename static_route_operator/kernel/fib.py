@@ -25,12 +25,14 @@ from static_route_operator.kernel.messages import (
     RTA_DST,
     RTA_TABLE,
     RTM_F_FIB_MATCH,
+    RTM_F_LOOKUP_TABLE,
     RTM_GETROUTE,
     RTM_NEWROUTE,
     RTMSG,
     WORD,
     DecodedRoutes,
     RouteDecoder,
+    destination_of,
     encode,
     parse_route,
 )
@@ -47,7 +49,6 @@ from static_route_operator.kernel.netlink import (
     parse_refusal,
 )
 from static_route_operator.kernel.unreadable import read, readable
-from static_route_operator.routing.description import holder_words
 from static_route_operator.routing.foreign import ForeignRib, Lookup
 from static_route_operator.routing.kernelroute import (
     BLACKHOLE,
@@ -68,8 +69,9 @@ from static_route_operator.routing.keys import (
 )
 from static_route_operator.routing.keyset import KeySet, by_family, unpack
 from static_route_operator.routing.nexthops import PROTOCOL, NextHops
-from static_route_operator.routing.prefixes import IPV6_PREFIX_SIZE
+from static_route_operator.routing.prefixes import IPV6_PREFIX_SIZE, last_address
 from static_route_operator.routing.routes import Action, Failure, Operation, Routes
+from static_route_operator.routing.shadowing import endangered, first_before, precedes
 
 _T = TypeVar("_T")
 
@@ -246,51 +248,107 @@ class Fib:
         }
         return {number: Failure(each.errno, each.text) for number, each in refusals.items() if each.errno}
 
-    async def shadowed(self, routes: Routes) -> KeySet:
-        """Return the IPv4 routes that share their key with a route of another program.
+    async def endangered(self, routes: Routes) -> tuple[set[bytes], set[bytes]]:
+        """Return the keys of our routes before which routes of other programs may come, and those that look-ups miss.
 
-        The kernel keeps several IPv4 routes with one key, in the order of `ip route append` and `prepend`; it merges
-        IPv6 routes into one. This reads all tables, so it costs more than `read` where others have many routes.
+        This reads all tables, so it costs more than `read` where others have many routes.
+
+        Args:
+            routes: our routes.
+
+        Returns:
+            All such keys, and those of them before which a route for one type of service comes.
         """
-        found = await self.occupied([keys for _, keys in routes if keys.size == IPV4_KEY_SIZE])
-        return found[0] if found else KeySet(IPV4_KEY_SIZE)
+        return await self._whole(lambda: self._endangered(routes))
 
     async def occupied(self, sets: Sequence[KeySet]) -> tuple[KeySet, ...]:
         """Return the keys that routes of other programs hold, by family. This reads all tables of these families."""
         return by_family(await self._whole(lambda: self._occupied(sets)))
 
-    async def foreign_first(self, keys: Collection[bytes]) -> set[bytes]:
-        """Return the keys at which a foreign route precedes ours."""
-        standing = await self._standing(keys)
-        return {key for key, route in standing.items() if route.protocol != PROTOCOL}
+    async def used(self, keys: Collection[bytes]) -> dict[bytes, KernelRoute | None]:
+        """Ask the kernel which routes of main it uses for packets of this node.
 
-    async def holders(self, keys: Collection[bytes]) -> dict[bytes, str]:
-        """Return the holder of each key in the kernel, in the words of `ip route`; a free key is absent."""
-        return {key: holder_words(route) for key, route in (await self._standing(keys)).items()}
+        Args:
+            keys: of our routes.
 
-    async def _standing(self, keys: Collection[bytes]) -> dict[bytes, KernelRoute]:
-        """Return the first route of each key in the kernel, whichever program made it; a free key is absent."""
-        decoder = RouteDecoder()
-        answers = self._route_to(list({prefix_of(key)[:-1] for key in keys}))
-        found = {route.key: parse_route(body) for body in answers.routes.values() if (route := decoder.decode(body))}
+        Returns:
+            By key, the route of another program that the kernel uses in place of ours; None where it uses ours. A key
+            is absent if look-ups can't tell: the kernel drops the packets, a more specific route contains the addresses
+            that were asked for, or the key is not in main.
+        """
+        found: dict[bytes, KernelRoute | None] = {}
+        prefixes = {key: prefix_of(key) for key in keys if unpack_table_metric(key)[0] == TABLE_MAIN}
+        for take in (lambda prefix: prefix[:-1], last_address):
+            left = {key: take(prefix) for key, prefix in prefixes.items() if key not in found}
+            routes = await self._look_up_all(set(left.values()))
+            for key, address in left.items():
+                route = routes.get(address)
+                if route is not None and route.prefix[-1] <= prefixes[key][-1]:
+                    found[key] = route if precedes(route, key) else None
+        return found
+
+    async def preceding(
+        self, keys: Collection[bytes], unsure: Collection[bytes] = (), special: Collection[bytes] = ()
+    ) -> dict[bytes, KernelRoute | None]:
+        """Return by key the route of another program that packets take in place of ours; None where they take ours.
+
+        Args:
+            keys: of our routes, which other programs' routes may precede (see `endangered`).
+            unsure: those of the keys whose tables to read if look-ups can't tell; a key is absent where neither tells.
+            special: those of the keys before which a route for one type of service comes, which no look-up shows.
+        """
+        found = await self.used({key for key in keys if key not in special})
+        if left := [key for key in unsure if key in keys and key not in found]:
+            beside = await self.beside(left)
+            found |= {key: first_before(key, routes) for key, routes in beside.items()}
+        return found
+
+    async def beside(self, keys: Collection[bytes]) -> dict[bytes, list[KernelRoute]]:
+        """Return all routes with the prefix and the table of each key, in the kernel's order, ours included.
+
+        This reads the tables of these keys.
+        """
+        found: dict[bytes, list[KernelRoute]] = {}
+        tables: dict[tuple[int, int], list[bytes]] = {}
+        for key in keys:
+            family = AF_INET if len(key) == IPV4_KEY_SIZE else AF_INET6
+            tables.setdefault((family, unpack_table_metric(key)[0]), []).append(key)
+        for (family, table), some in tables.items():
+            routes = await self._whole(functools.partial(self._routes_to, family, table, set(map(prefix_of, some))))
+            found |= {key: routes[prefix_of(key)] for key in some}
+        return found
+
+    async def holders(self, keys: Collection[bytes]) -> dict[bytes, KernelRoute]:
+        """Return the route of another program that holds each key in the kernel; a free key is absent."""
+        answers = await self._look_up_all({prefix_of(key)[:-1] for key in keys})
+        found = {route.key: route for route in answers.values() if route.protocol != PROTOCOL}
         # A look-up finds only the route in use: none with a higher metric, none that drops packets, no other table.
-        missing = set(keys) - found.keys()
-        for family, table in {
-            (AF_INET if len(key) == IPV4_KEY_SIZE else AF_INET6, unpack_table_metric(key)[0]) for key in missing
-        }:
-            found |= await self._whole(functools.partial(self._first_in, family, table, missing))
+        for key, routes in (await self.beside([key for key in keys if key not in found])).items():
+            holding = [route for route in routes if route.key == key and not route.tos]
+            # The kernel reports a merged IPv6 route with the protocol of its first next hop.
+            if holder := next((each for each in holding if each.protocol != PROTOCOL), next(iter(holding), None)):
+                found[key] = holder
         return {key: found[key] for key in keys if key in found}
 
-    async def _first_in(self, family: int, table: int, keys: Collection[bytes]) -> dict[bytes, KernelRoute]:
-        """Return the first route of each key in a table; the kernel dumps them in the order of a look-up."""
-        decoder = RouteDecoder()
-        found: dict[bytes, KernelRoute] = {}
+    async def _routes_to(self, family: int, table: int, prefixes: Collection[bytes]) -> dict[bytes, list[KernelRoute]]:
+        """Return the routes of a table to some prefixes; the kernel dumps them in the order of a look-up."""
+        found: dict[bytes, list[KernelRoute]] = {prefix: [] for prefix in prefixes}
         request = RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
         request += pack_attribute(RTA_TABLE, WORD.pack(table))
         async for message in self._dump(RTM_GETROUTE, request, messages):
-            route = decoder.decode(message.body)
-            if route and route.key in keys and route.key not in found:
-                found[route.key] = parse_route(message.body)
+            prefix = destination_of(message.body)
+            if prefix in found and (route := read(ROUTE, parse_route, message.body)):
+                found[prefix].append(route)
+        return found
+
+    async def _look_up_all(self, addresses: Collection[bytes]) -> dict[bytes, KernelRoute]:
+        """Look up the route to each address; one without a route, or whose packets are dropped, is absent."""
+        found: dict[bytes, KernelRoute] = {}
+        ordered = list(addresses)
+        for start in range(0, len(ordered), FEW):
+            answers = self._route_to(ordered[start : start + FEW]).routes
+            found |= {address: route for address, body in answers.items() if (route := read(ROUTE, parse_route, body))}
+            await asyncio.sleep(0)
         return found
 
     def _send(self, buffer: bytearray, number: int) -> asyncio.Future[None] | None:
@@ -320,7 +378,7 @@ class Fib:
     async def _read(self, expected: Routes) -> Routes:
         found: dict[NextHops, _Gathered] = {}
         for family in (AF_INET, AF_INET6):
-            async for protocol, next_hops, keys in self._routes(family, PROTOCOL):
+            async for protocol, next_hops, keys, _ in self._routes(family, PROTOCOL):
                 if protocol == PROTOCOL:
                     if next_hops not in found:
                         found[next_hops] = _Gathered(expected.through(next_hops))
@@ -331,8 +389,9 @@ class Fib:
         main: dict[NextHops, list[bytes]] = {}
         local: dict[int, list[bytes]] = {}
         for family in (AF_INET, AF_INET6):
-            async for protocol, next_hops, packed in self._routes(family):
-                if protocol == PROTOCOL:
+            async for protocol, next_hops, packed, tos in self._routes(family):
+                # A route for one type of service is not the way of other packets.
+                if protocol == PROTOCOL or tos:
                     continue
                 table, _ = unpack_table_metric(packed[: next_hops.key_size])
                 if table == TABLE_MAIN:
@@ -344,13 +403,27 @@ class Fib:
             [KeySet.of(size, unpack(b"".join(pieces), size)) for size, pieces in local.items()],
         )
 
+    async def _endangered(self, routes: Routes) -> tuple[set[bytes], set[bytes]]:
+        found: set[bytes] = set()
+        special: set[bytes] = set()
+        for family, size in ((AF_INET, IPV4_KEY_SIZE), (AF_INET6, IPV6_KEY_SIZE)):
+            if not any(keys.size == size for _, keys in routes):
+                continue
+            async for protocol, _, packed, tos in self._routes(family):
+                if protocol != PROTOCOL:
+                    prefixes = frozenset(map(prefix_of, unpack(packed, size)))
+                    keys = set(endangered(routes, prefixes, *unpack_table_metric(packed[:size]), tos=tos))
+                    found |= keys
+                    special |= keys if tos else set()
+        return found, special
+
     async def _occupied(self, sets: Sequence[KeySet]) -> set[bytes]:
         found: set[bytes] = set()
         for family, size in ((AF_INET, IPV4_KEY_SIZE), (AF_INET6, IPV6_KEY_SIZE)):
             asked = [keys for keys in sets if keys and keys.size == size]
             if not asked:
                 continue
-            async for protocol, _, packed in self._routes(family):
+            async for protocol, _, packed, _ in self._routes(family):
                 if protocol != PROTOCOL:
                     foreign = KeySet.of(size, unpack(packed, size))
                     for keys in asked:
@@ -515,7 +588,9 @@ def _refusing(kind: str) -> Lookup:
 
 def _lookup_request(address: bytes, sequence: int) -> bytes:
     family = AF_INET if len(address) == 4 else AF_INET6
-    body = RTMSG.pack(family, len(address) * 8, 0, 0, 0, 0, 0, 0, RTM_F_FIB_MATCH) + pack_attribute(RTA_DST, address)
+    # IPv4 reports main for every table unless asked for the real one; IPv6 refuses the flag.
+    flags = RTM_F_FIB_MATCH | (RTM_F_LOOKUP_TABLE if family == AF_INET else 0)
+    body = RTMSG.pack(family, len(address) * 8, 0, 0, 0, 0, 0, 0, flags) + pack_attribute(RTA_DST, address)
     return HEADER.pack(HEADER.size + len(body), RTM_GETROUTE, NLM_F_REQUEST, sequence, 0) + body
 
 

@@ -23,9 +23,11 @@ _IFLA_ADDRESS = 1
 _IFLA_BROADCAST = 2
 _IFLA_IFNAME = 3
 _IFLA_MTU = 4
+_IFLA_LINK = 5
 _IFLA_MASTER = 10
 _IFLA_WIRELESS = 11
 _IFLA_LINKINFO = 18
+_IFLA_LINK_NETNSID = 37
 _IFLA_PROP_LIST = 52
 _IFLA_ALT_IFNAME = 53
 _IFLA_INFO_KIND = 1
@@ -36,6 +38,13 @@ _REMOTES = {
     "gretap": (7,),  # IFLA_GRE_REMOTE
     "ip6gretap": (7,),
     "geneve": (2, 7),  # IFLA_GENEVE_REMOTE, IFLA_GENEVE_REMOTE6
+}
+# The device that a tunnel is bound to, and the mark of its outer packets, in the data of the kinds that have such.
+_DEVICES = {"vxlan": 3, "gretap": 1, "ip6gretap": 1}  # IFLA_VXLAN_LINK, IFLA_GRE_LINK
+_MARKS = {
+    **dict.fromkeys(("ipip", "sit", "ip6tnl"), 20),  # IFLA_IPTUN_FWMARK
+    **dict.fromkeys(("gre", "gretap", "ip6gre", "ip6gretap"), 20),  # IFLA_GRE_FWMARK
+    **dict.fromkeys(("vti", "vti6"), 6),  # IFLA_VTI_FWMARK
 }
 # ARPHRD_ types of links whose link-layer addresses are the outer addresses of a tunnel: ipip, ip6tnl, sit, gre, ip6gre.
 _TUNNELS = frozenset({768, 769, 776, 778, 823})
@@ -100,12 +109,6 @@ def decode_link(body: bytes) -> Link | None:
         raise ValueError("it names no interface")
     info = dict(attributes(found.get(_IFLA_LINKINFO, b"")))
     kind = _text(info.get(_IFLA_INFO_KIND, b""))
-    remote = b""
-    if layer in _TUNNELS:
-        remote = _outer(found.get(_IFLA_BROADCAST, b""))
-    elif kind in _REMOTES:
-        data = dict(attributes(info.get(_IFLA_INFO_DATA, b"")))
-        remote = next((address for each in _REMOTES[kind] if (address := _outer(data.get(each, b"")))), b"")
     properties = attributes(found.get(_IFLA_PROP_LIST, b""))
     return Link(
         index=index,
@@ -119,24 +122,37 @@ def decode_link(body: bytes) -> Link | None:
         master=_number(found, _IFLA_MASTER),
         kind=kind,
         hardware=found.get(_IFLA_ADDRESS, b""),
-        remote=remote,
+        remote=_remote(layer, kind, found, dict(attributes(info.get(_IFLA_INFO_DATA, b"")))),
     )
 
 
-def decode_address(body: bytes) -> Address:
-    """Return the address in the body of a message.
+def _remote(layer: int, kind: str, found: dict[int, bytes], data: dict[int, bytes]) -> bytes:
+    """Return the outer address of a tunnel's other end; empty if other routes than this node's lead there."""
+    # The outer packets are bound to a device, belong to another namespace, or carry a mark that rules may look at.
+    elsewhere = _number(found, _IFLA_LINK) or _IFLA_LINK_NETNSID in found or _number(data, _DEVICES.get(kind, 0))
+    if elsewhere or _number(data, _MARKS.get(kind, 0)):
+        return b""
+    if layer in _TUNNELS:
+        return _outer(found.get(_IFLA_BROADCAST, b""))
+    return next((address for each in _REMOTES.get(kind, ()) if (address := _outer(data.get(each, b"")))), b"")
+
+
+def decode_address(body: bytes) -> Address | None:
+    """Return the address in the body of a message; None for one of another family than IPv4 and IPv6.
 
     Raises:
         ValueError, struct.error: the message can't be read.
     """
     family, length, short_flags, scope, index = _IFADDRMSG.unpack_from(body)
+    size = _ADDRESS_SIZES.get(family)
+    if size is None:
+        return None
     found = dict(attributes(body, _IFADDRMSG.size))
     # The kernel leaves out IFA_ADDRESS where it is 0.0.0.0, and IFA_LOCAL for IPv6 without a peer.
     peer = found.get(_IFA_ADDRESS, b"")
     local = found.get(_IFA_LOCAL, peer)
-    size = _ADDRESS_SIZES.get(family, 0)
-    if len(local) != size or len(peer) not in {0, size} or not size or length > size * 8:
-        raise ValueError("it has no address of a known kind")
+    if len(local) != size or len(peer) not in {0, size} or length > size * 8:
+        raise ValueError("its address is missing, or of another size")
     flags = _number(found, _IFA_FLAGS, short_flags)
     return Address(
         interface=index,

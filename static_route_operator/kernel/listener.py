@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import Callable
 
 from static_route_operator.kernel.netlink import NetlinkSocket
+from static_route_operator.supervision import AROUND, Backoff
 
 # Datagrams to read before other tasks get a turn.
 BATCH = 512
-# Seconds until a socket that can't be opened, such as for a lack of descriptors, is tried again.
-RETRY_PAUSE = 1.0
+# Seconds until a socket that can't be opened, such as for a lack of descriptors, is tried again: the first pause, which
+# doubles up to the last.
+FIRST_RETRY = 0.5
+LAST_RETRY = 30.0
 
 
 class Listener:
@@ -39,6 +42,7 @@ class Listener:
         self._ignored = ignored
         self._socket: NetlinkSocket | None = None
         self._retry: asyncio.TimerHandle | None = None
+        self._pauses = Backoff(FIRST_RETRY, LAST_RETRY, AROUND)
 
     @property
     def running(self) -> bool:
@@ -72,6 +76,7 @@ class Listener:
     def _open(self) -> None:
         self._socket = NetlinkSocket(groups=self._groups, buffer=self._buffer)
         self.ignore()
+        self._pauses.reset()
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
 
     def _close(self) -> None:
@@ -104,4 +109,4 @@ class Listener:
 
     def _wait(self, error: OSError) -> None:
         self._close()
-        self._retry = asyncio.get_running_loop().call_later(RETRY_PAUSE, self._reopen, error)
+        self._retry = asyncio.get_running_loop().call_later(next(self._pauses), self._reopen, error)

@@ -29,8 +29,6 @@ from static_route_operator.routing.kernelroute import BLACKHOLE, THROW, UNICAST,
 from static_route_operator.routing.keys import DEFAULT_METRIC_IPV4, IPV4_KEY_SIZE, TABLE_MAIN, pack_table_metric
 from static_route_operator.routing.keyset import KeySet
 from static_route_operator.routing.nexthops import (
-    BLACKHOLE_IPV4,
-    BLACKHOLE_IPV6,
     PROTOCOL,
     UNKNOWN_IPV4,
     UNKNOWN_IPV6,
@@ -67,6 +65,7 @@ RTNH_F_ONLINK = 4
 RTN_UNSPEC = 0
 RTN_UNICAST = 1
 RTN_BLACKHOLE = 6
+RTN_THROW = 9
 RT_SCOPE_UNIVERSE = 0
 RT_SCOPE_NOWHERE = 255
 RTM_F_CLONED = 0x200
@@ -113,8 +112,14 @@ _KINDS = {
     RTN_BLACKHOLE: BLACKHOLE,
     7: "unreachable",
     8: "prohibit",
-    9: THROW,
+    RTN_THROW: THROW,
 }
+
+# Types of the routes that this program writes.
+_TYPES = {UNICAST: RTN_UNICAST, BLACKHOLE: RTN_BLACKHOLE, THROW: RTN_THROW}
+
+# Router preference by the value of RTA_PREF.
+_PREFERENCES = {b"\1": 1, b"\3": -1}
 
 _DESTINATION_HEADERS = {size: ATTRIBUTE.pack(ATTRIBUTE.size + size, RTA_DST) for size in (4, 16)}
 
@@ -160,7 +165,7 @@ def encode(action: Action, next_hops: NextHops, keys: KeySet, first_sequence: in
         0,
         PROTOCOL,
         RT_SCOPE_NOWHERE if deleting else RT_SCOPE_UNIVERSE,
-        RTN_UNSPEC if deleting else RTN_BLACKHOLE if next_hops.blackhole else RTN_UNICAST,
+        RTN_UNSPEC if deleting else _TYPES[next_hops.kind],
         RTNH_F_ONLINK if hop.on_link and not others else 0,
     )
     varying = (
@@ -210,6 +215,7 @@ class DecodedRoute(NamedTuple):
     key: bytes
     next_hops: NextHops
     protocol: int
+    tos: int = 0
 
 
 class DecodedRoutes(NamedTuple):
@@ -218,6 +224,7 @@ class DecodedRoutes(NamedTuple):
     protocol: int
     next_hops: NextHops
     packed_keys: bytes
+    tos: int = 0
 
 
 class _Shape(NamedTuple):
@@ -226,6 +233,7 @@ class _Shape(NamedTuple):
     protocol: int
     next_hops: NextHops
     table_metric: bytes
+    tos: int
 
 
 class RouteDecoder:
@@ -259,7 +267,7 @@ class RouteDecoder:
             address = body[start:end]
             cleared = body[:1] + b"\0" + body[2:start] + bytes(size) + body[end:]
         shape = self._shape(cleared)
-        return DecodedRoute(address + body[1:2] + shape.table_metric, shape.next_hops, shape.protocol)
+        return DecodedRoute(address + body[1:2] + shape.table_metric, shape.next_hops, shape.protocol, shape.tos)
 
     def decode_block(self, block: bytes, size: int) -> Iterator[DecodedRoutes]:
         """Yield the routes of consecutive messages of equal size.
@@ -312,12 +320,12 @@ class RouteDecoder:
         for column in range(address_size):
             packed[column::key_size] = block[HEADER.size + _DESTINATION_AT + column :: size]
         packed[address_size::key_size] = lengths
-        return DecodedRoutes(shape.protocol, shape.next_hops, bytes(packed))
+        return DecodedRoutes(shape.protocol, shape.next_hops, bytes(packed), shape.tos)
 
     def _decode_singly(self, block: bytes, size: int) -> Iterator[DecodedRoutes]:
         for start in range(0, len(block), size):
             if route := self.decode(block[start + HEADER.size : start + size]):
-                yield DecodedRoutes(route.protocol, route.next_hops, route.key)
+                yield DecodedRoutes(route.protocol, route.next_hops, route.key, route.tos)
 
     def _shape(self, body: bytes) -> _Shape:
         """Return the shape of a message whose destination is cleared."""
@@ -326,7 +334,9 @@ class RouteDecoder:
             if len(self._shapes) >= self._MAX_SHAPES:
                 self._shapes.clear()
             route = parse_route(body)
-            known = _Shape(route.protocol, _next_hops_of(route), pack_table_metric(route.table, route.metric))
+            known = _Shape(
+                route.protocol, _next_hops_of(route), pack_table_metric(route.table, route.metric), route.tos
+            )
             self._shapes[body] = known
         return known
 
@@ -338,6 +348,13 @@ def _address_size(body: bytes) -> int | None:
     if body[0] == AF_INET6 and not RTMSG.unpack_from(body)[-1] & RTM_F_CLONED:
         return 16
     return None
+
+
+def destination_of(body: bytes) -> bytes | None:
+    """Return the packed destination in the body of a route message; None for what is not a route of a table."""
+    if (size := _address_size(body)) is None:
+        return None
+    return (body[_DESTINATION_AT : _DESTINATION_AT + size] if body[1] else bytes(size)) + body[1:2]
 
 
 def parse_route(body: bytes) -> KernelRoute:
@@ -369,6 +386,8 @@ def parse_route(body: bytes) -> KernelRoute:
         source=found.get(RTA_PREFSRC, b""),
         metrics=_parse_metrics(found.get(RTA_METRICS, b"")),
         next_hop_id=_number(found[RTA_NH_ID]) if RTA_NH_ID in found else 0,
+        tos=tos,
+        preference=_PREFERENCES.get(found.get(RTA_PREF, b""), 0),
         scope=scope,
         plain=not tos and not source_length and found.keys() <= _OWN_ATTRIBUTES,
     )
@@ -412,12 +431,14 @@ def _next_hops_of(route: KernelRoute) -> NextHops:
     """
     size = len(route.prefix) - 1
     metrics = tuple(each for each in route.metrics if each[0] in _OWN_METRICS)
-    if route.protocol != PROTOCOL or (route.plain and metrics == route.metrics):
+    unknown = UNKNOWN_IPV4 if size == 4 else UNKNOWN_IPV6
+    foreign = route.protocol != PROTOCOL
+    if foreign or (route.plain and metrics == route.metrics):
         if route.kind == UNICAST and (hops := _own_hops(route, size)):
             return NextHops(hops, route.source, metrics)
-        if route.kind == BLACKHOLE and not route.source and not metrics:
-            return BLACKHOLE_IPV4 if size == 4 else BLACKHOLE_IPV6
-    return UNKNOWN_IPV4 if size == 4 else UNKNOWN_IPV6
+        if foreign or (route.kind in _TYPES and not route.source and not metrics):
+            return unknown._replace(kind=route.kind)
+    return unknown
 
 
 def _own_hops(route: KernelRoute, size: int) -> tuple[NextHop, ...]:

@@ -116,6 +116,9 @@ class NetworkState:
 
     def read_again(self) -> None:
         """Read everything in the background, since notifications may have been lost."""
+        if not self._known and not self._busy.locked():
+            # The first read is still to come.
+            return
         if self._reading is None or self._reading.done():
             self._reading = asyncio.get_running_loop().create_task(self._read_until_whole())
 
@@ -140,9 +143,9 @@ class NetworkState:
             return None
         self._network = None
         if gone:
-            for key in [key for key in self._addresses.known if key[0] == link.index]:
-                self._addresses.put(key, None)
-            self._count()
+            # Mostly none: the kernel reports the addresses of a link before the link itself.
+            for address in [each for each in self._addresses.known.values() if each.interface == link.index]:
+                self._apply_address(address, gone=True)
         return Change(link.index, link=link, lossy=gone or not link.up)
 
     def _apply_address(self, address: Address | None, *, gone: bool) -> Change | None:

@@ -77,6 +77,9 @@ _NDA_DST = 1
 
 _SETTINGS = Path("/proc/sys/net")
 
+# Kinds of interfaces that take the packets of their ports. A VRF does not.
+_MASTERS = frozenset({"bridge", "bond", "team"})
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -117,6 +120,7 @@ class Forwarding:
         error: the kernel's words if the look-up of the route fails; else empty.
         drop: reason why the kernel drops the packet other than a rule or a route; None if it does not.
         learned: what the kernel has learned about the destination.
+        port: name of the port of a bridge or bond that the packet came in by; empty for none.
         hop: next hop of the packet; one of several is chosen by the packet's addresses. None with an error.
         source: text of the packet's source address, given or chosen by the kernel.
         route: the route of the packet; None if unknown.
@@ -139,6 +143,7 @@ class Forwarding:
     bound: KernelNextHop | None = None
     drop: Drop | None = None
     learned: Learned = Learned()
+    port: str = ""
 
     @property
     def dropped(self) -> bool:
@@ -187,6 +192,7 @@ class RouteTracer:
         names = {link.index: link.name for link in links}
         rules = self.rules(packet.family)
         candidates = self.candidates(packet.destination)
+        packet, port = _arriving(packet, links)
         if packet.interface and packet.interface not in names.values():
             missing = Drop(
                 f"this node has no interface {packet.interface}", f"It has {', '.join(sorted(names.values()))}."
@@ -220,7 +226,7 @@ class RouteTracer:
             self._bound(packet, names, route, hop, source),
             learned=learned,
         )
-        return replace(forwarding, drop=find_drop(self._journey(forwarding, links)))
+        return replace(forwarding, drop=find_drop(self._journey(forwarding, links)), port=port)
 
     def _match(self, packet: Packet, names: Mapping[int, str]) -> KernelRoute | None:
         """Return the route of a table that the packet takes."""
@@ -262,7 +268,7 @@ class RouteTracer:
             output=names.get(index, str(index)) if index else "",
             next_hop=next_hop,
             source=forwarding.source,
-            carrying={link.name: (link.up, link.carrier) for link in links},
+            links={link.name: link for link in links},
             route_back=self._route_back(forwarding, names.get(index, "lo")),
             neighbour=neighbour,
             settings=read_setting,
@@ -380,6 +386,19 @@ class RouteTracer:
         self._sequence += 1
         for found in dump(self._socket, self._sequence, kind, request, messages):
             yield from found
+
+
+def _arriving(packet: Packet, links: Sequence[Link]) -> tuple[Packet, str]:
+    """Return a packet with the interface that it counts as arrived on, and the name of the port that it came in by.
+
+    A packet on a port of a bridge or a bond is one of the bridge or bond. An interface may have alternative names.
+    """
+    asked = packet.interface
+    link = next((each for each in links if asked and asked in {each.name, *each.alternative_names}), None)
+    if link is None:
+        return packet, ""
+    master = next((each for each in links if each.index == link.master and each.kind in _MASTERS), None)
+    return replace(packet, interface=(master or link).name), link.name if master else ""
 
 
 def read_setting(directory: str, interface: str, name: str) -> int | None:

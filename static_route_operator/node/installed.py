@@ -6,15 +6,25 @@ Whatever casts doubt on that knowledge makes the next run read again.
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
+from typing import Final
 
-from static_route_operator.kernel.fib import Fib
+from static_route_operator.kernel.fib import FEW, Fib
 from static_route_operator.kernel.messages import DecodedRoute
 from static_route_operator.kernel.multipath import mark_shared, part
-from static_route_operator.routing.keys import IPV4_KEY_SIZE
+from static_route_operator.routing.kernelroute import LOCAL_KINDS, KernelRoute
+from static_route_operator.routing.keys import IPV4_KEY_SIZE, prefix_of, unpack_table_metric
 from static_route_operator.routing.keyset import KeySet, by_family
-from static_route_operator.routing.nexthops import NextHops
+from static_route_operator.routing.nexthops import PROTOCOL, NextHops
 from static_route_operator.routing.routes import Action, Failure, Operation, Routes
+from static_route_operator.routing.shadowing import endangered
+
+# The kernel's answer to a route whose place another one has.
+CONFLICT: Final = Failure(errno.EEXIST, os.strerror(errno.EEXIST))
+
+# Seconds between two checks of which route the kernel uses, at least, and look-ups a second that they cost at most.
+CHECK_PAUSE: Final = 2.0
+CHECK_RATE: Final = 200
 
 
 class InstalledRoutes:
@@ -26,8 +36,10 @@ class InstalledRoutes:
     Attributes:
         routes: the installed routes.
         outdated: whether `routes` may differ from the kernel, so that the next run reads.
-        incomplete: whether routes may have been missing from the last read.
-        conflicting: by key, the installed routes that a foreign route precedes or shares; neither used nor replaced.
+        conflicting: by key, the installed routes that a foreign route with the same key precedes or shares; they are
+            neither used nor replaced.
+        shadowing: by key of an installed route, the foreign route that packets take in its place.
+        incomplete: whether routes may have been missing from the last read; those known before count as installed.
         stale: the routes found at the start that may belong to a version not known yet; retained until it is.
     """
 
@@ -35,12 +47,19 @@ class InstalledRoutes:
         self._fib = fib
         self._survey = True
         self._noted: dict[bytes, NextHops | None] = {}
-        self._shadowed: set[bytes] = set()
+        self._judged_by: list[tuple[NextHops, KeySet]] = []
+        # Installed routes beside which foreign ones stand that may come first: all of them, those whose tables must be
+        # read if look-ups can't tell, and those that one type of service alone does not take, which no look-up tells.
+        self._endangered: set[bytes] = set()
+        self._unsure: set[bytes] = set()
+        self._special: set[bytes] = set()
+        self._due = False
         self._unseen = Routes()
         self.routes = Routes()
         self.outdated = True
         self.incomplete = False
         self.conflicting: dict[bytes, Failure] = {}
+        self.shadowing: dict[bytes, KernelRoute] = {}
         self.stale: Sequence[KeySet] = ()
 
     def doubt(self, *, survey: bool = False) -> None:
@@ -51,6 +70,7 @@ class InstalledRoutes:
         """
         self.outdated = True
         self._survey = self._survey or survey
+        self._unsure |= self._endangered
 
     def note(self, route: DecodedRoute, *, gone: bool, busy: bool) -> None:
         """Take in that another program changed a route of this protocol.
@@ -66,15 +86,39 @@ class InstalledRoutes:
         else:
             self._noted[route.key] = None if gone else route.next_hops
 
-    def shadow(self, key: bytes) -> None:
-        """Take in that a foreign route with the key of an installed one has come: only a read shows which is used."""
-        if len(key) == IPV4_KEY_SIZE:
-            self._shadowed.add(key)
+    def beside(self, route: DecodedRoute) -> set[bytes]:
+        """Return the keys of the installed routes before which a foreign route comes, or may come."""
+        prefix, (table, metric) = prefix_of(route.key), unpack_table_metric(route.key)
+        return set(endangered(self.routes, {prefix}, table, metric, tos=route.tos))
+
+    def endanger(self, keys: Collection[bytes], *, special: bool) -> None:
+        """Take in that a foreign route has come beside installed ones: only the kernel knows which is used.
+
+        Args:
+            keys: of the installed routes.
+            special: the foreign route is for one type of service.
+        """
+        self._endangered.update(keys)
+        self._unsure.update(keys)
+        if special:
+            self._special.update(keys)
         self.outdated = True
 
-    def is_shadowed(self, key: bytes) -> bool:
-        """Report whether a foreign route with this key is known to stand beside the installed one."""
-        return key in self._shadowed
+    def is_endangered(self, keys: Iterable[bytes]) -> bool:
+        """Report whether a foreign route is known to stand beside one of these installed routes."""
+        return not self._endangered.isdisjoint(keys)
+
+    @property
+    def check_after(self) -> float:
+        """The seconds after which to call `check`; 0 while no foreign route stands beside an installed one.
+
+        Neighbour state, router preference and expiry decide between the two, and change without a notification.
+        """
+        return max(CHECK_PAUSE, len(self._endangered) / CHECK_RATE) if self._endangered else 0.0
+
+    def check(self) -> None:
+        """Have the next run ask the kernel which routes it uses."""
+        self._due = True
 
     async def refresh(self, desired: Routes) -> bool:
         """Bring `routes` up to date; report whether other keys are in conflict than before.
@@ -82,10 +126,11 @@ class InstalledRoutes:
         Args:
             desired: the routes that should be there.
         """
-        if self.outdated:
+        # What is desired decides about the next hops that the kernel has merged: an object may come after the read.
+        if self.outdated or self._desired_of_shared(desired) != self._judged_by:
             return await self._read(desired)
         self._take_notes()
-        return False
+        return await self._judge() if self._due else False
 
     async def apply(self, operations: Sequence[Operation]) -> dict[bytes, Failure]:
         """Carry out operations; return what the kernel refused, by key.
@@ -93,6 +138,7 @@ class InstalledRoutes:
         Raises:
             KernelError: see `Fib.apply`.
         """
+        operations, spared = await self._spare_foreign(operations)
         failures = await self._fib.apply(operations)
         present = by_family(key for key, failure in failures.items() if self._is_unseen(key, failure))
         for action, next_hops, keys in operations:
@@ -105,7 +151,41 @@ class InstalledRoutes:
         for next_hops, unseen in self._unseen:
             for keys in present:
                 self.routes.put(next_hops, unseen & keys)
-        return {key: failure for key, failure in failures.items() if not self._is_unseen(key, failure)}
+        failures = {key: failure for key, failure in failures.items() if not self._is_unseen(key, failure)}
+        await self._look_at_added([keys for action, _, keys in operations if action is Action.ADD])
+        return failures | spared
+
+    async def _spare_foreign(self, operations: Sequence[Operation]) -> tuple[list[Operation], dict[bytes, Failure]]:
+        """Take out the replacements that would hit a foreign route, and return these as conflicts.
+
+        IPv6 replaces the first route of the same kind: with or without a gateway. If ours is of the other kind, that is
+        a foreign one, such as a route of router advertisements.
+        """
+        risky = {
+            key
+            for action, next_hops, keys in operations
+            if action is Action.REPLACE and next_hops.key_size != IPV4_KEY_SIZE
+            for other, there in self.routes
+            if other.has_gateway != next_hops.has_gateway
+            for key in self._endangered.intersection(there & keys)
+        }
+        beside = await self._fib.beside(risky) if risky else {}
+        spared = [key for key, routes in beside.items() if any(_holds(route, key) for route in routes)]
+        for each in by_family(spared):
+            operations = [Operation(action, hops, left) for action, hops, keys in operations if (left := keys - each)]
+        return list(operations), dict.fromkeys(spared, CONFLICT)
+
+    async def _look_at_added(self, added: Sequence[KeySet]) -> None:
+        """Find the foreign routes that come before new routes of ours."""
+        if sum(map(len, added)) > FEW:
+            # One dump costs less than that many look-ups.
+            self.doubt(survey=True)
+        elif added:
+            keys = {key for each in added for key in each if key in self.routes}
+            self.endanger(keys, special=False)
+            self.outdated = False
+            await self._judge()
+            self._endangered -= keys - self.shadowing.keys()
 
     def _is_unseen(self, key: bytes, failure: Failure) -> bool:
         """Report whether a failure says that a route is there after all, which an incomplete read did not find."""
@@ -133,27 +213,40 @@ class InstalledRoutes:
     async def _read(self, desired: Routes) -> bool:
         """Read the installed routes and, now and then, the foreign ones that share a key with them.
 
-        A foreign route that precedes ours in the kernel is what traffic takes and what a REPLACE would hit. So ours
-        counts as in conflict, and stays as it is, until the other goes. The same holds for a route that shares its
-        key with next hops of another program, which a REPLACE would take away.
+        A foreign route that precedes ours in the kernel is what traffic takes. If it has the key of ours, it is also
+        what a REPLACE would hit. So ours counts as in conflict, and stays as it is, until the other goes. The same
+        holds for a route that shares its key with next hops of another program, which a REPLACE would take away.
         """
         self.outdated = self.incomplete = False
         # A notification from now on makes the routes outdated, so that they are read once more.
         self._noted.clear()
         try:
             await self._read_own(desired)
+            self._judged_by = self._desired_of_shared(desired)
             if self._survey:
-                found = set(await self._fib.shadowed(self.routes))
-                self._shadowed = self._shadowed | found if self._doubtful() else found
-            self._shadowed = {key for key in self._shadowed if key in self.routes}
-            conflicting = await self._fib.foreign_first(self._shadowed) | self._shared()
+                found, special = await self._fib.endangered(self.routes)
+                doubtful = self._doubtful()
+                self._endangered = self._endangered | found if doubtful else found
+                self._special = self._special | special if doubtful else special
+                self._unsure = set(self._endangered)
+                self._survey = doubtful
+            return await self._judge()
         except BaseException:
             self.outdated = True
             raise
-        self._survey = self._survey and self.incomplete
+
+    async def _judge(self) -> bool:
+        """Ask the kernel which routes it uses; report whether other keys are in conflict than before."""
+        self._endangered = {key for key in self._endangered if key in self.routes}
+        found = await self._fib.preceding(self._endangered, self._unsure, self._special)
+        self._due = False
+        self._unsure.clear()
+        known = {key: route for key, route in self.shadowing.items() if key in self._endangered}
+        self.shadowing = {key: route for key, route in (known | found).items() if route is not None}
+        conflicting = {key for key, route in self.shadowing.items() if _holds(route, key)} | self._shared()
         if conflicting == self.conflicting.keys():
             return False
-        self.conflicting = dict.fromkeys(conflicting, Failure(errno.EEXIST, os.strerror(errno.EEXIST)))
+        self.conflicting = dict.fromkeys(conflicting, CONFLICT)
         return True
 
     async def _read_own(self, desired: Routes) -> None:
@@ -168,8 +261,8 @@ class InstalledRoutes:
     async def _read_beside(self, known: Routes, desired: Routes) -> Routes:
         """Return the installed routes, as far as a read finds out.
 
-        An incomplete read may miss known routes. Those that are desired are added again: the kernel then says which are
-        there. The others count as installed, so that they are deleted.
+        An incomplete read does not find all known routes. The desired ones among those it lacks are added: the kernel
+        then says which are there. The others count as installed, so that they are deleted.
         """
         found = await self._fib.read(known)
         self._unseen = Routes()
@@ -188,6 +281,17 @@ class InstalledRoutes:
         self.incomplete = self.incomplete or self._fib.incomplete
         return self._fib.incomplete
 
+    def _desired_of_shared(self, desired: Routes) -> list[tuple[NextHops, KeySet]]:
+        """Return the desired next hops of the routes that have, or may have, next hops of another program."""
+        shared = [keys for next_hops, keys in self.routes if next_hops.shared]
+        return [(target, both) for target, there in desired for keys in shared if (both := keys & there)]
+
     def _shared(self) -> set[bytes]:
         """Return the routes into which the kernel has merged next hops of another program."""
         return {key for next_hops, keys in self.routes if next_hops.shared for key in keys}
+
+
+def _holds(route: KernelRoute, key: bytes) -> bool:
+    """Report whether a route of another program has the place of a route of ours."""
+    foreign = route.protocol != PROTOCOL and route.kind not in LOCAL_KINDS
+    return foreign and route.key == key and not route.tos

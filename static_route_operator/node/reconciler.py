@@ -251,13 +251,15 @@ class Reconciler:
     def _foreign_route_changed(self, route: DecodedRoute, gone: bool, port: int) -> None:
         self._observation.foreign.changed()
         self._retries.forget_holder(route.key)
-        if not gone and route.key in self._installed.routes:
+        beside = self._installed.beside(route)
+        if not gone and beside:
             # The foreign route has replaced ours, or stands beside it: only a read shows which.
-            self._metrics.drift.inc()
-            self._drift.suspect(route.key, route.protocol, port)
-            self._installed.shadow(route.key)
+            if route.key in beside:
+                self._metrics.drift.inc()
+                self._drift.suspect(route.key, route.protocol, port)
+            self._installed.endanger(beside, special=bool(route.tos))
             self.wake()
-        elif gone and (route.key in self._retries.failures or self._installed.is_shadowed(route.key)):
+        elif gone and (route.key in self._retries.failures or self._installed.is_endangered(beside)):
             self._installed.doubt()
             self._retry()
         elif self._observation.is_touched_by(prefix_of(route.key)):
@@ -265,6 +267,7 @@ class Reconciler:
 
     def _node_changed(self, change: Change) -> None:
         self._observation.foreign.changed()
+        self._installed.check()
         if change.rule is not None and change.rule.ours:
             self._rules.changed()
         if self._observation.drops(change):
@@ -291,7 +294,6 @@ class Reconciler:
     def _lost_notifications(self) -> None:
         self._metrics.monitor_overflows.inc()
         logger.warning("Notifications of the kernel were lost; reading its routes again")
-        self._rules.doubt()
         self._network.read_again()
         self._doubt_everything()
 
@@ -301,10 +303,15 @@ class Reconciler:
         self._schedule.after("resync", AROUND.of(self._resync), self._read_again)
 
     def _doubt_everything(self) -> None:
+        self._rules.doubt()
         self._observation.foreign.changed()
         self._retries.forget_holders()
         self._installed.doubt(survey=True)
         self.wake()
+
+    def _check(self) -> None:
+        self._installed.check()
+        self._schedule.wake()
 
     def _retry(self) -> None:
         self._retries.due = True
@@ -384,7 +391,7 @@ class Reconciler:
         self._settle(waiting)
         self._observation.follow(self._installed.routes)
         self._confirmation.settle(self._plan, self._installed.routes, complete=complete)
-        await self._retries.describe()
+        await self._retries.describe(facts.interfaces)
         self._tell(undecided)
         if complete:
             self.synced = True
@@ -503,6 +510,8 @@ class Reconciler:
         if change is not None:
             self._schedule.after("damping", change - now, self.wake)
         self._retries.settle()
+        if self._installed.check_after:
+            self._schedule.after("check", self._installed.check_after, self._check)
 
     def _tell(self, undecided: Sequence[ResolvedRoute]) -> None:
         """Report the outcome of the run."""
@@ -511,10 +520,18 @@ class Reconciler:
         self._metrics.installed_routes.set(len(self._installed.routes))
         self._metrics.failed_routes.set(len(self._retries.failures))
         self._metrics.newly_protected_routes.set(sum(each.tolerated for each in self._plan.objects))
-        self._metrics.conflicting_routes.set(len(self._retries.conflicts()))
+        self._metrics.conflicting_routes.set(len({*self._retries.conflicts(), *self._installed.shadowing}))
         self._metrics.flapping_routes.set(sum(len(each.keys) for each in flapping))
         health = {target: each.state for target, each in self._gateways.health().items()}
-        outcome = Outcome(self._installed.routes, self._retries.reported, flapping, health, self._gateways.hints())
+        outcome = Outcome(
+            self._installed.routes,
+            self._retries.reported,
+            flapping,
+            health,
+            self._gateways.hints(),
+            shadowing=self._installed.shadowing,
+            interfaces=self.interfaces,
+        )
         invalid = [(each.error, each.generation) for each in self._inventory.invalid.values()]
         rows = make_rows(self._plan, outcome, undecided, invalid)
         self._report.update(self._confirmation.rows(rows), self._gateways.rows())

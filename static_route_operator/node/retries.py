@@ -5,6 +5,8 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from static_route_operator.kernel.fib import Fib
+from static_route_operator.routing.description import Interfaces, holder_words
+from static_route_operator.routing.kernelroute import KernelRoute
 from static_route_operator.routing.routes import Failure, Routes
 from static_route_operator.supervision import AROUND, Backoff
 
@@ -31,7 +33,7 @@ class Retries:
     def __init__(self, fib: Fib) -> None:
         self._fib = fib
         self._backoff = Backoff(FIRST_RETRY, LAST_RETRY, AROUND)
-        self._holders: dict[bytes, str] = {}
+        self._holders: dict[bytes, KernelRoute | None] = {}
         self.failures: dict[bytes, Failure] = {}
         self.due = True
         self.reported: Mapping[bytes, Failure] = {}
@@ -69,11 +71,14 @@ class Retries:
         """Take in that any foreign route may have changed."""
         self._holders.clear()
 
-    async def describe(self) -> None:
+    async def describe(self, interfaces: Interfaces) -> None:
         """Put the failures into words.
 
         Ask once who holds a place: where a look-up does not find the foreign route, the kernel has to dump its
         whole table, and a conflict that lasts must not cost that in every run.
+
+        Args:
+            interfaces: names of the interfaces by index.
 
         Raises:
             KernelError: the kernel can't be asked.
@@ -82,6 +87,7 @@ class Retries:
         named = sorted(conflicts)[:MOST_HOLDERS]
         if unknown := {key for key in named if key not in self._holders}:
             found = await self._fib.holders(unknown)
-            self._holders |= {key: found.get(key, "") for key in unknown}
+            self._holders |= {key: found.get(key) for key in unknown}
         self._holders = {key: self._holders[key] for key in named}
-        self.reported = self.failures | {key: Failure(errno.EEXIST, self._holders.get(key, "")) for key in conflicts}
+        words = {key: holder_words(route, interfaces) for key, route in self._holders.items() if route}
+        self.reported = self.failures | {key: Failure(errno.EEXIST, words.get(key, "")) for key in conflicts}

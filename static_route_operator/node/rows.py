@@ -12,6 +12,8 @@ from static_route_operator.node.drift.damping import LAST_PAUSE, FlappingRoutes,
 from static_route_operator.planning.guards import Issue
 from static_route_operator.planning.plan import ObjectPlan, Plan
 from static_route_operator.planning.targets import Target
+from static_route_operator.routing.description import Interfaces, shadow_words
+from static_route_operator.routing.kernelroute import KernelRoute
 from static_route_operator.routing.keys import prefix_of
 from static_route_operator.routing.keyset import KeySet
 from static_route_operator.routing.prefixes import unpack_address, unpack_prefix
@@ -19,6 +21,8 @@ from static_route_operator.routing.routes import Failure, Routes
 
 # Histories of flapping routes of an object that a message describes; of the others it gives the number of routes.
 MOST_FLAPPING = 3
+# Routes that a message about foreign routes names; of the others it gives the number.
+MOST_SHADOWED = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,8 @@ class Outcome:
         flapping: the routes that other programs take away again and again.
         health: the health of each gateway that is probed.
         hints: by gateway that is down, a predicate with the likely cause, and what to do.
+        shadowing: by key of an installed route, the route of another program that packets take in its place.
+        interfaces: names of the interfaces by index.
     """
 
     installed: Routes
@@ -39,6 +45,8 @@ class Outcome:
     flapping: Sequence[FlappingRoutes] = ()
     health: Mapping[Target, GatewayState] = field(default_factory=dict)
     hints: Mapping[Target, str] = field(default_factory=dict)
+    shadowing: Mapping[bytes, KernelRoute] = field(default_factory=dict)
+    interfaces: Interfaces = field(default_factory=dict)
 
 
 def make_rows(
@@ -100,9 +108,16 @@ def failed_rows(selected: Iterable[ResolvedRoute], known: Iterable[Row], text: s
 def _planned_row(planned: ObjectPlan, outcome: Outcome, bypass: Routes) -> Row:
     # Without its bypass routes a default route is not used.
     bypass = bypass if planned.route.spec.takes_default else Routes()
-    failed = {key: outcome.failures[key] for key in sorted(outcome.failures) if key in planned.keys or key in bypass}
+    concerned = [key for key in sorted({*outcome.failures, *outcome.shadowing}) if key in planned.keys or key in bypass]
+    shadowed = {key: outcome.shadowing[key] for key in concerned if key in outcome.shadowing}
+    failed = {key: outcome.failures[key] for key in concerned if key not in shadowed}
     flapping = [(keys, history) for history in outcome.flapping if (keys := planned.keys & history.keys)]
-    issues = [*planned.problems, *_flapping(flapping), *_refusals_of_kernel(failed)]
+    issues = [
+        *planned.problems,
+        *_flapping(flapping),
+        *_refusals_of_kernel(failed),
+        *_shadowed(shadowed, outcome.interfaces),
+    ]
     issues += [
         Issue(RowState.PROGRAMMED, Reason.GATEWAYS_NOT_USED, f"gateway {each.address} {outcome.hints[each]}")
         for each in planned.selection.targets
@@ -110,7 +125,8 @@ def _planned_row(planned: ObjectPlan, outcome: Outcome, bypass: Routes) -> Row:
     ]
     # Flapping routes count as missing, whether they are installed at this moment or not.
     missing = sum(len(keys) for keys, _ in flapping)
-    missing += sum(not any(key in keys for keys, _ in flapping) for key in failed)
+    # A route that packets do not take counts as missing too.
+    missing += sum(not any(key in keys for keys, _ in flapping) for key in (*failed, *shadowed))
     kept = outcome.installed.count(planned.retained) if planned.retained else 0
     row = _row(planned.route, issues, max(len(planned.keys) - missing, 0), kept)
     next_hops = planned.selection.next_hops
@@ -155,6 +171,13 @@ def _refusals_of_kernel(failures: Mapping[bytes, Failure]) -> Iterator[Issue]:
         where = f"{unpack_prefix(prefix_of(keys[0]))}{_more(len(keys) - 1)}"
         message = f"the kernel refused {where}: {text}; it is tried again"
         yield Issue(RowState.FAILED, Reason.KERNEL_REFUSED, message)
+
+
+def _shadowed(shadowing: Mapping[bytes, KernelRoute], interfaces: Interfaces) -> Iterator[Issue]:
+    if not shadowing:
+        return
+    texts = [shadow_words(key, route, interfaces) for key, route in list(shadowing.items())[:MOST_SHADOWED]]
+    yield Issue(RowState.CONFLICT, Reason.FOREIGN_ROUTE, "; ".join(texts) + _more(len(shadowing) - len(texts)))
 
 
 def _more(number: int) -> str:

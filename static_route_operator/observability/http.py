@@ -15,7 +15,7 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 from static_route_operator.errors import KernelError, SettingsError, StaticRouteError
 from static_route_operator.observability.logs import current_level, set_level
 from static_route_operator.observability.metrics import ApiMetrics
-from static_route_operator.settings import LEVELS
+from static_route_operator.settings import LEVELS, LONGEST_LEVEL
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +45,14 @@ class _Level:
         try:
             question = await request.json()
             level, seconds = question["level"], float(question.get("seconds", 0))
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
             level, seconds = "", 0.0
-        if level not in LEVELS:
-            return web.Response(text=f"send a level, one of {', '.join(LEVELS)}, and optionally seconds\n", status=400)
+        # A comparison with nan is false, too.
+        if level not in LEVELS or not 0 <= seconds <= LONGEST_LEVEL:
+            return web.Response(
+                text=f"send a level, one of {', '.join(LEVELS)}, and optionally up to {LONGEST_LEVEL} seconds\n",
+                status=400,
+            )
         if self._timer is not None:
             self._timer.cancel()
         before, self._timer = self._before or current_level(), None

@@ -183,7 +183,7 @@ class Metrics(ApiMetrics):
         self.conflicting_routes = gauge(
             "conflicting_routes",
             "Routes that can't be installed because a route of another program has the same destination, table and"
-            " metric.",
+            " metric, or that are installed while packets take another program's route.",
         )
         self.flapping_routes = gauge(
             "flapping_routes", "Routes that another program removes or replaces again and again."

@@ -154,6 +154,9 @@ def _elsewhere(address: bytes, lookup: Lookup | None, facts: Facts) -> str:
     holding = _holding(address, facts)
     if not holding:
         where = f"is not on any subnet of this node ({_subnets(address, facts)})"
+        if lookup and lookup.gateway == address:
+            # As on networks whose default route is `via GATEWAY onlink`.
+            return f"{where}, but {instead}: set onLink: true"
         if device:
             return f"{where}, and {instead}: set interface: {device} in spec.gateways if it is a neighbour there"
         return where

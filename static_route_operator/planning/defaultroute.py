@@ -3,12 +3,15 @@
 Main is not touched, so its default route, whoever made it, takes over again when ours goes. Three kinds of policy rules
 lead to our table::
 
-    32700  from ADDRESS lookup main                       replies to packets that came in by main's default interface
+    32700  from ADDRESS lookup main                       replies to packets that came in by a default interface of main
     32701  from all lookup main suppress_prefixlength 0   every route of main but its default route
     32702  from all lookup 245                            ours
 
 Our table holds the destinations of the StaticRoutes that are a default route. It also holds a *bypass route* for each
-protected prefix that would otherwise follow them: a copy of main's default route. All of them carry protocol 245.
+protected prefix that would otherwise follow them. A bypass route is of the type throw: the kernel goes on with the next
+rule, and takes the route of main that it would take without our table. Which of several default routes that is may
+change without a notification (neighbour state, router preference, expiry, carrier), so main's route is not copied. All
+routes of our table carry protocol 245.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,7 +21,7 @@ from typing import Final
 from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.keys import TABLE_DEFAULT_ROUTE, TABLE_MAIN, default_metric, pack_table_metric
 from static_route_operator.routing.keyset import KeySet
-from static_route_operator.routing.nexthops import PROTOCOL, NextHops
+from static_route_operator.routing.nexthops import PROTOCOL, THROW_IPV4, THROW_IPV6, NextHops
 from static_route_operator.routing.prefixes import host_prefix
 from static_route_operator.routing.routes import Routes
 from static_route_operator.routing.rules import Rule
@@ -43,14 +46,6 @@ def followers(address_size: int, facts: Facts) -> list[bytes]:
     return list(facts.foreign.exposed(every, facts.protected.outermost_within(every)))
 
 
-def prefix_without_bypass(address_size: int, facts: Facts) -> bytes | None:
-    """Return a protected prefix that uses a default route which can't be copied; None if there is none."""
-    match = facts.foreign.match(anything(address_size))
-    if match is None or match.alternatives[0].forwards:
-        return None
-    return next(iter(followers(address_size, facts)), None)
-
-
 def make_bypass_routes(address_sizes: Iterable[int], facts: Facts) -> Routes:
     """Return the bypass routes beside default routes of these families.
 
@@ -61,12 +56,10 @@ def make_bypass_routes(address_sizes: Iterable[int], facts: Facts) -> Routes:
     if facts.protected.claims is not None:
         parts.append(replace(facts, protected=facts.protected.claims))
     for size in address_sizes:
-        match = facts.foreign.match(anything(size))
-        if match is not None and match.alternatives[0].forwards:
-            table_metric = pack_table_metric(TABLE_DEFAULT_ROUTE, default_metric(bytes(size)))
-            bypass[match.alternatives[0]] = KeySet.of(
-                size + 1 + len(table_metric), (each + table_metric for part in parts for each in followers(size, part))
-            )
+        table_metric = pack_table_metric(TABLE_DEFAULT_ROUTE, default_metric(bytes(size)))
+        bypass[THROW_IPV4 if size == 4 else THROW_IPV6] = KeySet.of(
+            size + 1 + len(table_metric), (each + table_metric for part in parts for each in followers(size, part))
+        )
     return Routes(bypass)
 
 
@@ -86,8 +79,8 @@ def make_rules(defaults: Iterable[tuple[str, NextHops]], facts: Facts) -> dict[R
 def _rules(address_size: int, defaults: Iterable[NextHops], facts: Facts) -> Iterator[Rule]:
     defaults = list(defaults)
     ours = {hop.interface for next_hops in defaults for hop in next_hops.hops}
-    match = facts.foreign.match(anything(address_size))
-    theirs = {hop.interface for next_hops in match.alternatives for hop in next_hops.hops} if match else set()
+    # The kernel may change between several default routes at any time, so each one's interface counts.
+    theirs = {hop.interface for next_hops in facts.foreign.leading(anything(address_size)) for hop in next_hops.hops}
     sources = {next_hops.source for next_hops in defaults}
     interfaces = {facts.interfaces.get(index) for index in theirs - ours}
     for address, interface in facts.addresses.items():

@@ -90,7 +90,7 @@ def _describe_next_hops(next_hops: NextHops) -> dict[str, Any]:
         "hops": [[hop.gateway.hex(), hop.interface, hop.weight, hop.on_link] for hop in next_hops.hops],
         "source": next_hops.source.hex(),
         "metrics": next_hops.metrics,
-        "blackhole": next_hops.blackhole,
+        "kind": next_hops.kind,
     }
 
 
@@ -100,4 +100,4 @@ def _parse_next_hops(data: Mapping[str, Any]) -> NextHops:
         for gateway, interface, weight, on_link in data["hops"]
     )
     metrics = tuple((number, value) for number, value in data["metrics"])
-    return NextHops(hops, bytes.fromhex(data["source"]), metrics, data["blackhole"])
+    return NextHops(hops, bytes.fromhex(data["source"]), metrics, data["kind"])

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from static_route_operator.api.destinations import LONGEST_DEFAULT
 from static_route_operator.api.noderoutestate import Reason, RowState
-from static_route_operator.planning.defaultroute import followers, prefix_without_bypass
+from static_route_operator.planning.defaultroute import anything, followers
 from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.foreign import ForeignRib, Lookup
+from static_route_operator.routing.kernelroute import THROW, UNICAST
 from static_route_operator.routing.keys import TABLE_MAIN, prefix_of, unpack_table_metric
 from static_route_operator.routing.keyset import KeySet
 from static_route_operator.routing.nexthops import NextHop, NextHops
@@ -62,6 +63,20 @@ def source_problem(source: bytes, facts: Facts) -> Issue | None:
     return Issue(RowState.FAILED, Reason.SOURCE_NOT_ON_NODE, why)
 
 
+def default_problem(address_size: int, facts: Facts) -> Issue | None:
+    """Return the reason why no default route of ours can be used; None if one can.
+
+    The rule that leads to main passes over main's default route (see `defaultroute`). The kernel does not pass over one
+    that drops packets.
+    """
+    match = facts.foreign.match(anything(address_size))
+    kind = match.alternatives[0].kind if match else UNICAST
+    if kind in {UNICAST, THROW}:
+        return None
+    text = f"another program's {kind} default route in table main drops packets before this one is used"
+    return Issue(RowState.CONFLICT, Reason.FOREIGN_ROUTE, f"{text}; it is left alone: have its owner give it up")
+
+
 class Rejection(NamedTuple):
     """Keys that must not be routed on this node, and the reason. A key may be in several rejections.
 
@@ -80,8 +95,7 @@ def default_refusals(keys: KeySet, facts: Facts, hops: Collection[NextHop] = ())
     """Yield the keys of a default route that must not be routed on this node.
 
     Packets to a prefix with a route in main use that route. Protected prefixes that use main's default route get a
-    bypass route (see `defaultroute`). So only keys that would precede a bypass route are rejected, and all keys if
-    there can be no bypass routes.
+    bypass route (see `defaultroute`). So only keys that would precede a bypass route are rejected.
 
     Args:
         keys: of one object.
@@ -92,10 +106,7 @@ def default_refusals(keys: KeySet, facts: Facts, hops: Collection[NextHop] = ())
         return
     yield from _loops(keys, facts, facts.lookups, hops)
     size = len(prefix_of(keys[0])) - 1
-    if found := prefix_without_bypass(size, facts):
-        why = "and this node's default route is of a kind that can't be copied to keep that reachable"
-        yield Rejection(keys, f"would capture {facts.protected.describe(found)}, {why}")
-    elif max(keys.packed[size :: keys.size]) > LONGEST_DEFAULT:
+    if max(keys.packed[size :: keys.size]) > LONGEST_DEFAULT:
         for each in followers(size, facts):
             if run := _within(keys, each):
                 yield Rejection(run, f"is in {facts.protected.describe(each)}", whole=True)

@@ -16,6 +16,7 @@ from static_route_operator.planning.guards import (
     Issue,
     Rejection,
     claim_conflicts,
+    default_problem,
     default_refusals,
     refusals,
     source_problem,
@@ -142,14 +143,14 @@ def make_plan(  # noqa: PLR0913  each is a different part of what is known
     for route, chosen in zip(ordered, selections, strict=True):
         keys, retained = route.keys, KeySet(route.keys.size)
         in_force = _InForce(known.get(route.uid), installed)
-        selection, refused, tolerated, source = _guarded(route, chosen, facts, gateways, in_force)
+        selection, refused, tolerated, unusable = _guarded(route, chosen, facts, gateways, in_force)
         keys = _without(keys, refused)
         left_out = [LeftOut(RowState.REFUSED, each.keys, each.why) for each in refused]
         problems = [*_refusals(route, refused), *_tolerations(tolerated)]
         problems += [selection.problem] if selection.problem else []
         next_hops = selection.next_hops
-        if next_hops and not next_hops.blackhole and source:
-            problems.append(source)
+        if unusable:
+            problems.append(unusable)
             next_hops, keep = None, True
         else:
             keep = selection.keep
@@ -173,6 +174,15 @@ def make_plan(  # noqa: PLR0913  each is a different part of what is known
     return Plan(_union(shared, before, bypass), tuple(objects), shared, overlapping, bypass, desired_rules)
 
 
+def _options_problem(route: ResolvedRoute, selection: GatewaySelection, facts: Facts) -> Issue | None:
+    """Return the reason why routes can't be used here although their gateways can; None if they can."""
+    if selection.next_hops is None:
+        return None
+    if route.spec.takes_default and (problem := default_problem(route.address_size, facts)):
+        return problem
+    return source_problem(route.spec.options.source, facts) if selection.next_hops.forwards else None
+
+
 def _choose(selector: GatewaySelector, route: ResolvedRoute) -> GatewaySelection:
     try:
         return selector.choose(route)
@@ -187,13 +197,13 @@ def _guarded(
     gateways: Collection[bytes],
     in_force: Container[bytes],
 ) -> tuple[GatewaySelection, list[Rejection], list[Rejection], Issue | None]:
-    """Return the selection, the keys that must not be routed, those that stay so far, and the source's problem."""
+    """Return the selection, the keys not to route, those that stay so far, and the problem of the options."""
     try:
         refused = list(_guard(route, selection, facts, gateways))
         left = _without(route.keys, refused)
         conflicts = claim_conflicts(left, facts, selection.next_hops, default=route.spec.takes_default)
         blocked, tolerated = _split(conflicts, in_force)
-        return selection, [*refused, *blocked], tolerated, source_problem(route.spec.options.source, facts)
+        return selection, [*refused, *blocked], tolerated, _options_problem(route, selection, facts)
     except Exception as error:  # noqa: BLE001  a defect that one object meets must not stop the others
         return _unplanned(route, error), [], [], None
 

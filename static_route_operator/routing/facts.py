@@ -31,7 +31,8 @@ class Link:
         master: index of the bridge, bond or VRF that the interface is a port of; 0 for none.
         kind: type of a virtual interface in the word of `ip`, such as bridge, vrf or vxlan; empty for hardware.
         hardware: link-layer address; for an IP tunnel, the packed outer address of this end. Empty for none.
-        remote: packed outer address of a tunnel's other end; empty for none, or for several.
+        remote: packed outer address of a tunnel's other end, if this node's routes lead there; empty for none, or for
+            several.
     """
 
     index: int

@@ -97,6 +97,14 @@ class ForeignRib:
                     return Match(candidate, tuple(hops for hops, each in self._main.items() if first in each))
         return None
 
+    def leading(self, prefix: bytes) -> tuple[NextHops, ...]:
+        """Return the next hops of all routes in main to a prefix, whatever their metrics are."""
+        return tuple(
+            hops
+            for hops, keys in self._main.items()
+            if len(prefix_of(keys[0])) == len(prefix) and keys.between(prefix, prefix)
+        )
+
     def look_up(self, address: bytes) -> Lookup | None:
         """Look up the route to an address; None without one."""
         match = self.match(host_prefix(address))

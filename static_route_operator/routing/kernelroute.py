@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from static_route_operator.routing.keys import pack_table_metric
 from static_route_operator.routing.options import Metrics
 from static_route_operator.routing.prefixes import unpack_prefix
 
@@ -61,6 +62,8 @@ class KernelRoute:
         source: packed source address of packets that this host sends; empty for none.
         metrics: the metrics that the route sets, also those that are no option of a StaticRoute.
         next_hop_id: number of the nexthop object that the route uses; 0 for none.
+        tos: type of service of the packets that an IPv4 route is for; 0 for all.
+        preference: router preference of an IPv6 route (RFC 4191): 1 is high, 0 medium and -1 low.
         scope: how far away the destination is: 0 is anywhere, 253 is a neighbour; always 0 for IPv6.
         plain: apart from next hops and metrics, the route has no attribute that this program does not write.
     """
@@ -74,8 +77,20 @@ class KernelRoute:
     source: bytes = b""
     metrics: Metrics = ()
     next_hop_id: int = 0
+    tos: int = 0
+    preference: int = 0
     scope: int = 0
     plain: bool = True
+
+    @property
+    def key(self) -> bytes:
+        """The packed key."""
+        return self.prefix + pack_table_metric(self.table, self.metric)
+
+    @property
+    def usable(self) -> bool:
+        """False for a unicast route without a next hop that the kernel uses now."""
+        return self.kind != UNICAST or not self.hops or not all(hop.dead for hop in self.hops)
 
     @property
     def destination(self) -> str:

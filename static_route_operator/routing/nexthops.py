@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from static_route_operator.routing.kernelroute import BLACKHOLE, THROW, UNICAST
 from static_route_operator.routing.keys import IPV4_KEY_SIZE, IPV6_KEY_SIZE
 from static_route_operator.routing.options import Metrics
 
@@ -32,7 +33,7 @@ class NextHop(NamedTuple):
 
     Attributes:
         gateway: packed address, of the family of the route; all zeros if packets go to neighbours on the interface.
-        interface: index of the output interface; 0 in next hops that are unknown or a blackhole.
+        interface: index of the output interface; 0 in next hops that are unknown or do not forward.
         weight: share of the traffic beside the other next hops; 1 for a single next hop.
         on_link: the gateway counts as a neighbour even if no subnet of the interface holds it.
     """
@@ -47,11 +48,12 @@ class NextHops(NamedTuple):
     """The next hops of a route, and the attributes that go with them.
 
     Attributes:
-        hops: the next hops, sorted, at least one. If they are unknown or a blackhole, a single next hop without an
-            interface keeps the family.
+        hops: the next hops, sorted, at least one. If they are unknown or the route does not forward, a single next hop
+            without an interface keeps the family.
         source: packed source address of packets that this node sends; empty lets the kernel choose.
         metrics: the metrics that the route sets (see `routing.options`).
-        blackhole: the kernel drops packets.
+        kind: type of the route: unicast; blackhole drops packets; throw sends them on to the next policy rule, as if
+            the table had no route.
         shared: next hops of another program may be among these, because the kernel merges IPv6 routes. This program
             never writes such.
     """
@@ -59,7 +61,7 @@ class NextHops(NamedTuple):
     hops: tuple[NextHop, ...]
     source: bytes = b""
     metrics: Metrics = ()
-    blackhole: bool = False
+    kind: str = UNICAST
     shared: bool = False
 
     @classmethod
@@ -85,6 +87,11 @@ class NextHops(NamedTuple):
         return IPV4_KEY_SIZE if self.address_size == 4 else IPV6_KEY_SIZE
 
     @property
+    def has_gateway(self) -> bool:
+        """True if packets go by a gateway, not to neighbours. IPv6 never merges routes of the two kinds."""
+        return any(any(hop.gateway) for hop in self.hops)
+
+    @property
     def forwards(self) -> bool:
         """True if the kernel forwards packets to next hops that this program knows."""
         return self.hops[0].interface != 0
@@ -96,5 +103,9 @@ UNKNOWN_IPV4 = NextHops.via(bytes(4), 0)
 UNKNOWN_IPV6 = NextHops.via(bytes(16), 0)
 
 # The kernel drops the packets; the next shorter prefix does not get them.
-BLACKHOLE_IPV4 = UNKNOWN_IPV4._replace(blackhole=True)
-BLACKHOLE_IPV6 = UNKNOWN_IPV6._replace(blackhole=True)
+BLACKHOLE_IPV4 = UNKNOWN_IPV4._replace(kind=BLACKHOLE)
+BLACKHOLE_IPV6 = UNKNOWN_IPV6._replace(kind=BLACKHOLE)
+
+# The kernel goes on with the next policy rule, and finds the route that it would find without our table.
+THROW_IPV4 = UNKNOWN_IPV4._replace(kind=THROW)
+THROW_IPV6 = UNKNOWN_IPV6._replace(kind=THROW)

@@ -125,7 +125,7 @@ async def apply_once(
             async with asyncio.timeout(READ_PATIENCE):
                 manifests.take(await in_daemon_thread(manifests.read))
         except TimeoutError:
-            raise ManifestError(f"{directory}: can't be read: it has not answered for {READ_PATIENCE:g} s") from None
+            raise ManifestError(f"{directory}: can't be read within {READ_PATIENCE:g} s") from None
         await DryRuns(host.inventory, reconciler, Planner(host.inventory, reconciler)).plan()
         await reconciler.run_to_end()
         await host.confirmation.stop()

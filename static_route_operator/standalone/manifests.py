@@ -301,6 +301,8 @@ class ManifestDirectory:
         self._parsed: dict[str, tuple[bytes, list[StaticRoute] | str]] = {}
         self._good: dict[str, list[StaticRoute]] = {}
         self._known: dict[str, StaticRoute] = {}
+        self._written: dict[str, StaticRoute] = {}
+        self._listed: dict[str, int] | None = None
         self._identity: tuple[int, ...] = ()
         self._digest = b""
         self._changed_at = 0.0
@@ -381,7 +383,7 @@ class ManifestDirectory:
         """Take in that a read goes on for some time, as when a network file system does not answer."""
         before, self.problems = self.problems, []
         self._problem(
-            f"{self._directory}: can't be read: it has not answered for {seconds:g} s; all routes stay as they are",
+            f"{self._directory}: can't be read within {seconds:g} s, and is tried on; all routes stay as they are",
             before,
         )
 
@@ -389,6 +391,7 @@ class ManifestDirectory:
         self, good: dict[str, list[StaticRoute]], unknown: dict[str, int], digest: bytes, before: list[str]
     ) -> None:
         current: dict[str, StaticRoute] = {}
+        written: dict[str, StaticRoute] = {}
         origin: dict[str, str] = {}
         for file in sorted(good):
             for route in good[file]:
@@ -398,6 +401,7 @@ class ManifestDirectory:
                     continue
                 origin[route.name] = file
                 current[route.name] = self._numbered(route)
+                written[route.name] = route
         if gone := self._known.keys() - current.keys():
             self.unsettled = not self._is_quiet(digest)
             if self.unsettled:
@@ -407,8 +411,12 @@ class ManifestDirectory:
                 self._inventory.put(route, 1)
         for name in self._known.keys() - current.keys():
             self._inventory.remove(self._known[name].uid)
-        self._known = current
-        self._inventory.replace({**unknown, **{route.uid: 1 for route in current.values()}}, 1)
+        self._known, self._written = current, written
+        listed = {**unknown, **{route.uid: 1 for route in current.values()}}
+        # Each list wakes the reconciler, and most reads find nothing new.
+        if listed != self._listed:
+            self._listed = listed
+            self._inventory.replace(listed, 1)
 
     def _is_quiet(self, digest: bytes) -> bool:
         """Report whether nothing has changed for long enough for a removal."""
@@ -427,6 +435,8 @@ class ManifestDirectory:
         known = self._known.get(route.name)
         if known is None:
             return self._versions.first(route, _new_uid)
+        if self._written.get(route.name) is route:
+            return known
         same = route.identified(known.uid, known.generation)
         return known if same == known else route.identified(known.uid, known.generation + 1)
 

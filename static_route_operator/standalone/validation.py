@@ -125,9 +125,11 @@ def _check(file: str, item: Item, known: dict[str, str]) -> Iterator[Finding]:
         yield finding(field, problem)
     if wrong:
         return
+    metadata = body.get("metadata")
+    known_metadata = metadata if isinstance(metadata, Mapping) else {}
     try:
         route = StaticRoute.parse(
-            {**body, "apiVersion": API_VERSION, "metadata": {**body["metadata"], "name": name or "x"}}
+            {**body, "apiVersion": API_VERSION, "metadata": {**known_metadata, "name": name or "x"}}
         )
     except InvalidSpecError as error:
         yield finding(error.field, error.problem)

@@ -21,6 +21,8 @@ logger = logging.getLogger(__name__)
 DEBOUNCE = 100
 # Seconds between comparisons of the state of the directory.
 PERIOD = 1.0
+# Share of the time that comparisons may take: with thousands of files they are rarer.
+SHARE = 0.02
 
 
 class DirectoryWatch:
@@ -33,6 +35,7 @@ class DirectoryWatch:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._notified = True
+        self._due = 0.0
 
     async def ticks(self) -> AsyncGenerator[bool]:
         """Yield every second, and at each notification; True when something may have changed, and the first time."""
@@ -41,13 +44,20 @@ class DirectoryWatch:
             yield True
             async with contextlib.aclosing(self._notifications(known)) as notifications:
                 async for notified in notifications:
+                    if not notified and asyncio.get_running_loop().time() < self._due:
+                        yield False
+                        continue
                     known, before = await self._look(), known
                     yield notified or known != before
                     if known.directory != before.directory:
                         break
 
     async def _look(self) -> Fingerprint:
-        return await in_daemon_thread(lambda: look(self._directory))
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        state = await in_daemon_thread(lambda: look(self._directory))
+        self._due = loop.time() + (loop.time() - started) / SHARE
+        return state
 
     async def _notifications(self, state: Fingerprint) -> AsyncGenerator[bool]:
         """Yield True at each notification, and False every second without one."""

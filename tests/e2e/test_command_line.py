@@ -168,6 +168,27 @@ def test_diff_tells_what_stands_in_the_way(operator: Cluster, plugin: Plugin) ->
     plugin.until(0, "diff")
 
 
+def test_node_that_can_not_be_asked_is_named(operator: Cluster, plugin: Plugin) -> None:
+    """A node whose agent does not run is in no answer as if it were not there: it is named, and the code is 3 or 1."""
+    operator.kubectl("apply", "-f", "-", input=_object("good", ["192.0.2.0/24"], gateway=FIRST))
+    operator.kubectl("wait", "--for=condition=Ready", "staticroute/good", "--timeout=60s")
+    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node9", "labels": {"kubernetes.io/os": "linux"}}}
+    operator.kubectl("create", "-f", "-", input=json.dumps(node))
+    try:
+        for arguments in (["diff"], ["explain", "192.0.2.9"], ["gateways"], ["routes", "--all-nodes"], ["log-level"]):
+            code, answer = plugin.ask(*arguments)
+            assert (code, [each["node"] for each in answer["unanswered"]]) == (3, ["node9"]), (arguments, answer)
+        assert "node9 could not be asked: the node is NotReady" in plugin.run("diff").stdout
+        problems = plugin.until(1, "status")["problems"]
+        assert [(each["subject"], each["reason"]) for each in problems] == [("node node9", "NodeNotReady")]
+    finally:
+        operator.kubectl("delete", "node", "node9")
+        # No kubelet ends the pod that the DaemonSet made for it.
+        pending = "--field-selector=status.phase=Pending"
+        operator.kubectl("delete", "pods", "-n", NAMESPACE, pending, "--force", "--ignore-not-found")
+    plugin.until(0, "diff")
+
+
 def test_bundle_holds_what_support_needs(operator: Cluster, plugin: Plugin, tmp_path: Path) -> None:
     """The archive has objects, and of each node its routes, its kernel's tables and its log; nothing is missing."""
     operator.kubectl("apply", "-f", "-", input=_object("good", ["192.0.2.0/24"], gateway=FIRST))

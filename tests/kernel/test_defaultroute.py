@@ -5,7 +5,6 @@ import subprocess
 
 import pytest
 
-from static_route_operator.api.nodeselector import Node
 from static_route_operator.cli.host.differences import rule_differences
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.ruleset import RuleSet
@@ -15,8 +14,6 @@ from tests.kernel.machine import Machine
 from tests.unit.builders import protection, route
 
 API, NAMESERVER, PODS = "203.0.113.6", "192.0.2.53", "10.244.0.0/16"
-
-IPV4 = (["0.0.0.0/0"], ["0.0.0.0/1", "128.0.0.0/1"])
 
 
 def dump() -> str:
@@ -48,44 +45,6 @@ def node(machine: Machine, engine: Engine) -> Engine:
     return engine
 
 
-@pytest.mark.parametrize("destinations", IPV4, ids=["whole", "halves"])
-async def test_all_but_what_is_protected_follows(machine: Machine, node: Engine, destinations: list[str]) -> None:
-    """The Internet goes by the new gateway; what is protected, on a subnet, or has a route, goes as before.
-
-    A connection that came in by the other interface is answered through it. When the object goes, all is as before.
-    """
-    before = dump()
-    ways = {each: way(machine, each) for each in (API, NAMESERVER, "10.244.0.9", "10.244.1.9", "10.1.0.9", "10.0.0.9")}
-    assert way(machine, "198.51.100.1") == "10.1.0.1 eth1 10.1.0.2"
-
-    await node.settle(route(destinations=destinations, allowDefaultRoute=True))
-
-    assert way(machine, "198.51.100.1") == "10.0.0.1 eth0 10.0.0.2"
-    assert {each: way(machine, each) for each in ways} == ways
-    assert way(machine, "198.51.100.1", "from", "10.1.0.2").startswith("10.1.0.1 eth1")
-    assert way(machine, "198.51.100.1", "from", "10.0.0.2").startswith("10.0.0.1 eth0")
-    bypass = {f"{API}/32", f"{NAMESERVER}/32", PODS}
-    shown = {each["destination"]: each["object"] for each in node.questions.routes()["routes"]}
-    assert shown == dict.fromkeys([*bypass, *destinations], "nat")
-
-    node.remove("nat")
-    await node.until(lambda: dump() == before, "all is as before")
-
-
-async def test_ipv6_default_route(machine: Machine, node: Engine) -> None:
-    """The same for IPv6, beside IPv4 and without touching it."""
-    before = dump()
-    await node.settle(route(gateway="fd00::1", destinations=["::/0"], allowDefaultRoute=True))
-
-    assert way(machine, "2001:db8:9::1") == "fd00::1 eth0 fd00::2"
-    assert way(machine, "2001:db8::6") == "fd00:1::1 eth1 fd00:1::2"
-    assert way(machine, "2001:db8:9::1", "from", "fd00:1::2").startswith("fd00:1::1 eth1")
-    assert way(machine, "198.51.100.1") == "10.1.0.1 eth1 10.1.0.2"
-
-    node.remove("nat")
-    await node.until(lambda: dump() == before, "all is as before")
-
-
 async def test_bypass_routes_follow(machine: Machine, node: Engine) -> None:
     """Bypass routes follow the old default route and the addresses of the API server."""
     await node.settle(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
@@ -109,105 +68,37 @@ async def test_bypass_routes_follow(machine: Machine, node: Engine) -> None:
     await node.until(lambda: way(machine, "203.0.113.7") == "eth1 10.1.0.2", "the bypass route leads to a neighbour")
 
 
-async def test_what_others_delete_is_back(machine: Machine, node: Engine) -> None:
-    """Rules and bypass routes that another program deletes come back by themselves."""
+async def test_bypass_routes_follow_at_once(machine: Machine, node: Engine) -> None:
+    """The kernel itself chooses among main's default routes, also while no agent runs."""
     await node.settle(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
-    there = dump()
+    await node.stop()
 
-    for priority in (32700, 32701, 32702):
-        machine.ip(f"rule del pref {priority}")
-        await node.until(lambda: dump() == there, f"rule {priority} is back")
-    machine.ip("route flush table 245")
-    await node.until(lambda: dump() == there, "the table is back")
+    machine.ip("route add default via 10.1.0.88 metric 50")
+    assert way(machine, API) == "10.1.0.88 eth1 10.1.0.2"
+    machine.ip("route del default via 10.1.0.88", "route replace default via inet6 fd00:1::1 dev eth1 metric 100")
+    assert way(machine, API).endswith("eth1 10.1.0.2")
+    assert way(machine, "198.51.100.1") == "10.0.0.1 eth0 10.0.0.2"
 
 
-async def test_default_route_without_bypass_routes_is_refused(machine: Machine, node: Engine) -> None:
-    """If the old default route can't be copied, nothing is programmed, and the object says why."""
+@pytest.mark.parametrize("protected", [True, False], ids=["protected addresses", "none"])
+async def test_default_route_behind_one_that_drops_packets_is_reported(
+    machine: Machine, node: Engine, protected: bool
+) -> None:
+    """The kernel does not pass over main's default route if that drops packets: nothing is programmed."""
+    if not protected:
+        node.protected = lambda: protection({})
     machine.ip("route del default", "route add unreachable default")
     before = dump()
     node.put(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
     node.complete()
 
-    row = await node.state_is("nat", "Refused")
-    assert "is of a kind that can't be copied" in row.message
+    row = await node.state_is("nat", "Conflict")
+    assert "another program's unreachable default route in table main drops packets" in row.message
+    assert row.programmed == 0
     assert dump() == before
 
-
-async def test_nothing_leads_there_without_bypass_routes(machine: Machine, node: Engine) -> None:
-    """While another program holds the place of a bypass route, traffic keeps its path; then it follows."""
-    machine.ip(f"route add {API} via 10.0.0.9 table 245 proto bird")
-    node.put(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
-    node.complete()
-
-    row = await node.state_is("nat", "Conflict")
-    assert f"another program's route holds {API}/32" in row.message
-    assert row.programmed == 0
-    assert way(machine, "198.51.100.1") == "10.1.0.1 eth1 10.1.0.2"
-    assert way(machine, API) == "10.1.0.1 eth1 10.1.0.2"
-
-    machine.ip(f"route del {API} table 245")
+    machine.ip("route del unreachable default")
     await node.state_is("nat", "Programmed")
-    assert way(machine, "198.51.100.1") == "10.0.0.1 eth0 10.0.0.2"
-
-
-async def test_another_gateway_is_one_replacement(machine: Machine, node: Engine) -> None:
-    """A new gateway moves the default route, and nothing else is touched."""
-    await node.settle(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
-    there, before = dump(), node.operations()
-    await node.settle(route(gateway="10.0.0.3", destinations=["0.0.0.0/0"], allowDefaultRoute=True, generation=2))
-
-    assert dump() == there.replace("default via 10.0.0.1", "default via 10.0.0.3")
-    assert node.operations() == {**before, "replace": before["replace"] + 1}
-
-
-async def test_excludes_go_as_before(machine: Machine, node: Engine) -> None:
-    """Addresses that are excluded from a default route take the old one."""
-    await node.settle(route(destinations=["0.0.0.0/0"], excludes=["198.18.0.0/15"], allowDefaultRoute=True))
-
-    assert way(machine, "198.18.7.7") == "10.1.0.1 eth1 10.1.0.2"
-    assert way(machine, "198.20.7.7") == "10.0.0.1 eth0 10.0.0.2"
-    assert way(machine, API) == "10.1.0.1 eth1 10.1.0.2"
-
-
-async def test_next_agent_takes_over_without_a_gap(machine: Machine, node: Engine) -> None:
-    """An agent that ends leaves all as it is, and the next one changes nothing of it, also while it knows no objects.
-
-    It takes what is left away when the object is gone.
-    """
-    before, desired = dump(), route(destinations=["0.0.0.0/0"], allowDefaultRoute=True)
-    await node.settle(desired)
-    there = dump()
-    await node.stop()
-
-    after = Engine(machine, Node("node1"))
-    after.protected = node.protected
-    after.start()
-    try:
-        await after.rest()
-        assert dump() == there
-        await after.settle(desired)
-        await after.rest()
-        assert dump() == there
-        assert sum(after.operations().values()) == 0
-        after.remove("nat")
-        await after.until(lambda: dump() == before, "all is as before")
-    finally:
-        await after.stop()
-
-
-async def test_default_route_is_kept_while_its_gateway_is_away(machine: Machine, node: Engine) -> None:
-    """A default route stays while its gateway can't be reached, and so do the bypass routes."""
-    await node.settle(route(destinations=["0.0.0.0/0"], allowDefaultRoute=True))
-    machine.ip(
-        "address add 10.0.0.3/32 dev eth0", "address del 10.0.0.2/24 dev eth0", "address add 10.0.0.2/32 dev eth0"
-    )
-    row = await node.state_is("nat", "Failed")
-    assert "gateway 10.0.0.1 is not on any subnet" in row.message
-    assert way(machine, API).startswith("10.1.0.1 eth1")
-
-    machine.ip("address del 10.0.0.2/32 dev eth0", "address add 10.0.0.2/24 dev eth0")
-    await node.state_is("nat", "Programmed")
-    await node.until(lambda: way(machine, "198.51.100.1").startswith("10.0.0.1 eth0"), "traffic follows again")
 
 
 async def test_uninstalling_leaves_nothing(machine: Machine, node: Engine) -> None:

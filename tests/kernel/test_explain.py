@@ -607,6 +607,40 @@ async def test_packet_that_can_not_be_sent(engine: Engine, packet: tuple[str, st
     assert words in found["text"]
 
 
+async def test_interface_may_have_another_name(engine: Engine) -> None:
+    """An alternative name of an interface serves as its name."""
+    engine.put(route("nat", destinations=["198.18.0.0/15"], gateway="10.1.0.10"))
+    engine.complete()
+    await engine.until(engine.machine.routes, "the route is installed")
+    _turn(engine.machine, ("ipv4/ip_forward=1", "link property add dev eth0 altname uplink-of-the-node"))
+
+    found = _explained(engine, _made(Trap((IPV4, "10.0.0.200", "uplink-of-the-node"), "", ())))
+
+    assert (found["verdict"], found["packet"]["interface"]) == ("Follows", "eth0")
+
+
+async def test_packet_on_a_port_of_a_bridge_is_one_of_the_bridge(engine: Engine, wire: _Wire) -> None:
+    """The settings of the bridge decide about it, and `explain` says so."""
+    engine.put(route("nat", destinations=["198.18.0.0/15"], gateway="10.1.0.10"))
+    engine.complete()
+    await engine.until(engine.machine.routes, "the route is installed")
+    _turn(engine.machine, ("link add br7 type bridge", "link set br7 up", "link set eth0 master br7"))
+    packet = _made(Trap((IPV4, "10.0.0.200", "eth0"), "", ()))
+    assert wire.send(packet, b"first")
+    assert wire.leaves_to(packet.destination, b"first", PATIENCE) == "10.1.0.10"
+
+    follows = _explained(engine, packet)
+    _turn(engine.machine, ("ipv4/conf/br7/forwarding=0",))
+    assert wire.send(packet, b"second")
+    assert wire.leaves_to(packet.destination, b"second", GONE) is None
+    dropped = _explained(engine, packet)
+
+    assert follows["verdict"] == "Follows"
+    assert follows["notes"] == ["eth0 is a port of br7, so the packet counts as arrived on that"]
+    assert dropped["verdict"] == "Dropped"
+    assert "net.ipv4.conf.br7.forwarding=0" in dropped["text"]
+
+
 async def test_machine_without_an_address_to_send_from(engine: Engine) -> None:
     """With a source of ::1 alone no answer comes back: the packet is Dropped."""
     engine.put(route("nat6", destinations=["2001:db8::/32"], gateway="fd00:1::10"))
@@ -683,7 +717,7 @@ async def test_redirect_is_told_with_its_remedy(engine: Engine, wire: _Wire) -> 
     assert found["cause"] == (
         "StaticRoute nat leads via 10.1.0.10 dev eth1, and its route is installed, but an ICMP redirect leads this "
         "address to another gateway; the agent does not end that: `ip route flush cache` ends it, and "
-        "net.ipv4.conf.all.accept_redirects=0 and net.ipv4.conf.eth1.accept_redirects=0 prevents the next."
+        "net.ipv4.conf.all.accept_redirects=0 and net.ipv4.conf.eth1.accept_redirects=0 prevent the next."
     )
     engine.machine.ip("route flush cache")
     assert _explained(engine, packet)["verdict"] == "Follows"

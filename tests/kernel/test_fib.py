@@ -3,6 +3,7 @@
 import errno
 import ipaddress
 import socket
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ from static_route_operator.errors import KernelError
 from static_route_operator.kernel.fib import Fib
 from static_route_operator.kernel.netlink import SO_RCVBUFFORCE
 from static_route_operator.kernel.network import read_network
+from static_route_operator.routing.description import holder_words
 from static_route_operator.routing.facts import Facts, Subnet
 from static_route_operator.routing.foreign import Lookup
-from static_route_operator.routing.nexthops import BLACKHOLE_IPV4, BLACKHOLE_IPV6, NextHops
+from static_route_operator.routing.kernelroute import KernelRoute
+from static_route_operator.routing.nexthops import BLACKHOLE_IPV4, BLACKHOLE_IPV6, THROW_IPV4, THROW_IPV6, NextHops
 from static_route_operator.routing.prefixes import pack_address, pack_prefix
 from static_route_operator.routing.routes import Action, Failure, Operation, Routes
 from tests.kernel.machine import Machine
@@ -26,6 +29,10 @@ FAMILIES = pytest.mark.parametrize(
     [("192.0.2.1/32", "10.0.0.1", "10.0.0.3"), ("2001:db8::1/128", "fd00::1", "fd00::3")],
     ids=["IPv4", "IPv6"],
 )
+
+
+def _words(holders: Mapping[bytes, KernelRoute]) -> dict[bytes, str]:
+    return {key: holder_words(route, {}) for key, route in holders.items()}
 
 
 def _path(machine: Machine, gateway: str, interface: str = "eth0") -> NextHops:
@@ -103,7 +110,7 @@ async def test_foreign_route_is_left_alone_and_told(
     assert failures == {key(destination): Failure(errno.EEXIST, "File exists")}
     assert machine.routes("static") == {destination: f"{other} eth0"}
     assert machine.routes() == {}
-    assert await fib.holders([key(destination)]) == {key(destination): f"via {other} proto static"}
+    assert _words(await fib.holders([key(destination)])) == {key(destination): f"via {other} proto static"}
 
 
 @FAMILIES
@@ -312,25 +319,27 @@ async def test_next_hops_merged_into_ours_outlive_them(machine: Machine, fib: Fi
     assert machine.routes("static") == {"2001:db8::1/128": "fd00:1::9 eth1"}
 
 
-BLACKHOLE = pytest.mark.parametrize(
-    ("destination", "blackhole", "gateways"),
+NOWHERE = pytest.mark.parametrize(
+    ("destination", "nowhere", "gateways"),
     [
         ("192.0.2.1", BLACKHOLE_IPV4, ("10.0.0.1", "10.1.0.1")),
         ("2001:db8::1", BLACKHOLE_IPV6, ("fd00::1", "fd00:1::1")),
+        ("192.0.2.1", THROW_IPV4, ("10.0.0.1", "10.1.0.1")),
+        ("2001:db8::1", THROW_IPV6, ("fd00::1", "fd00:1::1")),
     ],
-    ids=["IPv4", "IPv6"],
+    ids=["IPv4 blackhole", "IPv6 blackhole", "IPv4 throw", "IPv6 throw"],
 )
 
 
-@BLACKHOLE
+@NOWHERE
 async def test_paths_of_every_kind_replace_each_other(
-    machine: Machine, fib: Fib, destination: str, blackhole: NextHops, gateways: tuple[str, str]
+    machine: Machine, fib: Fib, destination: str, nowhere: NextHops, gateways: tuple[str, str]
 ) -> None:
     """One next hop, several with weights, and none: each is read as it was written, replaces the others, and goes."""
     keys = pack([key(destination), key(destination.replace("db8", "db9").replace("192", "193"))])
     one, other = (_path(machine, gateway, f"eth{index}") for index, gateway in enumerate(gateways))
     even, uneven = (NextHops(tuple(sorted((one.hops[0]._replace(weight=weight), *other.hops)))) for weight in (1, 256))
-    kinds = [one, even, blackhole, uneven, other, even, uneven, one, blackhole]
+    kinds = [one, even, nowhere, uneven, other, even, uneven, one, nowhere]
 
     await fib.apply([Operation(Action.ADD, kinds[0], keys)])
     for path in kinds[1:]:
@@ -437,7 +446,7 @@ async def test_holder_is_told_in_the_words_of_ip(machine: Machine, fib: Fib, for
     """The holder of a key is reported by type, gateways and protocol; holders of other keys are not."""
     machine.ip(f"route add {foreign}")
 
-    assert await fib.holders([key("192.0.2.0/24")]) == ({key("192.0.2.0/24"): words} if words else {})
+    assert _words(await fib.holders([key("192.0.2.0/24")])) == ({key("192.0.2.0/24"): words} if words else {})
 
 
 @FAMILIES
@@ -452,7 +461,7 @@ async def test_holder_of_a_place_that_is_not_used_is_told(
     )
     used, beneath, elsewhere = (make_key(destination, *place) for place in ((254, 5), (254, 6), (70_000, 7)))
 
-    assert await fib.holders([used, beneath, elsewhere]) == {
+    assert _words(await fib.holders([used, beneath, elsewhere])) == {
         used: f"via {gateway} proto static",
         beneath: f"via {other} proto bird",
         elsewhere: f"via {other} proto boot",
@@ -466,4 +475,4 @@ async def test_holder_by_a_nexthop_object_is_told(
     """A route that uses a nexthop object is described with the number of the object."""
     machine.ip(f"nexthop add id 7 via {other} dev eth0", f"route add {destination} nhid 7 proto static")
 
-    assert await fib.holders([key(destination)]) == {key(destination): f"nhid 7 via {other} proto static"}
+    assert _words(await fib.holders([key(destination)])) == {key(destination): f"nhid 7 via {other} proto static"}

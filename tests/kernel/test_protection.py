@@ -62,22 +62,6 @@ def _other(gateway: str, rng: random.Random) -> str:
     return rng.choice([gateway, {"10.0.0.1": "10.1.0.1", "fd00::1": "fd00:1::1"}[gateway]])
 
 
-async def test_guard_follows_the_routes_of_others(machine: Machine, engine: Engine) -> None:
-    """A broad prefix is programmed only while another program's longer route leads to the protected address."""
-    engine.protected = lambda: protection({"172.20.0.5": "API server"})
-    machine.ip("route add default via 10.1.0.1", "route add 172.20.0.0/24 via 10.1.0.1")
-    await engine.settle(route(destinations=["172.16.0.0/12", "192.0.2.1"]))
-
-    machine.ip("route del 172.20.0.0/24")
-    row = await engine.state_is("nat", "Refused")
-    assert row.message.startswith("172.16.0.0/12 would capture 172.20.0.5 (API server);")
-    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0"})
-
-    machine.ip("route add 172.20.0.4/30 via 10.1.0.1")
-    await engine.state_is("nat", "Programmed")
-    await engine.routes_are({"172.16.0.0/12": "10.0.0.1 eth0", "192.0.2.1/32": "10.0.0.1 eth0"})
-
-
 async def test_routes_of_others_are_not_read_for_nothing(machine: Machine, engine: Engine) -> None:
     """While no destination has to do with what is protected, nobody reads the routes of others."""
     engine.protected = lambda: protection({"172.20.0.5": "API server"})

@@ -143,8 +143,9 @@ def spec_schema() -> Schema:
             "gateway": address_schema(
                 "gateway",
                 "a unicast address on a subnet of the node",
-                "IP address of the gateway. It must be on a subnet of the node, unless onLink is true. When it changes,"
-                " the routes move to the new gateway without a gap. Exactly one of gateway and gateways must be set.",
+                "IP address of the gateway. It must be a neighbour of the node: on the subnet of an address, or with a"
+                " route of its own, unless onLink is true. When it changes, the routes move to the new gateway without"
+                " a gap. Exactly one of gateway and gateways must be set.",
             ),
             "gateways": _gateways(),
             "dryRun": {
@@ -158,7 +159,8 @@ def spec_schema() -> Schema:
                 "type": "string",
                 "description": "Policy for a node that can use none of the gateways: Keep leaves the installed routes"
                 " as they are; Withdraw removes them, so that the next shorter prefix routes the packets; Blackhole"
-                " drops the packets. Default: Keep.",
+                " drops the packets. Routes through a gateway that is the node itself are removed in any case."
+                " Default: Keep.",
                 "enum": [each.value for each in WhenAllDown],
             },
             "nodeSelector": node_selector_schema(

@@ -253,7 +253,7 @@ class Agents:
 
         replies = list(self.ask(*argv, "--local", "-o", "json", text=text, parse=parse))
         return {
-            what: [each for reply in replies if reply.answer is not None for each in reply.answer],
+            what: [_of(reply.node, each) for reply in replies if reply.answer is not None for each in reply.answer],
             "unanswered": [{"node": reply.node, "problem": reply.problem} for reply in replies if reply.answer is None],
         }
 
@@ -273,10 +273,9 @@ class Agents:
             return self._pods_as_targets(pods)
         known, unknown = self._known_nodes()
         here = by_node(pods)
-        targets = [
-            _Target(node, here.get(node), known.get(node, ""))
-            for node in sorted(set(self.nodes) or known.keys() | here.keys())
-        ]
+        # A pod may outlive its node, or be meant for one that is gone.
+        there = known.keys() | here.keys() if unknown else known.keys()
+        targets = [_Target(node, here.get(node), known.get(node, "")) for node in sorted(set(self.nodes) or there)]
         return targets if self.nodes or not unknown else [*targets, _Target("other nodes", None, unknown)]
 
     def _pods_as_targets(self, pods: Sequence[Pod]) -> list[_Target]:
@@ -350,6 +349,11 @@ def check(view: Callable[[Mapping[str, Any]], Iterable[str]], answer: Mapping[st
         raise OtherVersionError(
             f"its answer has another form than version {__version__} of this program knows ({error!r}): use one version"
         ) from error
+
+
+def _of(node: str, answer: Any) -> Any:
+    """Return the answer of a node under the name by which it was asked, whatever it calls itself."""
+    return answer | {"node": node} if isinstance(answer, dict) and "node" in answer else answer
 
 
 def _state(pod: Pod) -> str:

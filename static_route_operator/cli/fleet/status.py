@@ -74,9 +74,8 @@ def assemble(cluster: Cluster, namespace: str) -> dict[str, Any]:
         state["metadata"]["name"]: {row["name"]: row for row in state.get("status", {}).get("rows", ())}
         for state in states
     }
-    # A report outlives its node for a moment.
-    reporting = rows.keys() if known is None else known.keys()
-    nodes = sorted(reporting | {pod.node for pod in agents or () if pod.node})
+    # Reports and pods may outlive their node.
+    nodes = sorted(rows.keys() | by_node(agents or ()).keys() if known is None else known)
     objects = [_object(route, nodes, rows) for route in cluster.routes]
     objects.sort(key=lambda each: (-max([severity(at["state"]) for at in each["nodes"]] or [0]), each["name"]))
     problems = [*_object_problems(objects), *_gateway_problems(states, nodes)]

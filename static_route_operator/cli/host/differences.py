@@ -1,6 +1,6 @@
 """Differences between this host's desired routes and rules and its kernel, read by this process."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from static_route_operator.cli.host.process import ask
@@ -10,13 +10,16 @@ from static_route_operator.kernel.network import read_network
 from static_route_operator.kernel.ruleset import RuleSet
 from static_route_operator.planning.desired import DesiredState, parse_desired
 from static_route_operator.planning.diff import diff, diff_rules
-from static_route_operator.routing.description import describe_route
+from static_route_operator.routing.description import describe_route, shadow_words
+from static_route_operator.routing.kernelroute import KernelRoute
 from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.routes import Action, Routes
 from static_route_operator.routing.rules import Rule
 
 # The present state, for each action that would mend it.
 KINDS = {Action.ADD: "Missing", Action.REPLACE: "Different", Action.DELETE: "Surplus"}
+# The state of a route that is installed, while packets take another program's.
+SHADOWED = "Shadowed"
 
 
 async def compare(http_address: str, http_port: int) -> dict[str, Any]:
@@ -38,7 +41,10 @@ async def compare(http_address: str, http_port: int) -> dict[str, Any]:
         fib.require_complete()
         rules = await RuleSet(fib).read()
         fib.require_complete()
-        interfaces = (await read_network()).names
+        interfaces = dict((await read_network()).names)
+        keys, special = await fib.endangered(installed)
+        preceding = await fib.preceding(keys, keys, special)
+        fib.require_complete()
     except KernelError as error:
         raise UnansweredError(str(error)) from error
     finally:
@@ -48,7 +54,10 @@ async def compare(http_address: str, http_port: int) -> dict[str, Any]:
         "complete": answer["complete"],
         "wanted": len(desired.routes),
         "present": len(installed),
-        "differences": differences(desired, installed, dict(interfaces)),
+        "differences": [
+            *differences(desired, installed, interfaces),
+            *shadowed(desired, installed, preceding, interfaces),
+        ],
         "rules": rule_differences(desired, rules),
     }
 
@@ -68,6 +77,29 @@ def differences(desired: DesiredState, installed: Routes, interfaces: dict[int, 
                     "wanted": None if action is Action.DELETE else describe_route(key, next_hops, interfaces),
                     "present": describe_route(key, now, interfaces) if now is not None else None,
                     "message": owner.message if owner else "no StaticRoute wants it",
+                }
+            )
+    return found
+
+
+def shadowed(
+    desired: DesiredState,
+    installed: Routes,
+    preceding: Mapping[bytes, KernelRoute | None],
+    interfaces: dict[int, str],
+) -> list[dict[str, Any]]:
+    """Return the desired, installed routes in whose place packets take a route of another program."""
+    found = []
+    for key, next_hops in installed.in_order():
+        if (route := preceding.get(key)) and (owner := desired.owner(key)):
+            described = describe_route(key, next_hops, interfaces)
+            found.append(
+                {
+                    "kind": SHADOWED,
+                    "object": owner.name,
+                    "wanted": described,
+                    "present": described,
+                    "message": shadow_words(key, route, interfaces),
                 }
             )
     return found

@@ -133,6 +133,8 @@ def _notes(forwarding: Forwarding, answer: Mapping[str, Any], verdict: Verdict, 
             yield f"StaticRoute {owner} on this node: {messages[owner]}"
     if forwarding.drop and forwarding.drop.remedy and verdict is not Verdict.DROPPED:
         yield forwarding.drop.remedy
+    if forwarding.port:
+        yield f"{forwarding.port} is a port of {forwarding.packet.interface}, so the packet counts as arrived on that"
     learned = forwarding.learned
     if learned.redirected and verdict is not Verdict.REDIRECTED:
         yield f"an ICMP redirect set this next hop; {_redirect_remedy(forwarding)}"
@@ -167,17 +169,16 @@ def _judge(forwarding: Forwarding, claims: Sequence[Mapping[str, Any]] | None, p
     winners = [each for each in claims if each["standing"] == CandidateStatus.WINS]
     route = forwarding.route
     ours = route if route is not None and route.protocol == PROTOCOL else None
-    owner = next((each for each in winners if ours and _is_of(ours, each)), None)
-    if winners and forwarding.drop:
-        name = (owner or winners[0])["object"]
-        return _Judgement(Verdict.DROPPED, name, way, forwarding.drop.remedy)
+    mine = [each for each in claims if ours and _is_of(ours, each)]
+    owner = next((each for each in mine if each["standing"] == CandidateStatus.WINS), None)
+    held = next((each for each in mine if each["standing"] == CandidateStatus.HELD), None)
+    if forwarding.drop and (concerned := owner or held or (winners[0] if winners and route is None else None)):
+        return _Judgement(Verdict.DROPPED, concerned["object"], way, forwarding.drop.remedy)
     if owner:
         return _follows(owner, forwarding, way)
     if protected and (claims or ours):
         return _Judgement(Verdict.PROTECTED, None, way, _protected(forwarding, protected))
-    if held := next(
-        (each for each in claims if each["standing"] == CandidateStatus.HELD and ours and _is_of(ours, each)), None
-    ):
+    if held:
         name = held["object"]
         return _Judgement(Verdict.NOT_HERE, name, way, f"StaticRoute {name} retains this route: {held['message']}")
     if not claims:
@@ -252,7 +253,8 @@ def _redirect_remedy(forwarding: Forwarding) -> str:
         setting_name(packet, each, "accept_redirects") for each in ([interface] if ipv6 else ["all", interface])
     ]
     flush = "ip -6 route flush cache" if ipv6 else "ip route flush cache"
-    return f"`{flush}` ends it, and {' and '.join(f'{each}=0' for each in settings)} prevents the next"
+    prevent = "prevents" if ipv6 else "prevent"
+    return f"`{flush}` ends it, and {' and '.join(f'{each}=0' for each in settings)} {prevent} the next"
 
 
 def _way(forwarding: Forwarding) -> str:
@@ -268,11 +270,13 @@ def _way(forwarding: Forwarding) -> str:
             return f"dropped, {_ERRORS[route.kind]},{by}"
         return f"dropped ({forwarding.error})" + (by or ": no route matches")
     if route is not None and route.kind in LOCAL_KINDS:
+        if route.kind in {"broadcast", "multicast"}:
+            return f"sent to all hosts of a link, or taken from there,{by}"
         return f"delivered to this node itself{by}"
     hop = hop_words(forwarding.hop, forwarding.interfaces) if forwarding.hop else "nowhere"
     if route is not None and len(route.hops) > 1:
         return f"{hop}, one of {len(route.hops)} next hops, chosen by the addresses of the flow,{by}"
-    return f"{hop},{by}"
+    return f"{hop},{by}" if by else hop
 
 
 def _shadow(claim: Mapping[str, Any], forwarding: Forwarding) -> str:

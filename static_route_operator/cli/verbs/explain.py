@@ -10,7 +10,7 @@ from static_route_operator.cli.fleet.agents import Agents
 from static_route_operator.cli.options import cluster_options, local_options, node_option, output_option
 from static_route_operator.cli.views import explain as view
 from static_route_operator.cli.views.forms import show
-from static_route_operator.errors import InvalidPrefixError
+from static_route_operator.errors import InvalidPrefixError, shown
 from static_route_operator.routing.prefixes import pack_address
 
 _PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17}
@@ -19,9 +19,12 @@ _PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17}
 def _number(_: click.Context, parameter: click.Parameter, value: str) -> int:
     """Read a number, which may be hexadecimal, as firewall marks often are."""
     try:
-        return int(value, 0)
+        number = int(value, 0)
     except ValueError:
-        raise click.BadParameter(f"'{value}' is not a number", param=parameter) from None
+        number = -1
+    if not 0 <= number < 1 << 32:
+        raise click.BadParameter(f"{shown(value)} is not a number from 0 to 4294967295", param=parameter)
+    return number
 
 
 def _address(_: click.Context, parameter: click.Parameter, value: str) -> str:

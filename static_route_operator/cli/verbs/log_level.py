@@ -14,7 +14,7 @@ from static_route_operator.cli.host.process import ask
 from static_route_operator.cli.options import cluster_options, local_options, node_option, output_option
 from static_route_operator.cli.views import log_level as view
 from static_route_operator.cli.views.forms import show
-from static_route_operator.settings import LEVELS, ControllerSettings
+from static_route_operator.settings import LEVELS, LONGEST_LEVEL, ControllerSettings
 
 
 @click.command("log-level")
@@ -22,7 +22,7 @@ from static_route_operator.settings import LEVELS, ControllerSettings
 @click.option(
     "--for",
     "seconds",
-    type=click.IntRange(0),
+    type=click.IntRange(0, LONGEST_LEVEL),
     default=0,
     metavar="SECONDS",
     help="Restore the previous level after this time.",

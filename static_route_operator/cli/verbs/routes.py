@@ -31,7 +31,7 @@ def command(  # noqa: PLR0913  each is an option
     if all_nodes or agents.nodes:
         replies = list(agents.ask("routes", *(["--summary"] if summary else []), "-o", "json", parse=_report))
         answer = {
-            "nodes": [{"node": reply.node, **reply.answer} for reply in replies if reply.answer is not None],
+            "nodes": [{**reply.answer, "node": reply.node} for reply in replies if reply.answer is not None],
             "unanswered": [{"node": reply.node, "problem": reply.problem} for reply in replies if reply.answer is None],
         }
         show(answer, output, view.tables)

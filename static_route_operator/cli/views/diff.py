@@ -6,7 +6,7 @@ from typing import Any
 from static_route_operator.cli.views.forms import columns, unanswered
 from static_route_operator.cli.views.routes import gateway, options
 
-COLORS = {"Missing": "red", "Different": "yellow", "Surplus": "yellow"}
+COLORS = {"Missing": "red", "Different": "yellow", "Surplus": "yellow", "Shadowed": "red"}
 
 # Differences shown of each node in the narrow table.
 MAX_DIFFERENCES = 20

@@ -63,8 +63,10 @@ def _details(node: Mapping[str, Any], *, wide: bool) -> Iterator[str]:
 
 
 def _sent(kernel: Mapping[str, Any]) -> str:
-    if reason := kernel.get("drop") or kernel["error"]:
-        return f"nowhere: {reason}"
+    if kernel.get("drop"):
+        return "nowhere"
+    if kernel["error"]:
+        return f"nowhere: {kernel['error']}"
     words = {"via": kernel["gateway"], "dev": kernel["interface"], "src": kernel["source"]}
     return " ".join(f"{word} {value}" for word, value in words.items() if value) or "nowhere"
 

@@ -1,6 +1,8 @@
 """Reachability of the required endpoints, probed now and then: a change is held against what answered before it."""
 
 import asyncio
+import contextlib
+import errno
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 
@@ -20,6 +22,9 @@ ATTEMPT = 2.0
 PAUSE = 0.2
 # Seconds over which probes are spread: many nodes apply a change in the same moment, and probe the same endpoints.
 SPREAD = 0.1
+
+# Errors that say nothing of an endpoint: this process or node lacks descriptors or memory.
+OWN_LACKS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Reachability:
@@ -77,7 +82,11 @@ class Reachability:
         return all(await asyncio.gather(*map(self._probe, endpoints.values())))
 
     async def _probe(self, endpoint: Endpoint) -> bool:
-        reason = await attempt(endpoint, ATTEMPT)
+        try:
+            reason = await attempt(endpoint, ATTEMPT)
+        except OSError:
+            # Nothing was sent, so what is known of the endpoint stands.
+            return False
         if not reason:
             self.answering[endpoint.name] = endpoint
         elif self.answering.pop(endpoint.name, None) is not None:
@@ -98,21 +107,29 @@ class Reachability:
             # Count the time of attempts, not the clock: a process or machine that was suspended has not waited.
             allowed = min(ATTEMPT, left)
             started = asyncio.get_running_loop().time()
-            reason = await attempt(endpoint, allowed)
-            if not reason:
-                return ""
+            # If nothing can be sent the whole time, nothing says that the endpoint is cut off.
+            with contextlib.suppress(OSError):
+                reason = await attempt(endpoint, allowed)
+                if not reason:
+                    return ""
             left -= min(allowed, asyncio.get_running_loop().time() - started) + PAUSE
             await asyncio.sleep(min(PAUSE, max(left, 0.0)))
         return reason
 
 
 async def attempt(endpoint: Endpoint, seconds: float) -> str:
-    """Probe once; return the reason of a failure, empty after an answer."""
+    """Probe once; return the reason of a failure, empty after an answer.
+
+    Raises:
+        OSError: nothing was sent, for a lack of descriptors or memory of this process or node.
+    """
     try:
         async with asyncio.timeout(seconds):
             await endpoint.probe()
     except TimeoutError:
         return f"no answer in {seconds:.3g} s"
     except OSError as error:
+        if error.errno in OWN_LACKS:
+            raise
         return error.strerror.lower() if error.strerror else str(error) or type(error).__name__
     return ""

@@ -227,6 +227,12 @@ async def topology(play: Play, words: list[str], text: str) -> None:
         raise UsageError(f"{file} fails: {result.output}")
 
 
+@command("INTERFACE ADDRESS [WORD ...]")
+async def advertise(play: Play, words: list[str], text: str) -> Result:
+    """Advertise a router once, as `tests/kernel/advertise.py` says."""
+    return await play.run(f"{sys.executable} -m tests.kernel.advertise {' '.join(words)}")
+
+
 @command()
 async def rows(play: Play, words: list[str], text: str) -> Result:
     """Show the row of each StaticRoute."""

@@ -18,7 +18,7 @@ _PAUSE = 0.02
 # Seconds until the present output is taken as the expected one.
 _WRITING = 3.0
 # Seconds before a look whose output is to be written, in which the kernel gets what was asked for.
-_SETTLING = 0.3
+_SETTLING = 0.6
 # Commands after the first `put` that do not start the engine: it finds several objects at its start.
 _BEFORE_START = frozenset({"put", "edit", "write", "start"})
 # Lines of the log in an explanation.

@@ -24,7 +24,7 @@ from static_route_operator.node.inventory import Invalid
 from static_route_operator.node.planner import Planner
 from static_route_operator.node.rollback.confirmation import Confirmation
 from static_route_operator.observability.http import HttpServer
-from static_route_operator.observability.logs import set_level
+from static_route_operator.observability.logs import current_level, set_level
 from static_route_operator.settings import Settings, StandaloneSettings
 from static_route_operator.standalone import main as standalone
 from static_route_operator.supervision import run_until
@@ -93,6 +93,7 @@ class EngineStage(Stage):
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._log = _Log()
+        self._level = current_level()
 
     def put(self, name: str, manifest: Mapping[str, Any]) -> None:
         """Create or change an object, also in the inventory."""
@@ -138,6 +139,7 @@ class EngineStage(Stage):
         handlers = Introspection(host.inventory, host.reconciler).handlers
         server = HttpServer(host.metrics, lambda: host.reconciler.synced, handlers, planner.answer)
         await server.start(settings.http_address, settings.http_port, settings.metrics_address)
+        self._level = current_level()
         set_level(settings.log_level)
         logging.getLogger().addHandler(self._log)
         self._host, self._stop, self.running = host, asyncio.Event(), True
@@ -163,6 +165,7 @@ class EngineStage(Stage):
         logging.getLogger().removeHandler(self._log)
         if task is None:
             return
+        set_level(self._level)
         self._stop.set()
         if signum == signal.SIGKILL:
             task.cancel()

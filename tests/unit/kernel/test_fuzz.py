@@ -91,7 +91,7 @@ def _route_blocks(datagram: bytes) -> Facts:
         (protocol, next_hops, key): None
         for found in dump(Answers(datagram, DONE), SEQUENCE, 0, b"", blocks)
         for piece in found
-        for protocol, next_hops, keys in decoder.decode_block(piece.packed, piece.size)
+        for protocol, next_hops, keys, _ in decoder.decode_block(piece.packed, piece.size)
         for key in unpack(keys, next_hops.key_size)
     }
 

@@ -88,6 +88,34 @@ def test_tunnel_names_its_other_end(layer: int, attributes: bytes) -> None:
     assert link.point_to_point
 
 
+_END = pack_attribute(2, pack_address("203.0.113.9"))
+
+
+def _info(kind: bytes, *data: tuple[int, int]) -> bytes:
+    packed = b"".join(pack_attribute(number, struct.pack("=I", value)) for number, value in data)
+    return pack_attribute(18, pack_attribute(1, kind + b"\0") + pack_attribute(2, packed))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "known"),
+    [
+        (_END + pack_attribute(5, struct.pack("=I", 0)), True),
+        (_END + pack_attribute(5, struct.pack("=I", 2)), False),
+        (_END + pack_attribute(37, struct.pack("=I", 0)), False),
+        (_END + _info(b"gre", (20, 0)), True),
+        (_END + _info(b"gre", (20, 7)), False),
+        (_END + _info(b"vti", (6, 7)), False),
+    ],
+    ids=["free", "bound", "of another namespace", "unmarked", "marked", "marked vti"],
+)
+def test_tunnel_whose_outer_packets_follow_other_routes_names_no_end(attributes: bytes, known: bool) -> None:
+    """Routes of the node do not capture the outer packets of a tunnel that is bound to a device, or marks them."""
+    link = decode_link(_link(9, "tun0", 0x10D1, 778, attributes).body)
+
+    assert link is not None
+    assert link.remote == (pack_address("203.0.113.9") if known else b"")
+
+
 def test_message_about_something_else_of_a_link_is_no_link() -> None:
     """Bridges report their ports in a family of their own, wireless drivers their events: neither is a link."""
     bridge = struct.pack("=BxHiII", 7, 1, 2, 1, 0) + pack_attribute(3, b"eth0\0")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
-from static_route_operator.kernel.messages import RTMSG, DecodedRoute, RouteDecoder, encode, parse_route
+from static_route_operator.kernel.messages import RTMSG, DecodedRoute, DecodedRoutes, RouteDecoder, encode, parse_route
 from static_route_operator.kernel.netlink import HEADER, blocks
 from static_route_operator.routing.description import holder_words
 from static_route_operator.routing.keys import prefix_of, unpack_table_metric
@@ -16,6 +16,8 @@ from static_route_operator.routing.nexthops import (
     BLACKHOLE_IPV4,
     BLACKHOLE_IPV6,
     PROTOCOL,
+    THROW_IPV4,
+    THROW_IPV6,
     UNKNOWN_IPV4,
     UNKNOWN_IPV6,
     NextHop,
@@ -57,7 +59,7 @@ def _message(action: Action, path: NextHops, key: bytes, sequence: int) -> bytes
     """One request, the slow way."""
     address, length, (table, metric) = key[:-9], key[-9], struct.unpack("=II", key[-8:])
     family = 2 if len(address) == 4 else 10
-    scope, kind = (255, 0) if action is Action.DELETE else (0, 6 if path.blackhole else 1)
+    scope, kind = (255, 0) if action is Action.DELETE else (0, {"unicast": 1, "blackhole": 6, "throw": 9}[path.kind])
     hop, *others = path.hops
     flags = 4 if hop.on_link and not others else 0
     body = struct.pack("=BBBBBBBBI", family, length, 0, 0, 0, 245, scope, kind, flags)
@@ -96,7 +98,7 @@ def _keys(count: int, *, ipv4: bool) -> list[bytes]:
         *(
             (action, path)
             for action in Action
-            for path in (GATEWAY4, GATEWAY6, RICH4, RICH6, MANY4, MANY6, BLACKHOLE_IPV4, BLACKHOLE_IPV6)
+            for path in (GATEWAY4, GATEWAY6, RICH4, RICH6, MANY4, MANY6, BLACKHOLE_IPV4, BLACKHOLE_IPV6, THROW_IPV4)
         ),
         (Action.DELETE, UNKNOWN_IPV4),
         (Action.DELETE, UNKNOWN_IPV6),
@@ -204,7 +206,7 @@ def test_dumps_are_read_back_in_bulk(routes: list[tuple[bytes, NextHops, int]]) 
     size = len(routes[0][0]) if routes else 1
     keys = [
         (packed[start : start + size], path, protocol)
-        for protocol, path, packed in found
+        for protocol, path, packed, _ in found
         for start in range(0, len(packed), size)
     ]
     assert sorted(keys) == sorted(routes)
@@ -219,7 +221,7 @@ def test_routes_of_one_shape_are_read_at_once() -> None:
     (block,) = blocks(datagram)
 
     (found,) = RouteDecoder().decode_block(block.packed, block.size)
-    assert found == (PROTOCOL, GATEWAY4, b"".join(keys))
+    assert found == DecodedRoutes(PROTOCOL, GATEWAY4, b"".join(keys))
 
 
 def test_paths_are_not_confused_across_families_and_kinds() -> None:
@@ -228,13 +230,13 @@ def test_paths_are_not_confused_across_families_and_kinds() -> None:
     key4, key6 = make_key("192.0.2.0/24", 254, 0), make_key("2001:db8::/32", 254, 0)
     by_interface = NextHops.via(b"", 2)
 
-    assert decoder.decode(_dumped(key4, GATEWAY4)) == (key4, GATEWAY4, PROTOCOL)
-    assert decoder.decode(_dumped(key4, GATEWAY4, kind=6)) == (key4, BLACKHOLE_IPV4, PROTOCOL)
-    assert decoder.decode(_dumped(key4, GATEWAY4, kind=7)) == (key4, UNKNOWN_IPV4, PROTOCOL)
-    assert decoder.decode(_dumped(key4, GATEWAY4)) == (key4, GATEWAY4, PROTOCOL)
-    assert decoder.decode(_dumped(key6, by_interface)) == (key6, NextHops.via(bytes(16), 2), PROTOCOL)
-    assert decoder.decode(_dumped(key4, by_interface)) == (key4, NextHops.via(bytes(4), 2), PROTOCOL)
-    assert decoder.decode(_dumped(key4, GATEWAY4, tos=8)) == (key4, UNKNOWN_IPV4, PROTOCOL)
+    assert decoder.decode(_dumped(key4, GATEWAY4)) == DecodedRoute(key4, GATEWAY4, PROTOCOL)
+    assert decoder.decode(_dumped(key4, GATEWAY4, kind=6)) == DecodedRoute(key4, BLACKHOLE_IPV4, PROTOCOL)
+    assert decoder.decode(_dumped(key4, GATEWAY4, kind=7)) == DecodedRoute(key4, UNKNOWN_IPV4, PROTOCOL)
+    assert decoder.decode(_dumped(key4, GATEWAY4)) == DecodedRoute(key4, GATEWAY4, PROTOCOL)
+    assert decoder.decode(_dumped(key6, by_interface)) == DecodedRoute(key6, NextHops.via(bytes(16), 2), PROTOCOL)
+    assert decoder.decode(_dumped(key4, by_interface)) == DecodedRoute(key4, NextHops.via(bytes(4), 2), PROTOCOL)
+    assert decoder.decode(_dumped(key4, GATEWAY4, tos=8)) == DecodedRoute(key4, UNKNOWN_IPV4, PROTOCOL, tos=8)
 
 
 def test_foreign_route_is_known_by_where_it_leads() -> None:
@@ -245,7 +247,7 @@ def test_foreign_route_is_known_by_where_it_leads() -> None:
 
     for path, read in ((gateway, gateway), (NextHops.via(b"", 2), NextHops.via(bytes(16), 2))):
         body = _dumped(key, path, protocol=9) + hop_limit
-        assert RouteDecoder().decode(body) == (key, read, 9)
+        assert RouteDecoder().decode(body) == DecodedRoute(key, read, 9)
 
 
 def test_default_route_that_leads_nowhere_is_read() -> None:
@@ -254,7 +256,7 @@ def test_default_route_that_leads_nowhere_is_read() -> None:
     message = HEADER.pack(HEADER.size + len(body), 24, 0, 1, 0) + body
 
     (found,) = RouteDecoder().decode_block(message, len(message))
-    assert found == (3, UNKNOWN_IPV4, make_key("0.0.0.0/0", 254, 0))
+    assert found == DecodedRoutes(3, UNKNOWN_IPV4._replace(kind="unreachable"), make_key("0.0.0.0/0", 254, 0))
 
 
 @pytest.mark.parametrize(
@@ -271,7 +273,7 @@ def test_paths_this_program_never_writes_are_unknown(extra: bytes, what: str) ->
     key = make_key("192.0.2.0/24", 254, 0)
     decoded = RouteDecoder().decode(_dumped(key, NextHops.via(b"", 2)) + extra)
 
-    assert decoded == (key, UNKNOWN_IPV4, PROTOCOL), what
+    assert decoded == DecodedRoute(key, UNKNOWN_IPV4, PROTOCOL), what
 
 
 @pytest.mark.parametrize("family", [0, 7, 28, 128])
@@ -298,14 +300,22 @@ def test_many_different_paths_are_read_right() -> None:
 
     decoded = [decoder.decode(_dumped(key, path)) for path in [*paths, *paths[:10]]]
 
-    assert decoded == [(key, path, PROTOCOL) for path in [*paths, *paths[:10]]]
+    assert decoded == [DecodedRoute(key, path, PROTOCOL) for path in [*paths, *paths[:10]]]
 
 
-@pytest.mark.parametrize(("key", "path"), [("192.0.2.1", BLACKHOLE_IPV4), ("2001:db8::1", BLACKHOLE_IPV6)])
-def test_blackhole_is_read_back(key: str, path: NextHops) -> None:
-    """A blackhole is one; that of IPv6 has an interface, as the kernel tells it."""
+@pytest.mark.parametrize(
+    ("key", "path", "kind"),
+    [
+        ("192.0.2.1", BLACKHOLE_IPV4, 6),
+        ("2001:db8::1", BLACKHOLE_IPV6, 6),
+        ("192.0.2.1", THROW_IPV4, 9),
+        ("2001:db8::1", THROW_IPV6, 9),
+    ],
+)
+def test_route_without_next_hops_is_read_back(key: str, path: NextHops, kind: int) -> None:
+    """A blackhole and a throw are read as such; those of IPv6 have an interface, as the kernel tells it."""
     one = make_key(key, 254, 1024)
-    body = _dumped(one, path, kind=6) + (_attribute(4, struct.pack("=I", 1)) if ":" in key else b"")
+    body = _dumped(one, path, kind=kind) + (_attribute(4, struct.pack("=I", 1)) if ":" in key else b"")
 
     assert RouteDecoder().decode(body) == DecodedRoute(one, path, PROTOCOL)
 
@@ -341,7 +351,7 @@ def test_route_with_what_is_never_written_is_unknown(kind: int) -> None:
 )
 def test_route_is_described_in_the_words_of_ip(body: bytes, words: str) -> None:
     """The holder of a key is described as `ip route` would: by type, object, gateways and protocol."""
-    assert holder_words(parse_route(body)) == words
+    assert holder_words(parse_route(body), {}) == words
 
 
 @given(

@@ -213,6 +213,11 @@ def test_words_say_where_the_gateway_is_and_what_to_do(
         ("192.168.7.1", None, ""),
         (
             "192.168.7.1",
+            _via(0, ETH0, "192.168.7.1"),
+            ", but this node would send to it by 0.0.0.0/0 via 192.168.7.1 on eth0: set onLink: true",
+        ),
+        (
+            "192.168.7.1",
             _device(0, PPP0),
             (
                 ", and this node would send to it by 0.0.0.0/0 on ppp0: set interface: ppp0 in spec.gateways if it is a"
@@ -220,7 +225,7 @@ def test_words_say_where_the_gateway_is_and_what_to_do(
             ),
         ),
     ],
-    ids=["router", "no route", "device"],
+    ids=["router", "no route", "gateway of the default route", "device"],
 )
 def test_gateway_on_no_subnet_is_told(text: str, lookup: Lookup | None, words: str) -> None:
     """A gateway that no subnet holds is told with the subnets that there are, and with the device that leads on."""

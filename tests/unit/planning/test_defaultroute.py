@@ -2,20 +2,20 @@
 
 from dataclasses import replace
 
+import pytest
+
 from static_route_operator.planning.defaultroute import (
     PRIORITY_OF_MAIN,
     PRIORITY_OF_OURS,
     PRIORITY_OF_REPLIES,
-    followers,
     make_bypass_routes,
     make_rules,
-    prefix_without_bypass,
 )
 from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.foreign import ForeignRib
-from static_route_operator.routing.nexthops import UNKNOWN_IPV4, NextHops
+from static_route_operator.routing.nexthops import THROW_IPV4, UNKNOWN_IPV4, NextHops
 from static_route_operator.routing.prefixes import pack_address
-from tests.unit.builders import ETH0, facts, keys, protection
+from tests.unit.builders import ETH0, facts, keys, make_key, pack, protection
 
 ETH1 = 3
 PUBLIC = NextHops.via(pack_address("198.51.100.1"), ETH1)
@@ -71,10 +71,27 @@ def test_rule_names_the_objects_of_its_family() -> None:
     assert all(rule.ours for rule in rules)
 
 
-def test_default_route_that_can_not_be_copied_is_found() -> None:
-    """A protected prefix uses it, and can have no bypass route."""
-    assert prefix_without_bypass(4, _node()) is None
-    node = _node(UNKNOWN_IPV4)
-    assert prefix_without_bypass(4, node) == followers(4, node)[0]
-    assert not len(make_bypass_routes([4], node))
-    assert prefix_without_bypass(4, replace(node, protected=protection({}))) is None
+def test_every_default_route_of_main_has_its_replies() -> None:
+    """The kernel may use any of several default routes later, so the addresses of each one's interface have a rule."""
+    second = NextHops.via(pack_address("10.9.0.254"), ETH1 + 1)
+    node = replace(
+        _node(),
+        foreign=ForeignRib({PUBLIC: keys("0.0.0.0/0"), second: pack([make_key("0.0.0.0/0", 254, 7)])}),
+    )
+    path = NextHops.via(pack_address("10.0.0.1"), ETH0)
+
+    replies = [str(rule) for rule in sorted(make_rules([("nat", path)], node)) if rule.priority == PRIORITY_OF_REPLIES]
+    assert replies == [
+        "32700: from 10.9.0.1 lookup main",
+        "32700: from 198.51.100.2 lookup main",
+        "32700: from 198.51.100.3 lookup main",
+    ]
+
+
+@pytest.mark.parametrize("default", [PUBLIC, UNKNOWN_IPV4], ids=["via a gateway", "unreachable"])
+def test_bypass_routes_lead_to_the_next_rule(default: NextHops) -> None:
+    """A protected prefix takes the kernel's choice in main, so the type of main's default route does not matter."""
+    (bypass,) = make_bypass_routes([4], _node(default))
+
+    assert bypass == (THROW_IPV4, pack([make_key("203.0.113.6", 245, 0)]))
+    assert not len(make_bypass_routes([4], replace(_node(default), protected=protection({}))))

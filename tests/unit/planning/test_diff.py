@@ -9,7 +9,8 @@ from static_route_operator.routing.nexthops import UNKNOWN_IPV4, UNKNOWN_IPV6, N
 from static_route_operator.routing.prefixes import pack_address
 from static_route_operator.routing.routes import Action, Operation, Routes
 from static_route_operator.routing.rules import Rule
-from tests.unit.builders import key, paths, routes
+from tests.unit.builders import ETH0, key, paths, routes
+from tests.unit.builders import keys as pack_keys
 
 KEYS4 = [key(f"192.0.2.{last}") for last in range(6)]
 KEYS6 = [key(f"2001:db8::{last}") for last in range(4)]
@@ -124,3 +125,15 @@ def test_rule_that_leads_to_our_table_is_added_last_and_deleted_first() -> None:
     deleted = diff_rules([], [spare, other, lead])
     assert [rule.priority for _, rule in deleted] == [32702, 32701, 9]
     assert diff_rules({spare: ("nat",)}, [spare]) == []
+
+
+def test_dead_ends_are_not_retained() -> None:
+    """A retained route that leads to this node itself goes; others with the same keys stay."""
+    here, there = (NextHops.via(pack_address(gateway), ETH0) for gateway in ("10.0.0.1", "10.0.0.3"))
+    installed = Routes({here: pack_keys("192.0.2.1"), there: pack_keys("192.0.2.2")})
+    retained = [pack_keys("192.0.2.1", "192.0.2.2")]
+
+    assert diff(Routes(), installed, retained=retained) == []
+    assert diff(Routes(), installed, retained=retained, dead_ends={here}) == [
+        Operation(Action.DELETE, here, pack_keys("192.0.2.1"))
+    ]

@@ -1,5 +1,6 @@
 """Selection of the gateways that a node uses."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from static_route_operator.api.resolution import ResolvedRoute
 from static_route_operator.planning.gateways import GatewaySelection, GatewaySelector
 from static_route_operator.planning.plan import make_plan
 from static_route_operator.planning.targets import Target
-from static_route_operator.routing.facts import Facts
+from static_route_operator.routing.facts import Facts, Network
 from static_route_operator.routing.foreign import Lookup
 from static_route_operator.routing.nexthops import BLACKHOLE_IPV4, BLACKHOLE_IPV6, NextHop, NextHops
 from static_route_operator.routing.prefixes import pack_address
@@ -32,6 +33,12 @@ def _target(address: str) -> Target:
 
 def _choose(some: ResolvedRoute, *down: str, known: Facts = HERE, probed: tuple[str, ...] = ()) -> GatewaySelection:
     return GatewaySelector(NODE, known, {_target(each) for each in down}, map(_target, probed)).choose(some)
+
+
+def network_with(some: Facts, **changes: Any) -> Facts:
+    """Return a node whose eth0 has changed."""
+    links = {**some.links, ETH0: replace(some.links[ETH0], **changes)}
+    return replace(some, network=Network(links, some.network.addresses))
 
 
 def _used(choice: GatewaySelection) -> dict[bytes, int]:
@@ -140,14 +147,44 @@ def test_policy_is_for_all_that_keeps_gateways_from_use(
     assert choice.problem.state is RowState.FAILED
 
 
-def test_gateway_itself_drops_nothing() -> None:
-    """A node that is the only gateway has no routes through itself, and no blackhole in their place."""
-    own = facts(lookups={A: Lookup(32, 1, on_link=False, local=True, ours=False)})
-    choice = _choose(_object({"address": A}, whenAllGatewaysDown="Blackhole"), known=own)
+OWN = facts(gateways=[B], lookups={A: Lookup(32, 1, on_link=False, local=True, ours=False)})
 
-    assert choice.next_hops is None
+
+@pytest.mark.parametrize("policy", ["Keep", "Withdraw", "Blackhole"])
+@pytest.mark.parametrize("others", [[], [{"address": B}]], ids=["alone", "and the other is down"])
+def test_gateway_itself_has_no_routes(policy: str, others: list[dict[str, Any]]) -> None:
+    """A node that is itself the gateway left has no routes, none that stay, and no blackhole in their place."""
+    some = _object({"address": A}, *others, healthCheck={}, whenAllGatewaysDown=policy)
+    choice = _choose(some, B, known=OWN, probed=(A, B))
+
+    assert (choice.next_hops, choice.keep) == (None, False)
     assert choice.problem is not None
-    assert choice.problem.reason is Reason.GATEWAY_IS_THIS_NODE
+    assert (choice.problem.state, choice.problem.reason) == (RowState.REFUSED, Reason.GATEWAY_IS_THIS_NODE)
+    assert choice.problem.message.startswith(f"gateway {A} is a unicast address of this node")
+    assert choice.problem.message.endswith("; its routes are withdrawn")
+    # This node would answer its own probes.
+    assert {each.gateway for each in choice.targets} == {pack_address(each["address"]) for each in others}
+
+
+def test_gateway_beside_one_that_is_this_node_is_used() -> None:
+    """As long as another gateway can be used the node uses it, and says why it does not use the first."""
+    choice = _choose(_object({"address": A}, {"address": B, "priority": 1}), known=OWN)
+
+    assert _used(choice) == _weights(b=1)
+    assert choice.problem is not None
+    assert (choice.problem.state, choice.problem.reason) == (RowState.PROGRAMMED, Reason.GATEWAYS_NOT_USED)
+    assert choice.problem.message.startswith(f"gateway {A} is a unicast address of this node")
+
+
+def test_target_of_a_named_interface_stays_there() -> None:
+    """A gateway out of reach is probed further on its own interface, not where another object finds its address."""
+    other = Target(pack_address(A), ETH0 + 1, Check())
+    some = _object({"address": A, "interface": "eth0"}, healthCheck={})
+    down = network_with(HERE, up=False)
+
+    known = GatewaySelector(NODE, down, (), [other, _target(A)]).choose(some)
+    assert known.targets == (_target(A),)
+    assert GatewaySelector(NODE, down, (), [other]).choose(some).targets == ()
 
 
 def test_gateway_that_cannot_be_reached_goes_on_being_probed() -> None:

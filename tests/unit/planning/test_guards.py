@@ -1,19 +1,21 @@
 """Gateways that can't work on a node, and destinations that would cut it off."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
 
 from static_route_operator.api.noderoutestate import Reason, RowState
-from static_route_operator.planning.guards import refusals, source_problem
-from static_route_operator.routing.facts import Facts
+from static_route_operator.planning.guards import Rejection, default_refusals, refusals, source_problem
+from static_route_operator.routing.facts import Address, Facts, Link, Network
 from static_route_operator.routing.foreign import ForeignRib, Lookup
 from static_route_operator.routing.keys import TABLE_LOCAL, prefix_of
-from static_route_operator.routing.nexthops import BLACKHOLE_IPV4, NextHops
+from static_route_operator.routing.nexthops import BLACKHOLE_IPV4, NextHop, NextHops
 from static_route_operator.routing.prefixes import pack_address, pack_prefix, unpack_prefix
 from static_route_operator.routing.rules import Rule
 from tests.unit.builders import ETH0, facts, key, keys, make_key, pack, protection
 
+TUN0 = 9
 LOCAL = Lookup(32, 1, on_link=False, local=True, ours=False)
 BY_DEFAULT_ROUTE = Lookup(0, ETH0, on_link=False, local=False, ours=False)
 
@@ -212,3 +214,57 @@ def test_table_that_own_packets_may_be_looked_up_in_is_guarded(rule: Rule) -> No
 def test_rules_change_nothing_for_the_main_table() -> None:
     """In main the longest prefix wins, whatever rules lead there."""
     assert _refused_in(254, (Rule(priority=10, table=254),), "10.0.0.0/8", "172.16.0.0/12") == {}
+
+
+OUTER = "198.51.100.7"
+ANYWHERE, BROAD, EXACT = "0.0.0.0/0", "198.51.100.0/24", "198.51.100.7/32"
+BY_DEFAULT = Lookup(0, ETH0, on_link=False, local=False, ours=False)
+
+
+@pytest.mark.parametrize(
+    ("lookup", "refused"),
+    [
+        (None, [ANYWHERE, BROAD, EXACT]),
+        (BY_DEFAULT, [ANYWHERE, BROAD, EXACT]),
+        (BY_DEFAULT._replace(prefix_length=25), [EXACT]),
+        (Lookup(32, ETH0, on_link=False, local=False, ours=True), [EXACT]),
+        (Lookup(24, TUN0, on_link=False, local=False, ours=True), [ANYWHERE, BROAD, EXACT]),
+        (Lookup(24, 0, on_link=False, local=False, ours=True), [ANYWHERE, BROAD, EXACT]),
+    ],
+    ids=["no route", "default", "more specific", "another StaticRoute", "looping", "looping in part"],
+)
+def test_tunnel_does_not_lead_into_itself(lookup: Lookup | None, refused: list[str]) -> None:
+    """A key that would capture the outer packets of the tunnel to its gateway is refused, on that way alone."""
+    known = facts(lookups={OUTER: lookup} if lookup else {})
+    tunnel = Link(TUN0, "tun0", kind="gre", remote=pack_address(OUTER))
+    node = replace(known, network=Network({**known.links, TUN0: tunnel}, known.network.addresses))
+    some = keys(BROAD, EXACT, "192.0.2.1")
+    into, past = NextHop(pack_address("10.9.0.1"), TUN0), NextHop(pack_address("10.0.0.1"), ETH0)
+
+    def refused_keys(found: Iterable[Rejection]) -> list[str]:
+        return sorted({unpack_prefix(prefix_of(key)) for each in found for key in each.keys})
+
+    assert refused_keys(refusals(some, node, [], hops=[past, into])) == [each for each in refused if each != ANYWHERE]
+    assert refused_keys(default_refusals(keys(ANYWHERE), node, [into])) == [
+        each for each in refused if each == ANYWHERE
+    ]
+    assert {each.why for each in refusals(some, node, [], hops=[into])} == {
+        f"would capture {OUTER}, the other end of the tunnel tun0 that leads to the gateway"
+    }
+    assert not list(refusals(some, node, [], hops=[past]))
+
+
+def test_source_that_is_no_address_in_use() -> None:
+    """A duplicate, and an address that is still checked, are told as such."""
+    for flag, words in (("duplicate", "is a duplicate: another node"), ("tentative", "is not in use yet")):
+        address = Address(ETH0, pack_address("fd00::7"), 64, pack_address("fd00::7"), **{flag: True})
+        problem = source_problem(pack_address("fd00::7"), replace(facts(), network=Network(facts().links, (address,))))
+        assert problem is not None
+        assert f"source fd00::7 of eth0 {words}" in problem.message
+
+
+def test_subnet_of_length_0_or_1_captures_nothing() -> None:
+    """An address that claims the whole world, or half of it, refuses no destination but itself."""
+    node = facts(subnets={"0.0.0.0/0": "ppp0", "128.0.0.0/1": "ppp0"}, addresses={"10.64.64.64": "ppp0"})
+
+    assert _refused(node, "192.0.2.0/24", "10.64.64.64") == {"10.64.64.64/32": "is this node's own address on ppp0"}

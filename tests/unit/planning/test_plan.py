@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from static_route_operator.api.noderoutestate import Reason, RowState
 from static_route_operator.api.resolution import ResolvedRoute
-from static_route_operator.planning import gateways as gateways_module
 from static_route_operator.planning import plan as plan_module
+from static_route_operator.planning.gateways import GatewaySelector
 from static_route_operator.planning.plan import ObjectPlan, Plan, make_plan
 from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.foreign import Lookup
 from static_route_operator.routing.keys import prefix_of
-from static_route_operator.routing.nexthops import NextHops
+from static_route_operator.routing.nexthops import THROW_IPV4, NextHops
 from static_route_operator.routing.prefixes import pack_address, unpack_prefix
 from static_route_operator.routing.rules import Rule
 from tests.unit.builders import ETH0, facts, key, keys, make_key, paths, protection, resolved
@@ -48,24 +48,24 @@ def test_each_destination_goes_through_the_gateway() -> None:
     assert [(each.route.name, each.problems) for each in plan.objects] == [("v4", ()), ("v6", ())]
 
 
-@pytest.mark.parametrize("step", ["find_next_hop", "source_problem", "refusals"])
+@pytest.mark.parametrize(
+    ("owner", "step"),
+    [(GatewaySelector, "choose"), (plan_module, "source_problem"), (plan_module, "refusals")],
+)
 def test_object_that_can_not_be_planned_stops_no_other(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, step: str
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, owner: Any, step: str
 ) -> None:
     """A defect that one object meets keeps its routes, says so in its row, and leaves all others as they should be."""
-    odd_values = pack_address("10.0.0.3"), pack_address("10.0.0.2"), keys("203.0.113.0/24")
-    for module in (plan_module, gateways_module):
-        if not hasattr(module, step):
-            continue
-        known = getattr(module, step)
+    route = resolved("odd", "10.0.0.3", ["203.0.113.0/24"], source="10.0.0.2")
+    known = getattr(owner, step)
 
-        def broken(*words: Any, known: Any = known, **more: Any) -> Any:
-            if any(getattr(each, "address", each) in odd_values for each in words):
-                raise KeyError(1)
-            return known(*words, **more)
+    def broken(*words: Any, **more: Any) -> Any:
+        if any(each in words for each in (route, route.spec.options.source, route.keys)):
+            raise KeyError(1)
+        return known(*words, **more)
 
-        monkeypatch.setattr(module, step, broken)
-    plan = _plan(resolved("odd", "10.0.0.3", ["203.0.113.0/24"], source="10.0.0.2"), resolved("good"))
+    monkeypatch.setattr(owner, step, broken)
+    plan = _plan(route, resolved("good"))
 
     assert paths(plan.desired) == {key("192.0.2.1"): NextHops.via(pack_address("10.0.0.1"), ETH0)}
     odd = _by_name(plan)["odd"]
@@ -345,10 +345,7 @@ def test_default_route_pins_what_would_follow_it() -> None:
     node = _default_node()
     plan = make_plan([resolved(destinations=["0.0.0.0/0"], allowDefaultRoute=True)], node)
 
-    assert paths(plan.bypass) == {
-        make_key(f"{each}", 245, 0): NextHops.via(pack_address("10.0.0.3"), ETH0)
-        for each in ("203.0.113.6", "10.244.0.0/16")
-    }
+    assert paths(plan.bypass) == {make_key(f"{each}", 245, 0): THROW_IPV4 for each in ("203.0.113.6", "10.244.0.0/16")}
     assert paths(plan.desired).keys() == {*paths(plan.bypass), make_key("0.0.0.0/0", 245, 0)}
     # The gateways are on one interface, so replies need no rule.
     assert sorted(map(str, plan.rules)) == [
@@ -483,9 +480,8 @@ def test_default_route_stays_beside_a_new_claim() -> None:
     before = make_plan([some], _with_claims({}))
     plan = make_plan([some], _with_claims(CLAIM | {"203.0.113.7": "InternalIP of a node"}), before)
 
-    ours, theirs = NextHops.via(pack_address("10.0.0.1"), ETH0), NextHops.via(pack_address("10.0.0.3"), ETH0)
-    assert plan.desired.through(ours) == some.keys
-    assert {unpack_prefix(prefix_of(each)) for each in plan.bypass.through(theirs)} == {"203.0.113.7/32"}
+    assert plan.desired.through(NextHops.via(pack_address("10.0.0.1"), ETH0)) == some.keys
+    assert {unpack_prefix(prefix_of(each)) for _, bypass in plan.bypass for each in bypass} == {"203.0.113.7/32"}
     assert plan.rules
 
 

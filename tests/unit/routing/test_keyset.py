@@ -13,7 +13,7 @@ from static_route_operator.routing.keys import (
 )
 from static_route_operator.routing.keyset import KeySet, by_family, duplicates, union
 from static_route_operator.routing.prefixes import host_prefix, last_address, pack_address, pack_prefix
-from tests.unit.builders import default_table_metric
+from tests.unit.builders import default_table_metric, keys
 
 # Few values, so that sets overlap, and enough keys that the sets are cut into pieces.
 numbers = st.integers(0, 60) | st.integers(0, 3000)
@@ -158,3 +158,14 @@ def test_interleaved_parts_lie_between_those_before() -> None:
     assert _numbers(first) == set(range(0, 3200, 32))
     assert _numbers(second) == set(range(16, 3200, 32))
     assert len(rest) == 30
+
+
+def test_keys_that_hold_an_address() -> None:
+    """All prefixes around an address are found, those of some lengths alone, and none for the other family."""
+    some = keys("0.0.0.0/1", "10.0.0.0/8", "10.1.0.0/16", "10.0.0.5", "192.0.2.0/24")
+
+    assert some.holding(pack_address("10.0.0.5")) == keys("0.0.0.0/1", "10.0.0.0/8", "10.0.0.5")
+    assert some.holding(pack_address("10.0.0.5"), range(2, 32)) == keys("10.0.0.0/8")
+    assert not some.holding(pack_address("10.0.0.5"), range(0))
+    assert not some.holding(pack_address("203.0.113.1"))
+    assert not some.holding(pack_address("fd00::5"))

@@ -1,18 +1,25 @@
 """StaticRoutes from files."""
 
+import contextlib
+import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
-from static_route_operator.api.nodeselector import Node
+from static_route_operator.api.nodeselector import Node, selects
 from static_route_operator.errors import ManifestError
 from static_route_operator.node.inventory import Inventory
+from static_route_operator.node.rollback.unconfirmed import RolledBack
+from static_route_operator.node.state.snapshot import Snapshot, pack_snapshot, unpack_snapshot
 from static_route_operator.routing.prefixes import unpack_address
-from static_route_operator.standalone.manifests import ManifestDirectory, read_manifest
+from static_route_operator.standalone.manifests import ManifestDirectory, _parsed, read_manifest
+from static_route_operator.standalone.validation import validate
 from tests.unit.builders import manifest
 
 
@@ -88,6 +95,27 @@ def test_time_of_creation_stays_text(tmp_path: Path) -> None:
     assert parsed.created == "2024-05-01T10:00:00Z"
 
 
+def test_addresses_need_no_quotes(tmp_path: Path) -> None:
+    """IPv6 addresses of decimal groups, which YAML 1.1 takes for numbers in base 60, are text as in kubectl."""
+    file = tmp_path / "a.yaml"
+    file.write_text(
+        "apiVersion: networking.digitalocean.com/v1\nkind: StaticRoute\nmetadata: {name: a}\n"
+        "spec:\n  gateway: 2001:10:20:30:40:50:1:1\n  destinations: [2001:1:2:3:4:5:6:7, 2001:10:20:30::/64]\n"
+    )
+
+    (parsed,) = read_manifest(file)
+    assert unpack_address(parsed.gateways[0].address) == "2001:10:20:30:40:50:1:1"
+    assert len(parsed.destinations.prefixes) == 2 * 17
+
+
+def test_empty_list_is_a_manifest(tmp_path: Path) -> None:
+    """A List without items says that there are no objects, which an empty file does not."""
+    file = tmp_path / "a.yaml"
+    file.write_text("kind: List\nitems: []\n")
+
+    assert read_manifest(file) == []
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -102,6 +130,28 @@ def test_time_of_creation_stays_text(tmp_path: Path) -> None:
         ("{kind: StaticRoute, metadata: {name: a}}", "StaticRoute a: apiVersion: is missing"),
         ("{apiVersion: networking.digitalocean.com/v1, metadata: {name: a}}", "StaticRoute a: kind: is missing"),
         (yaml.safe_dump(manifest("a") | {"kind": "Service"}), "StaticRoute a: apiVersion: must be"),
+        ("", "holds no object; to remove its StaticRoutes delete the file"),
+        ("# nothing\n---\n", "holds no object; to remove its StaticRoutes delete the file"),
+        ("a: 1\na: 2", "is not valid YAML: line 2: the key 'a' is already set in line 1; remove one"),
+        (yaml.safe_dump(manifest("a", metrik=5)), "line 9: StaticRoute a: spec.metrik: is not a field: did you mean"),
+        (yaml.safe_dump(manifest("No_Name")), "StaticRoute No_Name: metadata.name: 'No_Name' is not a name"),
+        (
+            yaml.safe_dump(manifest("a", metadata={"creationTimestamp": [1]})),
+            "line 5: StaticRoute a: metadata.creationTimestamp: '[1]' can't be used; leave the field out",
+        ),
+        (
+            yaml.safe_dump(manifest("a", destinations=["192.0.2.1/" + "9" * 5000])),
+            "(5010 characters) is not an IP address or CIDR: the length must be 0 to 32",
+        ),
+        (
+            "---\n---\n" + yaml.safe_dump(manifest("a", gateway="x")),
+            "document 2, line 10: StaticRoute a: spec.gateway: gateway 'x' is not an IP address",
+        ),
+        (json.dumps(manifest("a", gateway="x"), indent=1), "line 11: StaticRoute a: spec.gateway: gateway 'x' is not"),
+        (
+            yaml.safe_dump(manifest("a", destinations=["x"])).replace("- x", "- 2001:10:20:30::"),
+            "'{'2001:10:20:30:': None}' is not an IP address or CIDR; write it as text, in quotes",
+        ),
         (yaml.safe_dump(manifest("a", gateway="x")), "StaticRoute a: spec.gateway: gateway 'x' is not an IP address"),
         (
             yaml.safe_dump(manifest("a", destinations=["192.0.2.1", "10.0.0.1/8", "x"])),
@@ -271,3 +321,193 @@ def test_problem_is_logged_once(
 
     assert len(directory.problems) == 1
     assert len([each for each in caplog.records if "a.yaml" in each.getMessage()]) == 1
+
+
+def test_file_that_became_empty_keeps_its_objects(
+    directory: ManifestDirectory, inventory: Inventory, write: Callable[..., Path]
+) -> None:
+    """A write that was interrupted, or a file of comments alone, removes nothing."""
+    file = write("a.yaml", manifest("a"))
+    directory.load()
+    for text in ("", "# nothing\n", "---\n"):
+        file.write_text(text)
+        directory.load()
+        assert _gateways(inventory) == {"a": "10.0.0.1"}
+        assert directory.problems == [
+            f"{file}: holds no object; to remove its StaticRoutes delete the file; its last good version stays in force"
+        ]
+
+    file.write_text("kind: List\nitems: []")
+    directory.load()
+    assert (_gateways(inventory), directory.problems) == ({}, [])
+
+
+def test_link_that_leads_nowhere_keeps_its_objects(
+    tmp_path: Path, directory: ManifestDirectory, inventory: Inventory, write: Callable[..., Path]
+) -> None:
+    """The target of a link may be gone for a while, and its objects stay."""
+    target = write("target", manifest("a"))
+    (tmp_path / "a.yaml").symlink_to(target)
+    directory.load()
+    target.unlink()
+    directory.load()
+
+    assert _gateways(inventory) == {"a": "10.0.0.1"}
+    assert directory.problems == [
+        f"{tmp_path / 'a.yaml'}: can't be read: No such file or directory; its last good version stays in force"
+    ]
+
+
+def test_other_empty_directory_removes_nothing(
+    tmp_path: Path, directory: ManifestDirectory, inventory: Inventory, write: Callable[..., Path]
+) -> None:
+    """A directory that is empty in place of one that was not, as after umount, is doubt; the same one is an order."""
+    write("a.yaml", manifest("a"))
+    directory.load()
+    tmp_path.rename(tmp_path.with_name(f"{tmp_path.name}-old"))
+    tmp_path.mkdir()
+    directory.load()
+    assert _gateways(inventory) == {"a": "10.0.0.1"}
+    assert "is another directory than before; all routes stay as they are" in directory.problems[0]
+
+    file = write("b.yaml", manifest("b"))
+    directory.load()
+    assert _gateways(inventory) == {"b": "10.0.0.1"}
+    file.unlink()
+    directory.load()
+    assert (_gateways(inventory), directory.problems) == ({}, [])
+
+
+def test_removal_waits_until_nothing_changes(tmp_path: Path, inventory: Inventory, write: Callable[..., Path]) -> None:
+    """What is missing while files are being written is removed only after a quiet period, but not later than ten."""
+    now = [0.0]
+    directory = ManifestDirectory(tmp_path, inventory, quiet=1.0, clock=lambda: now[0])
+    file = write("a.yaml", manifest("a"), manifest("b"))
+    directory.load()
+    write("a.yaml", manifest("a", "10.0.0.3"))
+    for now[0] in (1.0, 1.5):
+        directory.load()
+        assert _gateways(inventory) == {"a": "10.0.0.3", "b": "10.0.0.1"}
+        assert directory.unsettled
+    write("a.yaml", manifest("a", "10.0.0.3"), manifest("b"))
+    now[0] = 1.9
+    directory.load()
+    assert directory.unsettled is False
+
+    file.unlink()
+    for now[0] in (3.0, 4.0):
+        directory.load()
+    assert _gateways(inventory) == {}
+
+    write("a.yaml", manifest("a"))
+    directory.load()
+    file.unlink()
+    for now[0] in range(5, 15):
+        write("other.yaml", manifest("other", f"10.0.0.{now[0]}"))
+        directory.load()
+        assert "a" in _gateways(inventory)
+    now[0] = 15.0
+    write("other.yaml", manifest("other"))
+    directory.load()
+    assert list(_gateways(inventory)) == ["other"]
+
+
+def _restarted(
+    tmp_path: Path, inventory: Inventory, rolled_back: Iterable[str] = ()
+) -> tuple[Inventory, ManifestDirectory]:
+    """Return inventory and directory of the next run, which knows the objects of an inventory from its state."""
+    following = Inventory()
+    following.set_node(Node("node1"))
+    state = [
+        unpack_snapshot(
+            pack_snapshot(
+                Snapshot(
+                    routes=tuple((route, 1) for route in inventory.routes.values() if route.name not in rolled_back),
+                    rolled_back=tuple(
+                        RolledBack(route.version, route.name, "why", route.spec.digest)
+                        for route in inventory.routes.values()
+                        if route.name in rolled_back
+                    ),
+                )
+            )
+        )
+    ]
+    confirmed = [route for route, _ in state[0].routes]
+    return following, ManifestDirectory(tmp_path, following, confirmed=confirmed, rolled_back=state[0].rolled_back)
+
+
+def test_versions_stay_over_restarts(
+    tmp_path: Path, directory: ManifestDirectory, inventory: Inventory, write: Callable[..., Path]
+) -> None:
+    """The same object has the same version after a restart, in another file too; a changed one has a later version."""
+    file = write("a.yaml", manifest("same"), manifest("changed"), manifest("bad"), manifest("mended"))
+    directory.load()
+    write("a.yaml", manifest("same"), manifest("changed"), manifest("bad", "10.0.0.9"), manifest("mended", "10.0.0.9"))
+    directory.load()
+    before = {each.name: each.version for each in inventory.routes.values()}
+
+    file.rename(tmp_path / "b.yaml")
+    write("b.yaml", manifest("same"), manifest("changed", "10.0.0.3"), manifest("bad", "10.0.0.9"), manifest("mended"))
+    following, again = _restarted(tmp_path, inventory, ["bad", "mended"])
+    again.load()
+
+    after = {each.name: each.version for each in following.routes.values()}
+    assert {name: (version.uid == before[name].uid) for name, version in after.items()} == dict.fromkeys(before, True)
+    moved = {name: version.generation - before[name].generation for name, version in after.items()}
+    assert moved == {"same": 0, "changed": 1, "bad": 0, "mended": 1}
+
+
+@given(st.binary(max_size=200))
+def test_no_file_stops_the_reader(data: bytes) -> None:
+    """Whatever a file has, it is StaticRoutes or a problem with its name."""
+    result = _parsed(Path("x.yaml"), data)
+
+    assert isinstance(result, list) or result.startswith("x.yaml: ")
+
+
+_ODD: list[Any] = [None, True, 0, -1, 2**63, 1.5, "", "a", "9" * 5000, "\0", "::/0", "5%", "1h" * 16, "٣"]
+_ODD += [[], {}, [[]], [None], {"a": 1}]
+_FULL = manifest(
+    "a",
+    None,
+    gateways=[{"address": "10.0.0.1", "weight": 1, "priority": 0, "interface": "eth0"}],
+    healthCheck={"type": "HTTP", "port": 80, "path": "/x", "interval": "1s", "failureThreshold": 2},
+    nodeSelector={"nodeSelectorTerms": [{"matchExpressions": [{"key": "a", "operator": "Gt", "values": ["5"]}]}]},
+    rollout={"maxUnavailable": 1},
+    excludes=["192.0.2.9"],
+    priority=5,
+    metadata={"uid": "u", "generation": 1, "creationTimestamp": "2024-05-01T10:00:00Z"},
+)
+
+
+def _paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if path:
+        yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, each in inner:
+        yield from _paths(each, (*path, key))
+
+
+@given(st.lists(st.tuples(st.sampled_from(list(_paths(_FULL))), st.sampled_from(_ODD)), min_size=1, max_size=2))
+def test_no_field_stops_the_reader(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
+    """Whatever a field has, the object is valid and can be selected and compared, or its problem is short."""
+    body = copy.deepcopy(_FULL)
+    for path, value in changes:
+        parent = body
+        with contextlib.suppress(LookupError, TypeError):
+            for key in path[:-1]:
+                parent = parent[key]
+            parent[path[-1]] = value
+    text = json.dumps(body)
+    result = _parsed(Path("x.yaml"), text.encode())
+    findings = validate({"x.yaml": text})["findings"]
+
+    if isinstance(result, str):
+        assert result.startswith("x.yaml: ")
+        assert "can't be read: " not in result
+        assert len(result) < 2000
+        assert findings
+    else:
+        for each in result:
+            selects(each.node_selector, Node("node1", {"a": "9" * 5000}))
+            assert each.precedence < (10**30, "", "")

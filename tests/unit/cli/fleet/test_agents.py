@@ -79,9 +79,19 @@ def test_node_without_an_agent_does_not_disappear(tmp_path: Path) -> None:
     answers = {"/api/v1/nodes": NODES, "labelSelector": PODS, "exec": (0, json.dumps(GOOD), "")}
     found = Agents(fake_kubectl(tmp_path, answers), "ns").gather("nodes", "diff")
 
-    assert len(found["nodes"]) == 2
+    # Both call themselves node1.
+    assert found["nodes"] == [{"node": "node1"}, {"node": "node2"}]
     assert [each["node"] for each in found["unanswered"]] == ["node3"]
     assert "no agent runs there" in found["unanswered"][0]["problem"]
+
+
+def test_pod_of_a_node_that_is_gone_is_no_node(tmp_path: Path) -> None:
+    """A pod outlives its node for a while; the answer has the nodes that there are."""
+    pods = {"items": [*PODS["items"], pod("old", "node9")]}
+    answers = {"/api/v1/nodes": NODES, "labelSelector": pods, "exec": (0, json.dumps(GOOD), "")}
+    found = Agents(fake_kubectl(tmp_path, answers), "ns").gather("nodes", "diff")
+
+    assert [each["node"] for each in [*found["nodes"], *found["unanswered"]]] == ["node1", "node2", "node3"]
 
 
 def test_unknown_nodes_are_mentioned(tmp_path: Path) -> None:

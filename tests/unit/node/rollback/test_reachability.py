@@ -1,6 +1,7 @@
 """The endpoints that a node reaches, and their probes after a change."""
 
 import asyncio
+import errno
 from collections.abc import Iterable
 
 import pytest
@@ -72,6 +73,31 @@ def test_looks_are_seldom_but_for_what_does_not_answer() -> None:
         return set(reach.answering)
 
     assert run(look())[0] == {"good", "returns"}
+
+
+class Exhausted(Server):
+    """A server that this process has no descriptor left to ask."""
+
+    async def probe(self) -> None:
+        """Ask nothing."""
+        self.probed.append(asyncio.get_running_loop().time())
+        raise OSError(errno.EMFILE, "Too many open files")
+
+
+def test_lack_of_descriptors_says_nothing() -> None:
+    """A process that can send no probe neither holds an endpoint against a change, nor forgets that it answered."""
+    server = Exhausted("server")
+
+    async def look() -> tuple[dict[str, str], set[str]]:
+        reach = _reachability(server)
+        reach.answering["server"] = server
+        running = asyncio.ensure_future(reach.run())
+        await reach.looked.wait()
+        running.cancel()
+        return await reach.failing([server], 5.0), set(reach.answering)
+
+    assert run(look())[0] == ({}, {"server"})
+    assert len(server.probed) > 10
 
 
 def test_all_well_after_a_change() -> None:
