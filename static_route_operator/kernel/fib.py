@@ -64,6 +64,7 @@ from static_route_operator.routing.keys import (
     IPV6_KEY_SIZE,
     TABLE_LOCAL,
     TABLE_MAIN,
+    TABLE_METRIC,
     prefix_of,
     unpack_table_metric,
 )
@@ -71,7 +72,7 @@ from static_route_operator.routing.keyset import KeySet, by_family, unpack
 from static_route_operator.routing.nexthops import PROTOCOL, NextHops
 from static_route_operator.routing.prefixes import IPV6_PREFIX_SIZE, last_address
 from static_route_operator.routing.routes import Action, Failure, Operation, Routes
-from static_route_operator.routing.shadowing import endangered, first_before, precedes
+from static_route_operator.routing.shadowing import Endangered, endangered, first_before, precedes
 
 _T = TypeVar("_T")
 
@@ -248,16 +249,10 @@ class Fib:
         }
         return {number: Failure(each.errno, each.text) for number, each in refusals.items() if each.errno}
 
-    async def endangered(self, routes: Routes) -> tuple[set[bytes], set[bytes]]:
-        """Return the keys of our routes before which routes of other programs may come, and those that look-ups miss.
+    async def endangered(self, routes: Routes) -> Endangered:
+        """Return the keys of our routes before which routes of other programs may come.
 
         This reads all tables, so it costs more than `read` where others have many routes.
-
-        Args:
-            routes: our routes.
-
-        Returns:
-            All such keys, and those of them before which a route for one type of service comes.
         """
         return await self._whole(lambda: self._endangered(routes))
 
@@ -287,21 +282,16 @@ class Fib:
                     found[key] = route if precedes(route, key) else None
         return found
 
-    async def preceding(
-        self, keys: Collection[bytes], unsure: Collection[bytes] = (), special: Collection[bytes] = ()
-    ) -> dict[bytes, KernelRoute | None]:
-        """Return by key the route of another program that packets take in place of ours; None where they take ours.
+    async def preceding(self, routes: Routes) -> dict[bytes, KernelRoute]:
+        """Return the routes of other programs that packets take in place of ours, by key of our routes."""
+        found = await self.endangered(routes)
+        used = await self.used(found.keys - found.special)
+        used |= await self.first(found.keys - used.keys())
+        return {key: route for key, route in used.items() if route is not None}
 
-        Args:
-            keys: of our routes, which other programs' routes may precede (see `endangered`).
-            unsure: those of the keys whose tables to read if look-ups can't tell; a key is absent where neither tells.
-            special: those of the keys before which a route for one type of service comes, which no look-up shows.
-        """
-        found = await self.used({key for key in keys if key not in special})
-        if left := [key for key in unsure if key in keys and key not in found]:
-            beside = await self.beside(left)
-            found |= {key: first_before(key, routes) for key, routes in beside.items()}
-        return found
+    async def first(self, keys: Collection[bytes]) -> dict[bytes, KernelRoute | None]:
+        """Return the routes of other programs that come before ours by metric, preference and order (see `beside`)."""
+        return {key: first_before(key, routes) for key, routes in (await self.beside(keys)).items()}
 
     async def beside(self, keys: Collection[bytes]) -> dict[bytes, list[KernelRoute]]:
         """Return all routes with the prefix and the table of each key, in the kernel's order, ours included.
@@ -403,19 +393,22 @@ class Fib:
             [KeySet.of(size, unpack(b"".join(pieces), size)) for size, pieces in local.items()],
         )
 
-    async def _endangered(self, routes: Routes) -> tuple[set[bytes], set[bytes]]:
-        found: set[bytes] = set()
-        special: set[bytes] = set()
+    async def _endangered(self, routes: Routes) -> Endangered:
+        found = Endangered(set(), set(), set())
         for family, size in ((AF_INET, IPV4_KEY_SIZE), (AF_INET6, IPV6_KEY_SIZE)):
             if not any(keys.size == size for _, keys in routes):
                 continue
             async for protocol, _, packed, tos in self._routes(family):
                 if protocol != PROTOCOL:
                     prefixes = frozenset(map(prefix_of, unpack(packed, size)))
-                    keys = set(endangered(routes, prefixes, *unpack_table_metric(packed[:size]), tos=tos))
-                    found |= keys
-                    special |= keys if tos else set()
-        return found, special
+                    table_metric = packed[size - TABLE_METRIC.size : size]
+                    keys = set(endangered(routes, prefixes, *TABLE_METRIC.unpack(table_metric), tos=tos))
+                    found.keys.update(keys)
+                    if tos:
+                        found.special.update(keys)
+                    else:
+                        found.held.update(key for key in keys if key.endswith(table_metric))
+        return found
 
     async def _occupied(self, sets: Sequence[KeySet]) -> set[bytes]:
         found: set[bytes] = set()

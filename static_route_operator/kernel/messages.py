@@ -102,6 +102,9 @@ _OWN_METRICS = frozenset(option.number for option in METRIC_OPTIONS)
 # length, flags, weight less 1, interface; attributes follow
 _NEXTHOP = struct.Struct("=HBBI")
 
+# Highest index of an interface: the kernel keeps a signed word.
+_MOST_INTERFACE = (1 << 31) - 1
+
 # Words of `ip route` for the types of routes (rtm_type).
 _KINDS = {
     RTN_UNICAST: UNICAST,
@@ -417,6 +420,8 @@ def _parse_next_hops(value: bytes) -> Iterator[KernelNextHop]:
 
 
 def _make_hop(found: dict[int, bytes], interface: int, weight: int, flags: int, *, plain: bool) -> KernelNextHop:
+    if interface > _MOST_INTERFACE:
+        raise ValueError(f"its interface has the number {interface}")
     # In place of a gateway, RTA_VIA has one of another family: the number of the family, then the address.
     gateway = found[RTA_VIA][2:] if RTA_VIA in found else found.get(RTA_GATEWAY, b"")
     if len(gateway) not in {4, 16}:

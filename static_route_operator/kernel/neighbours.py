@@ -120,11 +120,11 @@ def answered_ago(address: bytes, interface: int) -> float | None:
         return None
     finally:
         netlink.close()
-    found = (read("neighbour", _decode_answered, each.body) for each in messages(datagram) if each.kind == RTM_NEWNEIGH)
+    found = (read("neighbour", decode_answered, each.body) for each in messages(datagram) if each.kind == RTM_NEWNEIGH)
     return next(found, None)
 
 
-def _decode_answered(body: bytes) -> float | None:
+def decode_answered(body: bytes) -> float | None:
     """Return the seconds since the neighbour in a message last answered; None if it has not.
 
     Raises:

@@ -190,9 +190,11 @@ class NetworkState:
             try:
                 if await self._read():
                     return
-            except (KernelError, OSError) as error:
+            except Exception as error:
                 if not failed:
-                    logger.warning("Links and addresses can't be read, and the last known ones stand: %s", error)
+                    expected = isinstance(error, (KernelError, OSError))
+                    text = "Links and addresses can't be read, and the last known ones stand: %s"
+                    logger.warning(text, error, exc_info=None if expected else error)
                 failed = True
             await asyncio.sleep(next(pauses))
 

@@ -296,8 +296,8 @@ class RouteTracer:
         family = AF_INET if len(address) == 4 else AF_INET6
         body = _NEIGHBOUR.pack(family, interface, 0, 0, 0) + pack_attribute(_NDA_DST, address)
         answer = self._request(RTM_GETNEIGH, body, RTM_NEWNEIGH)
-        if answer.kind == RTM_NEWNEIGH:
-            _, _, state, _, _ = _NEIGHBOUR.unpack_from(answer.body)
+        if answer.kind == RTM_NEWNEIGH and (found := read("neighbour", _NEIGHBOUR.unpack_from, answer.body)):
+            _, _, state, _, _ = found
             if state & (NUD_FAILED | NUD_INCOMPLETE):
                 return NeighbourState.UNRESOLVED
         return NeighbourState.USABLE
@@ -339,11 +339,12 @@ class RouteTracer:
         answer = self._request(RTM_GETROUTE, body, RTM_NEWROUTE)
         if answer.kind == NLMSG_ERROR:
             return _Answer(None, parse_refusal(answer).text)
+        if (route := read(ROUTE, parse_route, answer.body)) is None:
+            return _Answer(None, "the kernel's answer can't be read")
         *_, found = RTMSG.unpack_from(answer.body)
         cache = dict(attributes(answer.body, RTMSG.size)).get(RTA_CACHEINFO, b"")
         expires = _CACHE.unpack_from(cache)[2] if len(cache) >= _CACHE.size else 0
-        route = read(ROUTE, parse_route, answer.body)
-        return _Answer(route, "" if route else "the kernel's answer can't be read", found, max(0, expires) // 100)
+        return _Answer(route, "", found, max(0, expires) // 100)
 
     def _request(self, kind: int, body: bytes, answers: int) -> Message:
         """Return the kernel's answer to a request about one thing, or its error.

@@ -5,6 +5,7 @@ Whatever casts doubt on that knowledge makes the next run read again.
 """
 
 import errno
+import itertools
 import os
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
@@ -17,14 +18,16 @@ from static_route_operator.routing.keys import IPV4_KEY_SIZE, prefix_of, unpack_
 from static_route_operator.routing.keyset import KeySet, by_family
 from static_route_operator.routing.nexthops import PROTOCOL, NextHops
 from static_route_operator.routing.routes import Action, Failure, Operation, Routes
-from static_route_operator.routing.shadowing import endangered
+from static_route_operator.routing.shadowing import Endangered, endangered
 
 # The kernel's answer to a route whose place another one has.
 CONFLICT: Final = Failure(errno.EEXIST, os.strerror(errno.EEXIST))
 
-# Seconds between two checks of which route the kernel uses, at least, and look-ups a second that they cost at most.
+# Seconds between two checks of which route the kernel uses; and while some were not looked at yet.
 CHECK_PAUSE: Final = 2.0
-CHECK_RATE: Final = 200
+UNSURE_PAUSE: Final = 0.1
+# Routes that one check looks at.
+MOST_CHECKED: Final = 512
 
 
 class InstalledRoutes:
@@ -48,11 +51,10 @@ class InstalledRoutes:
         self._survey = True
         self._noted: dict[bytes, NextHops | None] = {}
         self._judged_by: list[tuple[NextHops, KeySet]] = []
-        # Installed routes beside which foreign ones stand that may come first: all of them, those whose tables must be
-        # read if look-ups can't tell, and those that one type of service alone does not take, which no look-up tells.
-        self._endangered: set[bytes] = set()
+        # Installed routes beside which foreign ones stand, and those of them about which nothing is known yet.
+        self._endangered = Endangered(set(), set(), set())
         self._unsure: set[bytes] = set()
-        self._special: set[bytes] = set()
+        self._turn = 0
         self._due = False
         self._unseen = Routes()
         self.routes = Routes()
@@ -70,7 +72,7 @@ class InstalledRoutes:
         """
         self.outdated = True
         self._survey = self._survey or survey
-        self._unsure |= self._endangered
+        self._unsure |= self._endangered.held
 
     def note(self, route: DecodedRoute, *, gone: bool, busy: bool) -> None:
         """Take in that another program changed a route of this protocol.
@@ -91,22 +93,26 @@ class InstalledRoutes:
         prefix, (table, metric) = prefix_of(route.key), unpack_table_metric(route.key)
         return set(endangered(self.routes, {prefix}, table, metric, tos=route.tos))
 
-    def endanger(self, keys: Collection[bytes], *, special: bool) -> None:
+    def endanger(self, keys: Collection[bytes], by: DecodedRoute) -> None:
         """Take in that a foreign route has come beside installed ones: only the kernel knows which is used.
 
         Args:
             keys: of the installed routes.
-            special: the foreign route is for one type of service.
+            by: the foreign route.
         """
-        self._endangered.update(keys)
+        self._endangered.keys.update(keys)
         self._unsure.update(keys)
-        if special:
-            self._special.update(keys)
+        if by.tos:
+            self._endangered.special.update(keys)
+        elif by.key in keys:
+            self._endangered.held.add(by.key)
         self.outdated = True
 
-    def is_endangered(self, keys: Iterable[bytes]) -> bool:
-        """Report whether a foreign route is known to stand beside one of these installed routes."""
-        return not self._endangered.isdisjoint(keys)
+    def relieve(self, keys: Iterable[bytes]) -> bool:
+        """Take in that a foreign route beside installed ones has gone; report whether one was known to stand there."""
+        known = self._endangered.keys.intersection(keys)
+        self._unsure |= known
+        return bool(known)
 
     @property
     def check_after(self) -> float:
@@ -114,7 +120,9 @@ class InstalledRoutes:
 
         Neighbour state, router preference and expiry decide between the two, and change without a notification.
         """
-        return max(CHECK_PAUSE, len(self._endangered) / CHECK_RATE) if self._endangered else 0.0
+        if self._unsure:
+            return UNSURE_PAUSE
+        return CHECK_PAUSE if self._endangered.keys else 0.0
 
     def check(self) -> None:
         """Have the next run ask the kernel which routes it uses."""
@@ -167,7 +175,7 @@ class InstalledRoutes:
             if action is Action.REPLACE and next_hops.key_size != IPV4_KEY_SIZE
             for other, there in self.routes
             if other.has_gateway != next_hops.has_gateway
-            for key in self._endangered.intersection(there & keys)
+            for key in self._endangered.held.intersection(there & keys)
         }
         beside = await self._fib.beside(risky) if risky else {}
         spared = [key for key, routes in beside.items() if any(_holds(route, key) for route in routes)]
@@ -182,10 +190,10 @@ class InstalledRoutes:
             self.doubt(survey=True)
         elif added:
             keys = {key for each in added for key in each if key in self.routes}
-            self.endanger(keys, special=False)
-            self.outdated = False
+            self._endangered.keys.update(keys)
+            self._unsure |= keys
             await self._judge()
-            self._endangered -= keys - self.shadowing.keys()
+            self._endangered.keys.difference_update(keys - self.shadowing.keys())
 
     def _is_unseen(self, key: bytes, failure: Failure) -> bool:
         """Report whether a failure says that a route is there after all, which an incomplete read did not find."""
@@ -224,11 +232,12 @@ class InstalledRoutes:
             await self._read_own(desired)
             self._judged_by = self._desired_of_shared(desired)
             if self._survey:
-                found, special = await self._fib.endangered(self.routes)
+                found = await self._fib.endangered(self.routes)
                 doubtful = self._doubtful()
-                self._endangered = self._endangered | found if doubtful else found
-                self._special = self._special | special if doubtful else special
-                self._unsure = set(self._endangered)
+                if doubtful:
+                    found = Endangered(*(known | new for known, new in zip(self._endangered, found, strict=True)))
+                self._endangered = found
+                self._unsure = set(found.keys)
                 self._survey = doubtful
             return await self._judge()
         except BaseException:
@@ -236,18 +245,44 @@ class InstalledRoutes:
             raise
 
     async def _judge(self) -> bool:
-        """Ask the kernel which routes it uses; report whether other keys are in conflict than before."""
-        self._endangered = {key for key in self._endangered if key in self.routes}
-        found = await self._fib.preceding(self._endangered, self._unsure, self._special)
+        """Ask the kernel which routes it uses; report whether other keys are in conflict than before.
+
+        A REPLACE would hit a foreign route with the same key, so that must be known at once. Of the other keys each
+        call looks at some.
+        """
+        for keys in self._endangered:
+            keys.intersection_update(
+                [key for some in by_family(keys) for _, there in self.routes for key in some & there]
+            )
+        self._unsure &= self._endangered.keys
+        asked = self._unsure & self._endangered.held
+        asked.update(itertools.islice(self._unsure - asked, MOST_CHECKED))
+        asked |= self._in_turn() if self._due else set()
         self._due = False
-        self._unsure.clear()
-        known = {key: route for key, route in self.shadowing.items() if key in self._endangered}
+        found = await self._fib.used(asked - self._endangered.special)
+        # Behind a route with a lower metric no look-up shows which of several with our key is first.
+        hidden = {key for key in asked & self._endangered.held if (used := found.get(key)) and used.key != key}
+        left = asked & self._unsure & (hidden | (asked - found.keys()))
+        self._unsure -= asked
+        if left:
+            # All that is left costs the same dump.
+            found |= await self._fib.first(left | self._unsure)
+            self._unsure.clear()
+        self._endangered.special.difference_update([key for key, route in found.items() if route is None])
+        known = {key: route for key, route in self.shadowing.items() if key in self._endangered.keys}
         self.shadowing = {key: route for key, route in (known | found).items() if route is not None}
         conflicting = {key for key, route in self.shadowing.items() if _holds(route, key)} | self._shared()
         if conflicting == self.conflicting.keys():
             return False
         self.conflicting = dict.fromkeys(conflicting, CONFLICT)
         return True
+
+    def _in_turn(self) -> set[bytes]:
+        """Return the endangered keys that are checked next, so that all of them are in turn."""
+        ordered = sorted(self._endangered.keys)
+        self._turn = self._turn if self._turn < len(ordered) else 0
+        start, self._turn = self._turn, self._turn + MOST_CHECKED
+        return set(ordered[start : self._turn])
 
     async def _read_own(self, desired: Routes) -> None:
         known = self.routes

@@ -182,8 +182,11 @@ class Reconciler:
         """Remove every route and rule of this program, and write no more; return the number of routes."""
         # Never released: no run may follow.
         await self._busy.acquire()
+        if self._fib.closed:
+            # The last run failed.
+            self._fib.reopen()
         await self._rules.withdraw(())
-        installed = await self._fib.read()
+        installed = await self._fib.read(self._installed.routes)
         failures = await self._fib.apply(diff(Routes(), installed))
         for key, failure in failures.items():
             logger.error("Route %s can't be removed: %s", unpack_prefix(prefix_of(key)), failure.text)
@@ -257,9 +260,9 @@ class Reconciler:
             if route.key in beside:
                 self._metrics.drift.inc()
                 self._drift.suspect(route.key, route.protocol, port)
-            self._installed.endanger(beside, special=bool(route.tos))
+            self._installed.endanger(beside, route)
             self.wake()
-        elif gone and (route.key in self._retries.failures or self._installed.is_endangered(beside)):
+        elif gone and (self._installed.relieve(beside) or route.key in self._retries.failures):
             self._installed.doubt()
             self._retry()
         elif self._observation.is_touched_by(prefix_of(route.key)):

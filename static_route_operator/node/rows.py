@@ -109,8 +109,8 @@ def _planned_row(planned: ObjectPlan, outcome: Outcome, bypass: Routes) -> Row:
     # Without its bypass routes a default route is not used.
     bypass = bypass if planned.route.spec.takes_default else Routes()
     concerned = [key for key in sorted({*outcome.failures, *outcome.shadowing}) if key in planned.keys or key in bypass]
-    shadowed = {key: outcome.shadowing[key] for key in concerned if key in outcome.shadowing}
-    failed = {key: outcome.failures[key] for key in concerned if key not in shadowed}
+    failed = {key: outcome.failures[key] for key in concerned if key in outcome.failures}
+    shadowed = {key: outcome.shadowing[key] for key in concerned if key not in failed}
     flapping = [(keys, history) for history in outcome.flapping if (keys := planned.keys & history.keys)]
     issues = [
         *planned.problems,

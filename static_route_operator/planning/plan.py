@@ -197,7 +197,7 @@ def _guarded(
     gateways: Collection[bytes],
     in_force: Container[bytes],
 ) -> tuple[GatewaySelection, list[Rejection], list[Rejection], Issue | None]:
-    """Return the selection, the keys not to route, those that stay so far, and the problem of the options."""
+    """Return the selection, the keys that must not be routed, those that stay so far, and the options' problem."""
     try:
         refused = list(_guard(route, selection, facts, gateways))
         left = _without(route.keys, refused)

@@ -101,6 +101,7 @@ def holder_words(route: KernelRoute, interfaces: Interfaces) -> str:
     words += [f"nhid {route.next_hop_id}"] if route.next_hop_id else []
     words += [f"via {unpack_address(hop.gateway)}" for hop in route.hops if hop.gateway]
     words.append(f"proto {protocol_name(route.protocol)}")
+    words += [f"pref {_PREFERENCES[route.preference]}"] if route.preference else []
     setting = _setting(route, interfaces)
     return " ".join(words) + (f"; with {setting} this node ignores it" if setting else "")
 
@@ -122,7 +123,7 @@ def shadow_words(key: bytes, route: KernelRoute, interfaces: Interfaces) -> str:
     if setting := _setting(route, interfaces):
         ignored = f"with `sysctl -w {setting}` this node ignores that, and the route goes when it expires"
         return f"{text}: a router advertises it; {ignored}"
-    if not route.tos and 0 < route.metric < metric:
+    if not route.tos and 1 < route.metric < metric:
         return f"{text}: have its owner give it up, or set spec.metric below {route.metric}"
     return f"{text}: have its owner give it up, or take this destination out"
 

@@ -7,9 +7,11 @@ and those that use a nexthop object. Of these the kernel uses one by preference,
 """
 
 from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
 
 from static_route_operator.routing.kernelroute import LOCAL_KINDS, KernelRoute
 from static_route_operator.routing.keys import (
+    IPV4_KEY_SIZE,
     TABLE_LOCAL,
     TABLE_MAIN,
     TABLE_METRIC,
@@ -19,6 +21,20 @@ from static_route_operator.routing.keys import (
 from static_route_operator.routing.nexthops import PROTOCOL
 from static_route_operator.routing.prefixes import host_prefix, last_address
 from static_route_operator.routing.routes import Routes
+
+
+class Endangered(NamedTuple):
+    """Keys of our routes before which routes of other programs may come.
+
+    Attributes:
+        keys: all of them.
+        held: those that another program's route has too.
+        special: those before which a route for one type of service comes, which no look-up shows.
+    """
+
+    keys: set[bytes]
+    held: set[bytes]
+    special: set[bytes]
 
 
 def endangered(ours: Routes, prefixes: Collection[bytes], table: int, metric: int, *, tos: int = 0) -> Iterator[bytes]:
@@ -76,6 +92,10 @@ def first_before(key: bytes, beside: Sequence[KernelRoute]) -> KernelRoute | Non
     """
     if special := next((route for route in beside if route.tos and route.protocol != PROTOCOL), None):
         return special
+    holder = next((route for route in beside if route.key == key and not route.tos), None)
+    if len(key) == IPV4_KEY_SIZE and holder is not None and holder.protocol != PROTOCOL:
+        # Whether it is used or not, a REPLACE of ours would hit it.
+        return holder
     usable = [route for route in beside if route.usable and not route.tos]
     # The kernel takes the first of equal routes; IPv4 has no preference.
     first = min(usable, key=lambda route: (route.metric, -route.preference), default=None)

@@ -202,7 +202,7 @@ async def _follow(directory: Path, manifests: ManifestDirectory, metrics: Standa
     """Read the directory at once, after each change, and at an interval, until cancelled."""
     loop = asyncio.get_running_loop()
     due = loop.time()
-    async for changed in DirectoryWatch(directory).ticks():
+    async for changed in DirectoryWatch(directory, manifests.lost).ticks():
         if changed or manifests.unsettled or loop.time() >= due:
             await _load(manifests, metrics)
             due = loop.time() + AROUND.of(interval)

@@ -133,8 +133,9 @@ def read_all_documents(paths: Iterable[Path]) -> list[dict[str, object]]:
         ManifestError: see `read_manifest`.
     """
     found: list[dict[str, object]] = []
+    paths = list(paths)
     for file in list_files(paths):
-        text = decode(file, read_file(file, pipes=True))
+        text = decode(file, read_file(file, pipes=file in paths))
         parse_text(file, text)
         found += (item.body for item in _items(file, text))
     return found
@@ -354,6 +355,7 @@ class ManifestDirectory:
         """Pass on the changes. Errors that the last reading did not have are logged."""
         before, self.problems, self.unsettled = self.problems, [], False
         if reading.error:
+            self.lost()
             self._problem(f"{self._directory}: {reading.error}; all routes stay as they are", before)
             return
         if self._known and reading.directory != self._identity and not reading.routes and not reading.errors:
@@ -379,6 +381,11 @@ class ManifestDirectory:
             logger.info("All manifests in %s are in force", self._directory)
         self._describe()
 
+    def lost(self) -> None:
+        """Take in that the directory was removed: one in its place is another, whatever its inode number."""
+        self._identity = ()
+        self._gone_since = None
+
     def stuck(self, seconds: float) -> None:
         """Take in that a read goes on for some time, as when a network file system does not answer."""
         before, self.problems = self.problems, []
@@ -402,7 +409,10 @@ class ManifestDirectory:
                 origin[route.name] = file
                 current[route.name] = self._numbered(route)
                 written[route.name] = route
-        if gone := self._known.keys() - current.keys():
+        gone = self._known.keys() - current.keys()
+        if not gone:
+            self._gone_since = None
+        else:
             self.unsettled = not self._is_quiet(digest)
             if self.unsettled:
                 current |= {name: self._known[name] for name in gone}

@@ -19,6 +19,8 @@ from static_route_operator.standalone.files import STDIN, decode, read_file
 from static_route_operator.standalone.manifests import Item, items_of, list_files
 from static_route_operator.standalone.schema import check_head, check_spec, name_of
 
+_NONE = f"the file has no {KIND}: is it the right file?"
+
 # Findings of one file that are reported.
 MOST_FINDINGS = 100
 
@@ -60,18 +62,22 @@ def validate(files: Mapping[str, str], unreadable: Iterable[Finding] = ()) -> di
     known: dict[str, str] = {}
     for file, text in files.items():
         try:
-            items = list(items_of(read_documents(text, lines=True)))
+            documents = read_documents(text, lines=True)
+            items = list(items_of(documents))
         except DocumentError as error:
             findings.append(Finding(file, error.line, "", "", f"is not valid YAML: {error.problem}"))
             continue
         except ManifestError as error:
             findings.append(Finding(file, 0, "", "", str(error)))
             continue
+        if not documents:
+            # `run` takes it for a file that was not written to its end.
+            findings.append(Finding(file, 0, "", "", _NONE))
         found = [item for item in items if isinstance(item.body, Mapping) and item.body.get("kind") == KIND]
         checked += len(found)
         findings += _first(file, itertools.chain.from_iterable(_check(file, item, known) for item in found))
     if not checked and not findings:
-        findings = [Finding(file, 0, "", "", f"the file has no {KIND}: is it the right file?") for file in files]
+        findings = [Finding(file, 0, "", "", _NONE) for file in files]
     return {"checked": checked, "findings": [asdict(each) for each in findings]}
 
 
@@ -87,7 +93,7 @@ def read(paths: Iterable[Path]) -> tuple[dict[str, str], list[Finding]]:
             continue
         for file in files:
             try:
-                contents[_name(file)] = decode(file, read_file(file, pipes=True))
+                contents[_name(file)] = decode(file, read_file(file, pipes=file == path))
             except ManifestError as error:
                 unreadable.append(_unreadable(file, error))
     return contents, unreadable

@@ -9,7 +9,7 @@ compared every second, and all contents are read at a slow interval.
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 
 from static_route_operator.standalone.manifests import Fingerprint, look
@@ -30,16 +30,20 @@ class DirectoryWatch:
 
     Args:
         directory: the directory, or a link to it.
+        on_lost: called when the directory was removed: another one in its place may have its inode number.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, on_lost: Callable[[], None] = lambda: None) -> None:
         self._directory = directory
+        self._on_lost = on_lost
+        self._lost = False
         self._notified = True
         self._due = 0.0
 
     async def ticks(self) -> AsyncGenerator[bool]:
         """Yield every second, and at each notification; True when something may have changed, and the first time."""
         while True:
+            self._lost = False
             known = await self._look()
             yield True
             async with contextlib.aclosing(self._notifications(known)) as notifications:
@@ -49,7 +53,7 @@ class DirectoryWatch:
                         continue
                     known, before = await self._look(), known
                     yield notified or known != before
-                    if known.directory != before.directory:
+                    if self._lost or known.directory != before.directory:
                         break
 
     async def _look(self) -> Fingerprint:
@@ -63,7 +67,7 @@ class DirectoryWatch:
         """Yield True at each notification, and False every second without one."""
         if state.directory:
             # Needed here alone.
-            from watchfiles import awatch  # noqa: PLC0415
+            from watchfiles import Change, awatch  # noqa: PLC0415
 
             try:
                 async for found in awatch(
@@ -76,6 +80,9 @@ class DirectoryWatch:
                     watch_filter=None,
                 ):
                     self._notified = True
+                    if (Change.deleted, str(self._directory)) in found:
+                        self._lost = True
+                        self._on_lost()
                     yield bool(found)
             except Exception as error:  # noqa: BLE001  its Rust part has errors of its own, as for too few watches
                 if self._notified:

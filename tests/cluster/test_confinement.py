@@ -260,6 +260,16 @@ def test_policy_is_cheap_for_the_largest_object(cluster: Cluster, controller: Ho
     assert "may not change the spec" in controller.patch(NAT, {"spec": large["spec"]})
 
 
+def test_controller_can_not_grow_an_object_by_names_of_writers(controller: Holder) -> None:
+    """An object that the controller writes has a bounded number of writers, each of which adds to its metadata."""
+    answers = [
+        controller.patch(f"{NAT}{STATUS}?fieldManager=red{number}", {"status": {"routes": number}})
+        for number in range(22)
+    ]
+    assert "metadata" in answers[0]
+    assert "ever more names" in answers[-1]
+
+
 def test_controller_removes_one_finalizer(cluster: Cluster, controller: Holder) -> None:
     """The controller removes the retired operator's finalizer from an object that is being deleted, and no other."""
     mine = "example.org/mine"

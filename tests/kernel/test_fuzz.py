@@ -15,7 +15,12 @@ import pytest
 
 from static_route_operator.api.noderoutestate import GatewayState
 from static_route_operator.api.nodeselector import Node
+from static_route_operator.cli.host import snapshot
+from static_route_operator.errors import KernelError
 from static_route_operator.kernel.netlink import NetlinkSocket
+from static_route_operator.kernel.tracer import RouteTracer
+from static_route_operator.routing.prefixes import pack_address
+from static_route_operator.routing.rules import Packet
 from tests.kernel.engine import Engine
 from tests.kernel.gateway import Gateway
 from tests.kernel.machine import Machine
@@ -227,3 +232,21 @@ async def test_mutated_messages_of_the_kernel_fail_no_run(machine: Machine, monk
     )
     assert engine.count("reconcile_errors_total") == 0
     await engine.stop()
+
+
+def test_mutated_messages_of_the_kernel_end_no_trace(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tracer of packets and the snapshot of a node use what can be read; an answer that can't be is an error."""
+    machine.ip(
+        "route add 192.0.2.0/24 via 10.0.0.1",
+        "route add 2001:db8::/48 via fd00::1",
+        "rule add from 10.0.0.0/8 lookup 100 priority 7",
+    )
+    mutator = Mutator(monkeypatch)
+    packets = [Packet(pack_address("192.0.2.1")), Packet(pack_address("2001:db8::1"))]
+    while len(mutator.mutated) < MESSAGES:
+        with contextlib.closing(RouteTracer()) as tracer:
+            for packet in packets:
+                with contextlib.suppress(KernelError):
+                    tracer.forward(packet)
+        with contextlib.suppress(KernelError):
+            assert list(snapshot.lines())

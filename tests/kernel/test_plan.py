@@ -1,13 +1,11 @@
 """Plans: a line for each change, and every change comes to pass."""
 
-import dataclasses
 import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,7 +15,6 @@ from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.resolution import resolve
 from static_route_operator.api.staticroute import StaticRoute
 from static_route_operator.kernel.fib import Fib
-from static_route_operator.node.dryruns import DryRuns
 from static_route_operator.node.inventory import Inventory
 from static_route_operator.node.planner import Planner
 from static_route_operator.node.reconciler import Reconciler
@@ -28,7 +25,7 @@ from static_route_operator.routing.routes import Routes
 from tests.kernel.engine import Engine
 from tests.kernel.machine import Machine
 from tests.kernel.namespaces import new_network_namespace
-from tests.kernel.program import call, running
+from tests.kernel.program import call
 from tests.unit.builders import manifest, route
 
 
@@ -36,119 +33,6 @@ def _plan(file: Path, *arguments: str) -> tuple[int, str]:
     done = call("plan", str(file), *arguments)
     assert not done.stderr
     return done.returncode, done.stdout
-
-
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    """A file with an object for which everything happens that can."""
-    file = tmp_path / "nat.yaml"
-    nat = manifest("nat", destinations=["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4", "10.0.0.77"])
-    far = manifest("far", "10.9.0.1", ["198.51.100.0/24"], priority=200)
-    low = manifest("low", "10.0.0.3", ["192.0.2.1", "203.0.113.1"], priority=200)
-    file.write_text(yaml.safe_dump_all([nat, far, low]))
-    return file
-
-
-def test_each_route_is_told(machine: Machine, file: Path) -> None:
-    """Without an agent the plan says what would become of each route, and nothing is written."""
-    machine.ip(
-        "route add 192.0.2.1 via 10.0.0.1 proto 245",
-        "route add 192.0.2.2 via 10.0.0.3 proto 245",
-        "route add 192.0.2.3 via 10.0.0.9 proto static",
-        "route add 192.0.2.9 via 10.0.0.1 proto 245",
-    )
-    before = machine.query("route", "show", "table", "all")
-
-    code, output = _plan(file, "--node-name", "gw")
-
-    assert code == 1
-    assert output == (
-        "# no agent answers on 127.0.0.1:9245 ([Errno 111] Connection refused); other StaticRoutes are not known, and"
-        " their routes are assumed to stay\n"
-        "StaticRoute far\n"
-        "  ! 198.51.100.0/24 failed: gateway 10.9.0.1 is not on any subnet of this node"
-        " (10.0.0.0/24 on eth0, 10.1.0.0/24 on eth1)\n"
-        "StaticRoute low\n"
-        "  + 203.0.113.1/32 via 10.0.0.3 dev eth0\n"
-        "  . 192.0.2.1/32 standby: StaticRoute nat has precedence\n"
-        "StaticRoute nat\n"
-        "  + 192.0.2.4/32 via 10.0.0.1 dev eth0\n"
-        "  ~ 192.0.2.2/32 via 10.0.0.1 dev eth0 (now via 10.0.0.3 dev eth0)\n"
-        "  ! 192.0.2.3/32 in conflict: another program's route is there: via 10.0.0.9 proto static\n"
-        "  ! 10.0.0.77/32 refused: is in 10.0.0.0/24, a subnet that eth0 of this node is connected to\n"
-        "\n"
-        "Plan for gw: 2 to add, 1 to change, 0 to delete, 1 in conflict, 1 refused, 1 failed, 1 standby, 1 unchanged."
-        " Nothing was written.\n"
-    )
-    assert machine.query("route", "show", "table", "all") == before
-
-
-def test_prune_shows_what_else_would_go(machine: Machine, tmp_path: Path) -> None:
-    """With --prune the files are all there is: other routes of ours would go; the exit code is that of a change."""
-    machine.ip("route add 192.0.2.1 via 10.0.0.1 proto 245", "route add 192.0.2.9 via 10.0.0.1 proto 245")
-    (tmp_path / "nat.yaml").write_text(yaml.safe_dump(manifest()))
-
-    code, output = _plan(tmp_path, "--prune", "-o", "json")
-
-    (forecast,) = json.loads(output)["nodes"]
-    assert (code, forecast["complete"]) == (1, True)
-    assert [(each["action"], each["destination"], each["object"]) for each in forecast["routes"]] == [
-        ("delete", "192.0.2.9/32", None)
-    ]
-    assert {kind: number for kind, number in forecast["summary"].items() if number} == {"delete": 1, "unchanged": 1}
-
-
-def test_nothing_to_do(machine: Machine, tmp_path: Path) -> None:
-    """The exit code is 0 if nothing would change."""
-    machine.ip("route add 192.0.2.1 via 10.0.0.1 proto 245")
-    file = tmp_path / "nat.yaml"
-    file.write_text(yaml.safe_dump(manifest()))
-
-    code, output = _plan(file)
-    assert (code, "StaticRoute nat: nothing to do\n" in output) == (0, True)
-
-
-def test_wrong_file(machine: Machine, tmp_path: Path) -> None:
-    """There is no plan for what the API server would refuse: the exit code is 2, and the file is named."""
-    file = tmp_path / "nat.yaml"
-    file.write_text(yaml.safe_dump(manifest(destinations=["127.0.0.1"])))
-
-    done = call("plan", str(file))
-    assert (done.returncode, done.stdout) == (2, "")
-    assert f"{file}: StaticRoute nat: spec.destinations" in done.stderr
-
-
-def test_running_process_knows_the_others(machine: Machine, tmp_path: Path) -> None:
-    """The process that keeps the routes answers: what others want counts, and what an object had and lost goes."""
-    directory = tmp_path / "manifests"
-    directory.mkdir()
-    (directory / "a.yaml").write_text(
-        yaml.safe_dump_all(
-            [manifest("nat", destinations=["192.0.2.1", "192.0.2.2"]), manifest("b", "10.0.0.3", ["192.0.2.5"])]
-        )
-    )
-    with running(directory, tmp_path / "log") as program:
-        program.says("StaticRoute nat: Programmed")
-        program.says("StaticRoute b: Programmed")
-        new = tmp_path / "new.yaml"
-        new.write_text(
-            yaml.safe_dump(manifest("nat", destinations=["192.0.2.2", "192.0.2.3", "192.0.2.5"], priority=1))
-        )
-        code, output = _plan(new)
-
-    assert code == 1, output
-    assert (
-        "StaticRoute nat\n"
-        "  + 192.0.2.3/32 via 10.0.0.1 dev eth0\n"
-        "  ~ 192.0.2.5/32 via 10.0.0.1 dev eth0 (now via 10.0.0.3 dev eth0)\n"
-        "  - 192.0.2.1/32 via 10.0.0.1 dev eth0\n"
-    ) in output
-    assert not output.startswith("#")
-    assert machine.routes() == {
-        "192.0.2.1/32": "10.0.0.1 eth0",
-        "192.0.2.2/32": "10.0.0.1 eth0",
-        "192.0.2.5/32": "10.0.0.3 eth0",
-    }
 
 
 async def test_forecast_leaves_the_reconciler_alone(machine: Machine, engine: Engine) -> None:
@@ -233,28 +117,6 @@ def test_prune_shows_the_rules_that_would_go(machine: Machine, tmp_path: Path) -
     assert "policy rules: 0 to add, 1 to delete" in output
     _, output = _plan(tmp_path)
     assert "rule" not in output.partition("\n")[2]
-
-
-async def test_dry_run_touches_nothing(machine: Machine, engine: Engine) -> None:
-    """The row reports a dry run; the routes stay those of the last version until the dry run ends."""
-    machine.ip("route add 192.0.2.9 via 10.0.0.3 proto static")
-    dry_runs = DryRuns(engine.inventory, engine.reconciler, Planner(engine.inventory, engine.reconciler))
-    await engine.settle(route(destinations=["192.0.2.1", "192.0.2.2"]))
-    changed = route(gateway="10.0.0.3", destinations=["192.0.2.1", "192.0.2.9"], generation=2, dryRun=True)
-    engine.put(changed)
-    await dry_runs.plan()
-    row = await engine.state_is("nat", "DryRun", 2)
-
-    assert (row.reason, row.programmed, row.destinations) == ("ForeignRoute", 2, 2)
-    assert row.message.startswith("would change 1, delete 1; another program's route holds 192.0.2.9/32")
-    assert machine.routes() == {"192.0.2.1/32": "10.0.0.1 eth0", "192.0.2.2/32": "10.0.0.1 eth0"}
-    machine.ip("route del 192.0.2.2")
-    await engine.routes_are({"192.0.2.1/32": "10.0.0.1 eth0", "192.0.2.2/32": "10.0.0.1 eth0"})
-
-    engine.put(dataclasses.replace(changed, generation=3, dry_run=False))
-    await dry_runs.plan()
-    await engine.state_is("nat", "Conflict", 3)
-    await engine.routes_are({"192.0.2.1/32": "10.0.0.3 eth0"})
 
 
 def test_once_with_a_dry_run(machine: Machine, tmp_path: Path) -> None:

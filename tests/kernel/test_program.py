@@ -1,7 +1,6 @@
 """The standalone program as users run it: exit codes, words, files, signals, and death at any moment."""
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -119,19 +118,6 @@ def test_once_with_a_broken_file_removes_nothing(machine: Machine, manifests: Ma
     assert f"{manifests.directory / 'broken.yaml'}: is not valid YAML" in errors
 
 
-def test_once_obeys_the_node_selector(machine: Machine, manifests: Manifests) -> None:
-    """Name and labels of this host are given by flags, and decide which objects are for it."""
-    zone = {"nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}]}
-    name = {"nodeSelectorTerms": [{"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["gw"]}]}]}
-    manifests.write("a.yaml", manifest("zone", nodeSelector=zone))
-    manifests.write("b.yaml", manifest("name", destinations=["192.0.2.2"], nodeSelector=name))
-
-    assert _once(manifests, "--label", "zone=a")[0] == 0
-    assert machine.routes() == {"192.0.2.1/32": "10.0.0.1 eth0"}
-    assert _once(manifests, "--label", "zone=b", "--node-name", "gw")[0] == 0
-    assert machine.routes() == {"192.0.2.2/32": "10.0.0.1 eth0"}
-
-
 def test_once_without_the_capability_says_what_the_kernel_says(machine: Machine, manifests: Manifests) -> None:
     """Without CAP_NET_ADMIN nothing is programmed, and the kernel's own words are shown, in small buffers too."""
     destinations = [f"198.18.{each >> 8}.{each & 255}" for each in range(2000)]
@@ -142,16 +128,6 @@ def test_once_without_the_capability_says_what_the_kernel_says(machine: Machine,
 
     assert (done.returncode, machine.routes()) == (1, {})
     assert "the kernel refused 198.18.0.0/32 and 1999 more: Operation not permitted; it is tried again" in done.stdout
-
-
-def test_directory_is_watched(machine: Machine, manifests: Manifests, program: Program) -> None:
-    """Files that come, change and go are followed, without a restart."""
-    manifests.write("more.yaml", manifest("more", destinations=["192.0.2.2"]))
-    _routes_are(machine, {"192.0.2.1/32": "10.0.0.1 eth0", "192.0.2.2/32": "10.0.0.1 eth0"})
-    manifests.write("nat.yaml", manifest("nat", "10.1.0.1"))
-    _routes_are(machine, {"192.0.2.1/32": "10.1.0.1 eth1", "192.0.2.2/32": "10.0.0.1 eth0"})
-    (manifests.directory / "more.yaml").unlink()
-    _routes_are(machine, {"192.0.2.1/32": "10.1.0.1 eth1"})
 
 
 def test_mounted_config_map_is_watched(machine: Machine, manifests: Manifests, tmp_path: Path) -> None:
@@ -326,13 +302,6 @@ def test_broken_file_keeps_its_last_good_version(machine: Machine, manifests: Ma
     _routes_are(machine, {"192.0.2.1/32": "10.1.0.1 eth1", "192.0.2.2/32": "10.0.0.1 eth0"})
 
 
-def test_drift_is_repaired_by_the_program(machine: Machine, program: Program) -> None:
-    """A route that somebody deletes is back without anything else happening."""
-    machine.ip("route del 192.0.2.1")
-
-    _routes_are(machine, {"192.0.2.1/32": "10.0.0.1 eth0"})
-
-
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_end_keeps_the_routes(machine: Machine, program: Program, signum: signal.Signals) -> None:
     """Asked to end the program ends with 0, leaves its routes, and says how to remove them."""
@@ -350,45 +319,6 @@ def _get(path: str) -> tuple[int, str]:
     except urllib.error.HTTPError as error:
         with error:
             return error.code, error.read().decode()
-
-
-def test_routes_asks_the_running_program(machine: Machine, program: Program) -> None:
-    """With a program at work `routes` shows its routes with their objects, in every form."""
-    table = call("routes")
-    assert (table.returncode, table.stderr) == (0, "")
-    assert table.stdout.startswith(
-        "DESTINATION    GATEWAY    INTERFACE   STATICROUTE\n192.0.2.1/32   10.0.0.1   eth0        nat\n"
-    )
-    report = json.loads(call("routes", "-o", "json").stdout)
-    assert report == yaml.safe_load(call("routes", "-o", "yaml").stdout)
-    assert [(each["name"], each["state"]) for each in report["objects"]] == [("nat", "Programmed")]
-
-
-def test_routes_without_a_program_asks_the_kernel(machine: Machine) -> None:
-    """Without a program `routes` shows what the kernel has, and says that no one can tell whose it is."""
-    machine.ip("route add 192.0.2.1 via 10.0.0.1 proto 245", "route add 192.0.2.2 via 10.0.0.1 proto static")
-
-    done = call("routes")
-
-    assert (done.returncode, done.stderr) == (0, "")
-    note, *table = done.stdout.splitlines()
-    assert note.startswith("# no agent answers on 127.0.0.1:9245 (")
-    assert table == [
-        "DESTINATION    GATEWAY    INTERFACE   STATICROUTE",
-        "192.0.2.1/32   10.0.0.1   eth0        -",
-    ]
-
-
-def test_probes_and_metrics_are_served(machine: Machine, manifests: Manifests, program: Program) -> None:
-    """The program answers that it is alive and ready, and shows its metrics and routes."""
-    wait_until(lambda: _get("/readyz") == (200, "ok\n"), "the program is ready")
-
-    assert _get("/healthz") == (200, "ok\n")
-    metrics = _get("/metrics")[1].splitlines()
-    assert "static_route_operator_synced 1.0" in metrics
-    assert "static_route_operator_desired_routes 1.0" in metrics
-    assert "static_route_operator_installed_routes 1.0" in metrics
-    assert json.loads(_get("/routes")[1])["routes"][0]["destination"] == "192.0.2.1/32"
 
 
 def test_program_is_not_ready_before_all_is_known(machine: Machine, manifests: Manifests, tmp_path: Path) -> None:

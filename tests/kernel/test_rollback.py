@@ -86,35 +86,6 @@ def _capturing(gateway: str, generation: int = 1, name: str = "nat") -> StaticRo
     return route(name, gateway, ["198.51.100.0/24"], generation=generation)
 
 
-async def test_rolled_back(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:
-    """A version that cuts the node off is rolled back to the last confirmed one, and only a new version is tried."""
-    other = route("other", NOBODY, ["192.0.2.1"])
-    await engine.settle(_capturing(GOOD), other)
-    good = {"198.51.100.0/24": f"{GOOD} eth1", "192.0.2.1/32": f"{NOBODY} eth0"}
-
-    engine.put(_capturing(NOBODY, 2))
-    row = await engine.state_is("nat", "Failed", 2)
-
-    assert row.reason is Reason.ROLLED_BACK
-    assert f"server {SERVER}:{PORT}" in row.message
-    assert "generation 1) is in force" in row.message
-    assert engine.machine.routes() == good
-    await engine.until(lambda: not engine.confirmation.open, "the cause is found")
-    assert engine.count("rollbacks_total") == 1
-    assert "rolled back: without the change this node reaches server" in caplog.text
-
-    engine.put(_capturing(NOBODY, 2))
-    await engine.rest()
-    assert engine.machine.routes() == good
-
-    engine.put(_capturing(GOOD, 3))
-    await engine.state_is("nat", "Programmed", 3)
-    engine.put(_capturing(NOBODY, 4))
-    await engine.until(lambda: f"{NOBODY} eth0" in engine.machine.routes()["198.51.100.0/24"], "it is tried")
-    await engine.state_is("nat", "Failed", 4)
-    assert engine.machine.routes() == good
-
-
 async def test_new_revision(engine: Engine, new_engine: NewEngine) -> None:
     """Another gateway and prefix under the same generation are rolled back like a new spec, and stay so."""
     good = route("nat", GOOD, ["198.51.100.0/25"])
@@ -140,40 +111,6 @@ async def test_new_revision(engine: Engine, new_engine: NewEngine) -> None:
     await following.until(lambda: "198.51.100.0/26" in following.machine.routes(), "a newer one is in force")
 
 
-async def test_first_version(engine: Engine) -> None:
-    """An object whose first version cuts the node off leaves nothing behind."""
-    await engine.settle(route("other", GOOD, ["192.0.2.1"]))
-    engine.put(_capturing(NOBODY))
-
-    await engine.state_is("nat", "Failed", 1)
-
-    assert engine.machine.routes() == {"192.0.2.1/32": f"{GOOD} eth1"}
-
-
-async def test_one_of_two(engine: Engine) -> None:
-    """Of changes that came together only the one that concerns the lost endpoint is rolled back."""
-    engine.put(_capturing(NOBODY), route("other", NOBODY, ["192.0.2.1"]))
-    engine.complete()
-
-    await engine.state_is("nat", "Failed", 1)
-
-    await engine.state_is("other", "Programmed", 1)
-    assert engine.machine.routes() == {"192.0.2.1/32": f"{NOBODY} eth0"}
-
-
-async def test_hidden_cause(engine: Engine, gateway: Gateway) -> None:
-    """A change that cuts the node off by a rule elsewhere is rolled back, though it has no route to the endpoint."""
-    gateway.run("ip route add 198.51.100.0/24 via 10.8.0.1 table 77")
-    gateway.run(f"ip rule add to {SERVER} lookup 77")
-    engine.put(route("hidden", NOBODY, ["198.51.100.0/25"], table=77), route("other", GOOD, ["192.0.2.1"]))
-    engine.complete()
-
-    row = await engine.state_is("hidden", "Failed", 1)
-
-    assert row.reason is Reason.ROLLED_BACK
-    await engine.state_is("other", "Programmed", 1)
-
-
 async def test_coincidence(engine: Engine, gateway: Gateway, caplog: pytest.LogCaptureFixture) -> None:
     """A change stays when what is not reached with it is not reached without it either."""
     caplog.set_level(logging.WARNING)
@@ -189,18 +126,6 @@ async def test_coincidence(engine: Engine, gateway: Gateway, caplog: pytest.LogC
     assert engine.machine.routes() == {"192.0.2.1/32": f"{GOOD} eth1", "203.0.113.0/24": f"{NOBODY} eth0"}
     assert "reinstated: without the change this node does not reach server" in caplog.text
     assert engine.count("rollbacks_total") == 0
-
-
-async def test_not_reached_before(new_engine: NewEngine, gateway: Gateway) -> None:
-    """An endpoint that did not answer before a change does not count against it."""
-    gateway.far(f"ip address del {SERVER}/32 dev gw1")
-    engine = new_engine()
-    engine.inventory.set_node(NODE)
-
-    await engine.settle(_capturing(NOBODY))
-
-    assert not engine.confirmation.open
-    assert engine.machine.routes() == {"198.51.100.0/24": f"{NOBODY} eth0"}
 
 
 async def test_killed_in_between(new_engine: NewEngine, engine: Engine, tmp_path: Path) -> None:

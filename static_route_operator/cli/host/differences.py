@@ -42,8 +42,7 @@ async def compare(http_address: str, http_port: int) -> dict[str, Any]:
         rules = await RuleSet(fib).read()
         fib.require_complete()
         interfaces = dict((await read_network()).names)
-        keys, special = await fib.endangered(installed)
-        preceding = await fib.preceding(keys, keys, special)
+        preceding = await fib.preceding(installed)
         fib.require_complete()
     except KernelError as error:
         raise UnansweredError(str(error)) from error
@@ -85,7 +84,7 @@ def differences(desired: DesiredState, installed: Routes, interfaces: dict[int, 
 def shadowed(
     desired: DesiredState,
     installed: Routes,
-    preceding: Mapping[bytes, KernelRoute | None],
+    preceding: Mapping[bytes, KernelRoute],
     interfaces: dict[int, str],
 ) -> list[dict[str, Any]]:
     """Return the desired, installed routes in whose place packets take a route of another program."""

@@ -78,7 +78,7 @@ class Play:
         for each in self._background:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(each.pid, signal.SIGKILL)
-            each.wait()
+            each.communicate()
         await self.stage.stop(signal.SIGKILL)
         self._mounts.communicate()
 
@@ -105,8 +105,9 @@ class Play:
 
 def _start_in_background(line: Sequence[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     nothing = subprocess.DEVNULL
+    # Some programs end with their input.
     return subprocess.Popen(
-        line, env=environment, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True
+        line, env=environment, stdin=subprocess.PIPE, stdout=nothing, stderr=nothing, start_new_session=True
     )
 
 

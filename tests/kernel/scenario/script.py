@@ -14,7 +14,7 @@ NOTHING = "(nothing)"
 _INDENT = " " * 4
 _ROOT = Path(__file__).parents[3]
 # Times and durations, which differ each time.
-_CHANCE = re.compile(r"\d{4}-\d\d-\d\dT[\d:]+Z|[\d.]+(?= ms\b)")
+_CHANCE = re.compile(r"\d{4}-\d\d-\d\dT[\d:]+Z|[\d.]+(?= m?s\b)")
 _RUNS = re.compile(rf"runs: ({'|'.join(RUNNERS)}) \(.+\)")
 
 

@@ -56,9 +56,8 @@ def test_routes_that_may_come_first(prefix: str, table: int, metric: int, tos: i
         ([_route(metric=5), _route(PROTOCOL)], 0),
         ([_route(PROTOCOL), _route(metric=200)], None),
         ([_route(tos=16, metric=500), _route(PROTOCOL)], 0),
-        ([_route(PROTOCOL), _route(preference=1)], 1),
-        ([_route(preference=-1), _route(PROTOCOL)], None),
         ([_route(hops=(KernelNextHop(b"", 3, dead=True),), metric=5), _route(PROTOCOL)], None),
+        ([_route(metric=5), _route(), _route(PROTOCOL)], 1),
         ([_route(kind="unreachable", hops=(), metric=5), _route(PROTOCOL)], 0),
         ([_route(metric=200)], None),
         ([], None),
@@ -67,6 +66,17 @@ def test_routes_that_may_come_first(prefix: str, table: int, metric: int, tos: i
 def test_first_of_the_routes_to_one_prefix(beside: list[KernelRoute], place: int | None) -> None:
     """The lowest metric wins, then the preference, then the order; a route that can't be used does not count."""
     assert first_before(KEY, beside) is (None if place is None else beside[place])
+
+
+def test_preference_decides_for_ipv6() -> None:
+    """Of routes with one metric, the kernel uses that with the highest router preference."""
+    ours, high, low = (
+        _route(protocol, 1024, prefix="2001:db8::/48", preference=preference)
+        for protocol, preference in ((PROTOCOL, 0), (9, 1), (9, -1))
+    )
+
+    assert first_before(SIX, [ours, high]) is high
+    assert first_before(SIX, [low, ours]) is None
 
 
 @pytest.mark.parametrize(

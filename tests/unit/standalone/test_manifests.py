@@ -378,6 +378,20 @@ def test_other_empty_directory_removes_nothing(
     assert (_gateways(inventory), directory.problems) == ({}, [])
 
 
+def test_directory_that_was_lost_is_another_one(
+    directory: ManifestDirectory, inventory: Inventory, write: Callable[..., Path]
+) -> None:
+    """A new directory may have the inode number of the one that was removed; while it is empty, nothing is removed."""
+    file = write("a.yaml", manifest("a"))
+    directory.load()
+    file.unlink()
+    directory.lost()
+    directory.load()
+
+    assert _gateways(inventory) == {"a": "10.0.0.1"}
+    assert "is another directory than before" in directory.problems[0]
+
+
 def test_removal_waits_until_nothing_changes(tmp_path: Path, inventory: Inventory, write: Callable[..., Path]) -> None:
     """What is missing while files are being written is removed only after a quiet period, but not later than ten."""
     now = [0.0]

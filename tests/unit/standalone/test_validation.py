@@ -1,5 +1,6 @@
 """StaticRoutes in files, checked without a cluster."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -134,3 +135,28 @@ def test_verb_reads_files_directories_and_standard_input(tmp_path: Path) -> None
     assert lines[0].startswith(f"{bad}:15: StaticRoute bad: spec.destinations[1]: '10.0.0.5/24' has host bits set")
     assert run("-", text=good.read_text()) == (0, ["1 StaticRoute checked: no errors."])
     assert list(read([tmp_path])[0]) == [str(bad), str(good)]
+
+
+def test_one_file_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path) -> None:
+    """An unreadable file and an empty one are findings, the former sets the exit code to 3; the others are checked."""
+    bad = tmp_path / "bad.yaml"
+    bad.write_text(MIXED)
+    os.mkfifo(tmp_path / "pipe.yaml")
+    (tmp_path / "empty.yaml").write_text("# nothing\n")
+
+    done = CliRunner().invoke(program, ["validate", str(tmp_path), str(tmp_path / "missing")])
+
+    lines = done.stdout.splitlines()
+    assert (done.exit_code, lines[-1]) == (3, "2 StaticRoutes checked: 7 errors.")
+    assert f"{tmp_path}/pipe.yaml: can't be read: it is a pipe, not a regular file; remove or rename it" in lines
+    assert f"{tmp_path}/missing: can't be read: No such file or directory" in lines
+    assert f"{tmp_path}/empty.yaml: the file has no StaticRoute: is it the right file?" in lines
+
+
+def test_findings_of_a_file_are_bounded() -> None:
+    """A file with an error in each of its many lines is reported by the first of them."""
+    text = yaml.safe_dump(manifest(destinations=["x"] * 5000))
+    findings = validate({"a.yaml": text})["findings"]
+
+    assert len(findings) == 101
+    assert findings[-1]["problem"] == "has more than 100 errors; these are the first"

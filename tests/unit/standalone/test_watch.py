@@ -103,3 +103,19 @@ async def test_kernel_without_notifications_is_told_once(
 
     (told,) = [record.getMessage() for record in caplog.records]
     assert told.startswith(f"The kernel does not notify of changes in {tmp_path}: no space left on device; they are")
+
+
+async def test_directory_made_again_is_another_one(tmp_path: Path) -> None:
+    """A directory that is removed and made again in a moment, perhaps with the same inode, is told and followed."""
+    directory = tmp_path / "directory"
+    directory.mkdir()
+    lost = asyncio.Event()
+    async with contextlib.aclosing(DirectoryWatch(directory, lost.set).ticks()) as ticks:
+        await _rests(ticks)
+        directory.rmdir()
+        directory.mkdir()
+        await _changes(ticks)
+        assert lost.is_set()
+        await _rests(ticks)
+        (directory / "a.yaml").write_text("a")
+        await _changes(ticks)

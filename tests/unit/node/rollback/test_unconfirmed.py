@@ -11,7 +11,7 @@ from static_route_operator.node.rows import Outcome, make_rows
 from static_route_operator.planning.diff import diff
 from static_route_operator.planning.plan import Plan, make_plan
 from static_route_operator.routing.prefixes import pack_address
-from static_route_operator.routing.routes import Operation, Routes
+from static_route_operator.routing.routes import Action, Operation, Routes
 from tests.unit.builders import facts, keys, resolved
 
 OLD = resolved(destinations=["192.0.2.0/24", "198.51.100.0/24"])
@@ -142,6 +142,16 @@ def test_only_reverted_routes_are_deleted_early(changes: UnconfirmedChanges) -> 
     for action, path, changed in permitted:
         left.drop(changed) if action.value == "delete" else left.put(path, changed)
     assert left == _plan(OLD, stray).desired
+
+
+def test_dead_ends_go_while_not_all_objects_are_known(changes: UnconfirmedChanges) -> None:
+    """Of the deletions those of routes that lead to this node itself are permitted."""
+    operations = _change(_plan(OLD, OTHER), _plan())
+    ends = {operations[0].next_hops}
+
+    assert all(each.action is Action.DELETE for each in operations)
+    assert list(changes.permitted(operations)) == []
+    assert list(changes.permitted(operations, ends)) == [each for each in operations if each.next_hops in ends]
 
 
 def test_rows(changes: UnconfirmedChanges) -> None:
