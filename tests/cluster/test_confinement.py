@@ -50,10 +50,10 @@ class Holder:
         command = self.cluster.kubectl_command(*arguments, "--kubeconfig", str(self.config))
         return _run(command, stdin)
 
-    def patch(self, path: str, patch: object) -> str:
-        """Return the answer to a merge patch; kubectl would get the object first, which the token may not."""
+    def patch(self, path: str, patch: object, kind: str = "merge-patch+json") -> str:
+        """Return the answer to a patch; kubectl would get the object first, which the token may not."""
         argv = ["curl", "-sk", "-X", "PATCH", "-H", f"Authorization: Bearer {self.token}"]
-        argv += ["-H", "Content-Type: application/merge-patch+json", "--data-binary", "@-", f"{self.server}{path}"]
+        argv += ["-H", f"Content-Type: application/{kind}", "--data-binary", "@-", f"{self.server}{path}"]
         return _run(self.cluster.administer_command(*argv), patch)
 
 
@@ -258,6 +258,17 @@ def test_policy_is_cheap_for_the_largest_object(cluster: Cluster, controller: Ho
     assert "generation" in controller.patch(NAT, {})
     large["spec"]["destinations"][19_999] = "8.8.8.8"
     assert "may not change the spec" in controller.patch(NAT, {"spec": large["spec"]})
+
+
+def test_controller_can_not_grow_an_object_by_names_of_writers(controller: Holder) -> None:
+    """An object that the controller writes has a bounded number of writers, each of which adds to its metadata."""
+    answers = []
+    for number in range(22):
+        body = {"apiVersion": f"{GROUP}/v1", "kind": "StaticRoute", "status": {"routes": 1}}
+        path = f"{NAT}{STATUS}?fieldManager=red{number}&force=true"
+        answers.append(controller.patch(path, body, "apply-patch+yaml"))
+    assert '"routes": 1' in answers[0]
+    assert "ever more names" in answers[-1]
 
 
 def test_controller_removes_one_finalizer(cluster: Cluster, controller: Holder) -> None:

@@ -17,7 +17,7 @@ from static_route_operator.planning.plan import ObjectPlan, Plan, make_plan
 from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.foreign import Lookup
 from static_route_operator.routing.keys import prefix_of
-from static_route_operator.routing.nexthops import THROW_IPV4, NextHops
+from static_route_operator.routing.nexthops import NextHops
 from static_route_operator.routing.prefixes import pack_address, unpack_prefix
 from static_route_operator.routing.rules import Rule
 from tests.unit.builders import ETH0, facts, key, keys, make_key, paths, protection, resolved
@@ -481,7 +481,7 @@ def test_default_route_stays_beside_a_new_claim() -> None:
     plan = make_plan([some], _with_claims(CLAIM | {"203.0.113.7": "InternalIP of a node"}), before)
 
     assert plan.desired.through(NextHops.via(pack_address("10.0.0.1"), ETH0)) == some.keys
-    assert {unpack_prefix(prefix_of(each)) for each in plan.bypass.through(THROW_IPV4)} == {"203.0.113.7/32"}
+    assert {unpack_prefix(prefix_of(each)) for _, bypass in plan.bypass for each in bypass} == {"203.0.113.7/32"}
     assert plan.rules
 
 
