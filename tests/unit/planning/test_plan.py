@@ -17,7 +17,7 @@ from static_route_operator.planning.plan import ObjectPlan, Plan, make_plan
 from static_route_operator.routing.facts import Facts
 from static_route_operator.routing.foreign import Lookup
 from static_route_operator.routing.keys import prefix_of
-from static_route_operator.routing.nexthops import NextHops
+from static_route_operator.routing.nexthops import THROW_IPV4, NextHops
 from static_route_operator.routing.prefixes import pack_address, unpack_prefix
 from static_route_operator.routing.rules import Rule
 from tests.unit.builders import ETH0, facts, key, keys, make_key, paths, protection, resolved
