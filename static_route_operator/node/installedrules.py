@@ -45,14 +45,17 @@ class InstalledRules:
         """
         return await self._rules.read()
 
-    async def withdraw(self, desired: Collection[Rule]) -> None:
-        """Delete the rules that are not desired. A rule that can't be deleted is found again by the next read.
+    async def withdraw(self, desired: Collection[Rule]) -> bool:
+        """Delete the rules that are not desired; report whether there were any.
+
+        A rule that can't be deleted is found again by the next read.
 
         Raises:
             KernelError: see `RuleSet.apply`.
         """
-        operations = diff_rules(desired, await self.read())
-        await self._rules.apply(each for each in operations if each.action is Action.DELETE)
+        deletions = [each for each in diff_rules(desired, await self.read()) if each.action is Action.DELETE]
+        await self._rules.apply(deletions)
+        return bool(deletions)
 
     async def install(self, plan: Plan, routes: Routes) -> Mapping[bytes, Failure]:
         """Add the rules of a plan; return the kernel's refusal by the key of each route that fails with it.

@@ -383,8 +383,9 @@ class Reconciler:
         operations, sure = self._diff(waiting, dead_ends, complete=complete)
         operations = self._confirmation.permitted(operations, dead_ends, complete=sure)
         await self._confirmation.begin(self._plan, operations)
-        if sure and not self._inventory.unsynced:
-            await self._rules.withdraw(self._plan.rules)
+        if sure and not self._inventory.unsynced and await self._rules.withdraw(self._plan.rules):
+            # One of them may have led the packets to a gateway elsewhere.
+            self.wake()
         await self._apply(operations, looked=facts is not known, read=read)
         if self._observation.affects(operations):
             self.wake()

@@ -63,7 +63,7 @@ def make_rows(
         undecided: objects that may select this node: its labels are not known yet.
         invalid: the error and the generation of each object whose newest version can't be used.
     """
-    rows = {each.route.name: _planned_row(each, outcome, plan.bypass) for each in plan.objects}
+    rows = {each.route.name: _planned_row(each, outcome, plan) for each in plan.objects}
     for route in undecided:
         issue = Issue(RowState.PENDING, Reason.PENDING, "the labels of this node are not known yet")
         rows[route.name] = _row(route, [issue], 0)
@@ -105,9 +105,9 @@ def failed_rows(selected: Iterable[ResolvedRoute], known: Iterable[Row], text: s
     return tuple(rows[name] for name in sorted(rows))
 
 
-def _planned_row(planned: ObjectPlan, outcome: Outcome, bypass: Routes) -> Row:
+def _planned_row(planned: ObjectPlan, outcome: Outcome, plan: Plan) -> Row:
     # Without its bypass routes a default route is not used.
-    bypass = bypass if planned.route.spec.takes_default else Routes()
+    bypass = plan.bypass if planned.route.spec.takes_default else Routes()
     concerned = [key for key in sorted({*outcome.failures, *outcome.shadowing}) if key in planned.keys or key in bypass]
     failed = {key: outcome.failures[key] for key in concerned if key in outcome.failures}
     shadowed = {key: outcome.shadowing[key] for key in concerned if key not in failed}
@@ -127,8 +127,7 @@ def _planned_row(planned: ObjectPlan, outcome: Outcome, bypass: Routes) -> Row:
     missing = sum(len(keys) for keys, _ in flapping)
     # A route that packets do not take counts as missing too.
     missing += sum(not any(key in keys for keys, _ in flapping) for key in (*failed, *shadowed))
-    kept = outcome.installed.count(planned.retained) if planned.retained else 0
-    row = _row(planned.route, issues, max(len(planned.keys) - missing, 0), kept)
+    row = _row(planned.route, issues, max(len(planned.keys) - missing, 0), _kept(planned, outcome, plan))
     next_hops = planned.selection.next_hops
     if next_hops is not None and next_hops.forwards:
         row = dataclasses.replace(row, gateway=_texts(hop.gateway for hop in next_hops.hops))
@@ -139,6 +138,15 @@ def _planned_row(planned: ObjectPlan, outcome: Outcome, bypass: Routes) -> Row:
         )
         row = dataclasses.replace(row, up=up, down=down)
     return row
+
+
+def _kept(planned: ObjectPlan, outcome: Outcome, plan: Plan) -> int:
+    """Return the number of routes that stay as they were, without those that another object has now."""
+    retained = planned.retained
+    for _, keys in plan.desired if retained else ():
+        if keys.size == retained.size:
+            retained -= keys
+    return outcome.installed.count(retained) if retained else 0
 
 
 def _flapping(flapping: Sequence[tuple[KeySet, FlappingRoutes]]) -> Iterator[Issue]:

@@ -24,7 +24,7 @@ from static_route_operator.routing.keyset import KeySet
 from static_route_operator.routing.nexthops import PROTOCOL, THROW_IPV4, THROW_IPV6, NextHops
 from static_route_operator.routing.prefixes import host_prefix
 from static_route_operator.routing.routes import Routes
-from static_route_operator.routing.rules import Rule
+from static_route_operator.routing.rules import Rule, RuleAction
 
 # Behind the rules of the CNIs, and before the kernel's own rule for main (32766).
 PRIORITY_OF_REPLIES: Final = 32700
@@ -74,6 +74,13 @@ def make_rules(defaults: Iterable[tuple[str, NextHops]], facts: Facts) -> dict[R
     for name, next_hops in defaults:
         by_family.setdefault(next_hops.address_size, {})[name] = next_hops
     return {rule: tuple(some) for size, some in by_family.items() for rule in _rules(size, some.values(), facts)}
+
+
+def may_lead(rule: Rule) -> bool:
+    """Report whether a rule of this program is one of those that `make_rules` makes."""
+    tables = {PRIORITY_OF_REPLIES: TABLE_MAIN, PRIORITY_OF_MAIN: TABLE_MAIN, PRIORITY_OF_OURS: TABLE_DEFAULT_ROUTE}
+    plain = rule.action is RuleAction.LOOKUP and not rule.inverted
+    return plain and rule.table == tables.get(rule.priority)
 
 
 def _rules(address_size: int, defaults: Iterable[NextHops], facts: Facts) -> Iterator[Rule]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from static_route_operator.api.noderoutestate import SEVERITY, Reason, RowState
 from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.resolution import ResolvedRoute
-from static_route_operator.planning.defaultroute import make_bypass_routes, make_rules
+from static_route_operator.planning.defaultroute import make_bypass_routes, make_rules, may_lead
 from static_route_operator.planning.gateways import GatewaySelection, GatewaySelector
 from static_route_operator.planning.guards import (
     Issue,
@@ -247,7 +247,7 @@ def _plan_default(
         facts,
     )
     led = {rule.address_size for rule in rules}
-    for rule in installed:
+    for rule in filter(may_lead, installed):
         if rule.address_size not in led and (names := _retaining(defaults, rule.address_size)):
             rules[rule] = names
     bypass = make_bypass_routes({rule.address_size for rule in rules}, facts)
