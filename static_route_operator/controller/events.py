@@ -33,6 +33,12 @@ PATH = "/apis/events.k8s.io/v1/namespaces/default/events"
 LONGEST_NOTE = 1024
 # Attempts per Event. Giving up is harmless, since the status has the same message.
 TRIES = 5
+# Statuses of requests that may succeed later, besides those of 500 and more: timeout, conflict, too many requests.
+PASSING = frozenset({408, 409, 429})
+# Events that wait to be written; more than a thousand transitions in the time of a few writes are news to nobody.
+MOST_WAITING = 1000
+# Characters of an object's name in the name of its Event. The API server allows 253 in all.
+LONGEST_NAME = 200
 # Series per object; the API server deletes Events after an hour.
 MOST_SERIES = 20
 
@@ -94,7 +100,7 @@ class EventRecorder:
         self._reported: dict[str, tuple[int, str]] = {}
         self._reported_gateways: dict[str, frozenset[str]] = {}
         self._series: dict[str, dict[tuple[str, str], _Series]] = {}
-        self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue(MOST_WAITING)
 
     def record(self, summary: RouteSummary, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         """Queue the Events for a written status; without a transition there are none.
@@ -115,12 +121,12 @@ class EventRecorder:
             return
         self._reported[summary.uid] = state
         note = find_condition(after, ConditionType.READY)["message"][:LONGEST_NOTE]
-        self._queue.put_nowait(self._event(_about(summary), kind, note))
+        self._put(self._event(_about(summary), kind, note))
 
     def warn_node(self, node: NodeInfo, note: str) -> None:
         """Queue a Warning about the addresses that a Node claims; the caller bounds the rate."""
         about = _Object("v1", "Node", node.name, node.uid)
-        self._queue.put_nowait(self._event(about, WRONG_ADDRESSES, note[:LONGEST_NOTE]))
+        self._put(self._event(about, WRONG_ADDRESSES, note[:LONGEST_NOTE]))
 
     def _record_gateways(self, summary: RouteSummary, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
         """Queue an Event if the set of gateways that are down has changed; it is empty at first."""
@@ -131,13 +137,20 @@ class EventRecorder:
         if kind is None or down == reported:
             return
         self._reported_gateways[summary.uid] = down
-        self._queue.put_nowait(self._event(_about(summary), kind, condition["message"][:LONGEST_NOTE]))
+        self._put(self._event(_about(summary), kind, condition["message"][:LONGEST_NOTE]))
 
     def retain(self, uids: Container[str]) -> None:
         """Forget all other objects."""
         for known in (self._reported, self._reported_gateways, self._series):
             for uid in [uid for uid in known if uid not in uids]:
                 del known[uid]
+
+    def _put(self, event: dict[str, Any]) -> None:
+        """Queue an Event; without room for one more, count it as lost."""
+        try:
+            self._queue.put_nowait(event)
+        except asyncio.QueueFull:
+            self._metrics.events.labels("no room").inc()
 
     async def run(self) -> None:
         """Write until cancelled."""
@@ -149,7 +162,7 @@ class EventRecorder:
         known = self._series.setdefault(about.uid, {})
         series = known.get((kind.reason, note))
         if series is None:
-            series = known[kind.reason, note] = _Series(f"{about.name[:200]}.{uuid.uuid4().hex[:16]}", now)
+            series = known[kind.reason, note] = _Series(_name(about.name), now)
             if len(known) > MOST_SERIES:
                 del known[next(iter(known))]
         else:
@@ -181,6 +194,9 @@ class EventRecorder:
             except ApiError as error:
                 self._metrics.events.labels(str(error.status or "no answer")).inc()
                 logger.warning("Can't write Event %s: %s", event["reason"], error)
+                if error.status is not None and error.status < 500 and error.status not in PASSING:
+                    # The API server will never accept this Event, and others wait for their turn.
+                    return
                 await asyncio.sleep(next(backoff))
             else:
                 self._metrics.events.labels("ok").inc()
@@ -189,6 +205,11 @@ class EventRecorder:
 
 def _about(summary: RouteSummary) -> _Object:
     return _Object(API_VERSION, KIND, summary.name, summary.uid)
+
+
+def _name(about: str) -> str:
+    """Return a new name for an Event about an object. No part of a name may end with another sign than a letter."""
+    return f"{about[:LONGEST_NAME].rstrip('.-')}.{uuid.uuid4().hex[:16]}"
 
 
 def _down(status: Mapping[str, Any]) -> frozenset[str]:

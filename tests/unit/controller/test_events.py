@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 
 from static_route_operator.api.nodeselector import Node
+from static_route_operator.controller import events
 from static_route_operator.controller.client import Client
 from static_route_operator.controller.events import EventRecorder
 from static_route_operator.controller.summaries import NodeInfo, RouteSummary
@@ -27,11 +28,14 @@ def status(reason: str, generation: int = 1, message: str = "") -> dict[str, Any
 
 
 def recorded(
-    *statuses: dict[str, Any], before: dict[str, Any] | None = None, refusals: tuple[int, ...] = ()
+    *statuses: dict[str, Any],
+    before: dict[str, Any] | None = None,
+    refusals: tuple[int | None, ...] = (),
+    name: str = "nat",
 ) -> list[Any]:
     """Return the Events of an object that goes through these statuses."""
     api = FakeApi(*refusals)
-    summary = RouteSummary.parse(manifest(metadata={"uid": "u", "generation": 1}))
+    summary = RouteSummary.parse(manifest(metadata={"name": name, "uid": "u", "generation": 1}))
 
     async def run() -> None:
         recorder = EventRecorder(cast("Client", api), ControllerMetrics())
@@ -127,6 +131,36 @@ def test_event_is_tried_a_few_times() -> None:
     """An Event is given up after some attempts, since the status has the same message."""
     assert len(recorded(status(READY), refusals=(503, 500))) == 1
     assert recorded(status(READY), refusals=(503,) * 5) == []
+
+
+@pytest.mark.parametrize("refusal", [400, 403, 404, 413, 422])
+def test_refused_event_stops_no_other(refusal: int) -> None:
+    """An Event that the API server refuses for good is not tried again, and the next one is written at once."""
+    written = recorded(status(READY), status(FAILING), refusals=(refusal,))
+
+    assert [each["reason"] for each in written] == ["NodesFailing"]
+
+
+@pytest.mark.parametrize("refusal", [408, 409, 429, 500, None])
+def test_passing_refusal_is_tried_again(refusal: int | None) -> None:
+    """An Event is written in a later attempt when the API server had no time for the first one."""
+    assert len(recorded(status(READY), refusals=(refusal,))) == 1
+
+
+def test_events_without_end_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events for which there is no room are counted; those that wait are written."""
+    monkeypatch.setattr(events, "MOST_WAITING", 2)
+
+    assert len(recorded(*(status(READY, generation) for generation in range(1, 6)))) == 2
+
+
+@pytest.mark.parametrize("cut", ["-", "."])
+def test_name_of_an_event_is_valid(monkeypatch: pytest.MonkeyPatch, cut: str) -> None:
+    """No part of an Event's name ends with a dash or a dot, wherever the name of its object is cut."""
+    monkeypatch.setattr(events, "LONGEST_NAME", 4)
+
+    (event,) = recorded(status(READY), name=f"abc{cut}def")
+    assert event["metadata"]["name"].startswith("abc.")
 
 
 def _with_gateways(**unhealthy: int) -> dict[str, Any]:
