@@ -326,7 +326,7 @@ class Fib:
         request = RTMSG.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
         request += pack_attribute(RTA_TABLE, WORD.pack(table))
         async for message in self._dump(RTM_GETROUTE, request, messages):
-            prefix = destination_of(message.body)
+            prefix = read(ROUTE, destination_of, message.body)
             if prefix in found and (route := read(ROUTE, parse_route, message.body)):
                 found[prefix].append(route)
         return found
