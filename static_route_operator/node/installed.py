@@ -7,6 +7,7 @@ Whatever casts doubt on that knowledge makes the next run read again.
 import errno
 import itertools
 import os
+import time
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
@@ -26,6 +27,9 @@ CONFLICT: Final = Failure(errno.EEXIST, os.strerror(errno.EEXIST))
 # Seconds between two checks of which route the kernel uses; and while some were not looked at yet.
 CHECK_PAUSE: Final = 2.0
 UNSURE_PAUSE: Final = 0.1
+# Seconds from the addition of many routes to a survey, at least; and the largest share of the time to spend on surveys.
+SURVEY_PAUSE: Final = 1.0
+SURVEY_SHARE: Final = 0.1
 # Routes that one check looks at.
 MOST_CHECKED: Final = 512
 
@@ -49,6 +53,7 @@ class InstalledRoutes:
     def __init__(self, fib: Fib) -> None:
         self._fib = fib
         self._survey = True
+        self._survey_seconds = 0.0
         self._noted: dict[bytes, NextHops | None] = {}
         self._judged_by: list[tuple[NextHops, KeySet]] = []
         # Installed routes beside which foreign ones stand, and those of them about which nothing is known yet.
@@ -122,6 +127,8 @@ class InstalledRoutes:
         """
         if self._unsure:
             return UNSURE_PAUSE
+        if self._survey:
+            return max(SURVEY_PAUSE, self._survey_seconds / SURVEY_SHARE)
         return CHECK_PAUSE if self._endangered.keys else 0.0
 
     def check(self) -> None:
@@ -138,7 +145,11 @@ class InstalledRoutes:
         if self.outdated or self._desired_of_shared(desired) != self._judged_by:
             return await self._read(desired)
         self._take_notes()
-        return await self._judge() if self._due else False
+        if not self._due:
+            return False
+        if self._survey:
+            await self._look_for_foreign()
+        return await self._judge()
 
     async def apply(self, operations: Sequence[Operation]) -> dict[bytes, Failure]:
         """Carry out operations; return what the kernel refused, by key.
@@ -186,8 +197,8 @@ class InstalledRoutes:
     async def _look_at_added(self, added: Sequence[KeySet]) -> None:
         """Find the foreign routes that come before new routes of ours."""
         if sum(map(len, added)) > FEW:
-            # One dump costs less than that many look-ups.
-            self.doubt(survey=True)
+            # One dump costs less than that many look-ups. It can wait: new routes must not.
+            self._survey = True
         elif added:
             keys = {key for each in added for key in each if key in self.routes}
             self._endangered.keys.update(keys)
@@ -232,17 +243,23 @@ class InstalledRoutes:
             await self._read_own(desired)
             self._judged_by = self._desired_of_shared(desired)
             if self._survey:
-                found = await self._fib.endangered(self.routes)
-                doubtful = self._doubtful()
-                if doubtful:
-                    found = Endangered(*(known | new for known, new in zip(self._endangered, found, strict=True)))
-                self._endangered = found
-                self._unsure = set(found.keys)
-                self._survey = doubtful
+                await self._look_for_foreign()
             return await self._judge()
         except BaseException:
             self.outdated = True
             raise
+
+    async def _look_for_foreign(self) -> None:
+        """Find the foreign routes beside installed ones, in all tables."""
+        started = time.monotonic()
+        found = await self._fib.endangered(self.routes)
+        doubtful = self._doubtful()
+        if doubtful:
+            found = Endangered(*(known | new for known, new in zip(self._endangered, found, strict=True)))
+        self._endangered = found
+        self._unsure = set(found.keys)
+        self._survey = doubtful
+        self._survey_seconds = time.monotonic() - started
 
     async def _judge(self) -> bool:
         """Ask the kernel which routes it uses; report whether other keys are in conflict than before.
