@@ -93,7 +93,7 @@ class Prometheus:
         ]
         with (self._directory / "prometheus.log").open("w") as log:
             self._process = self._cluster.popen_in("cp", command, stderr=log)
-        eventually("Prometheus answers", lambda: self._get("/-/ready"), 60)
+        eventually("Prometheus is ready", lambda: "is Ready" in self._get("/-/ready"), 60)
 
     def kill(self) -> None:
         """Kill Prometheus."""
