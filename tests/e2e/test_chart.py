@@ -96,7 +96,7 @@ def test_every_setting_is_a_value(part: str, kind: str, settings: type[ProcessSe
     for name in values:
         each = fields[name.lower()]
         choices = each.metadata["type"]
-        value = choices.choices[0] if isinstance(choices, click.Choice) else 9300 if each.name == "http_port" else 7
+        value = choices.choices[0] if isinstance(choices, click.Choice) else 9300 if each.name == "http_port" else 70
         flag = "--set-string" if isinstance(each.default, str) else "--set"
         given += [flag, f"{part}.settings.{name}={value if not isinstance(each.default, bool) else 'true'}"]
         expected[environment_variable(each.name, each.metadata["env"])] = (
