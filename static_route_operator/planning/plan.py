@@ -201,8 +201,8 @@ def _guarded(
     try:
         refused = list(_guard(route, selection, facts, gateways))
         left = _without(route.keys, refused)
-        conflicts = claim_conflicts(left, facts, selection.next_hops, default=route.spec.takes_default)
-        blocked, tolerated = _split(conflicts, in_force)
+        conflicts = claim_conflicts(route.keys, facts, selection.next_hops, default=route.spec.takes_default)
+        blocked, tolerated = _split(conflicts, left, in_force)
         return selection, [*refused, *blocked], tolerated, _options_problem(route, selection, facts)
     except Exception as error:  # noqa: BLE001  a defect that one object meets must not stop the others
         return _unplanned(route, error), [], [], None
@@ -355,11 +355,19 @@ class _InForce(Container[bytes]):
         return key in self._installed or (self._before is not None and self._before.accepts(key))
 
 
-def _split(conflicts: Iterable[Rejection], in_force: Container[bytes]) -> tuple[list[Rejection], list[Rejection]]:
-    """Split conflicts with new claims: those of routes to add, and those of routes that are in force."""
+def _split(
+    conflicts: Iterable[Rejection], left: KeySet, in_force: Container[bytes]
+) -> tuple[list[Rejection], list[Rejection]]:
+    """Split conflicts with new claims: those that count, and those of routes that are in force.
+
+    Args:
+        conflicts: of the routes of an object.
+        left: the routes that are not refused for another reason.
+        in_force: the keys of the routes that are in force.
+    """
     blocked, tolerated = [], []
     for each in conflicts:
-        kept = KeySet.of(each.keys.size, (key for key in each.keys if key in in_force))
+        kept = KeySet.of(each.keys.size, (key for key in each.keys & left if key in in_force))
         if kept:
             tolerated.append(each._replace(keys=kept))
         if rest := each.keys - kept:

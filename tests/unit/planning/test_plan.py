@@ -442,6 +442,16 @@ def test_new_claim_prevents_new_routes() -> None:
     assert paths(again.desired).keys() == {key("192.0.2.0/24")}
 
 
+def test_claim_of_a_refused_destination_is_named_too() -> None:
+    """A destination that is refused anyway is refused for a new claim too, and the message has both reasons."""
+    plan = make_plan([resolved(destinations=["10.0.0.9"])], _with_claims({"10.0.0.9": "API server"}))
+
+    (problem,) = plan.objects[0].problems
+    assert "is in 10.0.0.0/24" in problem.message
+    assert "would capture 10.0.0.9 (API server)" in problem.message
+    assert plan.objects[0].tolerated == 0
+
+
 def test_claim_counts_against_every_route_when_it_is_no_longer_new() -> None:
     """After the grace time the claim counts, and the route goes."""
     some = resolved(destinations=["192.0.2.0/24"])
