@@ -12,7 +12,7 @@ from static_route_operator.api.noderoutestate import Reason
 from static_route_operator.api.nodeselector import Node
 from static_route_operator.api.resolution import Version
 from static_route_operator.kernel.fib import Fib
-from static_route_operator.node import retries
+from static_route_operator.node import installed, retries
 from static_route_operator.routing.foreign import Lookup
 from static_route_operator.routing.nexthops import PROTOCOL
 from static_route_operator.routing.prefixes import pack_address
@@ -305,6 +305,8 @@ async def test_nothing_is_done_at_rest(machine: Machine, engine: Engine) -> None
     engine.put(route(destinations=_hosts(1000)))
     engine.complete()
     await engine.state_is("nat", "Programmed")
+    # Many new routes are followed by a search for foreign ones.
+    await asyncio.sleep(installed.SURVEY_PAUSE)
     await engine.rest()
     before = engine.count("reconcile_duration_seconds_count"), engine.count("operations_total", action="add")
     await asyncio.sleep(1)
