@@ -7,6 +7,7 @@ import pytest
 from static_route_operator.api.nodeselector import Node
 from static_route_operator.kernel.fib import Fib
 from tests.kernel.engine import Engine
+from tests.kernel.gateway import Gateway
 from tests.kernel.machine import Machine
 from tests.kernel.namespaces import new_network_namespace
 from tests.kernel.remover import Remover
@@ -22,6 +23,16 @@ def machine() -> Iterator[Machine]:
         machine = Machine()
         machine.set_up()
         yield machine
+
+
+@pytest.fixture
+def gateway() -> Iterator[Gateway]:
+    """Return two gateways of a node of the test's own, which this process is on."""
+    with new_network_namespace():
+        gateway = Gateway()
+        gateway.add_second()
+        yield gateway
+        gateway.stop()
 
 
 @pytest.fixture

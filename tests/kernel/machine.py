@@ -13,23 +13,8 @@ PATIENCE = 20.0
 
 OWN = "245"
 
-_SET_UP = """
-link set lo up
-link add eth0 type veth peer name eth0-peer
-link add eth1 type veth peer name eth1-peer
-link set eth0 addrgenmode none
-link set eth1 addrgenmode none
-link set eth0-peer addrgenmode none
-link set eth1-peer addrgenmode none
-link set eth0-peer up
-link set eth1-peer up
-link set eth0 up
-link set eth1 up
-address add 10.0.0.2/24 dev eth0
-address add fd00::2/64 dev eth0 nodad
-address add 10.1.0.2/24 dev eth1
-address add fd00:1::2/64 dev eth1 nodad
-"""
+# Makes the links and addresses, and waits until the kernel uses them.
+_SET_UP = Path(__file__).with_name("scenarios") / "topologies" / "usual.sh"
 
 
 class Machine:
@@ -40,14 +25,10 @@ class Machine:
     The gateways that tests use need not exist: routes are programmed whether or not anybody answers.
     """
 
-    def set_up(self) -> None:
+    @staticmethod
+    def set_up() -> None:
         """Make the links and addresses."""
-        self.ip(*_SET_UP.strip().splitlines())
-        wait_until(self._ready, "both networks are up")
-
-    def _ready(self) -> bool:
-        # The kernel adds the IPv6 routes of an address only when the link is operational.
-        return all(self.query("-6", "route", "show", "dev", name) for name in ("eth0", "eth1"))
+        subprocess.run(["sh", str(_SET_UP)], check=True, timeout=PATIENCE)
 
     @staticmethod
     def ip(*commands: str, ipv6: bool = False) -> None:

@@ -24,7 +24,6 @@ from static_route_operator.routing.rules import Packet
 from tests.kernel.engine import Engine
 from tests.kernel.gateway import Gateway
 from tests.kernel.machine import Machine
-from tests.kernel.namespaces import new_network_namespace
 from tests.kernel.recording import Recorder, split
 from tests.unit.builders import route
 from tests.unit.kernel.mutations import mutate
@@ -76,16 +75,6 @@ async def unhandled() -> AsyncIterator[None]:
     asyncio.get_running_loop().set_exception_handler(lambda _, context: found.append(context))
     yield
     assert found == []
-
-
-@pytest.fixture
-def gateway() -> Iterator[Gateway]:
-    """Return two gateways of a node, which this process is on."""
-    with new_network_namespace():
-        gateway = Gateway()
-        gateway.add_second()
-        yield gateway
-        gateway.stop()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 import ipaddress
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -15,7 +15,6 @@ from tests.kernel.engine import Engine
 from tests.kernel.flows import Flows
 from tests.kernel.gateway import Gateway
 from tests.kernel.machine import Machine
-from tests.kernel.namespaces import new_network_namespace
 from tests.unit.builders import route
 
 FAST = {"interval": "50ms"}
@@ -34,16 +33,6 @@ FAMILIES = pytest.mark.parametrize(
     [Family("10.9.0.1", "10.8.0.1", "192.0.2.1/32"), Family("fd09::1", "fd08::1", "2001:db8::1/128")],
     ids=["IPv4", "IPv6"],
 )
-
-
-@pytest.fixture
-def gateway() -> Iterator[Gateway]:
-    """A node that this process is on, with both gateways."""
-    with new_network_namespace():
-        gateway = Gateway()
-        gateway.add_second()
-        yield gateway
-        gateway.stop()
 
 
 @pytest.fixture

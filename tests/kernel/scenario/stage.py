@@ -1,5 +1,6 @@
 """The two things that play a scenario: the engine in this process, and `run` as a process."""
 
+import abc
 import asyncio
 import contextlib
 import dataclasses
@@ -38,7 +39,7 @@ _A_MOMENT = 0.01
 _TIME = re.compile(r"^[\d-]+ [\d:,]+ ")
 
 
-class Stage:
+class Stage(abc.ABC):
     """The objects of a scenario as files. A subclass keeps their routes.
 
     Args:
@@ -66,21 +67,21 @@ class Stage:
         """Remove an object."""
         self.file(name).unlink()
 
+    @abc.abstractmethod
     async def start(self, *arguments: str) -> None:
         """Start, with further arguments of `run`.
 
         Raises:
             SettingsError: the start fails.
         """
-        raise NotImplementedError
 
+    @abc.abstractmethod
     async def stop(self, signum: signal.Signals = signal.SIGTERM) -> None:
         """Stop as the process does at a signal."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def log(self) -> str:
         """Return the lines of the log so far."""
-        raise NotImplementedError
 
 
 class EngineStage(Stage):
